@@ -1,0 +1,1 @@
+//! Load-balancing algorithms: smooth weighted round robin, least request, random, ring hash and Maglev.

@@ -1,0 +1,1 @@
+//! Virtual host and path matching: first match wins, without walking the list.

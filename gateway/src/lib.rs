@@ -1,0 +1,1 @@
+//! Sallyport, an edge gateway: routes, balances, reloads and counts.

@@ -1,0 +1,1 @@
+//! Per-route and per-endpoint statistics: sharded cells, latency histograms, Prometheus exposition.

@@ -1,0 +1,1 @@
+//! Load tests and the proxies that Sallyport is compared with.
