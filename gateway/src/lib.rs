@@ -1,1 +1,20 @@
 //! Sallyport, an edge gateway: routes, balances, reloads and counts.
+//!
+//! The binary in `main.rs` is a command line over this library. The path of a configuration is
+//! [`config`] → [`snapshot`] → [`live`], put in force by [`reload`]; the path of a request is
+//! [`server`] → [`proxy`] → [`upstream`]. What decides and balances lives in crates of its own,
+//! `sallyport-route` and `sallyport-balance`, and what counts in `sallyport-stats`.
+
+pub mod admin;
+pub mod cli;
+pub mod config;
+pub mod decide;
+pub mod explain;
+pub mod live;
+pub mod origin;
+pub mod proxy;
+pub mod reload;
+pub mod server;
+pub mod snapshot;
+pub mod telemetry;
+pub mod upstream;

@@ -1,1 +1,39 @@
-//! Per-route and per-endpoint statistics: sharded cells, latency histograms, Prometheus exposition.
+//! Per-route and per-endpoint statistics: sharded cells, latency histograms and the Prometheus
+//! text a scrape is answered with.
+//!
+//! Counting must not be felt by what is counted. Each worker adds to cells of its own, which lie
+//! on cache lines of their own; nothing is locked or allocated while a request is recorded, and
+//! the work of summing is left to the scrape. The crate knows nothing of Pingora, of threads' life
+//! or of configuration files: it is given names, and hands back one handle for each.
+//!
+//! ```
+//! use std::{sync::Arc, time::Duration};
+//! use sallyport_stats::{CodeClass, Registry};
+//!
+//! let registry = Registry::new(2);
+//! let routes = registry.routes(&[(Arc::from("shop"), Arc::from("checkout"))]);
+//! routes[0].begin();
+//! routes[0].finish(200, None, Duration::from_millis(3));
+//! assert_eq!(routes[0].snapshot().requests(CodeClass::Success), 1);
+//! assert!(registry.render().contains("sallyport_route_requests_total"));
+//! ```
+//!
+//! What it deliberately does not do: push. A scrape reads; nothing here opens a socket, starts a
+//! thread or asks for the time.
+
+mod config;
+mod exposition;
+pub mod histogram;
+mod outcome;
+mod registry;
+mod route;
+mod sheet;
+mod table;
+mod upstream;
+pub mod worker;
+
+pub use exposition::CONTENT_TYPE;
+pub use outcome::{CodeClass, ErrorKind};
+pub use registry::Registry;
+pub use route::{RouteSnapshot, RouteStats};
+pub use upstream::{EndpointSnapshot, EndpointStats};

@@ -1,0 +1,98 @@
+//! What a route asks of a request.
+//!
+//! Owns the predicates, each on its own: [`Match::mismatch`] is the definition of what it means for
+//! a route to match, and the table has to agree with it. It is apart from the table because the
+//! definition must stay obvious while the table gets clever. It deliberately does not rank
+//! predicates: there is no "more specific", only the order in which routes were written.
+
+mod field;
+mod mismatch;
+mod path;
+mod summary;
+
+#[cfg(test)]
+mod tests;
+
+use http::{HeaderMap, Method};
+
+pub use field::{HeaderMatch, QueryMatch, ValueMatch, query_value};
+pub use mismatch::Mismatch;
+pub(crate) use path::REGEX_BYTES_MAX;
+pub use path::{PathMatch, PathRegex};
+
+/// The predicates of one route; it matches when all of them hold. An empty list asks nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Match {
+    /// What the path must look like. The default is every path.
+    pub path: PathMatch,
+    /// The methods allowed, any when empty.
+    pub methods: Vec<Method>,
+    /// The header fields that must hold, all of them.
+    pub headers: Vec<HeaderMatch>,
+    /// The query fields that must hold, all of them.
+    pub query: Vec<QueryMatch>,
+}
+
+/// What a decision looks at, borrowed from the request.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The method, compared with case as RFC 9110 section 9.1 has it.
+    pub method: &'a Method,
+    /// The path, normalised as by [`normalise_path`](crate::normalise_path).
+    pub path: &'a str,
+    /// The query as it came, without its `?`; empty when there is none.
+    pub query: &'a str,
+    /// The header fields.
+    pub headers: &'a HeaderMap,
+}
+
+impl Match {
+    /// The first predicate that does not hold, or `None` when the route matches.
+    ///
+    /// Meant for explaining a decision: it allocates what it reports.
+    pub fn mismatch(&self, request: &Request<'_>) -> Option<Mismatch> {
+        self.path_mismatch(request.path)
+            .or_else(|| self.method_mismatch(request.method))
+            .or_else(|| self.header_mismatch(request.headers))
+            .or_else(|| self.query_mismatch(request.query))
+    }
+
+    /// Whether nothing but the path is asked for.
+    pub(crate) fn is_path_only(&self) -> bool {
+        self.methods.is_empty() && self.headers.is_empty() && self.query.is_empty()
+    }
+
+    /// Whether everything but the path holds. Does not allocate, save for decoding a query.
+    pub(crate) fn rest_holds(&self, request: &Request<'_>) -> bool {
+        self.allows(request.method)
+            && self.headers.iter().all(|header| header.holds(request.headers))
+            && self.query.iter().all(|field| field.holds(request.query))
+    }
+
+    fn allows(&self, method: &Method) -> bool {
+        self.methods.is_empty() || self.methods.contains(method)
+    }
+
+    fn path_mismatch(&self, path: &str) -> Option<Mismatch> {
+        (!self.path.holds(path)).then(|| Mismatch::Path(self.path.clone()))
+    }
+
+    fn method_mismatch(&self, method: &Method) -> Option<Mismatch> {
+        (!self.allows(method))
+            .then(|| Mismatch::Method { found: method.clone(), allowed: self.methods.clone() })
+    }
+
+    fn header_mismatch(&self, headers: &HeaderMap) -> Option<Mismatch> {
+        self.headers
+            .iter()
+            .find(|header| !header.holds(headers))
+            .map(|header| Mismatch::Header(header.clone()))
+    }
+
+    fn query_mismatch(&self, query: &str) -> Option<Mismatch> {
+        self.query
+            .iter()
+            .find(|field| !field.holds(query))
+            .map(|field| Mismatch::Query(field.clone()))
+    }
+}

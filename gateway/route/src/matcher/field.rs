@@ -1,0 +1,129 @@
+//! The predicates over header fields and query fields.
+//!
+//! Owns how a field that may occur several times, or not at all, is compared with what a route
+//! asks. It is apart because both kinds of field share their value predicate. Cookies and bodies
+//! are deliberately not looked at.
+
+use std::borrow::Cow;
+
+use http::{HeaderMap, HeaderName};
+use regex::Regex;
+
+/// A header field that must hold: when any of its occurrences does.
+///
+/// Names are compared without case, as [`HeaderName`] is lower-case. An occurrence is one field
+/// line; lines are not joined with commas.
+#[derive(Debug, Clone)]
+pub struct HeaderMatch {
+    /// The field's name.
+    pub name: HeaderName,
+    /// What its value must look like.
+    pub value: ValueMatch,
+}
+
+/// A query field that must hold: when any of its occurrences does.
+///
+/// Names and values are compared after decoding as `application/x-www-form-urlencoded`: `+` is a
+/// space, escapes are decoded, a malformed escape stands for itself.
+#[derive(Debug, Clone)]
+pub struct QueryMatch {
+    /// The field's name, decoded.
+    pub name: Box<str>,
+    /// What its value must look like.
+    pub value: ValueMatch,
+}
+
+/// What a value must look like, compared with case.
+#[derive(Debug, Clone)]
+pub enum ValueMatch {
+    /// This value.
+    Exact(Box<str>),
+    /// A value that begins so.
+    Prefix(Box<str>),
+    /// A value the regex finds a match in; [`ValueMatch::regex`] makes one that must match the
+    /// whole. A value that is not UTF-8 never matches.
+    Regex(Regex),
+    /// Any value when true, no occurrence at all when false.
+    Present(bool),
+}
+
+impl ValueMatch {
+    /// Matches values that the pattern matches from beginning to end.
+    ///
+    /// # Errors
+    ///
+    /// [`regex::Error`] when the pattern is malformed or too large.
+    pub fn regex(pattern: &str) -> Result<ValueMatch, regex::Error> {
+        // Alone first: a pattern that closes a group it did not open must not pass for whole.
+        Regex::new(pattern)?;
+        // The line feed ends a comment in verbose mode and is insignificant there only.
+        let whole = Regex::new(&format!("^(?:{pattern})$"))
+            .or_else(|_| Regex::new(&format!("^(?:{pattern}\n)$")))?;
+        Ok(Self::Regex(whole))
+    }
+
+    pub(super) fn holds(&self, mut values: impl Iterator<Item = impl AsRef<[u8]>>) -> bool {
+        match self {
+            Self::Present(present) => values.next().is_some() == *present,
+            Self::Exact(text) => values.any(|value| value.as_ref() == text.as_bytes()),
+            Self::Prefix(text) => values.any(|value| value.as_ref().starts_with(text.as_bytes())),
+            Self::Regex(regex) => values
+                .any(|value| std::str::from_utf8(value.as_ref()).is_ok_and(|v| regex.is_match(v))),
+        }
+    }
+}
+
+impl HeaderMatch {
+    pub(super) fn holds(&self, headers: &HeaderMap) -> bool {
+        self.value.holds(headers.get_all(&self.name).iter())
+    }
+}
+
+impl QueryMatch {
+    pub(super) fn holds(&self, query: &str) -> bool {
+        self.value.holds(occurrences(query, &self.name))
+    }
+}
+
+/// The value of the first query field with this name, decoded as for [`QueryMatch`].
+///
+/// Allocates only to decode.
+pub fn query_value<'q>(query: &'q str, name: &str) -> Option<Cow<'q, [u8]>> {
+    occurrences(query, name).next()
+}
+
+fn occurrences<'q>(query: &'q str, name: &str) -> impl Iterator<Item = Cow<'q, [u8]>> {
+    let fields = query.split('&').filter(|field| !field.is_empty());
+    fields.filter_map(move |field| {
+        let (found, value) = field.split_once('=').unwrap_or((field, ""));
+        (*decode(found) == *name.as_bytes()).then(|| decode(value))
+    })
+}
+
+/// Decodes one name or value of a query; borrows when there is nothing to decode.
+fn decode(text: &str) -> Cow<'_, [u8]> {
+    let bytes = text.as_bytes();
+    if memchr::memchr2(b'%', b'+', bytes).is_none() {
+        return Cow::Borrowed(bytes);
+    }
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let [byte, tail @ ..] = rest {
+        rest = tail;
+        match byte {
+            b'+' => out.push(b' '),
+            b'%' if let Some(decoded) = escaped(tail) => {
+                out.push(decoded);
+                rest = &tail[2..];
+            }
+            _ => out.push(*byte),
+        }
+    }
+    Cow::Owned(out)
+}
+
+fn escaped(digits: &[u8]) -> Option<u8> {
+    let [high, low, ..] = digits else { return None };
+    let value = |digit: &u8| char::from(*digit).to_digit(16);
+    u8::try_from(value(high)? << 4 | value(low)?).ok()
+}

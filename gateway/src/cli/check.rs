@@ -1,0 +1,31 @@
+//! `sallyport check`: every problem at once.
+
+use clap::Parser;
+
+use super::{ConfigFile, Failure, load};
+
+/// Print every problem of a configuration file; exit 0 or 78.
+#[derive(Debug, Parser)]
+pub struct Args {
+    /// The configuration file
+    file: ConfigFile,
+}
+
+/// Loads the file and says what is in it.
+///
+/// # Errors
+/// The problems, if there are any.
+pub fn main(args: &Args) -> Result<(), Failure> {
+    let loaded = load(&args.file)?;
+    let config = &loaded.config;
+    let routes: usize = config.virtual_hosts.iter().map(|host| host.routes.len()).sum();
+    println!(
+        "{}: ok: {} listeners, {} virtual hosts, {routes} routes, {} upstreams in {} files",
+        args.file.display(),
+        config.listeners.len(),
+        config.virtual_hosts.len(),
+        config.upstreams.len(),
+        loaded.files.len(),
+    );
+    Ok(())
+}

@@ -1,0 +1,77 @@
+//! `sallyport explain`: a decision without a server.
+
+use std::net::IpAddr;
+
+use anyhow::{Context, anyhow};
+use clap::Parser;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use sallyport_stats::Registry;
+
+use super::{ConfigFile, Failure, load};
+use crate::admin::{parse_client, parse_header};
+use crate::explain::{Question, explain};
+use crate::snapshot::Snapshot;
+
+/// Say what becomes of a request, and why.
+#[derive(Debug, Parser)]
+pub struct Args {
+    /// The configuration file
+    file: ConfigFile,
+    /// The host, as the client sends it
+    #[arg(long)]
+    host: String,
+    /// The path, with its query if it has one
+    #[arg(long)]
+    path: String,
+    /// The method
+    #[arg(long, default_value = "GET")]
+    method: Method,
+    /// A header field, `name: value`; may be repeated
+    #[arg(long = "header", value_parser = parse_header)]
+    headers: Vec<(HeaderName, HeaderValue)>,
+    /// The client's address
+    #[arg(long, value_name = "IP[:PORT]", value_parser = parse_client)]
+    client: Option<IpAddr>,
+    /// The listener; the first one by default
+    #[arg(long)]
+    listener: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints the explanation.
+///
+/// # Errors
+/// If the configuration has problems or no such listener.
+pub fn main(args: Args) -> Result<(), Failure> {
+    let loaded = load(&args.file)?;
+    let snapshot = Snapshot::compile(loaded, 1, None, &Registry::new(1))?;
+    let listener = match &args.listener {
+        None => 0,
+        Some(name) => snapshot
+            .listeners
+            .iter()
+            .position(|listener| *listener.name == **name)
+            .ok_or_else(|| anyhow!("{}: there is no listener {name:?}", args.file.display()))?,
+    };
+    let mut headers = HeaderMap::new();
+    for (name, value) in args.headers {
+        headers.append(name, value);
+    }
+    let question = Question {
+        host: args.host,
+        path: args.path,
+        method: args.method,
+        headers,
+        client: args.client,
+        listener,
+    };
+    let answer = explain(&snapshot, &question);
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&answer).context("cannot print the explanation")?);
+    } else {
+        print!("{answer}");
+    }
+    Ok(())
+}

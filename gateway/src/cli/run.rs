@@ -1,0 +1,132 @@
+//! `sallyport run`: start-up and shutdown, in order.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context;
+use clap::Parser;
+use sallyport_stats::Registry;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{ConfigFile, Failure, load};
+use crate::admin::{self, Admin};
+use crate::config::Loaded;
+use crate::reload::{self, Reloader, Wake, Waker};
+use crate::server::{self, Bound, Server};
+
+/// Serve; watch the file and everything it includes.
+#[derive(Debug, Parser)]
+pub struct Args {
+    /// The configuration file
+    #[arg(long)]
+    config: ConfigFile,
+    /// Worker threads; one for each CPU by default
+    #[arg(long)]
+    threads: Option<NonZeroUsize>,
+}
+
+/// Serves until told to end.
+///
+/// # Errors
+/// If the configuration has problems or a socket cannot be bound.
+pub fn main(args: &Args) -> Result<(), Failure> {
+    let loaded = load(&args.config)?;
+    serve(&args.config, loaded, args.threads, |addresses| {
+        for (name, address) in addresses {
+            tracing::info!(%name, %address, "listening");
+        }
+    })
+}
+
+/// What listens where, by name.
+pub(super) type Addresses = std::collections::BTreeMap<String, std::net::SocketAddr>;
+
+/// Serves `loaded`, which came from `path`; `ready` is told the addresses once they accept.
+pub(super) fn serve(
+    path: &std::path::Path,
+    loaded: Loaded,
+    threads: Option<NonZeroUsize>,
+    ready: impl FnOnce(&Addresses),
+) -> Result<(), Failure> {
+    let threads = threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+    let registry = Arc::new(Registry::new(threads + 1));
+    let background = background()?;
+    let reloader = Reloader::start(path, loaded, registry.clone(), background.handle().clone())?;
+    let reloader = Arc::new(reloader);
+    let snapshot = reloader.live().current();
+    let (sockets, admin_socket) = server::bind_all(&snapshot)?;
+    let addresses = server::addresses(&snapshot, &sockets, admin_socket.as_ref());
+    drop(snapshot);
+
+    let admin = Arc::new(Admin { reloader: reloader.clone(), registry: registry.clone(), draining: AtomicBool::new(false) });
+    if let Some(socket) = admin_socket {
+        background.spawn(admin_listener(socket, admin.clone()));
+    }
+    let server = Server::start(threads, reloader.live(), sockets);
+    let waker = reload::spawn(reloader.clone()).context("cannot start the reload thread")?;
+    ready(&addresses);
+    notify(&[sd_notify::NotifyState::Ready]);
+
+    background.block_on(until_told_to_end(&waker)).context("cannot listen for signals")?;
+
+    tracing::info!("ending: waiting for requests in flight");
+    notify(&[sd_notify::NotifyState::Stopping]);
+    admin.draining.store(true, Ordering::Relaxed);
+    background.spawn(end_at_once_if_told_again());
+    let cut_off = server.drain(|| reloader.in_flight());
+    tracing::info!(cut_off, "ended");
+    Ok(())
+}
+
+/// The runtime of everything that is not a request: admin, probes, signals.
+fn background() -> anyhow::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("background")
+        .enable_all()
+        .build()
+        .context("cannot start the background thread")
+}
+
+async fn admin_listener(socket: Bound, admin: Arc<Admin>) {
+    if let Err(error) = admin::run(socket.into_socket(), admin).await {
+        tracing::error!(%error, "the admin listener ended");
+    }
+}
+
+/// Waits for SIGINT or SIGTERM; SIGHUP reloads.
+async fn until_told_to_end(waker: &Waker) -> std::io::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => return Ok(()),
+            _ = terminate.recv() => return Ok(()),
+            _ = hangup.recv() => {
+                if waker.send(Wake::Asked).is_err() {
+                    tracing::error!("SIGHUP: the reload thread has ended");
+                }
+            }
+        }
+    }
+}
+
+async fn end_at_once_if_told_again() {
+    if let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    {
+        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+        tracing::warn!("told again: ending at once");
+        std::process::exit(1);
+    }
+}
+
+/// Tells the service manager, if there is one.
+fn notify(state: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::warn!(%error, "the service manager could not be told");
+    }
+}

@@ -1,0 +1,227 @@
+//! The resolved configuration: every reference is an index, every default filled in, every value in
+//! its range. Only [`resolve`](super::resolve::resolve) makes one.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, StatusCode};
+use ipnet::IpNet;
+use sallyport_balance::{Endpoint, Policy};
+use sallyport_route::{Domain, Match};
+
+use super::limits::Limits;
+
+/// Everything the gateway is told.
+#[derive(Debug)]
+pub struct Config {
+    /// Where it listens, in the order of the file.
+    pub listeners: Vec<Listener>,
+    /// The admin listener, if there is one.
+    pub admin: Option<Admin>,
+    /// What it may at most hold.
+    pub limits: Limits,
+    /// Groups of endpoints.
+    pub upstreams: Vec<Upstream>,
+    /// Domains and their routes.
+    pub virtual_hosts: Vec<VirtualHost>,
+}
+
+/// The admin listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+/// A socket that takes requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Its name in logs and metrics.
+    pub name: Arc<str>,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Which virtual hosts it serves, as indices; `None` means all.
+    pub virtual_hosts: Option<Vec<usize>>,
+    /// Whether it speaks HTTP/2 in clear text to clients that begin with its preface.
+    pub h2c: bool,
+    /// The addresses whose `X-Forwarded-*` and `Forwarded` fields are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// How long it waits for clients.
+    pub timeouts: ListenerTimeouts,
+}
+
+/// How long a listener waits for its clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerTimeouts {
+    /// Between two requests on a connection.
+    pub idle: Duration,
+    /// Between two reads of a request.
+    pub read: Duration,
+    /// For one write of a response.
+    pub write: Duration,
+}
+
+impl Default for ListenerTimeouts {
+    fn default() -> Self {
+        // Idle is longer than the 60 s that load balancers in front usually keep a connection, so
+        // that it is they who close it and no request meets a closing socket.
+        Self { idle: Duration::from_secs(75), read: Duration::from_secs(60), write: Duration::from_secs(60) }
+    }
+}
+
+/// A group of endpoints and how to choose among them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Upstream {
+    /// Its name in routes, logs and metrics.
+    pub name: Arc<str>,
+    /// How an endpoint is chosen.
+    pub policy: Policy,
+    /// What a hashing policy hashes.
+    pub hash_on: HashOn,
+    /// The endpoints; never empty.
+    pub endpoints: Vec<Endpoint>,
+    /// How long to wait for an endpoint.
+    pub timeouts: UpstreamTimeouts,
+    /// Whether and how endpoints are probed.
+    pub health_check: Option<HealthCheck>,
+}
+
+/// What decides which endpoint a request belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HashOn {
+    /// The client's address.
+    SourceIp,
+    /// The path, without the query.
+    Path,
+    /// The value of a header field.
+    Header(HeaderName),
+    /// The value of a cookie.
+    Cookie(Box<str>),
+    /// The value of a query parameter.
+    Query(Box<str>),
+}
+
+/// How long an upstream's endpoints are waited for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamTimeouts {
+    /// For a connection to be established.
+    pub connect: Duration,
+    /// For the first byte of a response, and between two reads of it.
+    pub read: Duration,
+    /// For one write of a request.
+    pub write: Duration,
+    /// How long an unused connection is kept.
+    pub idle: Duration,
+    /// In place of `read` once a connection was upgraded, a WebSocket's for one.
+    pub upgraded: Duration,
+}
+
+impl Default for UpstreamTimeouts {
+    fn default() -> Self {
+        let minute = Duration::from_secs(60);
+        Self {
+            connect: Duration::from_secs(5),
+            read: minute,
+            write: minute,
+            // Shorter than the keep-alive of common origins (nginx: 75 s), so that a connection is
+            // rarely taken from the pool in the moment its origin closes it.
+            idle: Duration::from_secs(55),
+            upgraded: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// How endpoints are probed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// The path to `GET`; `None` only opens a connection.
+    pub path: Option<Box<str>>,
+    /// The time between two probes of one endpoint.
+    pub interval: Duration,
+    /// How long one probe may take.
+    pub timeout: Duration,
+    /// Probes in a row that must succeed before an endpoint is used again.
+    pub healthy: u32,
+    /// Probes in a row that must fail before an endpoint is left out.
+    pub unhealthy: u32,
+}
+
+/// Domains and the routes of the requests for them.
+#[derive(Debug)]
+pub struct VirtualHost {
+    /// Its name in logs and metrics.
+    pub name: Arc<str>,
+    /// The domains it answers for.
+    pub domains: Vec<Domain>,
+    /// Its routes; the first match wins.
+    pub routes: Vec<Route>,
+}
+
+/// What to do with which requests.
+#[derive(Debug)]
+pub struct Route {
+    /// Its name in logs and metrics.
+    pub name: Arc<str>,
+    /// Which requests it takes.
+    pub matches: Match,
+    /// What becomes of them.
+    pub action: Action,
+}
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub enum Action {
+    /// It goes to an upstream.
+    Forward(Forward),
+    /// The client is sent elsewhere.
+    Redirect(Redirect),
+    /// The gateway answers.
+    Respond(Respond),
+}
+
+/// To which upstream, and for how long.
+#[derive(Debug)]
+pub struct Forward {
+    /// The upstreams and their shares; one of them has a weight above 0.
+    pub targets: Vec<Target>,
+    /// The time from the request's arrival to the end of the response; `None` means no limit.
+    pub timeout: Option<Duration>,
+    /// How many other endpoints are tried when a connection cannot be made.
+    pub retries: u32,
+}
+
+/// One upstream of a route and its share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Index into [`Config::upstreams`].
+    pub upstream: usize,
+    /// Its share, in relation to the others'.
+    pub weight: u32,
+}
+
+/// Where the client is sent.
+#[derive(Debug)]
+pub struct Redirect {
+    /// 301, 302, 303, 307 or 308.
+    pub status: StatusCode,
+    /// The scheme; the request's own by default.
+    pub scheme: Option<Box<str>>,
+    /// The host; the request's own by default.
+    pub host: Option<Box<str>>,
+    /// The port; the one in the request's `Host` by default, none where scheme or host change.
+    pub port: Option<u16>,
+    /// The path; the request's own, with its query, by default.
+    pub path: Option<Box<str>>,
+}
+
+/// What the gateway answers.
+#[derive(Debug)]
+pub struct Respond {
+    /// The status.
+    pub status: StatusCode,
+    /// The header fields.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The body.
+    pub body: bytes::Bytes,
+}

@@ -1,0 +1,114 @@
+//! What one file says: names not yet looked up, defaults not yet filled in.
+//!
+//! Scalars are parsed here, where their place is at hand; whatever needs a second file or a second
+//! entry to be judged is left to [`resolve`](super::resolve). `raw/` has a file for each part.
+
+mod listener;
+mod route;
+mod scalar;
+mod upstream;
+
+use serde_yaml::Value;
+
+use super::limits::Limits;
+use super::model::Admin;
+use super::problem::Found;
+use super::tree::{Fields, Node, Place, Sink};
+
+pub(super) use listener::RawListener;
+pub(super) use route::{RawAction, RawForward, RawRoute, RawTarget, RawVirtualHost};
+pub(super) use upstream::RawUpstream;
+
+/// One file.
+#[derive(Debug)]
+pub(super) struct RawFile {
+    pub(super) file: usize,
+    pub(super) listeners: Vec<RawListener>,
+    pub(super) admin: Option<Admin>,
+    pub(super) limits: Limits,
+    pub(super) upstreams: Vec<RawUpstream>,
+    pub(super) virtual_hosts: Vec<RawVirtualHost>,
+}
+
+/// Decodes the text of the file with index `file`; 0 is the main file.
+pub(super) fn decode(file: usize, text: &str, sink: &mut Sink) -> Option<RawFile> {
+    let value: Value = match serde_yaml::from_str(text) {
+        Ok(value) => value,
+        Err(error) => {
+            sink.push(syntax(file, &error));
+            return None;
+        }
+    };
+    let node = Node { value: &value, place: Place::File(file) };
+    node.mapping(sink, |fields, sink| Some(sections(file, fields, sink)))
+}
+
+fn sections(file: usize, fields: &mut Fields<'_>, sink: &mut Sink) -> RawFile {
+    let mut raw = RawFile {
+        file,
+        listeners: Vec::new(),
+        admin: None,
+        limits: Limits::default(),
+        upstreams: Vec::new(),
+        virtual_hosts: Vec::new(),
+    };
+    // Included files hold what there is many of; what there is one of stays in one place.
+    if file == 0 {
+        fields.optional(sink, "include", |node, sink| node.list(sink, scalar::name));
+        raw.listeners = fields
+            .required(sink, "listeners", |node, sink| node.list(sink, listener::listener))
+            .unwrap_or_default();
+        raw.admin = fields.optional(sink, "admin", listener::admin);
+        raw.limits = fields.optional(sink, "limits", limits).unwrap_or_default();
+    }
+    raw.upstreams = fields
+        .optional(sink, "upstreams", |node, sink| node.list(sink, upstream::upstream))
+        .unwrap_or_default();
+    raw.virtual_hosts = fields
+        .optional(sink, "virtual_hosts", |node, sink| node.list(sink, route::virtual_host))
+        .unwrap_or_default();
+    raw
+}
+
+fn limits(node: Node<'_>, sink: &mut Sink) -> Option<Limits> {
+    node.mapping(sink, |fields, sink| {
+        let mut limits = Limits::default();
+        let mut count = |key, limit: &mut u64, most| {
+            if let Some(number) = fields.optional(sink, key, |node, sink| node.number(sink, 1, most)) {
+                *limit = number;
+            }
+        };
+        count("virtual_hosts", &mut limits.virtual_hosts, 10_000_000);
+        count("domains", &mut limits.domains, 10_000_000);
+        count("routes", &mut limits.routes, 10_000_000);
+        count("upstreams", &mut limits.upstreams, 1_000_000);
+        count("endpoints", &mut limits.endpoints, 65_535);
+        count("hash_table_slots", &mut limits.hash_table_slots, 1 << 36);
+        // Pingora's own parser refuses a request with more than 256 fields, or a head over 1 MiB.
+        count("request_headers", &mut limits.request_headers, 256);
+        count("upstream_idle_connections", &mut limits.upstream_idle_connections, 1_000_000);
+        let header_bytes = fields
+            .optional(sink, "request_header_bytes", |node, sink| scalar::bytes(node, sink, 256, 1 << 20));
+        limits.request_header_bytes = header_bytes.unwrap_or(limits.request_header_bytes);
+        let body_bytes = fields.optional(sink, "request_body_bytes", scalar::bytes_or_unlimited);
+        limits.request_body_bytes = body_bytes.unwrap_or(limits.request_body_bytes);
+        Some(limits)
+    })
+}
+
+fn syntax(file: usize, error: &serde_yaml::Error) -> Found {
+    let text = error.to_string();
+    // The position is printed in front of the problem, so its copy in the message goes.
+    let what = text.split(" at line ").next().unwrap_or(&text).to_owned();
+    let fix = if what.contains("repetition limit") {
+        "write the values out: aliases that multiply are refused"
+    } else if what.contains("recursion limit") {
+        "nest less deeply"
+    } else if what.contains("duplicate") {
+        "remove one of the two"
+    } else {
+        "mend the YAML here"
+    };
+    let line = error.location().map_or(1, |location| location.line());
+    Found { file, place: String::new(), line: Some(line), what, fix: fix.into() }
+}

@@ -1,0 +1,68 @@
+//! `listeners:` and `admin:`.
+
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+
+use super::scalar;
+use crate::config::model::{Admin, ListenerTimeouts};
+use crate::config::tree::{Node, Sink};
+
+/// A listener as written.
+#[derive(Debug)]
+pub(in crate::config) struct RawListener {
+    pub(in crate::config) name: Box<str>,
+    pub(in crate::config) place: String,
+    pub(in crate::config) address: SocketAddr,
+    pub(in crate::config) virtual_hosts: Option<Vec<Box<str>>>,
+    pub(in crate::config) h2c: bool,
+    pub(in crate::config) trusted_proxies: Vec<IpNet>,
+    pub(in crate::config) timeouts: ListenerTimeouts,
+}
+
+pub(super) fn listener(node: Node<'_>, sink: &mut Sink) -> Option<RawListener> {
+    let place = node.place.to_string();
+    node.mapping(sink, |fields, sink| {
+        let name = fields.required(sink, "name", scalar::name);
+        let address = fields.required(sink, "address", scalar::address);
+        let virtual_hosts =
+            fields.optional(sink, "virtual_hosts", |node, sink| node.list(sink, scalar::name));
+        let h2c = fields.optional(sink, "h2c", scalar::flag);
+        let trusted_proxies =
+            fields.optional(sink, "trusted_proxies", |node, sink| node.list(sink, network));
+        let timeouts = fields.optional(sink, "timeouts", timeouts);
+        Some(RawListener {
+            name: name?,
+            place,
+            address: address?,
+            virtual_hosts,
+            h2c: h2c.unwrap_or(false),
+            trusted_proxies: trusted_proxies.unwrap_or_default(),
+            timeouts: timeouts.unwrap_or_default(),
+        })
+    })
+}
+
+fn timeouts(node: Node<'_>, sink: &mut Sink) -> Option<ListenerTimeouts> {
+    node.mapping(sink, |fields, sink| {
+        let default = ListenerTimeouts::default();
+        Some(ListenerTimeouts {
+            idle: fields.optional(sink, "idle", scalar::duration).unwrap_or(default.idle),
+            read: fields.optional(sink, "read", scalar::duration).unwrap_or(default.read),
+            write: fields.optional(sink, "write", scalar::duration).unwrap_or(default.write),
+        })
+    })
+}
+
+fn network(node: Node<'_>, sink: &mut Sink) -> Option<IpNet> {
+    node.parsed(sink, "write a prefix such as 10.0.0.0/8 or an address", |text| {
+        text.parse::<IpNet>().or_else(|error| text.parse::<IpAddr>().map(IpNet::from).map_err(|_| error))
+    })
+}
+
+pub(super) fn admin(node: Node<'_>, sink: &mut Sink) -> Option<Admin> {
+    node.mapping(sink, |fields, sink| {
+        let address = fields.required(sink, "address", scalar::address);
+        Some(Admin { address: address? })
+    })
+}

@@ -1,0 +1,310 @@
+//! `virtual_hosts:` and their routes.
+
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, Method, StatusCode};
+use sallyport_route::{Domain, HeaderMatch, Match, PathMatch, QueryMatch, ValueMatch, normalise_path};
+
+use super::scalar;
+use crate::config::model::{Redirect, Respond};
+use crate::config::tree::{Fields, Node, Sink};
+
+/// A virtual host as written, and its place for problems that show only later. As with upstreams, a
+/// name that could be read is kept.
+#[derive(Debug)]
+pub(in crate::config) struct RawVirtualHost {
+    pub(in crate::config) name: Box<str>,
+    pub(in crate::config) place: String,
+    pub(in crate::config) domains: Vec<Domain>,
+    pub(in crate::config) routes: Vec<RawRoute>,
+}
+
+/// A route as written.
+#[derive(Debug)]
+pub(in crate::config) struct RawRoute {
+    /// Its index as written: routes with problems are left out of the list.
+    pub(in crate::config) index: usize,
+    pub(in crate::config) name: Box<str>,
+    pub(in crate::config) matches: Match,
+    pub(in crate::config) action: RawAction,
+}
+
+/// An action as written.
+#[derive(Debug)]
+pub(in crate::config) enum RawAction {
+    Forward(RawForward),
+    Redirect(Redirect),
+    Respond(Respond),
+}
+
+/// `forward:` as written.
+#[derive(Debug)]
+pub(in crate::config) struct RawForward {
+    /// The targets by name, each with the key that holds it.
+    pub(in crate::config) targets: Vec<RawTarget>,
+    pub(in crate::config) timeout: Option<Duration>,
+    pub(in crate::config) retries: Option<u32>,
+}
+
+/// An upstream's name and its share.
+#[derive(Debug)]
+pub(in crate::config) struct RawTarget {
+    pub(in crate::config) upstream: Box<str>,
+    pub(in crate::config) weight: u32,
+    pub(in crate::config) place: String,
+}
+
+pub(super) fn virtual_host(node: Node<'_>, sink: &mut Sink) -> Option<RawVirtualHost> {
+    let place = node.place.to_string();
+    node.mapping(sink, |fields, sink| {
+        let name = fields.required(sink, "name", scalar::name);
+        let domains = fields.required(sink, "domains", domains);
+        let mut index = 0;
+        let routes = fields.required(sink, "routes", |node, sink| {
+            node.list(sink, |node, sink| {
+                index += 1;
+                route(index - 1, node, sink)
+            })
+        });
+        Some(RawVirtualHost {
+            name: name?,
+            place,
+            domains: domains.unwrap_or_default(),
+            routes: routes.unwrap_or_default(),
+        })
+    })
+}
+
+fn domains(node: Node<'_>, sink: &mut Sink) -> Option<Vec<Domain>> {
+    const FIX: &str = "write a domain, *.suffix, prefix.* or \"*\"";
+    let domains = node.whole_list(sink, |node, sink| node.parsed(sink, FIX, str::parse))?;
+    if domains.is_empty() {
+        return node.refuse(sink, "is empty", "name the domains it answers for, or \"*\" for all");
+    }
+    Some(domains)
+}
+
+fn route(index: usize, node: Node<'_>, sink: &mut Sink) -> Option<RawRoute> {
+    node.mapping(sink, |fields, sink| {
+        let name = fields.required(sink, "name", scalar::name);
+        let matches = match fields.has("match") {
+            true => fields.optional(sink, "match", matches),
+            false => Some(Match::default()),
+        };
+        let forward = fields.optional(sink, "forward", forward);
+        let redirect = fields.optional(sink, "redirect", redirect);
+        let respond = fields.optional(sink, "respond", respond);
+        fields.exactly_one(sink, &["forward", "redirect", "respond"])?;
+        let action = forward
+            .map(RawAction::Forward)
+            .or_else(|| redirect.map(RawAction::Redirect))
+            .or_else(|| respond.map(RawAction::Respond));
+        Some(RawRoute { index, name: name?, matches: matches?, action: action? })
+    })
+}
+
+fn matches(node: Node<'_>, sink: &mut Sink) -> Option<Match> {
+    node.mapping(sink, |fields, sink| {
+        let path = fields.optional(sink, "path", path);
+        let methods = fields.optional(sink, "methods", methods);
+        let headers = fields.optional(sink, "headers", |node, sink| node.list(sink, header));
+        let query = fields.optional(sink, "query", |node, sink| node.list(sink, query));
+        if fields.has("path") && path.is_none() {
+            return None;
+        }
+        Some(Match {
+            path: path.unwrap_or_default(),
+            methods: methods.unwrap_or_default(),
+            headers: headers.unwrap_or_default(),
+            query: query.unwrap_or_default(),
+        })
+    })
+}
+
+fn path(node: Node<'_>, sink: &mut Sink) -> Option<PathMatch> {
+    node.mapping(sink, |fields, sink| {
+        let exact = fields.optional(sink, "exact", literal_path);
+        let prefix = fields.optional(sink, "prefix", literal_path);
+        let regex = fields.optional(sink, "regex", |node, sink| {
+            node.parsed(sink, "write a regular expression for the whole path", PathMatch::regex)
+        });
+        fields.exactly_one(sink, &["exact", "prefix", "regex"])?;
+        exact.map(PathMatch::Exact).or_else(|| prefix.map(PathMatch::Prefix)).or(regex)
+    })
+}
+
+/// A path as requests are matched: one that normalising would change could never match.
+fn literal_path(node: Node<'_>, sink: &mut Sink) -> Option<Box<str>> {
+    let text = node.text(sink)?;
+    match normalise_path(text.as_bytes()) {
+        Ok(path) if path == text => Some(text.into()),
+        Ok(path) => node.refuse(
+            sink,
+            format!("{text:?} is not how requests are matched"),
+            format!("write {path:?}"),
+        ),
+        Err(error) => {
+            node.refuse(sink, format!("{text:?}: {error}"), "write a path that begins with / and has no query")
+        }
+    }
+}
+
+fn methods(node: Node<'_>, sink: &mut Sink) -> Option<Vec<Method>> {
+    let methods = node.list(sink, method)?;
+    if node.value.as_sequence().is_some_and(Vec::is_empty) {
+        return node.refuse(sink, "is empty", "name the methods, or remove the key to match all");
+    }
+    Some(methods)
+}
+
+fn method(node: Node<'_>, sink: &mut Sink) -> Option<Method> {
+    node.parsed(sink, "write a method such as GET", |text| {
+        if text.bytes().any(|byte| byte.is_ascii_lowercase()) {
+            return Err("has lower-case letters, and methods are case-sensitive".to_owned());
+        }
+        Method::from_bytes(text.as_bytes()).map_err(|error| error.to_string())
+    })
+}
+
+fn header(node: Node<'_>, sink: &mut Sink) -> Option<HeaderMatch> {
+    node.mapping(sink, |fields, sink| {
+        let name = fields.required(sink, "name", scalar::header_name);
+        let value = value(fields, sink);
+        Some(HeaderMatch { name: name?, value: value? })
+    })
+}
+
+fn query(node: Node<'_>, sink: &mut Sink) -> Option<QueryMatch> {
+    node.mapping(sink, |fields, sink| {
+        let name = fields.required(sink, "name", scalar::name);
+        let value = value(fields, sink);
+        Some(QueryMatch { name: name?, value: value? })
+    })
+}
+
+fn value(fields: &mut Fields<'_>, sink: &mut Sink) -> Option<ValueMatch> {
+    let exact = fields.optional(sink, "exact", |node, sink| node.text(sink).map(Box::from));
+    let prefix = fields.optional(sink, "prefix", scalar::name);
+    let regex = fields.optional(sink, "regex", |node, sink| {
+        node.parsed(sink, "write a regular expression for the whole value", ValueMatch::regex)
+    });
+    let present = fields.optional(sink, "present", scalar::flag);
+    fields.exactly_one(sink, &["exact", "prefix", "regex", "present"])?;
+    exact
+        .map(ValueMatch::Exact)
+        .or_else(|| prefix.map(ValueMatch::Prefix))
+        .or(regex)
+        .or_else(|| present.map(ValueMatch::Present))
+}
+
+fn forward(node: Node<'_>, sink: &mut Sink) -> Option<RawForward> {
+    node.mapping(sink, |fields, sink| {
+        let upstream = fields.optional(sink, "upstream", |node, sink| {
+            let place = node.place.to_string();
+            Some(vec![RawTarget { upstream: node.name(sink)?, weight: 1, place }])
+        });
+        let split = fields.optional(sink, "split", split);
+        let timeout = fields.optional(sink, "timeout", scalar::duration);
+        let retries = fields.optional(sink, "retries", |node, sink| node.number(sink, 0, 15));
+        fields.exactly_one(sink, &["upstream", "split"])?;
+        Some(RawForward { targets: upstream.or(split)?, timeout, retries: retries.map(|n| n as u32) })
+    })
+}
+
+fn split(node: Node<'_>, sink: &mut Sink) -> Option<Vec<RawTarget>> {
+    let targets = node.whole_list(sink, target)?;
+    if targets.iter().all(|target| target.weight == 0) {
+        return node.refuse(
+            sink,
+            "has no weight above 0",
+            "give at least one upstream a weight from 1 to 65535",
+        );
+    }
+    Some(targets)
+}
+
+fn target(node: Node<'_>, sink: &mut Sink) -> Option<RawTarget> {
+    node.mapping(sink, |fields, sink| {
+        let place = format!("{}.upstream", fields.node().place);
+        let upstream = fields.required(sink, "upstream", scalar::name);
+        let weight = fields.required(sink, "weight", |node, sink| node.number(sink, 0, 65_535));
+        Some(RawTarget { upstream: upstream?, weight: weight? as u32, place })
+    })
+}
+
+fn redirect(node: Node<'_>, sink: &mut Sink) -> Option<Redirect> {
+    const KEYS: [&str; 4] = ["scheme", "host", "port", "path"];
+    node.mapping(sink, |fields, sink| {
+        let status = fields.optional(sink, "status", redirect_status);
+        let scheme = fields.optional(sink, "scheme", |node, sink| {
+            node.parsed(sink, "write http or https", |text| match text {
+                "http" | "https" => Ok(text.into()),
+                _ => Err("is not a scheme this can redirect to"),
+            })
+        });
+        let host = fields.optional(sink, "host", |node, sink| {
+            node.parsed(sink, "write a host without port", |text| {
+                sallyport_route::normalise_host(text).map(|host| Box::from(host.as_ref()))
+            })
+        });
+        let port =
+            fields.optional(sink, "port", |node, sink| node.number(sink, 1, 65_535)).map(|n| n as u16);
+        let path = fields.optional(sink, "path", redirect_path);
+        if !KEYS.iter().any(|key| fields.has(key)) {
+            return fields.node().refuse(
+                sink,
+                "would send the client where it is",
+                "write at least one of `scheme`, `host`, `port`, `path`",
+            );
+        }
+        Some(Redirect { status: status.unwrap_or(StatusCode::FOUND), scheme, host, port, path })
+    })
+}
+
+fn redirect_status(node: Node<'_>, sink: &mut Sink) -> Option<StatusCode> {
+    let status = node.number(sink, 301, 308)?;
+    if !matches!(status, 301 | 302 | 303 | 307 | 308) {
+        return node.refuse(sink, format!("is {status}"), "write 301, 302, 303, 307 or 308");
+    }
+    StatusCode::from_u16(status as u16).ok()
+}
+
+fn redirect_path(node: Node<'_>, sink: &mut Sink) -> Option<Box<str>> {
+    node.parsed(sink, "write a path that begins with /, with its query if it has one", |text| {
+        if text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            Ok(text.into())
+        } else {
+            Err("is not a path")
+        }
+    })
+}
+
+fn respond(node: Node<'_>, sink: &mut Sink) -> Option<Respond> {
+    node.mapping(sink, |fields, sink| {
+        let status = fields.required(sink, "status", |node, sink| node.number(sink, 200, 599));
+        let body = fields.optional(sink, "body", |node, sink| node.text(sink).map(str::to_owned));
+        let headers = fields.optional(sink, "headers", response_headers);
+        let status = StatusCode::from_u16(status? as u16).ok()?;
+        let body = body.unwrap_or_default();
+        if !body.is_empty() && matches!(status.as_u16(), 204 | 205 | 304) {
+            return fields.node().refuse(
+                sink,
+                format!("has a body with status {}", status.as_u16()),
+                "remove the body: such a response has none",
+            );
+        }
+        Some(Respond { status, headers: headers.unwrap_or_default(), body: body.into() })
+    })
+}
+
+fn response_headers(node: Node<'_>, sink: &mut Sink) -> Option<Vec<(HeaderName, HeaderValue)>> {
+    node.entries(sink, |name, node, sink| {
+        let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else {
+            return node.refuse(sink, "is no field name", "write letters, digits and hyphens");
+        };
+        if matches!(name.as_str(), "content-length" | "transfer-encoding" | "connection") {
+            return node.refuse(sink, format!("sets {name}"), "leave framing to the gateway");
+        }
+        Some((name, scalar::header_value(node, sink)?))
+    })
+}

@@ -1,0 +1,169 @@
+//! `upstreams:`.
+
+use http::HeaderName;
+use sallyport_balance::{Endpoint, MAGLEV_TABLE_SIZE, Policy};
+
+use super::scalar;
+use crate::config::model::{HashOn, HealthCheck, UpstreamTimeouts};
+use crate::config::tree::{Fields, Node, Sink};
+
+/// An upstream as written. One whose name could be read is kept, whatever else is wrong with it, so
+/// that the routes to it do not count as wrong too.
+#[derive(Debug)]
+pub(in crate::config) struct RawUpstream {
+    pub(in crate::config) name: Box<str>,
+    pub(in crate::config) place: String,
+    pub(in crate::config) policy: Policy,
+    pub(in crate::config) hash_on: HashOn,
+    pub(in crate::config) endpoints: Vec<Endpoint>,
+    pub(in crate::config) timeouts: UpstreamTimeouts,
+    pub(in crate::config) health_check: Option<HealthCheck>,
+}
+
+pub(super) fn upstream(node: Node<'_>, sink: &mut Sink) -> Option<RawUpstream> {
+    let place = node.place.to_string();
+    node.mapping(sink, |fields, sink| {
+        let name = fields.required(sink, "name", scalar::name);
+        let balancing = fields.optional(sink, "load_balancing", load_balancing);
+        let endpoints = fields.required(sink, "endpoints", endpoints);
+        let timeouts = fields.optional(sink, "timeouts", timeouts);
+        let health_check = fields.optional(sink, "health_check", health_check);
+        let (policy, hash_on) = balancing.unwrap_or((Policy::RoundRobin, HashOn::SourceIp));
+        Some(RawUpstream {
+            name: name?,
+            place,
+            policy,
+            hash_on,
+            endpoints: endpoints.unwrap_or_default(),
+            timeouts: timeouts.unwrap_or_default(),
+            health_check,
+        })
+    })
+}
+
+fn endpoints(node: Node<'_>, sink: &mut Sink) -> Option<Vec<Endpoint>> {
+    let endpoints = node.whole_list(sink, endpoint)?;
+    if endpoints.is_empty() {
+        return node.refuse(sink, "is empty", "an upstream needs at least one endpoint");
+    }
+    Some(endpoints)
+}
+
+fn endpoint(node: Node<'_>, sink: &mut Sink) -> Option<Endpoint> {
+    node.mapping(sink, |fields, sink| {
+        let address = fields.required(sink, "address", scalar::remote_address);
+        let weight = fields.optional(sink, "weight", |node, sink| node.number(sink, 1, 65_535));
+        Some(Endpoint { address: address?, weight: weight.map_or(1, |weight| weight as u16) })
+    })
+}
+
+fn load_balancing(node: Node<'_>, sink: &mut Sink) -> Option<(Policy, HashOn)> {
+    node.mapping(sink, |fields, sink| {
+        let policy = fields.required(sink, "policy", policy);
+        let hash_on = fields.optional(sink, "hash_on", hash_on);
+        let table_size =
+            fields.optional(sink, "table_size", |node, sink| node.number(sink, 2, 5_000_011));
+        let policy = policy?;
+        refuse_without_effect(fields, sink, policy)?;
+        let policy = match (policy, table_size) {
+            (Policy::Maglev { .. }, Some(size)) => Policy::Maglev { table_size: size as u32 },
+            (policy, _) => policy,
+        };
+        Some((policy, hash_on.unwrap_or(HashOn::SourceIp)))
+    })
+}
+
+/// A key that the chosen policy would not look at is a misunderstanding, not a setting.
+fn refuse_without_effect(fields: &Fields<'_>, sink: &mut Sink, policy: Policy) -> Option<()> {
+    let hashes = matches!(policy, Policy::Maglev { .. } | Policy::RingHash);
+    if fields.has("hash_on") && !hashes {
+        return fields.node().refuse(
+            sink,
+            "`hash_on` has no effect with this policy",
+            "remove it or use maglev or ring_hash",
+        );
+    }
+    if fields.has("table_size") && !matches!(policy, Policy::Maglev { .. }) {
+        return fields.node().refuse(
+            sink,
+            "`table_size` has no effect with this policy",
+            "remove it or use maglev",
+        );
+    }
+    Some(())
+}
+
+fn policy(node: Node<'_>, sink: &mut Sink) -> Option<Policy> {
+    node.parsed(sink, "write round_robin, least_request, random, maglev or ring_hash", |text| {
+        Ok(match text {
+            "round_robin" => Policy::RoundRobin,
+            "least_request" => Policy::LeastRequest,
+            "random" => Policy::Random,
+            "ring_hash" => Policy::RingHash,
+            "maglev" => Policy::Maglev { table_size: MAGLEV_TABLE_SIZE },
+            _ => return Err("is no policy"),
+        })
+    })
+}
+
+fn hash_on(node: Node<'_>, sink: &mut Sink) -> Option<HashOn> {
+    const FIX: &str = "write source_ip, path, {header: NAME}, {cookie: NAME} or {query: NAME}";
+    if node.value.is_string() {
+        return node.parsed(sink, FIX, |text| match text {
+            "source_ip" => Ok(HashOn::SourceIp),
+            "path" => Ok(HashOn::Path),
+            _ => Err("is nothing to hash on"),
+        });
+    }
+    node.mapping(sink, |fields, sink| {
+        let header: Option<HeaderName> = fields.optional(sink, "header", scalar::header_name);
+        let cookie = fields.optional(sink, "cookie", scalar::name);
+        let query = fields.optional(sink, "query", scalar::name);
+        fields.exactly_one(sink, &["header", "cookie", "query"])?;
+        header
+            .map(HashOn::Header)
+            .or_else(|| cookie.map(HashOn::Cookie))
+            .or_else(|| query.map(HashOn::Query))
+    })
+}
+
+fn timeouts(node: Node<'_>, sink: &mut Sink) -> Option<UpstreamTimeouts> {
+    node.mapping(sink, |fields, sink| {
+        let default = UpstreamTimeouts::default();
+        let mut time = |key, default| fields.optional(sink, key, scalar::duration).unwrap_or(default);
+        Some(UpstreamTimeouts {
+            connect: time("connect", default.connect),
+            read: time("read", default.read),
+            write: time("write", default.write),
+            idle: time("idle", default.idle),
+            upgraded: time("upgraded", default.upgraded),
+        })
+    })
+}
+
+fn health_check(node: Node<'_>, sink: &mut Sink) -> Option<HealthCheck> {
+    use std::time::Duration;
+    node.mapping(sink, |fields, sink| {
+        let path = fields.optional(sink, "path", |node, sink| {
+            node.parsed(sink, "write a path such as /healthz", |text| {
+                if text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+                    Ok(Box::from(text))
+                } else {
+                    Err("is not a path")
+                }
+            })
+        });
+        let interval = fields.optional(sink, "interval", scalar::duration);
+        let timeout = fields.optional(sink, "timeout", scalar::duration);
+        let mut count =
+            |key| fields.optional(sink, key, |node, sink| node.number(sink, 1, 1_000)).map(|n| n as u32);
+        let (healthy, unhealthy) = (count("healthy"), count("unhealthy"));
+        Some(HealthCheck {
+            path,
+            interval: interval.unwrap_or(Duration::from_secs(5)),
+            timeout: timeout.unwrap_or(Duration::from_secs(1)),
+            healthy: healthy.unwrap_or(2),
+            unhealthy: unhealthy.unwrap_or(3),
+        })
+    })
+}

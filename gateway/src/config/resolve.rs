@@ -1,0 +1,299 @@
+//! From what was written to what holds: names become indices, limits are applied, and whatever only
+//! shows when everything is seen together is found here.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use sallyport_balance::{BuildError, Policy};
+use sallyport_route::Domain;
+
+use super::limits::Limits;
+use super::model::{Action, Config, Forward, Listener, Route, Target, Upstream, VirtualHost};
+use super::problem::Found;
+use super::raw::{
+    RawAction, RawFile, RawForward, RawListener, RawRoute, RawTarget, RawUpstream, RawVirtualHost,
+};
+
+/// How many other endpoints a request is tried on, where its route does not say.
+const RETRIES: u32 = 2;
+
+/// Turns the files, the main one first, into one configuration. It may be used only if nothing was
+/// added to `problems`.
+pub(super) fn resolve(files: Vec<RawFile>, problems: &mut Vec<Found>) -> Config {
+    let mut resolver = Resolver { problems, limits: Limits::default() };
+    let mut config = Config {
+        listeners: Vec::new(),
+        admin: None,
+        limits: Limits::default(),
+        upstreams: Vec::new(),
+        virtual_hosts: Vec::new(),
+    };
+    let mut listeners = Vec::new();
+    let mut upstreams = Vec::new();
+    let mut hosts = Vec::new();
+    for raw in files {
+        let file = raw.file;
+        if file == 0 {
+            resolver.limits = raw.limits.clone();
+            config.limits = raw.limits;
+            config.admin = raw.admin;
+            listeners = raw.listeners;
+        }
+        upstreams.extend(raw.upstreams.into_iter().map(|raw| (file, raw)));
+        hosts.extend(raw.virtual_hosts.into_iter().map(|raw| (file, raw)));
+    }
+    config.upstreams = resolver.upstreams(upstreams);
+    let upstream_index = index_of(config.upstreams.iter().map(|upstream| &upstream.name));
+    config.virtual_hosts = resolver.virtual_hosts(hosts, &upstream_index);
+    let host_index = index_of(config.virtual_hosts.iter().map(|host| &host.name));
+    config.listeners = resolver.listeners(listeners, config.admin.as_ref(), &host_index);
+    config
+}
+
+fn index_of<'n>(names: impl Iterator<Item = &'n Arc<str>>) -> HashMap<Arc<str>, usize> {
+    names.enumerate().map(|(index, name)| (name.clone(), index)).collect()
+}
+
+struct Resolver<'p> {
+    problems: &'p mut Vec<Found>,
+    limits: Limits,
+}
+
+impl Resolver<'_> {
+    fn refuse(&mut self, file: usize, place: String, what: String, fix: impl Into<String>) {
+        self.problems.push(Found { file, place, line: None, what, fix: fix.into() });
+    }
+
+    /// Notes a second use of what may be used once.
+    fn refuse_repeated<K: Hash + Eq>(
+        &mut self,
+        seen: &mut HashMap<K, String>,
+        key: K,
+        file: usize,
+        place: String,
+        what: String,
+    ) {
+        match seen.entry(key) {
+            Entry::Vacant(entry) => {
+                entry.insert(place);
+            }
+            Entry::Occupied(first) => {
+                let fix = format!("it is taken by {}: choose another or merge the two", first.get());
+                self.refuse(file, place, what, fix);
+            }
+        }
+    }
+
+    fn refuse_over(&mut self, section: &str, limit: &str, count: usize, most: u64) {
+        if count as u64 > most {
+            self.refuse(
+                0,
+                section.to_owned(),
+                format!("{count} in all, over the limit of {most}"),
+                format!("use fewer or raise `limits.{limit}`"),
+            );
+        }
+    }
+
+    fn upstreams(&mut self, raws: Vec<(usize, RawUpstream)>) -> Vec<Upstream> {
+        self.refuse_over("upstreams", "upstreams", raws.len(), self.limits.upstreams);
+        let mut names = HashMap::new();
+        let mut slots = 0;
+        let upstreams = raws.into_iter().map(|(file, raw)| {
+            let place = format!("{}.name", raw.place);
+            let what = format!("duplicate upstream {:?}", raw.name);
+            self.refuse_repeated(&mut names, raw.name.clone(), file, place, what);
+            slots += hash_table_slots(&raw);
+            self.upstream(file, raw)
+        });
+        let upstreams = upstreams.collect();
+        if slots > self.limits.hash_table_slots {
+            self.refuse(
+                0,
+                "upstreams".into(),
+                format!("{slots} slots of hashing tables, over the limit of {}", self.limits.hash_table_slots),
+                "use smaller tables or raise `limits.hash_table_slots`",
+            );
+        }
+        upstreams
+    }
+
+    fn upstream(&mut self, file: usize, raw: RawUpstream) -> Upstream {
+        let place = &raw.place;
+        let most = self.limits.endpoints;
+        if raw.endpoints.len() as u64 > most {
+            let what = format!("{} endpoints, over the limit of {most}", raw.endpoints.len());
+            self.refuse(file, format!("{place}.endpoints"), what, "split the upstream or raise `limits.endpoints`");
+        }
+        let mut addresses = HashMap::new();
+        for (index, endpoint) in raw.endpoints.iter().enumerate() {
+            let at = format!("{place}.endpoints[{index}].address");
+            let what = format!("duplicate address {}", endpoint.address);
+            self.refuse_repeated(&mut addresses, endpoint.address, file, at, what);
+        }
+        if let Err(error) = raw.policy.check(raw.endpoints.len()) {
+            let fix = match error {
+                BuildError::TableSizeNotPrime(_) => "use a prime, such as 65537 or 655373",
+                _ => "use a larger table",
+            };
+            self.refuse(file, format!("{place}.load_balancing.table_size"), error.to_string(), fix);
+        }
+        let RawUpstream { name, policy, hash_on, endpoints, timeouts, health_check, .. } = raw;
+        Upstream { name: name.into(), policy, hash_on, endpoints, timeouts, health_check }
+    }
+
+    fn virtual_hosts(
+        &mut self,
+        raws: Vec<(usize, RawVirtualHost)>,
+        upstreams: &HashMap<Arc<str>, usize>,
+    ) -> Vec<VirtualHost> {
+        let count = |each: fn(&RawVirtualHost) -> usize| raws.iter().map(|(_, raw)| each(raw)).sum();
+        let (routes, domains): (usize, usize) = (count(|raw| raw.routes.len()), count(|raw| raw.domains.len()));
+        self.refuse_over("virtual_hosts", "virtual_hosts", raws.len(), self.limits.virtual_hosts);
+        self.refuse_over("virtual_hosts", "routes", routes, self.limits.routes);
+        self.refuse_over("virtual_hosts", "domains", domains, self.limits.domains);
+        let mut names = HashMap::new();
+        let mut seen = HashMap::new();
+        raws.into_iter()
+            .map(|(file, raw)| {
+                let what = format!("duplicate virtual host {:?}", raw.name);
+                let place = format!("{}.name", raw.place);
+                self.refuse_repeated(&mut names, raw.name.clone(), file, place, what);
+                self.domains(file, &raw, &mut seen);
+                self.virtual_host(file, raw, upstreams)
+            })
+            .collect()
+    }
+
+    fn domains(&mut self, file: usize, raw: &RawVirtualHost, seen: &mut HashMap<Domain, String>) {
+        for (index, domain) in raw.domains.iter().enumerate() {
+            let place = format!("{}.domains[{index}]", raw.place);
+            self.refuse_repeated(seen, domain.clone(), file, place, format!("duplicate domain \"{domain}\""));
+        }
+    }
+
+    fn virtual_host(
+        &mut self,
+        file: usize,
+        raw: RawVirtualHost,
+        upstreams: &HashMap<Arc<str>, usize>,
+    ) -> VirtualHost {
+        let mut names = HashMap::new();
+        let mut routes = Vec::with_capacity(raw.routes.len());
+        for route in raw.routes {
+            let place = format!("{}.routes[{}]", raw.place, route.index);
+            let what = format!("duplicate route {:?}", route.name);
+            self.refuse_repeated(&mut names, route.name.clone(), file, format!("{place}.name"), what);
+            routes.extend(self.route(file, route, upstreams));
+        }
+        VirtualHost { name: raw.name.into(), domains: raw.domains, routes }
+    }
+
+    fn route(&mut self, file: usize, raw: RawRoute, upstreams: &HashMap<Arc<str>, usize>) -> Option<Route> {
+        let action = match raw.action {
+            RawAction::Forward(forward) => Action::Forward(self.forward(file, forward, upstreams)?),
+            RawAction::Redirect(redirect) => Action::Redirect(redirect),
+            RawAction::Respond(respond) => Action::Respond(respond),
+        };
+        Some(Route { name: raw.name.into(), matches: raw.matches, action })
+    }
+
+    fn forward(
+        &mut self,
+        file: usize,
+        raw: RawForward,
+        upstreams: &HashMap<Arc<str>, usize>,
+    ) -> Option<Forward> {
+        let targets: Vec<Target> =
+            raw.targets.iter().filter_map(|target| self.target(file, target, upstreams)).collect();
+        (targets.len() == raw.targets.len()).then(|| Forward {
+            targets,
+            timeout: raw.timeout,
+            retries: raw.retries.unwrap_or(RETRIES),
+        })
+    }
+
+    fn target(
+        &mut self,
+        file: usize,
+        raw: &RawTarget,
+        upstreams: &HashMap<Arc<str>, usize>,
+    ) -> Option<Target> {
+        let Some(&upstream) = upstreams.get(&*raw.upstream) else {
+            let what = format!("unknown upstream {:?}", raw.upstream);
+            self.refuse(file, raw.place.clone(), what, "define it under `upstreams` or correct the name");
+            return None;
+        };
+        Some(Target { upstream, weight: raw.weight })
+    }
+
+    fn listeners(
+        &mut self,
+        raws: Vec<RawListener>,
+        admin: Option<&super::model::Admin>,
+        hosts: &HashMap<Arc<str>, usize>,
+    ) -> Vec<Listener> {
+        if raws.is_empty() && self.problems.is_empty() {
+            self.refuse(0, "listeners".into(), "is empty".into(), "add a listener");
+        }
+        let mut names = HashMap::new();
+        let mut addresses = HashMap::new();
+        if let Some(admin) = admin.filter(|admin| admin.address.port() != 0) {
+            addresses.insert(admin.address, "admin.address".to_owned());
+        }
+        let listeners = raws.into_iter().map(|raw| {
+            let place = raw.place.clone();
+            let what = format!("duplicate listener {:?}", raw.name);
+            self.refuse_repeated(&mut names, raw.name.clone(), 0, format!("{place}.name"), what);
+            if raw.address.port() != 0 {
+                let what = format!("duplicate address {}", raw.address);
+                self.refuse_repeated(&mut addresses, raw.address, 0, format!("{place}.address"), what);
+            }
+            self.listener(&place, raw, hosts)
+        });
+        listeners.collect()
+    }
+
+    fn listener(&mut self, place: &str, raw: RawListener, hosts: &HashMap<Arc<str>, usize>) -> Listener {
+        let virtual_hosts = raw.virtual_hosts.map(|names| {
+            let names = names.iter().enumerate();
+            names.filter_map(|(index, name)| self.served_host(place, index, name, hosts)).collect()
+        });
+        Listener {
+            name: raw.name.into(),
+            address: raw.address,
+            virtual_hosts,
+            h2c: raw.h2c,
+            trusted_proxies: raw.trusted_proxies,
+            timeouts: raw.timeouts,
+        }
+    }
+
+    fn served_host(
+        &mut self,
+        place: &str,
+        index: usize,
+        name: &str,
+        hosts: &HashMap<Arc<str>, usize>,
+    ) -> Option<usize> {
+        let host = hosts.get(name).copied();
+        if host.is_none() {
+            let at = format!("{place}.virtual_hosts[{index}]");
+            let what = format!("unknown virtual host {name:?}");
+            self.refuse(0, at, what, "define it under `virtual_hosts` or correct the name");
+        }
+        host
+    }
+}
+
+/// What an upstream's table adds to the total; one endpoint needs none.
+fn hash_table_slots(raw: &RawUpstream) -> u64 {
+    match raw.policy {
+        Policy::Maglev { table_size } if raw.endpoints.len() > 1 => table_size.into(),
+        // A point of the ring is a hash and an index: 16 bytes to a table's 2.
+        Policy::RingHash => 160 * 8 * raw.endpoints.len() as u64,
+        _ => 0,
+    }
+}

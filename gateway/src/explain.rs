@@ -1,0 +1,211 @@
+//! Why a request goes where it goes: the decision, with what it passed over and why.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use http::{HeaderMap, Method};
+use sallyport_route::{Request, normalise_host, normalise_path};
+use serde::Serialize;
+
+use crate::config::{Action, Forward};
+use crate::decide;
+use crate::proxy::hash_key;
+use crate::snapshot::{Host, Snapshot};
+
+/// Routes passed over that are listed; a table of 100,000 is not read by anybody.
+const PASSED_OVER_MAX: usize = 100;
+
+/// A request to explain.
+#[derive(Debug)]
+pub struct Question {
+    /// The host, with or without port.
+    pub host: String,
+    /// The path, with its query if it has one.
+    pub path: String,
+    /// The method.
+    pub method: Method,
+    /// The header fields.
+    pub headers: HeaderMap,
+    /// The client's address.
+    pub client: Option<IpAddr>,
+    /// The listener's index.
+    pub listener: usize,
+}
+
+/// What becomes of a request; absent parts are `null` in JSON.
+#[derive(Debug, Default, Serialize)]
+pub struct Explanation {
+    /// The listener that takes the request.
+    pub listener: Option<String>,
+    /// The host as it is matched.
+    pub host: Option<String>,
+    /// The path as it is matched and sent upstream.
+    pub path: Option<String>,
+    /// The virtual host.
+    pub virtual_host: Option<String>,
+    /// The route.
+    pub route: Option<String>,
+    /// `forward`, `redirect` or `respond`.
+    pub action: Option<&'static str>,
+    /// The filters that run, in order.
+    pub filters: Vec<String>,
+    /// The upstream; of a split, the one with the largest share.
+    pub upstream: Option<String>,
+    /// The upstreams of a split and their weights.
+    pub split: Vec<(String, u32)>,
+    /// The endpoint. Only a hashing policy always chooses the same.
+    pub endpoint: Option<String>,
+    /// The policy that chose it.
+    pub policy: Option<String>,
+    /// The status, where the gateway itself answers.
+    pub status: Option<u16>,
+    /// The `Location` of a redirect.
+    pub location: Option<String>,
+    /// Why it ends here, if it does.
+    pub error: Option<String>,
+    /// The routes before the one that matched, and why they did not.
+    pub passed_over: Vec<PassedOver>,
+    /// How many more were passed over.
+    pub passed_over_more: usize,
+}
+
+/// A route that did not match.
+#[derive(Debug, Serialize)]
+pub struct PassedOver {
+    /// Its name.
+    pub route: String,
+    /// What did not fit.
+    pub because: String,
+}
+
+/// Decides as the proxy would.
+#[must_use]
+pub fn explain(snapshot: &Snapshot, question: &Question) -> Explanation {
+    let mut answer = Explanation {
+        listener: snapshot.listeners.get(question.listener).map(|listener| listener.name.to_string()),
+        ..Explanation::default()
+    };
+    let (path, query) = match question.path.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (question.path.as_str(), None),
+    };
+    let host = match normalise_host(&question.host) {
+        Ok(host) => host,
+        Err(error) => return refused(answer, 400, format!("the host is malformed: {error}")),
+    };
+    let path = match normalise_path(path.as_bytes()) {
+        Ok(path) => path,
+        Err(error) => return refused(answer, 400, format!("the path is malformed: {error}")),
+    };
+    answer.host = Some(host.to_string());
+    answer.path = Some(path.to_string());
+    let Some(found) = snapshot.host(question.listener, &host) else {
+        return refused(answer, 404, "no virtual host has this domain".into());
+    };
+    let found = &snapshot.hosts[found];
+    answer.virtual_host = Some(found.name.to_string());
+    let request = Request {
+        method: &question.method,
+        path: &path,
+        query: query.unwrap_or(""),
+        headers: &question.headers,
+    };
+    let route = found.table.route(&request);
+    pass_over(&mut answer, found, &request, route.unwrap_or(found.routes.len()));
+    let Some(route) = route.map(|index| &found.routes[index]) else {
+        return refused(answer, 404, "no route matches".into());
+    };
+    answer.route = Some(route.name.to_string());
+    match &route.action {
+        Action::Forward(forward) => forward_to(&mut answer, snapshot, question, forward, &path, query),
+        Action::Redirect(redirect) => {
+            answer.action = Some("redirect");
+            answer.status = Some(redirect.status.as_u16());
+            answer.location = Some(decide::location(redirect, &question.host, &question.path));
+        }
+        Action::Respond(respond) => {
+            answer.action = Some("respond");
+            answer.status = Some(respond.status.as_u16());
+        }
+    }
+    answer
+}
+
+fn refused(mut answer: Explanation, status: u16, error: String) -> Explanation {
+    answer.status = Some(status);
+    answer.error = Some(error);
+    answer
+}
+
+fn pass_over(answer: &mut Explanation, host: &Host, request: &Request<'_>, until: usize) {
+    let passed = host.table.matches()[..until].iter().zip(&host.routes);
+    answer.passed_over = passed
+        .take(PASSED_OVER_MAX)
+        .filter_map(|(matches, route)| {
+            let because = matches.mismatch(request)?.to_string();
+            Some(PassedOver { route: route.name.to_string(), because })
+        })
+        .collect();
+    answer.passed_over_more = until.saturating_sub(PASSED_OVER_MAX);
+}
+
+fn forward_to(
+    answer: &mut Explanation,
+    snapshot: &Snapshot,
+    question: &Question,
+    forward: &Forward,
+    path: &str,
+    query: Option<&str>,
+) {
+    answer.action = Some("forward");
+    let name = |index: usize| snapshot.upstreams[index].spec.name.to_string();
+    if forward.targets.len() > 1 {
+        answer.split = forward.targets.iter().map(|target| (name(target.upstream), target.weight)).collect();
+    }
+    let Some(target) = forward.targets.iter().max_by_key(|target| target.weight) else { return };
+    let upstream = &snapshot.upstreams[target.upstream];
+    let key = hash_key(&upstream.spec.hash_on, question.client, path, query, &question.headers);
+    answer.upstream = Some(name(target.upstream));
+    answer.policy = Some(format!("{:?}", upstream.spec.policy));
+    match upstream.select(key, &[]) {
+        Some(endpoint) => answer.endpoint = Some(upstream.endpoints[endpoint].address.to_string()),
+        None => {
+            answer.status = Some(503);
+            answer.error = Some("no endpoint is available".into());
+        }
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut line = |name: &str, value: Option<&dyn fmt::Display>| match value {
+            Some(value) => writeln!(out, "{name:<13} {value}"),
+            None => Ok(()),
+        };
+        fn show<T: fmt::Display>(value: Option<&T>) -> Option<&dyn fmt::Display> {
+            value.map(|value| value as &dyn fmt::Display)
+        }
+        line("listener", show(self.listener.as_ref()))?;
+        line("host", show(self.host.as_ref()))?;
+        line("path", show(self.path.as_ref()))?;
+        line("virtual host", show(self.virtual_host.as_ref()))?;
+        line("route", show(self.route.as_ref()))?;
+        line("action", show(self.action.as_ref()))?;
+        for (upstream, weight) in &self.split {
+            line("split", Some(&format!("{upstream}, weight {weight}")))?;
+        }
+        line("upstream", show(self.upstream.as_ref()))?;
+        line("policy", show(self.policy.as_ref()))?;
+        line("endpoint", show(self.endpoint.as_ref()))?;
+        line("status", show(self.status.as_ref()))?;
+        line("location", show(self.location.as_ref()))?;
+        line("error", show(self.error.as_ref()))?;
+        for passed in &self.passed_over {
+            line("passed over", Some(&format!("{}: {}", passed.route, passed.because)))?;
+        }
+        if self.passed_over_more > 0 {
+            line("passed over", Some(&format!("and {} more", self.passed_over_more)))?;
+        }
+        Ok(())
+    }
+}

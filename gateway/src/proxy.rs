@@ -1,0 +1,171 @@
+//! The life of a request, one file a phase.
+//!
+//! In the order in which Pingora calls them: [`request_filter`] (admit, route, answer what the
+//! gateway answers itself), [`upstream_peer`] (choose an endpoint), [`fail_to_connect`],
+//! [`connected_to_upstream`], [`upstream_request_filter`] (what the origin is told),
+//! [`upstream_response_filter`] (deadlines), [`response_filter`] (what the client is told),
+//! [`fail_to_proxy`] and [`logging`] (counters). The implementation of `ProxyHttp` below only
+//! delegates. [`context`] is what travels with the request; [`cause`] is the one place that turns
+//! failures into a status, a header and a metric label.
+
+mod cause;
+mod conformance;
+mod connected_to_upstream;
+mod context;
+mod fail_to_connect;
+mod fail_to_proxy;
+mod forwarded;
+mod logging;
+mod reply;
+mod request_filter;
+mod response_filter;
+mod target;
+mod upstream_peer;
+mod upstream_request_filter;
+mod upstream_response_filter;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use pingora_core::modules::http::HttpModules;
+use pingora_core::protocols::Digest;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_error::{Error, Result};
+use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+
+pub(crate) use self::target::hash_key;
+use self::context::RequestContext;
+use crate::live::Live;
+
+/// One listener's proxy. All listeners share the same snapshot.
+#[derive(Debug)]
+pub struct Proxy {
+    live: Arc<Live>,
+    listener: usize,
+}
+
+impl Proxy {
+    /// The proxy of the listener with this index in the configuration.
+    #[must_use]
+    pub fn new(live: Arc<Live>, listener: usize) -> Self {
+        Self { live, listener }
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Proxy {
+    type CTX = RequestContext;
+
+    fn new_ctx(&self) -> RequestContext {
+        RequestContext::new(self.live.pin(), self.listener)
+    }
+
+    /// Leaves out Pingora's compression module: it costs every request and compresses none.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    async fn request_filter(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<bool> {
+        request_filter::run(session, ctx).await
+    }
+
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        ctx: &mut RequestContext,
+    ) -> Result<()> {
+        request_filter::body(body.as_ref(), ctx)
+    }
+
+    async fn upstream_peer(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<Box<HttpPeer>> {
+        upstream_peer::run(session, ctx)
+    }
+
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        peer: &HttpPeer,
+        ctx: &mut RequestContext,
+        error: Box<Error>,
+    ) -> Box<Error> {
+        fail_to_connect::run(peer, ctx, error)
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        reused: bool,
+        _peer: &HttpPeer,
+        _fd: std::os::unix::io::RawFd,
+        _digest: Option<&Digest>,
+        ctx: &mut RequestContext,
+    ) -> Result<()> {
+        connected_to_upstream::run(reused, ctx);
+        Ok(())
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        request: &mut RequestHeader,
+        ctx: &mut RequestContext,
+    ) -> Result<()> {
+        upstream_request_filter::run(session, request, ctx)
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        _session: &mut Session,
+        _response: &mut ResponseHeader,
+        ctx: &mut RequestContext,
+    ) -> Result<()> {
+        upstream_response_filter::check_deadline(ctx)
+    }
+
+    fn upstream_response_body_filter(
+        &self,
+        _session: &mut Session,
+        _body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        ctx: &mut RequestContext,
+    ) -> Result<Option<Duration>> {
+        upstream_response_filter::check_deadline(ctx)?;
+        Ok(None)
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut RequestContext,
+    ) -> Result<()> {
+        response_filter::run(session, response, ctx);
+        Ok(())
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut RequestContext) -> FailToProxy {
+        fail_to_proxy::run(session, error, ctx).await
+    }
+
+    async fn logging(&self, session: &mut Session, _error: Option<&Error>, ctx: &mut RequestContext) {
+        logging::run(session, ctx);
+    }
+
+    /// [`fail_to_proxy`] logs what is worth a line, once and with its cause.
+    fn suppress_error_log(&self, _session: &Session, _ctx: &RequestContext, _error: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _session: &Session,
+        _ctx: &RequestContext,
+        _error: &Error,
+        _context: ProxyWarnLogContext,
+    ) -> bool {
+        true
+    }
+}

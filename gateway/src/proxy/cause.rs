@@ -1,0 +1,147 @@
+//! What can go wrong with a request, and what each cause means to the client, to a retry and to the
+//! metrics. Every other module names the cause; only this one knows the consequences.
+
+use http::StatusCode;
+use pingora_error::{Error, ErrorSource, ErrorType};
+use sallyport_stats::ErrorKind;
+
+/// Why a request was not served as configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// The request breaks the protocol or cannot be normalised; the text says how.
+    BadRequest(&'static str),
+    /// The head is over a limit.
+    HeadTooLarge,
+    /// The body is over a limit.
+    BodyTooLarge,
+    /// No virtual host or no route matched.
+    NoRoute,
+    /// The upstream has no endpoint that may be used.
+    NoEndpoint,
+    /// No endpoint could be connected to.
+    Connect,
+    /// The origin, or the route's timeout, took too long.
+    Timeout,
+    /// The origin broke the connection off.
+    Reset,
+    /// The origin's response breaks the protocol.
+    BadResponse,
+    /// The client went away.
+    ClientGone,
+    /// The client took too long to send its body.
+    ClientTimeout,
+    /// A defect of the gateway.
+    Internal,
+}
+
+impl Cause {
+    /// The cause behind an error that Pingora raised.
+    pub(super) fn of(error: &Error) -> Self {
+        use ErrorType::{
+            ConnectError, ConnectNoRoute, ConnectRefused, ConnectTimedout, ConnectionClosed, H1Error,
+            InvalidHTTPHeader, ReadError, ReadTimedout, SocketError, WriteError, WriteTimedout,
+        };
+        match (error.esource(), error.etype()) {
+            (ErrorSource::Upstream, ConnectTimedout | ReadTimedout | WriteTimedout) => Self::Timeout,
+            (ErrorSource::Upstream, ConnectRefused | ConnectNoRoute | ConnectError | SocketError) => {
+                Self::Connect
+            }
+            (ErrorSource::Upstream, ReadError | WriteError | ConnectionClosed) => Self::Reset,
+            (ErrorSource::Upstream, InvalidHTTPHeader | H1Error) => Self::BadResponse,
+            (ErrorSource::Upstream, _) => Self::Reset,
+            (ErrorSource::Downstream, ReadError | WriteError | ConnectionClosed | WriteTimedout) => {
+                Self::ClientGone
+            }
+            (ErrorSource::Downstream, ReadTimedout) => Self::ClientTimeout,
+            (ErrorSource::Downstream, _) => Self::BadRequest("the request is malformed"),
+            (ErrorSource::Internal | ErrorSource::Unset, _) => Self::Internal,
+        }
+    }
+
+    /// The status of the response; `None` where there is nobody to respond to.
+    pub(super) fn status(self) -> Option<StatusCode> {
+        Some(match self {
+            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::NoEndpoint => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Connect | Self::Reset | Self::BadResponse => StatusCode::BAD_GATEWAY,
+            Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::ClientTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::ClientGone => return None,
+        })
+    }
+
+    /// The value of `X-Sallyport-Error`, and the first word of the body.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::BadRequest(_) => "bad_request",
+            Self::HeadTooLarge => "head_too_large",
+            Self::BodyTooLarge => "body_too_large",
+            Self::NoRoute => "no_route",
+            Self::NoEndpoint => "no_endpoint",
+            Self::Connect => "connect",
+            Self::Timeout => "timeout",
+            Self::Reset => "reset",
+            Self::BadResponse => "bad_response",
+            Self::ClientGone => "client_gone",
+            Self::ClientTimeout => "client_timeout",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// The sentence in the body.
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Self::BadRequest(text) => text,
+            Self::HeadTooLarge => "the request has too many or too large header fields",
+            Self::BodyTooLarge => "the request body is too large",
+            Self::NoRoute => "no route matches this request",
+            Self::NoEndpoint => "no endpoint is available",
+            Self::Connect => "no endpoint could be connected to",
+            Self::Timeout => "the origin took too long",
+            Self::Reset => "the origin closed the connection",
+            Self::BadResponse => "the origin's response is malformed",
+            Self::ClientGone => "the client closed the connection",
+            Self::ClientTimeout => "the request took too long to arrive",
+            Self::Internal => "the gateway failed",
+        }
+    }
+
+    /// The `kind` under which the route counts it, where the status class does not say it all.
+    pub(super) fn kind(self) -> Option<ErrorKind> {
+        match self {
+            Self::NoEndpoint => Some(ErrorKind::NoEndpoint),
+            other => other.upstream_kind(),
+        }
+    }
+
+    /// The `kind` under which the endpoint counts it; `None` where the endpoint is not to blame.
+    pub(super) fn upstream_kind(self) -> Option<ErrorKind> {
+        match self {
+            Self::Connect => Some(ErrorKind::Connect),
+            Self::Timeout => Some(ErrorKind::Timeout),
+            Self::Reset => Some(ErrorKind::Reset),
+            Self::BadResponse => Some(ErrorKind::ServerError),
+            _ => None,
+        }
+    }
+
+    /// Whether the client's connection is still at a request boundary, so that it can be kept.
+    pub(super) fn keeps_connection(self) -> bool {
+        matches!(self, Self::NoRoute | Self::NoEndpoint | Self::Connect)
+    }
+
+    /// Whether the operator should read of it: what a client can cause at will is not.
+    pub(super) fn is_upstream_failure(self) -> bool {
+        self.upstream_kind().is_some() || matches!(self, Self::NoEndpoint | Self::Internal)
+    }
+
+    /// An error that carries this cause through Pingora; the context holds the cause itself.
+    pub(super) fn into_error(self) -> Box<Error> {
+        let status = self.status().map_or(400, |status| status.as_u16());
+        Error::new(ErrorType::HTTPStatus(status))
+    }
+}

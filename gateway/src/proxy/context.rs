@@ -1,0 +1,162 @@
+//! What travels with a request from phase to phase.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use crate::config::{Forward, Limits, Listener};
+use crate::live::Pinned;
+use crate::proxy::cause::Cause;
+use crate::snapshot::{Host, Route};
+use crate::upstream::{Endpoint, Upstream};
+
+/// A request's own state. It holds the snapshot it began with until it ends, and gives back what it
+/// counted even if the request's task is dropped half-way.
+#[derive(Debug)]
+pub struct RequestContext {
+    snapshot: Pinned,
+    listener: usize,
+    started: Instant,
+    route: Option<(usize, usize)>,
+    /// Whether the route's active count includes this request.
+    counted: bool,
+    /// The path and query that go upstream, where they are not what the client sent.
+    pub(super) target: Option<String>,
+    /// The address of the client, as far as proxies in front are trusted to tell it.
+    pub(super) client: Option<IpAddr>,
+    /// Whether the peer may tell where a request came from.
+    pub(super) peer_trusted: bool,
+    /// What failed, if something did.
+    pub(super) cause: Option<Cause>,
+    pub(super) attempt: Attempt,
+    /// Body bytes received so far.
+    pub(super) body_bytes: u64,
+}
+
+/// The choice of upstream and endpoint, over all attempts.
+#[derive(Debug, Default)]
+pub(super) struct Attempt {
+    /// Index of the upstream; the same for all attempts.
+    pub(super) upstream: usize,
+    /// What a hashing policy goes by.
+    pub(super) key: u64,
+    /// Endpoints that were tried and failed.
+    pub(super) tried: Vec<usize>,
+    /// The endpoint in use, which counts this request as in flight.
+    pub(super) endpoint: Option<usize>,
+    pub(super) upgrade: Upgrade,
+}
+
+/// Whether a request asks to change protocols.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Upgrade {
+    #[default]
+    No,
+    WebSocket,
+    /// A protocol that Pingora does not know; passed through with its handshake.
+    Other,
+}
+
+impl RequestContext {
+    /// The state of a request that arrives now on the listener with this index.
+    pub(super) fn new(snapshot: Pinned, listener: usize) -> Self {
+        Self {
+            snapshot,
+            listener,
+            started: Instant::now(),
+            route: None,
+            counted: false,
+            target: None,
+            client: None,
+            peer_trusted: false,
+            cause: None,
+            attempt: Attempt::default(),
+            body_bytes: 0,
+        }
+    }
+
+    pub(super) fn snapshot(&self) -> &crate::snapshot::Snapshot {
+        &self.snapshot
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.snapshot.limits
+    }
+
+    /// The listener as configured now. A reload may have removed listeners that still accept until
+    /// a restart; those keep the settings of the first.
+    pub(super) fn listener(&self) -> &Listener {
+        self.snapshot.listeners.get(self.listener).unwrap_or(&self.snapshot.listeners[0])
+    }
+
+    pub(super) fn listener_index(&self) -> usize {
+        self.listener
+    }
+
+    /// Settles which route this request is counted under: `None` is the one for no match.
+    pub(super) fn enter(&mut self, route: Option<(usize, usize)>) {
+        self.route = route;
+        self.stats().begin();
+        self.counted = true;
+    }
+
+    pub(super) fn route(&self) -> Option<(&Host, &Route)> {
+        let (host, route) = self.route?;
+        let host = &self.snapshot.hosts[host];
+        Some((host, &host.routes[route]))
+    }
+
+    /// The forward action of the route, once there is one.
+    pub(super) fn forward(&self) -> Option<&Forward> {
+        match &self.route()?.1.action {
+            crate::config::Action::Forward(forward) => Some(forward),
+            _ => None,
+        }
+    }
+
+    pub(super) fn upstream(&self) -> &Upstream {
+        &self.snapshot.upstreams[self.attempt.upstream]
+    }
+
+    pub(super) fn endpoint(&self) -> Option<&Endpoint> {
+        self.attempt.endpoint.map(|index| &*self.upstream().endpoints[index])
+    }
+
+    /// Time left of the route's timeout; `None` where it has none.
+    pub(super) fn time_left(&self) -> Option<Duration> {
+        let timeout = self.forward()?.timeout?;
+        Some(timeout.saturating_sub(self.started.elapsed()))
+    }
+
+    /// Counts the request in at `endpoint`.
+    pub(super) fn begin_at(&mut self, endpoint: usize) {
+        self.attempt.endpoint = Some(endpoint);
+        self.upstream().endpoints[endpoint].begin();
+    }
+
+    /// Counts the request out at its endpoint, if it is at one.
+    pub(super) fn finish_at_endpoint(&mut self) {
+        if let Some(endpoint) = self.endpoint() {
+            endpoint.finish(self.cause.and_then(Cause::upstream_kind));
+        }
+        self.attempt.endpoint = None;
+    }
+
+    /// Counts the request out; `status` is 0 where no response went out. Later calls do nothing.
+    pub(super) fn finish(&mut self, status: u16) {
+        self.finish_at_endpoint();
+        if std::mem::take(&mut self.counted) {
+            let kind = self.cause.and_then(Cause::kind);
+            self.stats().finish(status, kind, self.started.elapsed());
+        }
+    }
+
+    fn stats(&self) -> &sallyport_stats::RouteStats {
+        self.route().map_or(&self.snapshot.unmatched, |(_, route)| &route.stats)
+    }
+}
+
+impl Drop for RequestContext {
+    fn drop(&mut self) {
+        self.finish(0);
+    }
+}

@@ -1,0 +1,35 @@
+//! The request failed for good: the client gets the cause, and the operator a line if it is theirs.
+
+use pingora_error::Error;
+use pingora_proxy::{FailToProxy, Session};
+
+use super::cause::Cause;
+use super::context::RequestContext;
+use super::reply;
+
+/// Answers with the cause, unless a response has begun or nobody is there to read it.
+pub(super) async fn run(session: &mut Session, error: &Error, ctx: &mut RequestContext) -> FailToProxy {
+    let cause = *ctx.cause.get_or_insert_with(|| Cause::of(error));
+    report(session, error, ctx, cause);
+    let begun = session.response_written().is_some_and(|response| !response.status.is_informational());
+    if begun || cause.status().is_none() {
+        return FailToProxy { error_code: 0, can_reuse_downstream: false };
+    }
+    session.set_keepalive(None);
+    if let Err(error) = reply::error(session, cause).await {
+        tracing::debug!(%error, "the error response could not be written");
+    }
+    let error_code = cause.status().map_or(0, |status| status.as_u16());
+    FailToProxy { error_code, can_reuse_downstream: false }
+}
+
+fn report(session: &Session, error: &Error, ctx: &RequestContext, cause: Cause) {
+    let (host, route) = ctx.route().map_or(("none", "none"), |(host, route)| (&*host.name, &*route.name));
+    let endpoint = ctx.endpoint().map(|endpoint| endpoint.address);
+    if cause.is_upstream_failure() {
+        tracing::warn!(cause = cause.label(), host, route, ?endpoint, %error, "request failed");
+    } else {
+        let request = session.as_downstream().request_summary();
+        tracing::debug!(cause = cause.label(), host, route, request, %error, "request failed");
+    }
+}

@@ -1,0 +1,139 @@
+//! The first phase: is the request sound, where does it belong, and does the gateway answer it
+//! itself?
+
+use http::{HeaderValue, header};
+use pingora_error::Result;
+use pingora_proxy::Session;
+use sallyport_route::Request;
+
+use super::cause::Cause;
+use super::context::{RequestContext, Upgrade};
+use super::target::{Target, hash_key};
+use super::{conformance, forwarded, reply};
+use crate::config::{Action, Forward, Redirect, Target as Share};
+use crate::decide;
+
+/// Admits and routes the request. `true` means that a response was written.
+pub(super) async fn run(session: &mut Session, ctx: &mut RequestContext) -> Result<bool> {
+    wait_no_longer_than_configured(session, ctx);
+    if let Err(cause) = admit(session, ctx) {
+        ctx.cause = Some(cause);
+        if ctx.route().is_none() {
+            ctx.enter(None);
+        }
+        if !cause.keeps_connection() {
+            session.set_keepalive(None);
+        }
+        reply::error(session, cause).await?;
+        return Ok(true);
+    }
+    let Some((_, route)) = ctx.route() else { return Ok(false) };
+    match &route.action {
+        Action::Forward(_) => Ok(false),
+        Action::Respond(respond) => {
+            reply::answer(session, respond.status, &respond.headers, respond.body.clone()).await?;
+            Ok(true)
+        }
+        Action::Redirect(redirect) => {
+            let location = location(session, redirect);
+            let fields = [(header::LOCATION, location)];
+            reply::answer(session, redirect.status, &fields, bytes::Bytes::new()).await?;
+            Ok(true)
+        }
+    }
+}
+
+/// Counts the body as it streams; beyond the limit the request ends.
+pub(super) fn body(body: Option<&bytes::Bytes>, ctx: &mut RequestContext) -> Result<()> {
+    ctx.body_bytes += body.map_or(0, |body| body.len() as u64);
+    if ctx.body_bytes > ctx.limits().request_body_bytes && ctx.attempt.upgrade == Upgrade::No {
+        ctx.cause = Some(Cause::BodyTooLarge);
+        return Err(Cause::BodyTooLarge.into_error());
+    }
+    Ok(())
+}
+
+/// Pingora's own defaults wait for ever between two requests and for a client that does not read.
+fn wait_no_longer_than_configured(session: &mut Session, ctx: &RequestContext) {
+    let timeouts = &ctx.listener().timeouts;
+    let (idle, read, write) = (timeouts.idle, timeouts.read, timeouts.write);
+    let downstream = session.as_downstream_mut();
+    downstream.set_read_timeout(Some(read));
+    downstream.set_write_timeout(Some(write));
+    // Only shortened where the client wants to keep the connection at all. Whole seconds, since
+    // Pingora takes 0 for "for ever".
+    if downstream.get_keepalive().is_some() {
+        downstream.set_keepalive(Some(idle.as_secs().max(1)));
+    }
+}
+
+/// Everything that is decided before an endpoint is chosen.
+fn admit(session: &Session, ctx: &mut RequestContext) -> std::result::Result<(), Cause> {
+    conformance::check(session, ctx.limits())?;
+    let head = session.req_header();
+    let target = Target::of(head)?;
+    let peer = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
+    let origin = forwarded::Origin::of(peer, &head.headers, &ctx.listener().trusted_proxies);
+    ctx.client = origin.client;
+    ctx.peer_trusted = origin.peer_trusted;
+    let request = Request {
+        method: &head.method,
+        path: &target.path,
+        query: target.query.unwrap_or(""),
+        headers: &head.headers,
+    };
+    let place = decide::route(ctx.snapshot(), ctx.listener_index(), &target.host, &request);
+    ctx.enter(place);
+    if place.is_none() {
+        return Err(Cause::NoRoute);
+    }
+    let Some(forward) = ctx.forward() else { return Ok(()) };
+    let upstream = share_of(forward);
+    let hash_on = &ctx.snapshot().upstreams[upstream].spec.hash_on;
+    let key = hash_key(hash_on, ctx.client, &target.path, target.query, &head.headers);
+    ctx.target = target.rewritten();
+    ctx.attempt.upstream = upstream;
+    ctx.attempt.key = key;
+    ctx.attempt.upgrade = upgrade(session);
+    Ok(())
+}
+
+/// The upstream of a split that this request falls to, in proportion to the weights.
+fn share_of(forward: &Forward) -> usize {
+    match forward.targets.as_slice() {
+        [only] => only.upstream,
+        targets => {
+            let total: u32 = targets.iter().map(|target| target.weight).sum();
+            decide::share(targets, fastrand::u32(0..total.max(1)))
+                .or_else(|| targets.first().map(|target: &Share| target.upstream))
+                .unwrap_or(0)
+        }
+    }
+}
+
+fn upgrade(session: &Session) -> Upgrade {
+    if !session.as_downstream().is_upgrade_req() {
+        return Upgrade::No;
+    }
+    let token = session.req_header().headers.get(header::UPGRADE).map_or(&b""[..], HeaderValue::as_bytes);
+    // RFC 9113 dropped the h2c upgrade, and forwarding it hands the origin's HTTP/2 to the client
+    // past every route: it is no upgrade here, and Pingora strips the fields.
+    if token.to_ascii_lowercase().windows(3).any(|window| window == b"h2c") {
+        return Upgrade::No;
+    }
+    if token.eq_ignore_ascii_case(b"websocket") { Upgrade::WebSocket } else { Upgrade::Other }
+}
+
+/// RFC 9110, 10.2.2: where the client is to go instead.
+fn location(session: &Session, redirect: &Redirect) -> HeaderValue {
+    let head = session.req_header();
+    let authority = head
+        .headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .or_else(|| head.uri.authority().map(|authority| authority.as_str()))
+        .unwrap_or("");
+    let path_and_query = head.uri.path_and_query().map_or("/", |path| path.as_str());
+    let text = decide::location(redirect, authority, path_and_query);
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("/"))
+}

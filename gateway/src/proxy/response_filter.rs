@@ -1,0 +1,57 @@
+//! What the client is told: the origin's response without the fields that were between the origin
+//! and the gateway (RFC 9110, 7.6.1). Pingora writes `Connection` anew and owns the framing.
+
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use pingora_http::ResponseHeader;
+use pingora_proxy::Session;
+
+use super::context::RequestContext;
+
+const HOP_BY_HOP: [HeaderName; 4] = [
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    header::UPGRADE,
+];
+
+/// Removes hop-by-hop fields, except from the response that changes protocols.
+pub(super) fn run(_session: &Session, response: &mut ResponseHeader, _ctx: &RequestContext) {
+    if response.status == StatusCode::SWITCHING_PROTOCOLS {
+        return;
+    }
+    for name in nominated(response) {
+        response.remove_header(&name);
+    }
+    for name in HOP_BY_HOP {
+        if response.headers.contains_key(&name) {
+            response.remove_header(&name);
+        }
+    }
+}
+
+/// Fields that `Connection` names, other than those that frame the message.
+fn nominated(response: &ResponseHeader) -> Vec<HeaderName> {
+    let fields = response.headers.get_all(header::CONNECTION);
+    let tokens = fields.iter().filter_map(|value: &HeaderValue| value.to_str().ok()).flat_map(|v| v.split(','));
+    tokens
+        .map(str::trim)
+        .filter(|token| !token.eq_ignore_ascii_case("close") && !token.eq_ignore_ascii_case("keep-alive"))
+        .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
+        .filter(|name| !matches!(*name, header::CONTENT_LENGTH | header::TRANSFER_ENCODING))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nominated;
+    use pingora_http::ResponseHeader;
+
+    #[test]
+    fn nominated_fields_are_found_and_framing_is_left_alone() {
+        let mut response = ResponseHeader::build(200, None).unwrap();
+        response.append_header("connection", "keep-alive, X-Hop , transfer-encoding").unwrap();
+        response.append_header("connection", "x-other").unwrap();
+        let names: Vec<_> = nominated(&response).iter().map(|name| name.as_str().to_owned()).collect();
+        assert_eq!(names, ["x-hop", "x-other"]);
+    }
+}

@@ -1,0 +1,49 @@
+//! Chooses the endpoint of an attempt. Pingora calls it again after a failure that may be retried.
+
+use pingora_core::upstreams::peer::{H1UpgradePolicy, HttpPeer};
+use pingora_error::Result;
+use pingora_proxy::Session;
+
+use super::cause::Cause;
+use super::context::{RequestContext, Upgrade};
+
+/// The peer for this attempt.
+pub(super) fn run(_session: &mut Session, ctx: &mut RequestContext) -> Result<Box<HttpPeer>> {
+    choose(ctx).map_err(|cause| {
+        ctx.cause = Some(cause);
+        cause.into_error()
+    })
+}
+
+fn choose(ctx: &mut RequestContext) -> std::result::Result<Box<HttpPeer>, Cause> {
+    // An attempt on a reused connection that broke is repeated where it was.
+    ctx.finish_at_endpoint();
+    let time_left = ctx.time_left();
+    if time_left.is_some_and(|left| left.is_zero()) {
+        return Err(Cause::Timeout);
+    }
+    let attempt = &ctx.attempt;
+    let endpoint = ctx.upstream().select(attempt.key, &attempt.tried).ok_or(Cause::NoEndpoint)?;
+    let mut peer = ctx.upstream().peer(endpoint);
+    if let Some(left) = time_left {
+        let options = &mut peer.options;
+        for timeout in
+            [&mut options.connection_timeout, &mut options.total_connection_timeout, &mut options.read_timeout]
+        {
+            *timeout = timeout.map(|timeout| timeout.min(left));
+        }
+    }
+    match ctx.attempt.upgrade {
+        Upgrade::No => {}
+        upgrade => {
+            // A tunnel is silent for as long as its users are, whatever the route's timeout is.
+            peer.options.read_timeout = Some(ctx.upstream().spec.timeouts.upgraded);
+            if upgrade == Upgrade::Other {
+                peer.options.http_upstream_request_policy.h1_upgrade = H1UpgradePolicy::Preserve;
+            }
+        }
+    }
+    ctx.cause = None;
+    ctx.begin_at(endpoint);
+    Ok(peer)
+}

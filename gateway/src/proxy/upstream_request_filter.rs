@@ -1,0 +1,89 @@
+//! What the origin is told: the target that was matched, where the request comes from, and its id.
+//!
+//! Pingora has removed the hop-by-hop fields by now, except from upgrades other than WebSocket.
+
+use http::{HeaderName, HeaderValue, header};
+use pingora_error::Result;
+use pingora_http::RequestHeader;
+use pingora_proxy::Session;
+
+use super::context::{RequestContext, Upgrade};
+use super::forwarded;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The longest request id that is kept: a UUID has 36 characters, trace ids are no longer than 64.
+const REQUEST_ID_BYTES_MAX: usize = 128;
+
+/// Fields that end with this hop (RFC 9110, 7.6.1), for upgrades that Pingora passes on whole.
+const HOP_BY_HOP: [HeaderName; 5] = [
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("http2-settings"),
+    header::TE,
+    header::PROXY_AUTHORIZATION,
+];
+
+/// Rewrites `request` as the origin is to see it.
+pub(super) fn run(session: &Session, request: &mut RequestHeader, ctx: &RequestContext) -> Result<()> {
+    if let Some(target) = &ctx.target {
+        request.set_raw_path(target.as_bytes())?;
+    }
+    if ctx.attempt.upgrade == Upgrade::Other {
+        for field in HOP_BY_HOP {
+            request.remove_header(&field);
+        }
+        request.insert_header(header::CONNECTION, HeaderValue::from_static("upgrade"))?;
+    }
+    let peer = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
+    forwarded::write(request, peer, ctx.peer_trusted, "http")?;
+    if !request.headers.get(REQUEST_ID).is_some_and(is_valid_id) {
+        request.insert_header(REQUEST_ID, new_id())?;
+    }
+    Ok(())
+}
+
+/// Kept ids go into logs and queries of other systems: characters that mean something there do not
+/// pass.
+fn is_valid_id(id: &HeaderValue) -> bool {
+    let id = id.as_bytes();
+    (1..=REQUEST_ID_BYTES_MAX).contains(&id.len())
+        && id.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~+/=:".contains(byte))
+}
+
+/// 128 random bits: unique enough to join logs, and not a secret.
+fn new_id() -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let random = fastrand::u128(..);
+    (0..32).map(|digit| char::from(DIGITS[(random >> (4 * digit)) as usize & 15])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{HeaderValue, is_valid_id, new_id};
+
+    #[test]
+    fn ids_are_kept_only_if_harmless() {
+        let long = "a".repeat(129);
+        for (id, kept) in [
+            ("0af7651916cd43dd8448eb211c80319c", true),
+            ("550e8400-e29b-41d4-a716-446655440000", true),
+            ("1-5759e988-bd862e3fe1be46a994272793", true),
+            ("", false),
+            ("a b", false),
+            ("a\"b", false),
+            ("${jndi:x}", false),
+            (long.as_str(), false),
+        ] {
+            assert_eq!(is_valid_id(&HeaderValue::from_str(id).unwrap()), kept, "{id}");
+        }
+    }
+
+    #[test]
+    fn new_ids_are_valid_and_differ() {
+        let (a, b) = (new_id(), new_id());
+        assert_ne!(a, b);
+        assert_eq!(a.len(), 32);
+        assert!(is_valid_id(&HeaderValue::from_str(&a).unwrap()));
+    }
+}

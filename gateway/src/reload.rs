@@ -1,0 +1,195 @@
+//! From an edited file to a snapshot in force.
+//!
+//! A thread of its own waits for the file to settle, reads, resolves, compiles and swaps; requests
+//! notice nothing but the swap. A file that fails changes nothing and is reported. `watch` knows
+//! when to look, this module what to do then.
+
+mod watch;
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use sallyport_stats::Registry;
+
+use crate::config::{Fixed, Loaded, Problems, Sources};
+use crate::live::Live;
+use crate::snapshot::Snapshot;
+use crate::upstream::health;
+
+pub use watch::{Wake, Waker, spawn};
+
+/// What became of the latest attempt, as `/config` shows it.
+#[derive(Clone, Debug, Default)]
+pub struct Status {
+    /// The files of the configuration in force.
+    pub files: Vec<PathBuf>,
+    /// When it was put in force.
+    pub applied_at: Option<SystemTime>,
+    /// Why a later one was refused, as long as that one is on disk.
+    pub refused: Option<Refusal>,
+}
+
+/// A configuration that was refused.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// When.
+    pub at: SystemTime,
+    /// Why.
+    pub problems: Problems,
+}
+
+/// Loads configurations and puts them in force.
+#[derive(Debug)]
+pub struct Reloader {
+    path: PathBuf,
+    live: Arc<Live>,
+    registry: Arc<Registry>,
+    fixed: Fixed,
+    background: tokio::runtime::Handle,
+    status: Mutex<Status>,
+    memory: Mutex<Memory>,
+}
+
+/// What one attempt leaves to the next.
+#[derive(Debug, Default)]
+struct Memory {
+    /// The fingerprint seen last, whether it was put in force or refused.
+    seen: String,
+    /// Snapshots no longer in force. They are freed here, not by the last request that held one:
+    /// freeing a large table takes milliseconds.
+    retired: Vec<Arc<Snapshot>>,
+}
+
+impl Reloader {
+    /// Loads `path` for the first time.
+    ///
+    /// # Errors
+    /// Every problem of the configuration.
+    pub fn start(
+        path: &Path,
+        loaded: Loaded,
+        registry: Arc<Registry>,
+        background: tokio::runtime::Handle,
+    ) -> anyhow::Result<Self> {
+        let fixed = Fixed::of(&loaded.config);
+        let status =
+            Status { files: loaded.files.clone(), applied_at: Some(SystemTime::now()), refused: None };
+        let memory = Memory { seen: loaded.sha256.clone(), retired: Vec::new() };
+        registry.config_loaded(1, &loaded.sha256);
+        let snapshot = Arc::new(Snapshot::compile(loaded, 1, None, &registry)?);
+        probe_new(&snapshot, None, &background);
+        Ok(Self {
+            path: path.to_path_buf(),
+            live: Arc::new(Live::new(snapshot)),
+            registry,
+            fixed,
+            background,
+            status: Mutex::new(status),
+            memory: Mutex::new(memory),
+        })
+    }
+
+    /// Where the snapshot in force is found.
+    #[must_use]
+    pub fn live(&self) -> &Arc<Live> {
+        &self.live
+    }
+
+    /// What became of the latest attempt.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Requests in flight, those of routes that a reload removed included. Routes that it kept are
+    /// counted once: 0 means none, more may be fewer than there are.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let retired = memory.retired.iter().map(|snapshot| snapshot.in_flight());
+        retired.chain([self.live.current().in_flight()]).max().unwrap_or(0)
+    }
+
+    /// Reads the files and puts them in force if they changed and are good. Returns the files to
+    /// watch from now on.
+    pub fn reload(&self) -> Vec<PathBuf> {
+        let started = Instant::now();
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let sources = match Sources::read(&self.path) {
+            Ok(sources) => sources,
+            Err(problems) => {
+                let seen = problems.to_string();
+                if memory.seen != seen {
+                    memory.seen = seen;
+                    self.refuse(problems);
+                }
+                return self.status().files;
+            }
+        };
+        let (seen, files) = (sources.sha256(), sources.watched());
+        if memory.seen == seen {
+            return files;
+        }
+        memory.seen = seen;
+        let current = self.live.current();
+        if memory.seen == current.sha256 {
+            // Back to what is in force, after an attempt that was refused.
+            self.with_status(|status| status.refused = None);
+            tracing::info!(version = current.version, "the file is as the configuration in force again");
+            return files;
+        }
+        match sources.resolve(Some(&self.fixed)) {
+            Ok(loaded) => self.apply(loaded, &current, &mut memory, started),
+            Err(problems) => self.refuse(problems),
+        }
+        files
+    }
+
+    fn apply(&self, loaded: Loaded, current: &Arc<Snapshot>, memory: &mut Memory, started: Instant) {
+        let (files, sha256) = (loaded.files.clone(), loaded.sha256.clone());
+        let version = current.version + 1;
+        let snapshot = match Snapshot::compile(loaded, version, Some(current), &self.registry) {
+            Ok(snapshot) => Arc::new(snapshot),
+            Err(error) => {
+                self.registry.config_rejected();
+                tracing::error!(%error, "a resolved configuration did not compile");
+                return;
+            }
+        };
+        probe_new(&snapshot, Some(current), &self.background);
+        self.live.swap(snapshot);
+        self.registry.config_applied(version, &sha256);
+        self.with_status(|status| {
+            *status = Status { files, applied_at: Some(SystemTime::now()), refused: None };
+        });
+        memory.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
+        memory.retired.push(current.clone());
+        let elapsed_ms = started.elapsed().as_secs_f64() * 1e3;
+        tracing::info!(version, sha256, elapsed_ms, "configuration in force");
+    }
+
+    fn refuse(&self, problems: Problems) {
+        self.registry.config_rejected();
+        for problem in problems.iter() {
+            tracing::error!("{problem}");
+        }
+        tracing::error!(problems = problems.len(), "configuration refused; the one in force stays");
+        self.with_status(|status| status.refused = Some(Refusal { at: SystemTime::now(), problems }));
+    }
+
+    fn with_status(&self, change: impl FnOnce(&mut Status)) {
+        change(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// Starts health checks for upstreams that `previous` did not have as they are now.
+fn probe_new(snapshot: &Snapshot, previous: Option<&Arc<Snapshot>>, background: &tokio::runtime::Handle) {
+    let _entered = background.enter();
+    let previous = previous.iter().flat_map(|previous| &previous.upstreams);
+    let known: HashSet<_> = previous.map(Arc::as_ptr).collect();
+    for upstream in snapshot.upstreams.iter().filter(|upstream| !known.contains(&Arc::as_ptr(upstream))) {
+        health::spawn(upstream);
+    }
+}

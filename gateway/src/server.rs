@@ -1,0 +1,181 @@
+//! The process: sockets bound before anything else can fail, Pingora's services on them, and a
+//! shutdown that lets requests finish.
+//!
+//! Pingora's own `Server` is not used: it binds inside its runtime, where a port in use is a panic,
+//! does not tell which port 0 became, and waits a fixed time instead of for requests. Its services
+//! take sockets that are already bound, and that is all this needs.
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::IntoRawFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use pingora_core::listeners::{L4BufferSettings, ListenerConfig};
+use pingora_core::protocols::http::v2::server::H2Options;
+use pingora_core::apps::HttpServerOptions;
+use pingora_core::server::configuration::ServerConf;
+use pingora_core::server::{Fds, ListenFds};
+use pingora_core::services::Service as _;
+use pingora_core::services::listening::Service;
+use pingora_proxy::http_proxy;
+use pingora_runtime::Runtime;
+use tokio::sync::watch;
+
+use crate::config::Listener;
+use crate::live::Live;
+use crate::proxy::Proxy;
+use crate::snapshot::Snapshot;
+
+/// The read buffer of a client connection. Pingora's default of 64 KiB is most of what an idle
+/// connection costs; measured against 0 to 64 KiB, see `docs/performance.md`.
+const READ_BUFFER_BYTES: usize = 4 << 10;
+
+/// The write buffer of a client connection: a head and a small body leave in one system call.
+const WRITE_BUFFER_BYTES: usize = 4 << 10;
+
+/// How long requests may take to finish once the process was told to end.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// A socket that is bound and listening, though nobody accepts yet.
+#[derive(Debug)]
+pub struct Bound {
+    socket: TcpListener,
+    address: SocketAddr,
+}
+
+impl Bound {
+    /// Binds and listens on `address`; `name` is for the message.
+    ///
+    /// # Errors
+    /// If the address is in use, not of this host, or not permitted.
+    pub fn new(name: &str, address: SocketAddr) -> anyhow::Result<Self> {
+        // The standard library sets SO_REUSEADDR, so that a restart does not wait for old sockets.
+        let socket = TcpListener::bind(address)
+            .with_context(|| format!("listener {name:?} cannot listen on {address}"))?;
+        socket.set_nonblocking(true)?;
+        let address = socket.local_addr()?;
+        Ok(Self { socket, address })
+    }
+
+    /// The address, with the port that 0 became.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The socket itself.
+    #[must_use]
+    pub fn into_socket(self) -> TcpListener {
+        self.socket
+    }
+}
+
+/// The proxy services at work.
+pub struct Server {
+    runtime: Runtime,
+    shutdown: watch::Sender<bool>,
+}
+
+impl Server {
+    /// Begins to accept on `sockets`, one for each listener of the snapshot in force, in order.
+    ///
+    /// # Panics
+    /// If `threads` is 0.
+    #[must_use]
+    pub fn start(threads: usize, live: &Arc<Live>, sockets: Vec<Bound>) -> Self {
+        // One runtime a thread, without work stealing: a connection stays on its thread, with its
+        // caches and its counters.
+        let runtime = Runtime::new_no_steal(threads, "worker");
+        let (shutdown, watch) = watch::channel(false);
+        let snapshot = live.current();
+        for (index, (listener, bound)) in snapshot.listeners.iter().zip(sockets).enumerate() {
+            let mut service = service(threads, live, &snapshot, index, listener, bound.address);
+            let fds = inherited(bound);
+            let watch = watch.clone();
+            runtime.get_handle().spawn(async move { service.start_service(Some(fds), watch, 1).await });
+        }
+        Self { runtime, shutdown }
+    }
+
+    /// Stops accepting and waits until no request is in flight, but no longer than 30 s.
+    ///
+    /// Returns the number of requests that were cut off.
+    pub fn drain(self, in_flight: impl Fn() -> u64) -> u64 {
+        // Nobody listening means that every service has already ended.
+        self.shutdown.send_replace(true);
+        let deadline = Instant::now() + DRAIN;
+        while in_flight() > 0 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let left = in_flight();
+        // Responses are counted out when their last byte is written; sockets close right after.
+        self.runtime.shutdown_timeout(Duration::from_millis(100));
+        left
+    }
+}
+
+fn service(
+    threads: usize,
+    live: &Arc<Live>,
+    snapshot: &Snapshot,
+    index: usize,
+    listener: &Listener,
+    address: SocketAddr,
+) -> Service<pingora_proxy::HttpProxy<Proxy>> {
+    let conf = ServerConf {
+        threads,
+        work_stealing: false,
+        upstream_keepalive_pool_size: snapshot.limits.upstream_idle_connections as usize,
+        ..ServerConf::default()
+    };
+    let mut proxy = http_proxy(&Arc::new(conf), Proxy::new(live.clone(), index));
+    if listener.h2c {
+        let mut options = HttpServerOptions::default();
+        options.h2c = true;
+        options.h2_idle_timeout = Some(listener.timeouts.idle);
+        proxy.server_options = Some(options);
+        let mut h2 = H2Options::default();
+        let head_bytes = snapshot.limits.request_header_bytes.min(u32::MAX.into()) as u32;
+        h2.max_header_list_size(head_bytes);
+        // RFC 9113, 10.5: a client may otherwise open streams faster than they can be served.
+        h2.max_concurrent_streams(128);
+        h2.max_pending_accept_reset_streams(32);
+        proxy.h2_options = Some(h2);
+    }
+    let mut service = Service::new(listener.name.to_string(), proxy);
+    let buffers = L4BufferSettings::new(READ_BUFFER_BYTES, WRITE_BUFFER_BYTES);
+    service.add_listener(ListenerConfig::tcp(address.to_string()).l4_buffer(buffers));
+    service
+}
+
+/// Hands the socket over by the address under which Pingora looks for one to take over.
+fn inherited(bound: Bound) -> ListenFds {
+    let mut fds = Fds::new();
+    fds.add(bound.address.to_string(), bound.socket.into_raw_fd());
+    // Pingora's own lock type, which it does not re-export; `From` spells it without naming it.
+    Arc::new(fds.into())
+}
+
+/// Binds every listener and, last, the admin listener.
+///
+/// # Errors
+/// The first that cannot be bound.
+pub fn bind_all(snapshot: &Snapshot) -> anyhow::Result<(Vec<Bound>, Option<Bound>)> {
+    let listeners = snapshot.listeners.iter();
+    let sockets =
+        listeners.map(|listener| Bound::new(&listener.name, listener.address)).collect::<Result<_, _>>()?;
+    let admin = snapshot.admin.as_ref().map(|admin| Bound::new("admin", admin.address)).transpose()?;
+    Ok((sockets, admin))
+}
+
+/// What listens where, by name, for the line that a person reads first.
+#[must_use]
+pub fn addresses(snapshot: &Snapshot, sockets: &[Bound], admin: Option<&Bound>) -> BTreeMap<String, SocketAddr> {
+    let listeners = snapshot.listeners.iter().zip(sockets);
+    let mut addresses: BTreeMap<_, _> =
+        listeners.map(|(listener, bound)| (listener.name.to_string(), bound.address())).collect();
+    addresses.extend(admin.map(|admin| ("admin".to_owned(), admin.address())));
+    addresses
+}

@@ -1,0 +1,173 @@
+//! A configuration compiled for serving: immutable, complete, swapped as one.
+//!
+//! Compiling happens off the request path and reuses what a reload did not touch: upstreams that
+//! are the same keep their balancer and counters, endpoints keep their state wherever they appear.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use sallyport_route::{HostTable, RouteTable};
+use sallyport_stats::{EndpointStats, Registry, RouteStats};
+
+use crate::config::{Action, Admin, Config, Limits, Listener, Loaded, VirtualHost};
+use crate::upstream::{Endpoint, Upstream};
+
+/// The name under which requests that match nothing are counted, host and route alike.
+pub const NONE: &str = "none";
+
+/// Everything a request needs to be decided.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Counts up from 1 with every configuration put in force.
+    pub version: u64,
+    /// The SHA-256 of its files.
+    pub sha256: String,
+    /// The listeners as configured; what they serve is in `tables`.
+    pub listeners: Vec<Listener>,
+    /// The admin listener as configured.
+    pub admin: Option<Admin>,
+    /// The limits.
+    pub limits: Limits,
+    /// The upstreams, indexed by [`Target::upstream`](crate::config::Target::upstream).
+    pub upstreams: Vec<Arc<Upstream>>,
+    /// The virtual hosts.
+    pub hosts: Vec<Host>,
+    /// Where requests that match no route are counted.
+    pub unmatched: RouteStats,
+    tables: Vec<HostTable>,
+}
+
+/// A virtual host, compiled.
+#[derive(Debug)]
+pub struct Host {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its domains as configured.
+    pub domains: Vec<sallyport_route::Domain>,
+    /// The matching of its routes.
+    pub table: RouteTable,
+    /// Its routes, in order.
+    pub routes: Vec<Route>,
+}
+
+/// A route, without the matching that [`Host::table`] does for it.
+#[derive(Debug)]
+pub struct Route {
+    /// Its name.
+    pub name: Arc<str>,
+    /// What becomes of a request.
+    pub action: Action,
+    /// Its counters.
+    pub stats: RouteStats,
+}
+
+impl Snapshot {
+    /// Compiles `loaded`, keeping from `previous` whatever did not change.
+    ///
+    /// # Errors
+    /// If a table cannot be built; a resolved configuration does not cause that.
+    pub fn compile(
+        loaded: Loaded,
+        version: u64,
+        previous: Option<&Self>,
+        registry: &Registry,
+    ) -> anyhow::Result<Self> {
+        let Config { listeners, admin, limits, upstreams, virtual_hosts } = loaded.config;
+        let tables = listeners
+            .iter()
+            .map(|listener| host_table(listener, &virtual_hosts))
+            .collect::<Result<_, _>>()?;
+        let upstreams = compile_upstreams(upstreams, previous, registry)?;
+        let (hosts, unmatched) = compile_hosts(virtual_hosts, registry)?;
+        let sha256 = loaded.sha256;
+        Ok(Self { version, sha256, listeners, admin, limits, upstreams, hosts, unmatched, tables })
+    }
+
+    /// Requests that began under this configuration's routes and have not ended.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        let routes = self.hosts.iter().flat_map(|host| &host.routes).map(|route| &route.stats);
+        routes.chain([&self.unmatched]).map(RouteStats::active).sum()
+    }
+
+    /// The virtual host that answers for `host`, normalised, on the listener with this index.
+    #[must_use]
+    pub fn host(&self, listener: usize, host: &str) -> Option<usize> {
+        self.tables.get(listener)?.lookup(host).map(|index| index as usize)
+    }
+}
+
+fn host_table(listener: &Listener, hosts: &[VirtualHost]) -> anyhow::Result<HostTable> {
+    let all = 0..hosts.len();
+    let served: Vec<usize> = listener.virtual_hosts.clone().unwrap_or_else(|| all.collect());
+    let domains = served
+        .iter()
+        .flat_map(|&index| hosts[index].domains.iter().map(move |domain| (domain.clone(), index as u32)));
+    Ok(HostTable::new(domains)?)
+}
+
+fn compile_hosts(hosts: Vec<VirtualHost>, registry: &Registry) -> anyhow::Result<(Vec<Host>, RouteStats)> {
+    let none: Arc<str> = NONE.into();
+    let mut names = vec![(none.clone(), none)];
+    for host in &hosts {
+        names.extend(host.routes.iter().map(|route| (host.name.clone(), route.name.clone())));
+    }
+    let mut stats = registry.routes(&names).into_iter();
+    let unmatched = stats.next().ok_or_else(|| anyhow::anyhow!("no counters for unmatched requests"))?;
+    let hosts = hosts.into_iter().map(|host| compile_host(host, &mut stats)).collect();
+    Ok((hosts, unmatched))
+}
+
+fn compile_host(host: VirtualHost, stats: &mut impl Iterator<Item = RouteStats>) -> Host {
+    let (matches, routes) = host
+        .routes
+        .into_iter()
+        .zip(stats)
+        .map(|(route, stats)| (route.matches, Route { name: route.name, action: route.action, stats }))
+        .unzip();
+    Host { name: host.name, domains: host.domains, table: RouteTable::new(matches), routes }
+}
+
+fn compile_upstreams(
+    specs: Vec<crate::config::Upstream>,
+    previous: Option<&Snapshot>,
+    registry: &Registry,
+) -> anyhow::Result<Vec<Arc<Upstream>>> {
+    let before: HashMap<&str, &Arc<Upstream>> = previous
+        .iter()
+        .flat_map(|snapshot| &snapshot.upstreams)
+        .map(|upstream| (&*upstream.spec.name, upstream))
+        .collect();
+    let names: Vec<(Arc<str>, SocketAddr)> = specs
+        .iter()
+        .flat_map(|spec| spec.endpoints.iter().map(|endpoint| (spec.name.clone(), endpoint.address)))
+        .collect();
+    let mut stats = registry.endpoints(&names).into_iter();
+    specs
+        .into_iter()
+        .map(|spec| {
+            let stats: Vec<_> = stats.by_ref().take(spec.endpoints.len()).collect();
+            match before.get(&*spec.name) {
+                Some(old) if old.spec == spec => Ok((*old).clone()),
+                old => compile_upstream(spec, old.copied(), stats),
+            }
+        })
+        .collect()
+}
+
+/// Builds an upstream that is new or changed; endpoints that stay keep their state.
+fn compile_upstream(
+    spec: crate::config::Upstream,
+    old: Option<&Arc<Upstream>>,
+    stats: Vec<EndpointStats>,
+) -> anyhow::Result<Arc<Upstream>> {
+    let known: HashMap<SocketAddr, &Arc<Endpoint>> =
+        old.iter().flat_map(|old| &old.endpoints).map(|endpoint| (endpoint.address, endpoint)).collect();
+    let endpoints = spec.endpoints.iter().zip(stats).map(|(endpoint, stats)| {
+        let known = known.get(&endpoint.address).copied().cloned();
+        known.unwrap_or_else(|| Arc::new(Endpoint::new(endpoint.address, stats)))
+    });
+    let endpoints = endpoints.collect();
+    Ok(Arc::new(Upstream::new(spec, endpoints)?))
+}

@@ -1,0 +1,178 @@
+//! What a scrape is answered with: every figure under the name that is promised for it.
+//!
+//! The names, labels and help texts live here and nowhere else. The figures of all rows are read
+//! first and briefly; then one family after the other is built from them and encoded, so that no
+//! more than one is in memory at a time beside the text.
+//!
+//! A row that was never written is left out, and a figure that cannot be had with it. A row that
+//! was written is given whole: a counter that appears with its first error has no zero before it,
+//! and `increase` would not see that error.
+
+mod family;
+mod figures;
+
+use prometheus::{TextEncoder, proto::MetricFamily};
+
+use self::{
+    family::{counter, gauge, histogram, summary},
+    figures::{EndpointFigures, Figures, RouteFigures, UpstreamFigures},
+};
+use crate::{
+    config::ConfigFigures,
+    outcome::{CodeClass, ErrorKind},
+    registry::Registry,
+};
+
+/// The `Content-Type` of what [`Registry::render`] returns.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+pub(crate) fn render(registry: &Registry, extra: Vec<MetricFamily>) -> String {
+    let figures = Figures::read(registry);
+    let mut text = String::new();
+    for family in [route_requests, route_active, route_durations, route_errors, route_quantiles] {
+        append(&mut text, &family(&figures.routes));
+    }
+    for family in [upstream_requests, upstream_active, upstream_errors, upstream_connect_failures] {
+        append(&mut text, &family(&figures.endpoints));
+    }
+    append(&mut text, &connection_reuse(&figures.upstreams));
+    for family in [config_version, config_reloads, config_info] {
+        append(&mut text, &family(&figures.config));
+    }
+    for family in extra {
+        append(&mut text, &family);
+    }
+    text
+}
+
+/// Appends a family unless the encoder would have nothing to say of it.
+fn append(text: &mut String, family: &MetricFamily) {
+    if family::is_encodable(family) {
+        TextEncoder::new()
+            .encode_utf8(family::alone(family), text)
+            .expect("a family with a name and metrics encodes into memory");
+    }
+}
+
+fn route_requests(routes: &[RouteFigures]) -> MetricFamily {
+    let samples = routes.iter().flat_map(|route| {
+        CodeClass::ALL.map(|class| {
+            (route.labels(Some(("code_class", class.label()))), route.requests[class as usize])
+        })
+    });
+    counter(
+        "sallyport_route_requests_total",
+        "Requests finished, by class of status code; none where no response went out.",
+        samples,
+    )
+}
+
+fn route_active(routes: &[RouteFigures]) -> MetricFamily {
+    let samples = routes.iter().map(|route| (route.labels(None), route.active as f64));
+    gauge("sallyport_route_requests_active", "Requests begun and not finished.", samples)
+}
+
+fn route_durations(routes: &[RouteFigures]) -> MetricFamily {
+    let samples = routes.iter().map(|route| (route.labels(None), route.histogram()));
+    histogram(
+        "sallyport_route_request_duration_seconds",
+        "Time from the head of a request to the end of its response.",
+        samples,
+    )
+}
+
+fn route_errors(routes: &[RouteFigures]) -> MetricFamily {
+    let samples = routes.iter().flat_map(|route| {
+        ErrorKind::ALL
+            .map(|kind| (route.labels(Some(("kind", kind.label()))), route.errors[kind as usize]))
+    });
+    counter(
+        "sallyport_route_errors_total",
+        "Requests that ended in an error, by the most specific kind known.",
+        samples,
+    )
+}
+
+/// A summary, since `quantile` is the label of summaries and of nothing else.
+fn route_quantiles(routes: &[RouteFigures]) -> MetricFamily {
+    let samples = routes.iter().filter_map(|route| Some((route.labels(None), route.summary()?)));
+    summary(
+        "sallyport_route_quantile_seconds",
+        "Quantiles of the request durations since counting began, within 1/32 of the true value.",
+        samples,
+    )
+}
+
+fn upstream_requests(endpoints: &[EndpointFigures]) -> MetricFamily {
+    let samples = endpoints.iter().map(|it| (it.labels(None), it.snapshot.requests()));
+    counter(
+        "sallyport_upstream_requests_total",
+        "Requests to an endpoint finished, retries counted singly.",
+        samples,
+    )
+}
+
+fn upstream_active(endpoints: &[EndpointFigures]) -> MetricFamily {
+    let samples = endpoints.iter().map(|it| (it.labels(None), it.snapshot.active() as f64));
+    gauge(
+        "sallyport_upstream_requests_active",
+        "Requests to an endpoint begun and not finished.",
+        samples,
+    )
+}
+
+fn upstream_errors(endpoints: &[EndpointFigures]) -> MetricFamily {
+    let samples = endpoints.iter().flat_map(|it| {
+        ErrorKind::ALL
+            .map(|kind| (it.labels(Some(("kind", kind.label()))), it.snapshot.errors(kind)))
+    });
+    counter(
+        "sallyport_upstream_errors_total",
+        "Requests to an endpoint that ended in an error, by kind.",
+        samples,
+    )
+}
+
+fn upstream_connect_failures(endpoints: &[EndpointFigures]) -> MetricFamily {
+    let samples = endpoints.iter().map(|it| (it.labels(None), it.snapshot.connect_failures()));
+    counter(
+        "sallyport_upstream_connect_failures_total",
+        "Connections to an endpoint that could not be made.",
+        samples,
+    )
+}
+
+fn connection_reuse(upstreams: &[UpstreamFigures]) -> MetricFamily {
+    let samples = upstreams.iter().flat_map(|it| {
+        [("true", it.reuse.reused), ("false", it.reuse.fresh)]
+            .map(|(reused, count)| (it.labels(reused), count))
+    });
+    counter(
+        "sallyport_connection_reuse_total",
+        "Requests sent on a connection kept from before, and on a new one.",
+        samples,
+    )
+}
+
+fn config_version(config: &ConfigFigures) -> MetricFamily {
+    let samples = config.serving.iter().map(|it| (Vec::new(), it.version as f64));
+    gauge("sallyport_config_version", "Version of the configuration that serves.", samples)
+}
+
+fn config_reloads(config: &ConfigFigures) -> MetricFamily {
+    let samples = [("success", config.applied), ("failure", config.rejected)]
+        .map(|(result, count)| (vec![family::label("result", result)], count));
+    counter(
+        "sallyport_config_reloads_total",
+        "Attempts to replace the configuration, by result; the first load is none.",
+        samples,
+    )
+}
+
+fn config_info(config: &ConfigFigures) -> MetricFamily {
+    let samples = config.serving.iter().map(|it| (vec![family::label("sha256", &it.sha256)], 1.0));
+    gauge("sallyport_config_info", "The configuration that serves, by digest; always 1.", samples)
+}
+
+#[cfg(test)]
+mod tests;

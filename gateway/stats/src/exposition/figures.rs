@@ -1,0 +1,159 @@
+//! The figures of one scrape, read out of the cells and made small.
+//!
+//! A route's cells are kilobytes, what is exposed of them a few hundred bytes; with thousands of
+//! routes it matters which of the two a scrape holds.
+
+use std::{sync::Arc, time::Duration};
+
+use prometheus::proto::{Bucket, Histogram, Quantile, Summary};
+
+use super::family::{Labels, label};
+use crate::{
+    config::ConfigFigures,
+    outcome::{CodeClass, ErrorKind},
+    registry::Registry,
+    route::{RouteName, RouteSnapshot},
+    table::Row,
+    upstream::{EndpointName, EndpointSnapshot, Reuse},
+};
+
+/// The shares of requests whose longest duration is exposed.
+const QUANTILES: [f64; 3] = [0.5, 0.99, 0.999];
+
+/// Everything there is to expose, rows without traffic left out.
+pub(super) struct Figures {
+    pub(super) routes: Vec<RouteFigures>,
+    pub(super) endpoints: Vec<EndpointFigures>,
+    pub(super) upstreams: Vec<UpstreamFigures>,
+    pub(super) config: ConfigFigures,
+}
+
+impl Figures {
+    pub(super) fn read(registry: &Registry) -> Self {
+        Self {
+            routes: visited(&registry.routes.installed(), RouteFigures::of),
+            endpoints: visited(&registry.endpoints.installed(), EndpointFigures::of),
+            upstreams: visited(&registry.upstreams.installed(), UpstreamFigures::of),
+            config: registry.config.figures(),
+        }
+    }
+}
+
+fn visited<N, F>(installed: &[(N, Row)], read: impl Fn(&N, &Row) -> F) -> Vec<F> {
+    let visited = installed.iter().filter(|(_, row)| row.is_visited());
+    visited.map(|(name, row)| read(name, row)).collect()
+}
+
+/// What is exposed of one route.
+pub(super) struct RouteFigures {
+    name: RouteName,
+    pub(super) requests: [u64; CodeClass::ALL.len()],
+    pub(super) errors: [u64; ErrorKind::ALL.len()],
+    pub(super) active: u64,
+    count: u64,
+    sum: Duration,
+    cumulative: Box<[(f64, u64)]>,
+    /// `None` until a request was finished.
+    quantiles: Option<[Duration; QUANTILES.len()]>,
+}
+
+impl RouteFigures {
+    fn of(name: &RouteName, row: &Row) -> Self {
+        let snapshot = RouteSnapshot::of(row);
+        Self {
+            name: name.clone(),
+            requests: CodeClass::ALL.map(|class| snapshot.requests(class)),
+            errors: ErrorKind::ALL.map(|kind| snapshot.errors(kind)),
+            active: snapshot.active(),
+            count: snapshot.count(),
+            sum: snapshot.sum(),
+            cumulative: snapshot.cumulative().collect(),
+            quantiles: quantiles(&snapshot),
+        }
+    }
+
+    pub(super) fn labels(&self, more: Option<(&str, &str)>) -> Labels {
+        labels([("virtual_host", &self.name.0), ("route", &self.name.1)], more)
+    }
+
+    pub(super) fn histogram(&self) -> Histogram {
+        let mut histogram = Histogram::default();
+        histogram.set_sample_count(self.count);
+        histogram.set_sample_sum(self.sum.as_secs_f64());
+        histogram.set_bucket(self.cumulative.iter().map(bucket).collect());
+        histogram
+    }
+
+    /// The quantiles, if there are any.
+    pub(super) fn summary(&self) -> Option<Summary> {
+        let quantiles = QUANTILES.into_iter().zip(self.quantiles?);
+        let mut summary = Summary::default();
+        summary.set_sample_count(self.count);
+        summary.set_sample_sum(self.sum.as_secs_f64());
+        summary.set_quantile(quantiles.map(quantile).collect());
+        Some(summary)
+    }
+}
+
+/// What is exposed of one endpoint.
+pub(super) struct EndpointFigures {
+    upstream: Arc<str>,
+    address: String,
+    pub(super) snapshot: EndpointSnapshot,
+}
+
+impl EndpointFigures {
+    fn of((upstream, address): &EndpointName, row: &Row) -> Self {
+        Self {
+            upstream: Arc::clone(upstream),
+            address: address.to_string(),
+            snapshot: EndpointSnapshot::of(row),
+        }
+    }
+
+    pub(super) fn labels(&self, more: Option<(&str, &str)>) -> Labels {
+        labels([("upstream", &self.upstream), ("endpoint", &self.address)], more)
+    }
+}
+
+/// What is exposed of one upstream.
+pub(super) struct UpstreamFigures {
+    upstream: Arc<str>,
+    pub(super) reuse: Reuse,
+}
+
+impl UpstreamFigures {
+    fn of(upstream: &Arc<str>, row: &Row) -> Self {
+        Self { upstream: Arc::clone(upstream), reuse: Reuse::of(row) }
+    }
+
+    pub(super) fn labels(&self, reused: &str) -> Labels {
+        vec![label("upstream", &self.upstream), label("reused", reused)]
+    }
+}
+
+fn labels(pairs: [(&str, &str); 2], more: Option<(&str, &str)>) -> Labels {
+    pairs.into_iter().chain(more).map(|(name, value)| label(name, value)).collect()
+}
+
+fn bucket(&(edge_s, count): &(f64, u64)) -> Bucket {
+    let mut bucket = Bucket::default();
+    bucket.set_upper_bound(edge_s);
+    bucket.set_cumulative_count(count);
+    bucket
+}
+
+fn quantiles(snapshot: &RouteSnapshot) -> Option<[Duration; QUANTILES.len()]> {
+    let mut quantiles = [Duration::ZERO; QUANTILES.len()];
+    for (quantile, share) in quantiles.iter_mut().zip(QUANTILES) {
+        *quantile = snapshot.quantile(share)?;
+    }
+    Some(quantiles)
+}
+
+fn quantile((share, duration): (f64, Duration)) -> Quantile {
+    let mut quantile = Quantile::default();
+    quantile.set_quantile(share);
+    quantile.set_value(duration.as_secs_f64());
+    quantile
+}

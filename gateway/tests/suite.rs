@@ -1,0 +1,26 @@
+//! The gateway as its users meet it: the real binary, on ports of its own choosing.
+//!
+//! One file an intent. `support` starts and ends what the tests need; nothing in here sleeps for a
+//! condition that can be waited for.
+
+#[path = "suite/support.rs"]
+mod support;
+
+#[path = "suite/balancing.rs"]
+mod balancing;
+#[path = "suite/configuration.rs"]
+mod configuration;
+#[path = "suite/conformance.rs"]
+mod conformance;
+#[path = "suite/proxying.rs"]
+mod proxying;
+#[path = "suite/reload.rs"]
+mod reload;
+#[path = "suite/resilience.rs"]
+mod resilience;
+#[path = "suite/security.rs"]
+mod security;
+#[path = "suite/statistics.rs"]
+mod statistics;
+#[path = "suite/systemd.rs"]
+mod systemd;

@@ -1,0 +1,272 @@
+//! Every shipped file is good, every mistake is found with its line, and nothing is accepted that
+//! has no effect.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use crate::support::{check, config, sallyport};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+fn check_file(file: &Path) -> Output {
+    sallyport().arg("check").arg(file).output().unwrap()
+}
+
+#[test]
+fn every_shipped_file_is_good() {
+    let mut files = 0;
+    for file in fs::read_dir(root().join("conf")).unwrap() {
+        let file = file.unwrap().path();
+        if file.extension().is_some_and(|extension| extension == "yaml") {
+            let output = check_file(&file);
+            assert!(output.status.success(), "{}", text(&output));
+            files += 1;
+        }
+    }
+    assert!(files >= 2, "{files} files");
+}
+
+#[test]
+fn every_example_in_the_documentation_is_good() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("conf.d")).unwrap();
+    for document in ["README.md", "docs/configuration.md"] {
+        let document = fs::read_to_string(root().join(document)).unwrap();
+        let mut examples = 0;
+        for example in document.split("```yaml\n").skip(1) {
+            let file = folder.path().join("example.yaml");
+            fs::write(&file, example.split("```").next().unwrap()).unwrap();
+            let output = check_file(&file);
+            assert!(output.status.success(), "{}\n{example}", text(&output));
+            examples += 1;
+        }
+        assert!(examples > 0);
+    }
+}
+
+/// Mistakes under `upstreams` and `virtual_hosts`, with the line and what the message must contain.
+const MISTAKES: &[(&str, usize, &str)] = &[
+    ("upstreamz: []", 4, "upstreamz: unknown key `upstreamz`, did you mean `upstreams`?"),
+    ("tls: {}", 4, "unknown key `tls`"),
+    ("classifier: { required: true }", 4, "unknown key `classifier`"),
+    ("upstreams:\n  - name: a", 5, "upstreams[0]: has no `endpoints`"),
+    ("upstreams:\n  - { name: a, endpoints: [] }", 5, "upstreams[0].endpoints: is empty"),
+    ("upstreams:\n  - name: a\n    endpoints:\n      - { address: nowhere }", 7, "upstreams[0].endpoints[0].address: \"nowhere\""),
+    ("upstreams:\n  - name: a\n    endpoints:\n      - { address: 10.0.0.1:0 }", 7, "port 0"),
+    ("upstreams:\n  - name: a\n    endpoints:\n      - { address: 10.0.0.1:1, weight: 0 }", 7, "weight: is 0, write a whole number from 1 to 65535"),
+    ("upstreams:\n  - name: a\n    endpoints:\n      - { address: 10.0.0.1:1, weight: 65536 }", 7, "weight: is 65536"),
+    ("upstreams:\n  - name: a\n    endpoints:\n      - { address: 10.0.0.1:1 }\n      - { address: 10.0.0.1:1 }", 8, "duplicate address 10.0.0.1:1"),
+    ("upstreams:\n  - { name: a, endpoints: [ { address: 10.0.0.1:1 } ] }\n  - { name: a, endpoints: [ { address: 10.0.0.1:1 } ] }", 6, "upstreams[1].name: duplicate upstream \"a\""),
+    ("upstreams:\n  - name: a\n    load_balancing: { policy: fastest }\n    endpoints: [ { address: 10.0.0.1:1 } ]", 6, "\"fastest\": is no policy"),
+    ("upstreams:\n  - name: a\n    load_balancing: { policy: maglev, table_size: 65536 }\n    endpoints: [ { address: 10.0.0.1:1 } ]", 6, "prime"),
+    ("upstreams:\n  - name: a\n    load_balancing: { policy: random, hash_on: path }\n    endpoints: [ { address: 10.0.0.1:1 } ]", 6, "`hash_on` has no effect"),
+    ("upstreams:\n  - name: a\n    load_balancing: { policy: maglev, hash_on: { header: a, cookie: b } }\n    endpoints: [ { address: 10.0.0.1:1 } ]", 6, "`header`, `cookie` together"),
+    ("upstreams:\n  - name: a\n    timeouts: { read: 5 }\n    endpoints: [ { address: 10.0.0.1:1 } ]", 6, "timeouts.read: is 5, not a string"),
+    ("upstreams:\n  - name: a\n    timeouts: { read: 5 days }\n    endpoints: [ { address: 10.0.0.1:1 } ]", 6, "write a time above 0 and up to 24h"),
+    ("virtual_hosts:\n  - { name: a, domains: [a], routes: [] }\n  - { name: a, domains: [b], routes: [] }", 6, "duplicate virtual host \"a\""),
+    ("virtual_hosts:\n  - { name: a, domains: [A.example], routes: [] }\n  - { name: b, domains: [a.example], routes: [] }", 6, "virtual_hosts[1].domains[0]: duplicate domain"),
+    ("virtual_hosts:\n  - { name: a, domains: [\"a.*.b\"], routes: [] }", 5, "virtual_hosts[0].domains[0]"),
+    ("virtual_hosts:\n  - { name: a, domains: [], routes: [] }", 5, "virtual_hosts[0].domains: is empty"),
+    ("ROUTE: { name: r }", 8, "has none of `forward`, `redirect`, `respond`"),
+    ("ROUTE: { name: r, respond: { status: 200 }, redirect: { path: / } }", 8, "has `redirect`, `respond` together"),
+    ("ROUTE: { name: r, forward: { upstream: gone } }", 8, "routes[0].forward.upstream: unknown upstream \"gone\""),
+    ("ROUTE: { name: r, forward: { split: [ { upstream: gone, weight: 1 } ] } }", 8, "split[0].upstream: unknown upstream"),
+    ("ROUTE: { name: r, forward: { split: [ { upstream: gone, weight: 0 } ] } }", 8, "split: has no weight above 0"),
+    ("ROUTE: { name: r, match: { path: { regex: \"(\" } }, respond: { status: 200 } }", 8, "match.path.regex: \"(\""),
+    ("ROUTE: { name: r, match: { path: { prefix: a } }, respond: { status: 200 } }", 8, "match.path.prefix: \"a\""),
+    ("ROUTE: { name: r, match: { path: { exact: \"/%7e\" } }, respond: { status: 200 } }", 8, "write \"/~\""),
+    ("ROUTE: { name: r, match: { path: { exact: /, prefix: / } }, respond: { status: 200 } }", 8, "`exact`, `prefix` together"),
+    ("ROUTE: { name: r, match: { methods: [get] }, respond: { status: 200 } }", 8, "case-sensitive"),
+    ("ROUTE: { name: r, match: { methods: [] }, respond: { status: 200 } }", 8, "methods: is empty"),
+    ("ROUTE: { name: r, match: { headers: [ { name: \"a b\", exact: x } ] }, respond: { status: 200 } }", 8, "headers[0].name"),
+    ("ROUTE: { name: r, match: { headers: [ { name: a, exact: 1 } ] }, respond: { status: 200 } }", 8, "put it in quotes"),
+    ("ROUTE: { name: r, match: { hint: { network: office } }, respond: { status: 200 } }", 8, "unknown key `hint`"),
+    ("ROUTE: { name: r, filters: [], respond: { status: 200 } }", 8, "unknown key `filters`"),
+    ("ROUTE: { name: r, respond: { status: 99 } }", 8, "status: is 99"),
+    ("ROUTE: { name: r, respond: { status: 204, body: x } }", 8, "has a body with status 204"),
+    ("ROUTE: { name: r, respond: { status: 200, headers: { content-length: \"5\" } } }", 8, "leave framing to the gateway"),
+    ("ROUTE: { name: r, redirect: { status: 301 } }", 8, "would send the client where it is"),
+    ("ROUTE: { name: r, redirect: { status: 304, path: / } }", 8, "write 301, 302, 303, 307 or 308"),
+    ("limits: { routes: 0 }", 4, "limits.routes: is 0"),
+    ("limits: { request_headers: 257 }", 4, "from 1 to 256"),
+    ("limits: { upstreams: 1 }\nupstreams:\n  - { name: a, endpoints: [ { address: 10.0.0.1:1 } ] }\n  - { name: b, endpoints: [ { address: 10.0.0.1:1 } ] }", 5, "2 in all, over the limit of 1"),
+    ("limits: { virtual_hosts: 1 }\nvirtual_hosts:\n  - { name: a, domains: [a], routes: [] }\n  - { name: b, domains: [b], routes: [] }", 5, "raise `limits.virtual_hosts`"),
+    ("limits: { domains: 1 }\nvirtual_hosts:\n  - { name: a, domains: [a, b], routes: [] }", 5, "raise `limits.domains`"),
+    ("limits: { endpoints: 1 }\nupstreams:\n  - { name: a, endpoints: [ { address: 10.0.0.1:1 }, { address: 10.0.0.1:2 } ] }", 6, "raise `limits.endpoints`"),
+    ("limits: { hash_table_slots: 100 }\nupstreams:\n  - { name: a, load_balancing: { policy: maglev }, endpoints: [ { address: 10.0.0.1:1 }, { address: 10.0.0.1:2 } ] }", 5, "raise `limits.hash_table_slots`"),
+    ("limits: { routes: 1 }\nROUTE: { name: r, respond: { status: 200 } }\n      - { name: s, respond: { status: 200 } }", 5, "raise `limits.routes`"),
+    ("a: &a [x]\nupstreams: {", 6, "mend the YAML here"),
+    ("upstreams: []\nupstreams: []", 1, "duplicate"),
+];
+
+/// Puts `snippet` below listeners on lines 1 to 3; `ROUTE:` stands for a host around one route.
+fn file(snippet: &str) -> String {
+    const HOST: &str = "virtual_hosts:\n  - name: a\n    domains: [a]\n    routes:\n      -";
+    config("") + &snippet.replace("ROUTE:", HOST) + "\n"
+}
+
+#[test]
+fn every_mistake_is_found_with_its_line() {
+    for (snippet, line, expected) in MISTAKES {
+        let output = check(&file(snippet));
+        let said = text(&output);
+        assert_eq!(output.status.code(), Some(78), "{snippet}\n{said}");
+        assert!(said.contains(expected), "{snippet}\n{said}\nlacks {expected}");
+        // A duplicate key and a syntax error are where the parser says they are.
+        let located = said.contains(&format!("test.yaml:{line}: ")) || *line == 1 || *line == 6;
+        assert!(located, "{snippet}\n{said}\nis not at line {line}");
+        assert!(!said.contains("panicked") && !said.contains("RUST_BACKTRACE"), "{said}");
+    }
+}
+
+#[test]
+fn all_mistakes_are_found_at_once() {
+    let output = check(
+        "listeners: [ { name: web, adress: 127.0.0.1:80 } ]
+upstreams:
+  - { name: a, endpoints: [ { address: x, weight: 0 } ] }
+virtual_hosts:
+  - name: h
+    domains: [\"*\", \"*\"]
+    routes:
+      - { name: r, match: { path: { regex: \"[\" } }, forward: { upstream: b } }
+      - { name: r, forward: { upstream: a } }
+",
+    );
+    let said = text(&output);
+    for expected in [
+        "test.yaml:1: listeners[0].adress: unknown key `adress`, did you mean `address`?",
+        "test.yaml:1: listeners[0]: has no `address`",
+        "test.yaml:3: upstreams[0].endpoints[0].address",
+        "test.yaml:3: upstreams[0].endpoints[0].weight",
+        "test.yaml:6: virtual_hosts[0].domains[1]: duplicate domain",
+        "test.yaml:8: virtual_hosts[0].routes[0].match.path.regex",
+    ] {
+        assert!(said.contains(expected), "{said}\nlacks {expected}");
+    }
+    // The upstream `a` has problems of its own; the route to it is right.
+    assert!(!said.contains("unknown upstream \"a\""), "{said}");
+}
+
+#[test]
+fn files_that_cannot_be_read_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("latin1.yaml"), b"# caf\xe9\n").unwrap();
+    fs::write(path("secret.yaml"), "").unwrap();
+    fs::set_permissions(path("secret.yaml"), fs::Permissions::from_mode(0o000)).unwrap();
+    fs::File::create(path("huge.yaml")).unwrap().set_len((64 << 20) + 1).unwrap();
+    fs::write(path("include.yaml"), config("include: [gone.yaml]\n")).unwrap();
+    for (name, expected) in [
+        ("missing.yaml", "does not exist"),
+        ("", "is a directory"),
+        ("latin1.yaml", "is not UTF-8"),
+        ("secret.yaml", "may not be read by this user"),
+        ("huge.yaml", "is over 64 MiB"),
+        ("include.yaml", "gone.yaml:1: does not exist"),
+    ] {
+        for command in ["check", "run"] {
+            let mut sallyport = sallyport();
+            match command {
+                "check" => sallyport.arg("check").arg(path(name)),
+                _ => sallyport.arg("run").arg("--config").arg(path(name)),
+            };
+            // Root may read anything; the permission is tested as nobody.
+            if name == "secret.yaml" && fs::read(path(name)).is_ok() {
+                sallyport.uid(65_534).gid(65_534);
+            }
+            let Ok(output) = sallyport.output() else {
+                eprintln!("SKIPPED: this user cannot run the binary as another one");
+                continue;
+            };
+            let said = text(&output);
+            assert_eq!(output.status.code(), Some(78), "{command} {name}: {said}");
+            assert!(said.contains(expected) && said.contains(name), "{command} {name}: {said}");
+            assert_eq!(said.trim().lines().count(), 1, "{command} {name}: {said}");
+        }
+    }
+}
+
+#[test]
+fn alias_bombs_are_refused_quickly() {
+    let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+    for level in 1..12 {
+        let previous = format!("*a{}", level - 1);
+        bomb += &format!("a{level}: &a{level} [{}]\n", [previous.as_str(); 10].join(", "));
+    }
+    let output = check(&bomb);
+    let said = text(&output);
+    assert_eq!(output.status.code(), Some(78));
+    assert!(said.contains("repetition limit") || said.contains("aliases"), "{said}");
+    let deep = check(&format!("a: {}{}\n", "[".repeat(10_000), "]".repeat(10_000)));
+    assert_eq!(deep.status.code(), Some(78), "{}", text(&deep));
+}
+
+#[test]
+fn a_port_in_use_is_one_line_and_exit_1() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.yaml");
+    fs::write(&file, config("").replacen("127.0.0.1:0", &address, 1)).unwrap();
+    let output = sallyport().args(["run", "--config"]).arg(&file).output().unwrap();
+    let said = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains(&address) && said.contains("in use"), "{said}");
+    assert_eq!(said.trim().lines().count(), 1, "{said}");
+}
+
+#[test]
+fn the_documented_limits_are_the_real_ones() {
+    let document = fs::read_to_string(root().join("docs/limits.md")).unwrap();
+    for (key, value) in sallyport::config::Limits::default().entries() {
+        let value = if value == u64::MAX { "unlimited".to_owned() } else { value.to_string() };
+        let row = format!("| `{key}` | {value} | ");
+        assert!(document.contains(&row), "docs/limits.md lacks {row:?}");
+    }
+}
+
+#[test]
+fn explain_says_where_a_request_goes_and_why() {
+    let explain = |arguments: &[&str]| {
+        let file = root().join("conf/quickstart.yaml");
+        let output = sallyport().arg("explain").arg(file).args(arguments).arg("--json").output().unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
+    };
+    let user = |name| {
+        explain(&["--host", "Shop.Example.com:8080", "--path", "/x/../y?z", "--header", &format!("X-User: {name}")])
+    };
+    let ann = user("ann");
+    assert_eq!(ann["virtual_host"], "shop");
+    assert_eq!(ann["route"], "everything");
+    assert_eq!(ann["action"], "forward");
+    assert_eq!(ann["upstream"], "shop");
+    assert_eq!(ann["path"], "/y");
+    assert!(ann["status"].is_null());
+    assert!(ann["endpoint"].as_str().unwrap().starts_with("127.0.0.1:900"));
+    assert_eq!(ann["endpoint"], user("ann")["endpoint"]);
+    assert_eq!(ann["passed_over"].as_array().unwrap().len(), 3);
+    assert_eq!(ann["passed_over"][2]["route"], "beta");
+    let beta = explain(&["--host", "a.shop.example.com", "--path", "/", "--header", "x-beta: 1"]);
+    assert_eq!((&beta["route"], &beta["upstream"]), (&"beta".into(), &"canary".into()));
+    let tea = explain(&["--host", "shop.example.com", "--path", "/teapot", "--method", "POST"]);
+    assert_eq!((&tea["action"], &tea["status"], &tea["upstream"]), (&"respond".into(), &418.into(), &().into()));
+    let moved = explain(&["--host", "shop.example.com", "--path", "/basket"]);
+    assert_eq!((&moved["status"], &moved["location"]), (&301.into(), &"http://shop.example.com/cart".into()));
+    let nowhere = explain(&["--host", "other.example", "--path", "/", "--client", "192.0.2.1:5"]);
+    assert_eq!((&nowhere["status"], &nowhere["virtual_host"]), (&404.into(), &().into()));
+    let refused = explain(&["--host", "shop.example.com", "--path", "/.."]);
+    assert_eq!(refused["status"], 400);
+}

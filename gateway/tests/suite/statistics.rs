@@ -1,0 +1,131 @@
+//! What the gateway says of itself: exact counts, in a format that Prometheus' own parser accepts.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use crate::support::{Client, Gateway, Origin, eventually, forward_all, get, request, tool};
+
+fn metrics(gateway: &Gateway) -> String {
+    get(gateway.admin(), "admin", "/metrics").body
+}
+
+#[test]
+fn counts_are_exact() {
+    let origin = Origin::start(|request, stream| {
+        let status = if request.request_line().contains("/fail") { "500 No" } else { "200 OK" };
+        stream.write_all(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").as_bytes()).is_ok()
+    });
+    let yaml = forward_all(&[origin.address]).replace("domains: [\"*\"]", "domains: [a]");
+    let gateway = Gateway::start(&yaml);
+    let mut client = Client::connect(gateway.web());
+    for path in ["/", "/", "/", "/fail"] {
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        client.receive();
+    }
+    get(gateway.web(), "nobody", "/");
+    request(gateway.web(), "GET /%00 HTTP/1.1\r\nHost: a\r\n\r\n");
+    let endpoint = format!("endpoint=\"{}\",upstream=\"up\"", origin.address);
+    for (sample, value) in [
+        ("sallyport_route_requests_total{code_class=\"2xx\",route=\"everything\",virtual_host=\"all\"}", 3.0),
+        ("sallyport_route_requests_total{code_class=\"5xx\",route=\"everything\",virtual_host=\"all\"}", 1.0),
+        ("sallyport_route_requests_total{code_class=\"4xx\",route=\"none\",virtual_host=\"none\"}", 2.0),
+        ("sallyport_route_errors_total{kind=\"5xx\",route=\"everything\",virtual_host=\"all\"}", 1.0),
+        ("sallyport_route_errors_total{kind=\"4xx\",route=\"none\",virtual_host=\"none\"}", 2.0),
+        ("sallyport_route_requests_active{route=\"everything\",virtual_host=\"all\"}", 0.0),
+        ("sallyport_route_request_duration_seconds_count{route=\"everything\",virtual_host=\"all\"}", 4.0),
+        (&format!("sallyport_upstream_requests_total{{{endpoint}}}"), 4.0),
+        (&format!("sallyport_upstream_requests_active{{{endpoint}}}"), 0.0),
+        ("sallyport_config_version", 1.0),
+        ("sallyport_config_reloads_total{result=\"success\"}", 0.0),
+    ] {
+        let text = metrics(&gateway);
+        let found = eventually(sample, || gateway.metric(sample).filter(|found| *found == value));
+        assert_eq!(found, value, "{text}");
+    }
+}
+
+#[test]
+fn requests_in_flight_are_active() {
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = std::sync::Mutex::new(released);
+    let origin = Origin::start(move |_, stream| {
+        drop(released.lock().unwrap().recv());
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").is_ok()
+    });
+    let gateway = Gateway::start(&forward_all(&[origin.address]));
+    let mut client = Client::connect(gateway.web());
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let active = "sallyport_route_requests_active{route=\"everything\",virtual_host=\"all\"}";
+    eventually("one active", || (gateway.metric(active) == Some(1.0)).then_some(()));
+    release.send(()).unwrap();
+    assert_eq!(client.receive().status, 200);
+    eventually("none active", || (gateway.metric(active) == Some(0.0)).then_some(()));
+    // A client that goes away is counted out as well.
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    eventually("one active", || (gateway.metric(active) == Some(1.0)).then_some(()));
+    drop(client);
+    eventually("none active", || (gateway.metric(active) == Some(0.0)).then_some(()));
+}
+
+#[test]
+fn quantiles_and_histogram_agree_with_the_origins_latency() {
+    let origin = Origin::start(|_, stream| {
+        std::thread::sleep(std::time::Duration::from_millis(40));
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").is_ok()
+    });
+    let gateway = Gateway::start(&forward_all(&[origin.address]));
+    let mut client = Client::connect(gateway.web());
+    for _ in 0..10 {
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        client.receive();
+    }
+    for quantile in ["0.5", "0.99", "0.999"] {
+        let sample = format!(
+            "sallyport_route_quantile_seconds{{quantile=\"{quantile}\",route=\"everything\",virtual_host=\"all\"}}"
+        );
+        let seconds = eventually("a quantile", || gateway.metric(&sample));
+        assert!((0.038..1.0).contains(&seconds), "{quantile}: {seconds}");
+    }
+    let faster = metrics(&gateway)
+        .lines()
+        .filter(|line| line.contains("duration_seconds_bucket") && line.contains("everything"))
+        .filter(|line| line.contains("le=\"0.032768\""))
+        .any(|line| line.ends_with(" 0"));
+    assert!(faster, "nothing is faster than the origin");
+}
+
+#[test]
+fn the_exposition_is_accepted_by_prometheus_itself() {
+    if !tool("promtool") {
+        return;
+    }
+    let origin = Origin::named("a");
+    let yaml = forward_all(&[origin.address]).replace("name: everything", "name: \"odd \\\" \\\\ name\"");
+    let gateway = Gateway::start(&yaml);
+    get(gateway.web(), "a", "/");
+    get(gateway.web(), "", "/");
+    let text = metrics(&gateway);
+    let mut promtool =
+        Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = promtool.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}\n{text}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn the_admin_listener_tells_what_there_is() {
+    let origin = Origin::named("a");
+    let gateway = Gateway::start(&forward_all(&[origin.address]));
+    let admin = |path: &str| get(gateway.admin(), "admin", path);
+    let json = |path: &str| serde_json::from_str::<serde_json::Value>(&admin(path).body).unwrap();
+    assert_eq!((admin("/healthz").status, admin("/readyz").status), (200, 200));
+    assert_eq!(admin("/nothing").status, 404);
+    let metrics = admin("/metrics");
+    assert!(metrics.field("content-type").unwrap().starts_with("text/plain; version=0.0.4"));
+    assert_eq!(json("/routes")[0]["routes"][0]["route"], "everything");
+    assert_eq!(json("/upstreams")[0]["endpoints"][0]["address"], origin.address.to_string());
+    let explained = json("/explain?host=x&path=/y");
+    assert_eq!(explained["route"], "everything");
+    assert_eq!(explained["endpoint"], origin.address.to_string());
+    assert_eq!(admin("/explain?host=x").status, 400);
+}

@@ -1,0 +1,414 @@
+//! What the tests stand on: the gateway, origins, and a client that sends exactly what it is told.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// Long enough for a loaded machine; a test that waits this long fails.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The binary under test.
+pub fn sallyport() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_sallyport"))
+}
+
+/// Waits until `condition` yields something.
+pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "did not come true: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Whether a tool that is not part of the build is here. Where all must be, its absence fails.
+pub fn tool(name: &str) -> bool {
+    let found = ["/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin"]
+        .iter()
+        .any(|folder| Path::new(folder).join(name).exists());
+    if !found {
+        assert!(
+            std::env::var_os("SALLYPORT_REQUIRE_TOOLS").is_none(),
+            "{name} is needed: `make test` installs it"
+        );
+        eprintln!("SKIPPED: {name} is not installed here; `make test` installs it");
+    }
+    found
+}
+
+/// A running gateway; ended with this value.
+pub struct Gateway {
+    pub folder: TempDir,
+    pub config: PathBuf,
+    child: Child,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Gateway {
+    /// Starts the gateway on `yaml` and waits until every listener accepts.
+    pub fn start(yaml: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("sallyport.yaml");
+        std::fs::write(&config, yaml).unwrap();
+        Self::start_in(folder, config)
+    }
+
+    /// As [`Gateway::start`], on a file that is already there.
+    pub fn start_in(folder: TempDir, config: PathBuf) -> Self {
+        let mut command = sallyport();
+        command.args(["run", "--threads", "2", "--config"]).arg(&config);
+        let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let lines = log.clone();
+        thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                lines.lock().unwrap().push(line);
+            }
+        });
+        let gateway = Self { folder, config, child, log };
+        gateway.address("web");
+        gateway
+    }
+
+    /// Where the listener called `name` listens.
+    pub fn address(&self, name: &str) -> SocketAddr {
+        let mark = format!("name={name} address=");
+        let line = self.logged(&mark);
+        let address = line.split(&mark).nth(1).unwrap();
+        address.split_whitespace().next().unwrap().parse().unwrap()
+    }
+
+    pub fn web(&self) -> SocketAddr {
+        self.address("web")
+    }
+
+    pub fn admin(&self) -> SocketAddr {
+        self.address("admin")
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for a log line that contains `text`.
+    pub fn logged(&self, text: &str) -> String {
+        eventually(&format!("a log line with {text:?}; the log: {:#?}", self.log()), || {
+            self.log().into_iter().find(|line| line.contains(text))
+        })
+    }
+
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Replaces the configuration by a rename and waits until it is in force.
+    pub fn replace(&self, yaml: &str) {
+        let before = self.version();
+        write_by_rename(&self.config, yaml);
+        eventually("a new version", || (self.version() > before).then_some(()));
+    }
+
+    pub fn version(&self) -> u64 {
+        self.config_view()["version"].as_u64().unwrap()
+    }
+
+    pub fn config_view(&self) -> serde_json::Value {
+        serde_json::from_str(&get(self.admin(), "admin", "/config").body).unwrap()
+    }
+
+    /// The value of the first sample that begins with `name`.
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        let body = get(self.admin(), "admin", "/metrics").body;
+        let line = body.lines().find(|line| line.starts_with(name))?.to_owned();
+        line.rsplit(' ').next().unwrap().parse().ok()
+    }
+
+    pub fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args([signal, &self.pid().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for the process to end by itself.
+    pub fn wait(&mut self) -> std::process::ExitStatus {
+        eventually("the gateway to end", || self.child.try_wait().unwrap())
+    }
+
+    /// Resident memory, in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+        if thread::panicking() {
+            eprintln!("the gateway's log: {:#?}", self.log());
+        }
+    }
+}
+
+/// Writes `text` beside `path` and renames it into place.
+pub fn write_by_rename(path: &Path, text: &str) {
+    let beside = path.with_extension("new");
+    std::fs::write(&beside, text).unwrap();
+    std::fs::rename(&beside, path).unwrap();
+}
+
+/// Listeners on free ports, and `rest`.
+pub fn config(rest: &str) -> String {
+    format!(
+        "listeners:\n  - {{ name: web, address: 127.0.0.1:0 }}\nadmin: {{ address: 127.0.0.1:0 }}\n{rest}"
+    )
+}
+
+/// One virtual host that sends everything to `upstream`, whose endpoints are given.
+pub fn forward_all(endpoints: &[SocketAddr]) -> String {
+    let endpoints: String =
+        endpoints.iter().map(|address| format!("      - {{ address: \"{address}\" }}\n")).collect();
+    config(&format!(
+        "upstreams:\n  - name: up\n    endpoints:\n{endpoints}\
+         virtual_hosts:\n  - name: all\n    domains: [\"*\"]\n    routes:\n      \
+         - {{ name: everything, forward: {{ upstream: up }} }}\n"
+    ))
+}
+
+/// `sallyport check` on `yaml`.
+pub fn check(yaml: &str) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("test.yaml");
+    std::fs::write(&file, yaml).unwrap();
+    sallyport().arg("check").arg(&file).output().unwrap()
+}
+
+/// A request as an origin received it.
+#[derive(Clone, Debug)]
+pub struct Received {
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+impl Received {
+    pub fn request_line(&self) -> &str {
+        self.head.lines().next().unwrap_or("")
+    }
+
+    /// Every value of the field `name`.
+    pub fn fields(&self, name: &str) -> Vec<String> {
+        fields(&self.head, name)
+    }
+}
+
+type Handler = dyn Fn(&Received, &mut TcpStream) -> bool + Send + Sync;
+
+/// An origin in this process. It keeps what it received.
+pub struct Origin {
+    pub address: SocketAddr,
+    pub received: Arc<Mutex<Vec<Received>>>,
+    pub connections: Arc<Mutex<usize>>,
+    ended: Arc<AtomicBool>,
+}
+
+impl Origin {
+    /// Answers everything with 200 and `name`.
+    pub fn named(name: &'static str) -> Self {
+        Self::start(move |_, stream| {
+            let response = format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nKeep-Alive: timeout=5\r\nX-Origin: {name}\r\n\r\n{name}",
+                name.len()
+            );
+            stream.write_all(response.as_bytes()).is_ok()
+        })
+    }
+
+    /// Hands every request to `handler`, which writes the response and says whether to go on with
+    /// the connection.
+    pub fn start(handler: impl Fn(&Received, &mut TcpStream) -> bool + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (received, connections) = (Arc::default(), Arc::new(Mutex::new(0)));
+        let ended = Arc::new(AtomicBool::new(false));
+        let origin =
+            Self { address, received: Arc::clone(&received), connections: connections.clone(), ended: ended.clone() };
+        let handler: Arc<Handler> = Arc::new(handler);
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                if ended.load(Ordering::Relaxed) {
+                    return;
+                }
+                *connections.lock().unwrap() += 1;
+                let (handler, received) = (handler.clone(), received.clone());
+                thread::spawn(move || serve(stream, &*handler, &received));
+            }
+        });
+        origin
+    }
+
+    pub fn requests(&self) -> Vec<Received> {
+        self.received.lock().unwrap().clone()
+    }
+
+    pub fn last(&self) -> Received {
+        self.requests().pop().expect("the origin received a request")
+    }
+}
+
+impl Drop for Origin {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+        drop(TcpStream::connect(self.address));
+    }
+}
+
+fn serve(stream: TcpStream, handler: &Handler, received: &Mutex<Vec<Received>>) {
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let mut stream = stream;
+    while let Some(head) = read_head(&mut reader) {
+        let Some(body) = read_body(&mut reader, &head, false) else { return };
+        let request = Received { head, body };
+        received.lock().unwrap().push(request.clone());
+        if !handler(&request, &mut stream) {
+            return;
+        }
+    }
+}
+
+fn read_head(reader: &mut impl BufRead) -> Option<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        if reader.read_until(b'\n', &mut head).ok()? == 0 {
+            return None;
+        }
+    }
+    Some(String::from_utf8_lossy(&head).into_owned())
+}
+
+fn read_body(reader: &mut impl BufRead, head: &str, response: bool) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    if fields(head, "transfer-encoding").iter().any(|value| value.eq_ignore_ascii_case("chunked")) {
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line).ok()?;
+            let bytes = usize::from_str_radix(line.trim().split(';').next()?, 16).ok()?;
+            let mut chunk = vec![0; bytes + 2];
+            reader.read_exact(&mut chunk).ok()?;
+            if bytes == 0 {
+                return Some(body);
+            }
+            body.extend_from_slice(&chunk[..bytes]);
+        }
+    }
+    if let Some(length) = fields(head, "content-length").first() {
+        body.resize(length.parse().ok()?, 0);
+        reader.read_exact(&mut body).ok()?;
+    } else if response {
+        // Ends with the connection, however that ends.
+        drop(reader.read_to_end(&mut body));
+    }
+    Some(body)
+}
+
+fn fields(head: &str, name: &str) -> Vec<String> {
+    head.lines()
+        .filter_map(|line| line.split_once(':'))
+        .filter(|(key, _)| key.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.trim().to_owned())
+        .collect()
+}
+
+/// A response as the client received it.
+#[derive(Clone, Debug)]
+pub struct Response {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
+}
+
+impl Response {
+    pub fn field(&self, name: &str) -> Option<String> {
+        fields(&self.head, name).into_iter().next()
+    }
+
+    /// The cause that the gateway names.
+    pub fn error(&self) -> Option<String> {
+        self.field("x-sallyport-error")
+    }
+}
+
+/// A connection that is used as the test says.
+pub struct Client {
+    reader: BufReader<TcpStream>,
+}
+
+impl Client {
+    pub fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { reader: BufReader::new(stream) }
+    }
+
+    pub fn stream(&mut self) -> &mut TcpStream {
+        self.reader.get_mut()
+    }
+
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
+        // The gateway may have answered and closed before it read everything.
+        drop(self.stream().write_all(bytes.as_ref()));
+        self
+    }
+
+    /// The next response, if one comes.
+    pub fn try_receive(&mut self, head_only: bool) -> Option<Response> {
+        loop {
+            let head = read_head(&mut self.reader)?;
+            let status: u16 = head.split_whitespace().nth(1)?.parse().ok()?;
+            if status == 100 {
+                continue;
+            }
+            let bodiless = head_only || status == 101 || status == 204 || status == 304;
+            let body = if bodiless { Vec::new() } else { read_body(&mut self.reader, &head, true)? };
+            return Some(Response { status, head, body: String::from_utf8_lossy(&body).into_owned() });
+        }
+    }
+
+    pub fn receive(&mut self) -> Response {
+        self.try_receive(false).expect("a response")
+    }
+
+    /// Reads as many bytes as asked for.
+    pub fn read_exact(&mut self, bytes: usize) -> Vec<u8> {
+        let mut buffer = vec![0; bytes];
+        self.reader.read_exact(&mut buffer).unwrap();
+        buffer
+    }
+
+    /// Whether the gateway has closed the connection.
+    pub fn is_closed(&mut self) -> bool {
+        matches!(self.reader.fill_buf(), Ok([]) | Err(_))
+    }
+}
+
+/// One GET on a connection of its own.
+pub fn get(address: SocketAddr, host: &str, path: &str) -> Response {
+    request(address, &format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"))
+}
+
+/// One request, written as it stands, on a connection of its own.
+pub fn request(address: SocketAddr, text: &str) -> Response {
+    Client::connect(address).send(text).receive()
+}
