@@ -25,7 +25,8 @@ pub enum Policy {
     /// Drawn by weight.
     Random,
     /// Consistent hashing over a ring of about 160 points an endpoint, at most about a million together
-    /// (Karger et al. 1997). When an endpoint leaves, only its own keys move; shares are even to about 8 %.
+    /// (Karger et al. 1997). When one of several equal endpoints leaves, only its own keys move; among uneven
+    /// ones the mean weight changes with it, and a few more. Shares are even to about 8 %.
     RingHash,
     /// Consistent hashing through a table of this many slots, a prime (Maglev, Eisenbud et al., NSDI 2016).
     /// More even and faster than the ring; a few keys move that need not. See

@@ -2,9 +2,10 @@
 //!
 //! Every endpoint owns points scattered over a circle of 64-bit numbers, and a key belongs to the first point
 //! at or after it (Karger et al., "Consistent Hashing and Random Trees", 1997). An endpoint that leaves
-//! disturbs only the keys it had. Against Maglev the ring moves fewer keys when endpoints come and go, is
-//! less even, and costs a binary search where Maglev costs one load. It reads addresses only: the order of
-//! the list leaves no trace, so gateways agree without talking to each other.
+//! disturbs only the keys it had and, where weights differ, the few that a changed mean weight moves. Against
+//! Maglev the ring moves fewer keys when endpoints come and go, is less even, and costs a binary search where
+//! Maglev costs one load. It reads addresses and weights only: the order of the list leaves no trace, so
+//! gateways agree without talking to each other.
 
 use crate::cycle;
 use crate::endpoint::{BuildError, Endpoint, Identity, Ranked, rank};

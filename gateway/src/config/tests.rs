@@ -1,0 +1,99 @@
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use sallyport_balance::Policy;
+
+use super::{Action, Fixed, HashOn, Problems, Sources, load};
+
+fn write(folder: &Path, name: &str, text: &str) -> std::path::PathBuf {
+    let path = folder.join(name);
+    fs::write(&path, text).unwrap();
+    path
+}
+
+const MAIN: &str = r#"
+include: [b.yaml, "parts/*.yaml"]
+listeners:
+  - { name: one, address: 127.0.0.1:1, timeouts: { idle: 5s } }
+  - { name: two, address: 127.0.0.1:2, virtual_hosts: [late] }
+upstreams:
+  - name: hashed
+    load_balancing: { policy: maglev, hash_on: { cookie: user }, table_size: 251 }
+    endpoints: [ { address: 10.0.0.1:80, weight: 3 }, { address: "[::1]:80" } ]
+    timeouts: { connect: 250ms }
+"#;
+
+const PART: &str = r"
+upstreams:
+  - { name: plain, endpoints: [ { address: 10.0.0.9:80 } ] }
+virtual_hosts:
+  - name: late
+    domains: [late.example]
+    routes:
+      - name: forward
+        match: { path: { prefix: /x } }
+        forward: { split: [ { upstream: plain, weight: 1 }, { upstream: hashed, weight: 0 } ], timeout: 1.5s }
+";
+
+#[test]
+fn files_are_resolved_together_and_defaults_are_filled_in() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("parts")).unwrap();
+    let main = write(folder.path(), "a.yaml", MAIN);
+    write(folder.path(), "b.yaml", "");
+    let problems = load(&main).unwrap_err();
+    assert_eq!(problems.len(), 2, "an empty file is no mapping, and `late` is unknown: {problems}");
+
+    write(folder.path(), "b.yaml", "upstreams: []");
+    write(folder.path(), "parts/1.yaml", PART);
+    let loaded = load(&main).unwrap();
+    assert_eq!(loaded.files.len(), 3);
+    let config = loaded.config;
+    let hashed = &config.upstreams[0];
+    assert_eq!(hashed.policy, Policy::Maglev { table_size: 251 });
+    assert_eq!(hashed.hash_on, HashOn::Cookie("user".into()));
+    assert_eq!(hashed.endpoints.iter().map(|endpoint| endpoint.weight).collect::<Vec<_>>(), [3, 1]);
+    assert_eq!((hashed.timeouts.connect, hashed.timeouts.read), (Duration::from_millis(250), Duration::from_secs(60)));
+    assert_eq!(config.listeners[0].timeouts.idle, Duration::from_secs(5));
+    assert_eq!((&config.listeners[0].virtual_hosts, &config.listeners[1].virtual_hosts), (&None, &Some(vec![0])));
+    let Action::Forward(forward) = &config.virtual_hosts[0].routes[0].action else { panic!("no forward") };
+    assert_eq!((forward.targets[0].upstream, forward.targets[1].weight, forward.retries), (1, 0, 2));
+    assert_eq!(forward.timeout, Some(Duration::from_millis(1500)));
+}
+
+#[test]
+fn the_fingerprint_follows_every_file() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("parts")).unwrap();
+    let main = write(folder.path(), "a.yaml", MAIN);
+    write(folder.path(), "b.yaml", "upstreams: []");
+    let fingerprint = || Sources::read(&main).unwrap().sha256();
+    let before = fingerprint();
+    assert_eq!(before, fingerprint());
+    write(folder.path(), "parts/1.yaml", PART);
+    let after = fingerprint();
+    assert_ne!(before, after);
+    fs::rename(folder.path().join("parts/1.yaml"), folder.path().join("parts/2.yaml")).unwrap();
+    assert_ne!(after, fingerprint());
+}
+
+#[test]
+fn a_reload_keeps_the_order_in_which_listeners_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let listeners = |order: [&str; 2]| {
+        let listeners = order.map(|name| {
+            let port = name.len();
+            format!("  - {{ name: {name}, address: 127.0.0.1:{port}, h2c: {} }}\n", port == 3)
+        });
+        write(folder.path(), "a.yaml", &format!("listeners:\n{}", listeners.concat()))
+    };
+    let path = listeners(["one", "three"]);
+    let running = Fixed::of(&load(&path).unwrap().config);
+    let reload = |path: &Path| Sources::read(path).unwrap().resolve(Some(&running));
+    let swapped = reload(&listeners(["three", "one"])).unwrap().config;
+    assert_eq!([&*swapped.listeners[0].name, &*swapped.listeners[1].name], ["one", "three"]);
+    let problems: Problems = reload(&listeners(["one", "four"])).unwrap_err();
+    let said = problems.to_string();
+    assert!(said.contains("\"four\" is new") && said.contains("\"three\" is gone"), "{said}");
+}

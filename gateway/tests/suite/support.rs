@@ -127,11 +127,13 @@ impl Gateway {
         serde_json::from_str(&get(self.admin(), "admin", "/config").body).unwrap()
     }
 
-    /// The value of the first sample that begins with `name`.
-    pub fn metric(&self, name: &str) -> Option<f64> {
+    /// The value of `sample`, a name with labels in any order.
+    pub fn metric(&self, sample: &str) -> Option<f64> {
+        let wanted = parts(sample);
         let body = get(self.admin(), "admin", "/metrics").body;
-        let line = body.lines().find(|line| line.starts_with(name))?.to_owned();
-        line.rsplit(' ').next().unwrap().parse().ok()
+        let samples = body.lines().filter_map(|line| line.rsplit_once(' '));
+        let mut found = samples.filter(|(found, _)| parts(found) == wanted);
+        found.next().and_then(|(_, value)| value.parse().ok())
     }
 
     pub fn signal(&self, signal: &str) {
@@ -150,6 +152,11 @@ impl Gateway {
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
+}
+
+/// The name and the labels of a sample, in one order.
+fn parts(sample: &str) -> std::collections::BTreeSet<&str> {
+    sample.split(['{', '}', ',']).filter(|part| !part.is_empty()).collect()
 }
 
 impl Drop for Gateway {

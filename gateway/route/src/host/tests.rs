@@ -206,7 +206,9 @@ fn reference(domains: &[Domain], host: &str) -> Option<u32> {
 proptest! {
     #[test]
     fn normalise_host_never_panics(host in any::<String>()) {
-        let _ = normalise_host(&host);
+        if let Ok(normal) = normalise_host(&host) {
+            prop_assert!(normal.is_ascii() && !normal.is_empty());
+        }
     }
 
     #[test]

@@ -1,0 +1,137 @@
+//! What a proxy costs: CPU per request, CPU per new connection, memory per idle connection.
+//!
+//! The command line of the measurements in this crate's library. It ends with 0 when the run is
+//! valid and within its gate, 1 when it is beyond the gate, 2 when there is nothing to go by (a run
+//! with errors, or one that could not be made), and 130 when it was interrupted.
+
+#![allow(missing_docs, reason = "a binary has no reader of its items but its own source")]
+
+use anyhow::{Result, ensure};
+use clap::{Args, Parser, Subcommand};
+use loadtest::bench::{Scene, SceneOptions};
+use loadtest::contestant::Contestant;
+use loadtest::interrupt::Interrupted;
+use loadtest::machine::Machine;
+use loadtest::report::{self, Report};
+use loadtest::verdict::{self, BASELINE, JUDGED, Verdict};
+use loadtest::{idle, requests};
+use serde::Serialize;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Measures what a proxy costs, on one pinned CPU, in interleaved rounds.
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    experiment: Experiment,
+}
+
+#[derive(Subcommand)]
+enum Experiment {
+    /// CPU per request over keep-alive connections.
+    Requests(RequestsOptions),
+    /// CPU per request when every request opens a connection.
+    Connections(RequestsOptions),
+    /// Memory per idle keep-alive connection.
+    Idle(IdleOptions),
+}
+
+#[derive(Args)]
+struct RequestsOptions {
+    #[command(flatten)]
+    scene: SceneOptions,
+    #[command(flatten)]
+    plan: requests::Plan,
+    /// Exit with 1 if the median ratio sallyport / bare is above this.
+    #[arg(long, value_name = "RATIO")]
+    gate: Option<f64>,
+}
+
+#[derive(Args)]
+struct IdleOptions {
+    #[command(flatten)]
+    scene: SceneOptions,
+    #[command(flatten)]
+    plan: idle::Plan,
+    /// Exit with 1 if sallyport holds more than this for each connection.
+    #[arg(long, value_name = "KIB")]
+    gate: Option<f64>,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().experiment {
+        Experiment::Requests(options) => run_requests(&options, "CPU per request", false),
+        Experiment::Connections(options) => run_requests(&options, "CPU per new connection", true),
+        Experiment::Idle(options) => run_idle(&options),
+    };
+    match outcome {
+        Ok(verdict) => verdict.exit_code(),
+        Err(error) if error.is::<Interrupted>() => {
+            eprintln!("interrupted; everything that was started has been ended");
+            ExitCode::from(130)
+        }
+        Err(error) => {
+            eprintln!("INVALID: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run_requests(options: &RequestsOptions, experiment: &str, close: bool) -> Result<Verdict> {
+    let contestants = options.scene.contestants()?;
+    if options.gate.is_some() {
+        check_gate(&contestants, &[BASELINE, JUDGED])?;
+    }
+    let mut scene = Scene::set(&options.scene)?;
+    let series = requests::run(&mut scene, &contestants, &options.plan, close)?;
+    let verdict = verdict::of_requests(&series, options.gate);
+    let report = Report {
+        experiment,
+        machine: Machine::describe(),
+        conditions: scene.conditions(),
+        plan: &options.plan,
+        series: &series,
+        verdict: &verdict,
+    };
+    publish(&report, &report::requests_table(&series), options.scene.json.as_deref())?;
+    Ok(verdict)
+}
+
+fn run_idle(options: &IdleOptions) -> Result<Verdict> {
+    let contestants = options.scene.contestants()?;
+    if options.gate.is_some() {
+        check_gate(&contestants, &[JUDGED])?;
+    }
+    let mut scene = Scene::set(&options.scene)?;
+    let plan = options.plan.within_limits();
+    let series = idle::run(&mut scene, &contestants, &plan)?;
+    let verdict = verdict::of_idle(&series, options.gate);
+    let report = Report {
+        experiment: "memory per idle connection",
+        machine: Machine::describe(),
+        conditions: scene.conditions(),
+        plan: &plan,
+        series: &series,
+        verdict: &verdict,
+    };
+    publish(&report, &report::idle_table(&series), options.scene.json.as_deref())?;
+    Ok(verdict)
+}
+
+/// A gate needs the proxies it compares; better said now than after the run.
+fn check_gate(contestants: &[Contestant], needed: &[&str]) -> Result<()> {
+    for &name in needed {
+        let present = contestants.iter().any(|contestant| contestant.name == name);
+        ensure!(present, "--gate compares {}: --only leaves out {name}", needed.join(" and "));
+    }
+    Ok(())
+}
+
+fn publish<Plan: Serialize, Series: Serialize>(
+    report: &Report<'_, Plan, Series>,
+    table: &str,
+    json: Option<&Path>,
+) -> Result<()> {
+    println!("\n{}\n{table}\n{}", report.heading(), report.verdict);
+    json.map_or(Ok(()), |file| report.write_json(file))
+}
