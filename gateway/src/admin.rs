@@ -238,14 +238,7 @@ fn question(snapshot: &Snapshot, query: ExplainQuery) -> Result<Question, String
     let method = Method::from_bytes(method.as_bytes()).map_err(|error| error.to_string())?;
     let headers = query.header.iter().map(|header| parse_header(header)).collect::<Result<HeaderMap, _>>()?;
     let client = query.client.as_deref().map(parse_client).transpose()?;
-    let listener = match &query.listener {
-        None => 0,
-        Some(name) => snapshot
-            .listeners
-            .iter()
-            .position(|listener| *listener.name == **name)
-            .ok_or_else(|| format!("there is no listener {name:?}"))?,
-    };
+    let listener = snapshot.listener(query.listener.as_deref())?;
     Ok(Question { host: query.host, path: query.path, method, headers, client, listener })
 }
 

@@ -84,6 +84,17 @@ impl Snapshot {
         Ok(Self { version, sha256, listeners, admin, limits, upstreams, hosts, unmatched, tables })
     }
 
+    /// The index of the listener called `name`, or of the first one.
+    ///
+    /// # Errors
+    /// If there is no listener of that name.
+    pub fn listener(&self, name: Option<&str>) -> Result<usize, String> {
+        let Some(name) = name else { return Ok(0) };
+        let mut listeners = self.listeners.iter();
+        let found = listeners.position(|listener| *listener.name == *name);
+        found.ok_or_else(|| format!("there is no listener {name:?}"))
+    }
+
     /// Requests that began under this configuration's routes and have not ended.
     #[must_use]
     pub fn in_flight(&self) -> u64 {

@@ -51,7 +51,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let alone = Process::start("alone", 0, &["sleep", "60"], dir.path()).unwrap();
         assert!(held_bytes(alone.id()).unwrap() > 0);
-        let command = ["timeout", "60", "sleep", "60"];
+        let command = ["sh", "-c", "trap 'kill $!; exit' INT; sleep 60 & wait"];
         let parent = Process::start("parent", 0, &command, dir.path()).unwrap();
         while family(parent.id()).unwrap().len() < 2 {
             std::thread::yield_now();

@@ -118,35 +118,40 @@ fn normalise_name(name: &str) -> Result<Cow<'_, str>, HostError> {
     if name.len() > NAME_BYTES_MAX {
         return Err(HostError::TooLong);
     }
-    // Without a branch per byte, as hosts come in too many shapes for one to be foreseen.
-    let classes = name.bytes().fold(0, |seen, byte| seen | CLASSES[usize::from(byte)]);
+    let classes = classes_of(name);
     if classes & REFUSED != 0 {
         return Err(HostError::Character(first_refused(name)));
     }
-    let mut start = 0;
-    for dot in memchr::memchr_iter(b'.', name.as_bytes()) {
-        check_label(dot - start)?;
-        start = dot + 1;
+    if classes & EMPTY_LABEL != 0 {
+        return Err(HostError::EmptyLabel);
     }
-    check_label(name.len() - start)?;
+    if name.len() > LABEL_BYTES_MAX && name.split('.').any(|label| label.len() > LABEL_BYTES_MAX) {
+        return Err(HostError::LabelTooLong);
+    }
     let upper = classes & UPPER != 0;
     Ok(if upper { Cow::Owned(name.to_ascii_lowercase()) } else { Cow::Borrowed(name) })
+}
+
+/// All classes met in a name, and [`EMPTY_LABEL`]. Without a branch per byte, as hosts come in too
+/// many shapes for one to be foreseen: a dot, shifted, meets the dot that follows it.
+fn classes_of(name: &str) -> u8 {
+    let (mut seen, mut previous) = (0, DOT);
+    for byte in name.bytes() {
+        let class = CLASSES[usize::from(byte)];
+        seen |= class | ((previous & class) << 1);
+        previous = class;
+    }
+    seen | ((previous & DOT) << 1)
 }
 
 fn first_refused(name: &str) -> u8 {
     name.bytes().find(|&byte| CLASSES[usize::from(byte)] & REFUSED != 0).unwrap_or_default()
 }
 
-fn check_label(label_bytes: usize) -> Result<(), HostError> {
-    match label_bytes {
-        0 => Err(HostError::EmptyLabel),
-        1..=LABEL_BYTES_MAX => Ok(()),
-        _ => Err(HostError::LabelTooLong),
-    }
-}
-
-const UPPER: u8 = 1;
-const REFUSED: u8 = 2;
+const DOT: u8 = 1;
+const EMPTY_LABEL: u8 = DOT << 1;
+const UPPER: u8 = 1 << 3;
+const REFUSED: u8 = 1 << 6;
 
 /// What each byte of a name means for it.
 const CLASSES: [u8; 256] = {
@@ -154,7 +159,8 @@ const CLASSES: [u8; 256] = {
     let mut byte = 0;
     while byte < 256 {
         classes[byte] = match byte as u8 {
-            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' => 0,
+            b'.' => DOT,
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => 0,
             b'A'..=b'Z' => UPPER,
             _ => REFUSED,
         };

@@ -91,15 +91,15 @@ pub fn normalise_path(path: &[u8]) -> Result<Cow<'_, str>, PathError> {
 /// Whether a path is certainly normal already: nothing to decode, encode or refuse, and no segment
 /// that begins with a dot.
 fn is_plain(path: &[u8]) -> bool {
-    let mut seen = 0;
-    let mut previous = 0;
+    let (mut seen, mut dots, mut previous) = (0, 0, 0);
     // Without a branch per byte: a slash, shifted, meets the dot that follows it.
     for &byte in path {
         let class = CLASSES[usize::from(byte)];
-        seen |= class & SPECIAL | (previous << 1) & class & DOT;
+        seen |= class;
+        dots |= (previous << 1) & class;
         previous = class;
     }
-    seen == 0
+    seen & SPECIAL == 0 && dots & DOT == 0
 }
 
 fn rewrite(path: &[u8]) -> Result<String, PathError> {
@@ -229,8 +229,8 @@ const fn is_delimiter(byte: u8) -> bool {
 }
 
 /// Anything that does not stand as it is: a percent sign, what is encoded, what is refused.
-const SPECIAL: u8 = 1;
-const SLASH: u8 = 2;
+const SPECIAL: u8 = 1 << 7;
+const SLASH: u8 = 1;
 const DOT: u8 = SLASH << 1;
 
 /// What each byte of a path means for it.

@@ -104,8 +104,8 @@ impl Search<'_> {
 
     fn prefixes(&mut self) {
         let table = self.table;
-        table.prefixes.descend(self.request.path, |positions| {
-            self.offer(positions);
+        table.prefixes.descend(self.request.path, self.best, |positions| {
+            self.offer(positions.as_slice());
             self.best
         });
     }

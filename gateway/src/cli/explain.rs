@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use clap::Parser;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use sallyport_stats::Registry;
@@ -47,14 +47,7 @@ pub struct Args {
 pub fn main(args: Args) -> Result<(), Failure> {
     let loaded = load(&args.file)?;
     let snapshot = Snapshot::compile(loaded, 1, None, &Registry::new(1))?;
-    let listener = match &args.listener {
-        None => 0,
-        Some(name) => snapshot
-            .listeners
-            .iter()
-            .position(|listener| *listener.name == **name)
-            .ok_or_else(|| anyhow!("{}: there is no listener {name:?}", args.file.display()))?,
-    };
+    let listener = snapshot.listener(args.listener.as_deref()).map_err(anyhow::Error::msg)?;
     let mut headers = HeaderMap::new();
     for (name, value) in args.headers {
         headers.append(name, value);

@@ -15,7 +15,7 @@ use crate::decide;
 
 /// Admits and routes the request. `true` means that a response was written.
 pub(super) async fn run(session: &mut Session, ctx: &mut RequestContext) -> Result<bool> {
-    wait_no_longer_than_configured(session, ctx);
+    set_up_connection(session, ctx);
     if let Err(cause) = admit(session, ctx) {
         ctx.cause = Some(cause);
         if ctx.route().is_none() {
@@ -54,12 +54,14 @@ pub(super) fn body(body: Option<&bytes::Bytes>, ctx: &mut RequestContext) -> Res
 }
 
 /// Pingora's own defaults wait for ever between two requests and for a client that does not read.
-fn wait_no_longer_than_configured(session: &mut Session, ctx: &RequestContext) {
+fn set_up_connection(session: &mut Session, ctx: &RequestContext) {
     let timeouts = &ctx.listener().timeouts;
     let (idle, read, write) = (timeouts.idle, timeouts.read, timeouts.write);
     let downstream = session.as_downstream_mut();
     downstream.set_read_timeout(Some(read));
     downstream.set_write_timeout(Some(write));
+    // RFC 9112, 9.3.2. Pingora would drop the second request and close.
+    downstream.set_pipelining_enabled(true);
     // Only shortened where the client wants to keep the connection at all. Whole seconds, since
     // Pingora takes 0 for "for ever".
     if downstream.get_keepalive().is_some() {

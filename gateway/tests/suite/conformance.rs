@@ -25,6 +25,21 @@ fn rfc9112_9_3_connections_are_kept_on_both_sides() {
 }
 
 #[test]
+fn rfc9112_9_3_2_pipelined_requests_are_answered_in_order() {
+    let origin = Origin::start(|request, stream| {
+        let path = request.request_line().split(' ').nth(1).unwrap().to_owned();
+        let length = path.len();
+        stream.write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{path}").as_bytes()).is_ok()
+    });
+    let gateway = Gateway::start(&forward_all(&[origin.address]));
+    let mut client = Client::connect(gateway.web());
+    let one = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.send(["/1", "/2", "/3"].map(one).concat());
+    let bodies = [client.receive().body, client.receive().body, client.receive().body];
+    assert_eq!(bodies, ["/1", "/2", "/3"]);
+}
+
+#[test]
 fn rfc9110_7_6_1_hop_by_hop_fields_end_here() {
     let origin = Origin::start(|_, stream| {
         let response = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nKeep-Alive: timeout=9\r\nX-Hop: 1\r\n\

@@ -36,6 +36,10 @@ impl Positions {
 
     /// The first position, or [`NONE`](super::NONE).
     pub(super) fn least(&self) -> u32 {
-        self.as_slice().first().copied().unwrap_or(super::NONE)
+        match self {
+            Self::None => super::NONE,
+            Self::One(position) => *position,
+            Self::Many(positions) => positions[0],
+        }
     }
 }

@@ -82,16 +82,27 @@ impl Trie {
         self.edges.shrink_to_fit();
     }
 
-    /// Offers the positions of every prefix of `path`, the shortest prefix first. `offer` returns
-    /// the best position so far; the descent ends where nothing further down can beat it.
-    pub(super) fn descend(&self, path: &str, mut offer: impl FnMut(&[u32]) -> u32) {
+    /// Offers the positions of every prefix of `path` that might hold one smaller than `best`, the
+    /// shortest prefix first. `offer` returns the best position so far; the descent ends where
+    /// nothing further down can beat it.
+    pub(super) fn descend(
+        &self,
+        path: &str,
+        mut best: u32,
+        mut offer: impl FnMut(&Positions) -> u32,
+    ) {
         let mut number = ROOT;
         let mut rest = path;
         loop {
             let node = &self.nodes[number as usize];
-            offer(node.here.as_slice());
+            if node.here.least() < best {
+                best = offer(&node.here);
+            }
             let Some(after) = rest.strip_prefix('/') else { return };
-            if offer(node.below.as_slice()) <= node.least_under {
+            if node.below.least() < best {
+                best = offer(&node.below);
+            }
+            if best <= node.least_under {
                 return;
             }
             let end = memchr::memchr(b'/', after.as_bytes()).unwrap_or(after.len());
