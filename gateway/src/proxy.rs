@@ -80,8 +80,8 @@ impl ProxyHttp for Proxy {
         request_filter::body(body.as_ref(), ctx)
     }
 
-    async fn upstream_peer(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<Box<HttpPeer>> {
-        upstream_peer::run(session, ctx)
+    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut RequestContext) -> Result<Box<HttpPeer>> {
+        upstream_peer::run(ctx)
     }
 
     fn fail_to_connect(
@@ -109,11 +109,11 @@ impl ProxyHttp for Proxy {
 
     async fn upstream_request_filter(
         &self,
-        session: &mut Session,
+        _session: &mut Session,
         request: &mut RequestHeader,
         ctx: &mut RequestContext,
     ) -> Result<()> {
-        upstream_request_filter::run(session, request, ctx)
+        upstream_request_filter::run(request, ctx)
     }
 
     async fn upstream_response_filter(
@@ -138,11 +138,11 @@ impl ProxyHttp for Proxy {
 
     async fn response_filter(
         &self,
-        session: &mut Session,
+        _session: &mut Session,
         response: &mut ResponseHeader,
-        ctx: &mut RequestContext,
+        _ctx: &mut RequestContext,
     ) -> Result<()> {
-        response_filter::run(session, response, ctx);
+        response_filter::run(response);
         Ok(())
     }
 

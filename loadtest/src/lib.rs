@@ -6,7 +6,7 @@
 //! other proxy, as a binary with a file. It deliberately draws no conclusions about machines other
 //! than the one it runs on: the figures to trust are the ratios inside one run.
 //!
-//! Reading order: [`bench`] sets the scene, [`requests`] and [`idle`] are the experiments,
+//! Reading order: [`mod@bench`] sets the scene, [`requests`] and [`idle`] are the experiments,
 //! [`figures`] and [`report`] turn samples into tables, [`verdict`] says whether they count.
 
 pub mod bench;

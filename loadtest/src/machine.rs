@@ -13,7 +13,7 @@ pub struct Machine {
     pub kernel: Option<String>,
     /// Processor name.
     pub processor: Option<String>,
-    /// Processors this process may use.
+    /// Processors online, whichever of them this process may use.
     pub cpus: Option<usize>,
     /// nginx's version line.
     pub nginx: Option<String>,
@@ -29,7 +29,7 @@ impl Machine {
         Self {
             kernel: fs::read_to_string("/proc/sys/kernel/osrelease").ok().map(trimmed),
             processor: processor(),
-            cpus: std::thread::available_parallelism().ok().map(usize::from),
+            cpus: cpus(),
             nginx: first_line("nginx", &["-v"]),
             wrk: first_line("wrk", &["--version"]),
             commit: first_line("git", &["describe", "--always", "--dirty", "--abbrev=12"]),
@@ -45,6 +45,11 @@ fn processor() -> Option<String> {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").ok()?;
     let line = cpuinfo.lines().find(|line| line.starts_with("model name"))?;
     Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+fn cpus() -> Option<usize> {
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo").ok()?;
+    Some(cpuinfo.lines().filter(|line| line.starts_with("processor")).count())
 }
 
 /// nginx says its version on standard error and wrk exits with 1 having said it, so the output

@@ -1,11 +1,11 @@
 //! What travels with a request from phase to phase.
 
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crate::config::{Forward, Limits, Listener};
 use crate::live::Pinned;
 use crate::proxy::cause::Cause;
+use crate::proxy::forwarded::Origin;
 use crate::snapshot::{Host, Route};
 use crate::upstream::{Endpoint, Upstream};
 
@@ -21,10 +21,8 @@ pub struct RequestContext {
     counted: bool,
     /// The path and query that go upstream, where they are not what the client sent.
     pub(super) target: Option<String>,
-    /// The address of the client, as far as proxies in front are trusted to tell it.
-    pub(super) client: Option<IpAddr>,
-    /// Whether the peer may tell where a request came from.
-    pub(super) peer_trusted: bool,
+    /// Where the request comes from.
+    pub(super) origin: Origin,
     /// What failed, if something did.
     pub(super) cause: Option<Cause>,
     pub(super) attempt: Attempt,
@@ -66,8 +64,7 @@ impl RequestContext {
             route: None,
             counted: false,
             target: None,
-            client: None,
-            peer_trusted: false,
+            origin: Origin::default(),
             cause: None,
             attempt: Attempt::default(),
             body_bytes: 0,

@@ -19,8 +19,10 @@ const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const CHAIN_MAX: usize = 32;
 
 /// Where a request comes from.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Origin {
+    /// The address at the other end of the connection.
+    pub(super) peer: Option<IpAddr>,
     /// The nearest address in the chain that is not a trusted proxy.
     pub(super) client: Option<IpAddr>,
     /// Whether the peer itself is a trusted proxy.
@@ -34,7 +36,7 @@ impl Origin {
         let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(&address));
         let peer_trusted = peer.is_some_and(is_trusted);
         if !peer_trusted {
-            return Self { client: peer, peer_trusted };
+            return Self { peer, client: peer, peer_trusted };
         }
         let mut client = peer;
         for address in chain(headers).take(CHAIN_MAX) {
@@ -44,7 +46,7 @@ impl Origin {
                 break;
             }
         }
-        Self { client, peer_trusted }
+        Self { peer, client, peer_trusted }
     }
 }
 
@@ -60,14 +62,9 @@ fn chain(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> + '_ {
     })
 }
 
-/// Writes the forwarding fields of `request`, which `peer` sent over `scheme`.
-pub(super) fn write(
-    request: &mut RequestHeader,
-    peer: Option<IpAddr>,
-    peer_trusted: bool,
-    scheme: &'static str,
-) -> Result<()> {
-    let peer = peer.map(|address| address.to_canonical());
+/// Writes the forwarding fields of `request`, which came from `origin` over `scheme`.
+pub(super) fn write(request: &mut RequestHeader, origin: &Origin, scheme: &'static str) -> Result<()> {
+    let Origin { peer, peer_trusted, .. } = *origin;
     if !peer_trusted {
         for field in [header::FORWARDED, REAL_IP] {
             if request.headers.contains_key(&field) {
@@ -76,14 +73,15 @@ pub(super) fn write(
         }
     }
     if let Some(peer) = peer {
-        request.insert_header(FOR, appended(&request.headers, peer, peer_trusted))?;
+        // Names as literals: Pingora copies a `HeaderName` and borrows a literal.
+        request.insert_header("X-Forwarded-For", appended(&request.headers, peer, peer_trusted))?;
     }
     if !peer_trusted || !request.headers.contains_key(PROTO) {
-        request.insert_header(PROTO, HeaderValue::from_static(scheme))?;
+        request.insert_header("X-Forwarded-Proto", HeaderValue::from_static(scheme))?;
     }
     if !peer_trusted || !request.headers.contains_key(HOST) {
         match request.headers.get(header::HOST).cloned() {
-            Some(host) => request.insert_header(HOST, host)?,
+            Some(host) => request.insert_header("X-Forwarded-Host", host)?,
             None => drop(request.remove_header(&HOST)),
         }
     }
@@ -151,7 +149,8 @@ mod tests {
         ] {
             request.append_header(name, value).unwrap();
         }
-        write(&mut request, "192.0.2.1".parse().ok(), false, "http").unwrap();
+        let origin = Origin::of("192.0.2.1".parse().ok(), &request.headers, &[]);
+        write(&mut request, &origin, "http").unwrap();
         let all = |name: &str| -> Vec<_> {
             request.headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect()
         };

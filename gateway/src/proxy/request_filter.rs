@@ -16,7 +16,23 @@ use crate::decide;
 /// Admits and routes the request. `true` means that a response was written.
 pub(super) async fn run(session: &mut Session, ctx: &mut RequestContext) -> Result<bool> {
     set_up_connection(session, ctx);
-    if let Err(cause) = admit(session, ctx) {
+    let admitted = admit(session, ctx);
+    if admitted.is_ok() && ctx.forward().is_some() {
+        return Ok(false);
+    }
+    // Apart and boxed, so that forwarded requests do not carry the state of writing a response:
+    // Pingora allocates this phase's future anew for each of them.
+    Box::pin(answer(session, ctx, admitted)).await?;
+    Ok(true)
+}
+
+/// Writes what the gateway itself has to say: a refusal, a redirect or a configured answer.
+async fn answer(
+    session: &mut Session,
+    ctx: &mut RequestContext,
+    admitted: std::result::Result<(), Cause>,
+) -> Result<()> {
+    if let Err(cause) = admitted {
         ctx.cause = Some(cause);
         if ctx.route().is_none() {
             ctx.enter(None);
@@ -24,22 +40,17 @@ pub(super) async fn run(session: &mut Session, ctx: &mut RequestContext) -> Resu
         if !cause.keeps_connection() {
             session.set_keepalive(None);
         }
-        reply::error(session, cause).await?;
-        return Ok(true);
+        return reply::error(session, cause).await;
     }
-    let Some((_, route)) = ctx.route() else { return Ok(false) };
-    match &route.action {
-        Action::Forward(_) => Ok(false),
-        Action::Respond(respond) => {
-            reply::answer(session, respond.status, &respond.headers, respond.body.clone()).await?;
-            Ok(true)
+    match ctx.route().map(|(_, route)| &route.action) {
+        Some(Action::Respond(respond)) => {
+            reply::answer(session, respond.status, &respond.headers, respond.body.clone()).await
         }
-        Action::Redirect(redirect) => {
-            let location = location(session, redirect);
-            let fields = [(header::LOCATION, location)];
-            reply::answer(session, redirect.status, &fields, bytes::Bytes::new()).await?;
-            Ok(true)
+        Some(Action::Redirect(redirect)) => {
+            let fields = [(header::LOCATION, location(session, redirect))];
+            reply::answer(session, redirect.status, &fields, bytes::Bytes::new()).await
         }
+        Some(Action::Forward(_)) | None => Ok(()),
     }
 }
 
@@ -76,8 +87,7 @@ fn admit(session: &Session, ctx: &mut RequestContext) -> std::result::Result<(),
     let target = Target::of(head)?;
     let peer = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
     let origin = forwarded::Origin::of(peer, &head.headers, &ctx.listener().trusted_proxies);
-    ctx.client = origin.client;
-    ctx.peer_trusted = origin.peer_trusted;
+    ctx.origin = origin;
     let request = Request {
         method: &head.method,
         path: &target.path,
@@ -92,7 +102,7 @@ fn admit(session: &Session, ctx: &mut RequestContext) -> std::result::Result<(),
     let Some(forward) = ctx.forward() else { return Ok(()) };
     let upstream = share_of(forward);
     let hash_on = &ctx.snapshot().upstreams[upstream].spec.hash_on;
-    let key = hash_key(hash_on, ctx.client, &target.path, target.query, &head.headers);
+    let key = hash_key(hash_on, ctx.origin.client, &target.path, target.query, &head.headers);
     ctx.target = target.rewritten();
     ctx.attempt.upstream = upstream;
     ctx.attempt.key = key;

@@ -3,9 +3,6 @@
 
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use pingora_http::ResponseHeader;
-use pingora_proxy::Session;
-
-use super::context::RequestContext;
 
 const HOP_BY_HOP: [HeaderName; 4] = [
     HeaderName::from_static("keep-alive"),
@@ -15,18 +12,26 @@ const HOP_BY_HOP: [HeaderName; 4] = [
 ];
 
 /// Removes hop-by-hop fields, except from the response that changes protocols.
-pub(super) fn run(_session: &Session, response: &mut ResponseHeader, _ctx: &RequestContext) {
+pub(super) fn run(response: &mut ResponseHeader) {
     if response.status == StatusCode::SWITCHING_PROTOCOLS {
         return;
     }
-    for name in nominated(response) {
-        response.remove_header(&name);
+    let mut connection = response.headers.get_all(header::CONNECTION).iter();
+    if !connection.all(is_about_this_hop_only) {
+        for name in nominated(response) {
+            response.remove_header(&name);
+        }
     }
     for name in HOP_BY_HOP {
         if response.headers.contains_key(&name) {
             response.remove_header(&name);
         }
     }
+}
+
+/// What nearly every origin sends.
+fn is_about_this_hop_only(value: &HeaderValue) -> bool {
+    matches!(value.as_bytes(), b"keep-alive" | b"close")
 }
 
 /// Fields that `Connection` names, other than those that frame the message.

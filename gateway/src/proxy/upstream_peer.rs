@@ -2,13 +2,12 @@
 
 use pingora_core::upstreams::peer::{H1UpgradePolicy, HttpPeer};
 use pingora_error::Result;
-use pingora_proxy::Session;
 
 use super::cause::Cause;
 use super::context::{RequestContext, Upgrade};
 
 /// The peer for this attempt.
-pub(super) fn run(_session: &mut Session, ctx: &mut RequestContext) -> Result<Box<HttpPeer>> {
+pub(super) fn run(ctx: &mut RequestContext) -> Result<Box<HttpPeer>> {
     choose(ctx).map_err(|cause| {
         ctx.cause = Some(cause);
         cause.into_error()

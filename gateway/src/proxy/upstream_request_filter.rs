@@ -5,7 +5,6 @@
 use http::{HeaderName, HeaderValue, header};
 use pingora_error::Result;
 use pingora_http::RequestHeader;
-use pingora_proxy::Session;
 
 use super::context::{RequestContext, Upgrade};
 use super::forwarded;
@@ -25,7 +24,7 @@ const HOP_BY_HOP: [HeaderName; 5] = [
 ];
 
 /// Rewrites `request` as the origin is to see it.
-pub(super) fn run(session: &Session, request: &mut RequestHeader, ctx: &RequestContext) -> Result<()> {
+pub(super) fn run(request: &mut RequestHeader, ctx: &RequestContext) -> Result<()> {
     if let Some(target) = &ctx.target {
         request.set_raw_path(target.as_bytes())?;
     }
@@ -35,10 +34,9 @@ pub(super) fn run(session: &Session, request: &mut RequestHeader, ctx: &RequestC
         }
         request.insert_header(header::CONNECTION, HeaderValue::from_static("upgrade"))?;
     }
-    let peer = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
-    forwarded::write(request, peer, ctx.peer_trusted, "http")?;
+    forwarded::write(request, &ctx.origin, "http")?;
     if !request.headers.get(REQUEST_ID).is_some_and(is_valid_id) {
-        request.insert_header(REQUEST_ID, new_id())?;
+        request.insert_header("X-Request-Id", new_id())?;
     }
     Ok(())
 }
@@ -54,8 +52,12 @@ fn is_valid_id(id: &HeaderValue) -> bool {
 /// 128 random bits: unique enough to join logs, and not a secret.
 fn new_id() -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let random = fastrand::u128(..);
-    (0..32).map(|digit| char::from(DIGITS[(random >> (4 * digit)) as usize & 15])).collect()
+    let mut id = String::with_capacity(32);
+    for byte in fastrand::u128(..).to_le_bytes() {
+        id.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        id.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+    id
 }
 
 #[cfg(test)]
