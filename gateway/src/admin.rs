@@ -99,7 +99,12 @@ async fn config(State(admin): State<Arc<Admin>>) -> Json<ConfigView> {
             at_unix_s: unix_s(refusal.at),
             problems: refusal.problems.iter().map(ToString::to_string).collect(),
         }),
-        limits: snapshot.limits.entries().map(|(key, value)| (key.to_owned(), value.into())).into_iter().collect(),
+        limits: snapshot
+            .limits
+            .entries()
+            .map(|(key, value)| (key.to_owned(), value.into()))
+            .into_iter()
+            .collect(),
     })
 }
 
@@ -225,7 +230,10 @@ struct ExplainQuery {
     listener: Option<String>,
 }
 
-async fn explain_one(State(admin): State<Arc<Admin>>, Query(query): Query<ExplainQuery>) -> Response {
+async fn explain_one(
+    State(admin): State<Arc<Admin>>,
+    Query(query): Query<ExplainQuery>,
+) -> Response {
     let snapshot = admin.reloader.live().current();
     match question(&snapshot, query) {
         Ok(question) => Json::<Explanation>(explain(&snapshot, &question)).into_response(),
@@ -236,7 +244,8 @@ async fn explain_one(State(admin): State<Arc<Admin>>, Query(query): Query<Explai
 fn question(snapshot: &Snapshot, query: ExplainQuery) -> Result<Question, String> {
     let method = query.method.as_deref().unwrap_or("GET");
     let method = Method::from_bytes(method.as_bytes()).map_err(|error| error.to_string())?;
-    let headers = query.header.iter().map(|header| parse_header(header)).collect::<Result<HeaderMap, _>>()?;
+    let headers =
+        query.header.iter().map(|header| parse_header(header)).collect::<Result<HeaderMap, _>>()?;
     let client = query.client.as_deref().map(parse_client).transpose()?;
     let listener = snapshot.listener(query.listener.as_deref())?;
     Ok(Question { host: query.host, path: query.path, method, headers, client, listener })
@@ -247,9 +256,12 @@ fn question(snapshot: &Snapshot, query: ExplainQuery) -> Result<Question, String
 /// # Errors
 /// What is wrong with it.
 pub fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
-    let (name, value) = text.split_once(':').ok_or_else(|| format!("{text:?} is not `name: value`"))?;
-    let name = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|error| format!("{text:?}: {error}"))?;
-    let value = HeaderValue::from_str(value.trim()).map_err(|error| format!("{text:?}: {error}"))?;
+    let (name, value) =
+        text.split_once(':').ok_or_else(|| format!("{text:?} is not `name: value`"))?;
+    let name = HeaderName::from_bytes(name.trim().as_bytes())
+        .map_err(|error| format!("{text:?}: {error}"))?;
+    let value =
+        HeaderValue::from_str(value.trim()).map_err(|error| format!("{text:?}: {error}"))?;
     Ok((name, value))
 }
 

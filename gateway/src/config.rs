@@ -6,8 +6,8 @@
 //! [`snapshot`](crate::snapshot) and [`server`](crate::server).
 
 mod fixed;
-mod lines;
 mod limits;
+mod lines;
 mod model;
 mod problem;
 mod raw;
@@ -18,13 +18,13 @@ mod units;
 
 use std::path::{Path, PathBuf};
 
+pub use fixed::Fixed;
 pub use limits::Limits;
 pub use model::{
-    Action, Admin, Config, Forward, HashOn, HealthCheck, Listener, ListenerTimeouts, Redirect, Respond, Route,
-    Target, Upstream, UpstreamTimeouts, VirtualHost,
+    Action, Admin, Config, Forward, HashOn, HealthCheck, Listener, ListenerTimeouts, Redirect,
+    Respond, Route, Target, Upstream, UpstreamTimeouts, VirtualHost,
 };
 pub use problem::{Problem, Problems};
-pub use fixed::Fixed;
 pub use source::{FILE_BYTES_MAX, Sources};
 pub use units::duration;
 
@@ -56,7 +56,9 @@ impl Sources {
     pub fn resolve(self, running: Option<&Fixed>) -> Result<Loaded, Problems> {
         let mut problems = Vec::new();
         let raws = self.files.iter().enumerate();
-        let raws = raws.filter_map(|(index, file)| raw::decode(index, &file.text, &mut problems)).collect();
+        let raws = raws
+            .filter_map(|(index, file)| raw::decode(index, &file.text, &mut problems))
+            .collect();
         let mut config = resolve::resolve(raws, &mut problems);
         if let Some(running) = running.filter(|_| problems.is_empty()) {
             running.hold(&mut config, &mut problems);

@@ -7,7 +7,12 @@ use crate::snapshot::Snapshot;
 
 /// The virtual host and route, as indices, of a request for `host` (normalised) on a listener.
 #[must_use]
-pub fn route(snapshot: &Snapshot, listener: usize, host: &str, request: &Request<'_>) -> Option<(usize, usize)> {
+pub fn route(
+    snapshot: &Snapshot,
+    listener: usize,
+    host: &str,
+    request: &Request<'_>,
+) -> Option<(usize, usize)> {
     let host = snapshot.host(listener, host)?;
     let route = snapshot.hosts[host].table.route(request)?;
     Some((host, route))
@@ -45,7 +50,9 @@ pub fn location(redirect: &Redirect, authority: &str, path_and_query: &str) -> S
 
 fn split_port(authority: &str) -> (&str, Option<&str>) {
     match authority.rsplit_once(':') {
-        Some((host, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => {
+        Some((host, port))
+            if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) =>
+        {
             (host, Some(port))
         }
         _ => (authority, None),
@@ -70,7 +77,10 @@ mod tests {
             to(Redirect { path: Some("/new".into()), ..redirect() }),
             "http://shop.example:8080/new"
         );
-        assert_eq!(to(Redirect { scheme: Some("https".into()), ..redirect() }), "https://shop.example/a?b=c");
+        assert_eq!(
+            to(Redirect { scheme: Some("https".into()), ..redirect() }),
+            "https://shop.example/a?b=c"
+        );
         assert_eq!(
             to(Redirect { host: Some("x.example".into()), port: Some(81), ..redirect() }),
             "http://x.example:81/a?b=c"
@@ -81,7 +91,8 @@ mod tests {
 
     #[test]
     fn every_draw_falls_to_its_share() {
-        let targets = [(7, 90), (8, 0), (9, 10)].map(|(upstream, weight)| Target { upstream, weight });
+        let targets =
+            [(7, 90), (8, 0), (9, 10)].map(|(upstream, weight)| Target { upstream, weight });
         assert_eq!(share(&targets, 0), Some(7));
         assert_eq!(share(&targets, 89), Some(7));
         assert_eq!(share(&targets, 90), Some(9));

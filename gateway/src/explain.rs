@@ -82,7 +82,10 @@ pub struct PassedOver {
 #[must_use]
 pub fn explain(snapshot: &Snapshot, question: &Question) -> Explanation {
     let mut answer = Explanation {
-        listener: snapshot.listeners.get(question.listener).map(|listener| listener.name.to_string()),
+        listener: snapshot
+            .listeners
+            .get(question.listener)
+            .map(|listener| listener.name.to_string()),
         ..Explanation::default()
     };
     let (path, query) = match question.path.split_once('?') {
@@ -117,7 +120,9 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Explanation {
     };
     answer.route = Some(route.name.to_string());
     match &route.action {
-        Action::Forward(forward) => forward_to(&mut answer, snapshot, question, forward, &path, query),
+        Action::Forward(forward) => {
+            forward_to(&mut answer, snapshot, question, forward, &path, query)
+        }
         Action::Redirect(redirect) => {
             answer.action = Some("redirect");
             answer.status = Some(redirect.status.as_u16());
@@ -160,7 +165,8 @@ fn forward_to(
     answer.action = Some("forward");
     let name = |index: usize| snapshot.upstreams[index].spec.name.to_string();
     if forward.targets.len() > 1 {
-        answer.split = forward.targets.iter().map(|target| (name(target.upstream), target.weight)).collect();
+        answer.split =
+            forward.targets.iter().map(|target| (name(target.upstream), target.weight)).collect();
     }
     let Some(target) = forward.targets.iter().max_by_key(|target| target.weight) else { return };
     let upstream = &snapshot.upstreams[target.upstream];

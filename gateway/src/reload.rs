@@ -74,8 +74,11 @@ impl Reloader {
         background: tokio::runtime::Handle,
     ) -> anyhow::Result<Self> {
         let fixed = Fixed::of(&loaded.config);
-        let status =
-            Status { files: loaded.files.clone(), applied_at: Some(SystemTime::now()), refused: None };
+        let status = Status {
+            files: loaded.files.clone(),
+            applied_at: Some(SystemTime::now()),
+            refused: None,
+        };
         let memory = Memory { seen: loaded.sha256.clone(), retired: Vec::new() };
         registry.config_loaded(1, &loaded.sha256);
         let snapshot = Arc::new(Snapshot::compile(loaded, 1, None, &registry)?);
@@ -137,7 +140,10 @@ impl Reloader {
         if memory.seen == current.sha256 {
             // Back to what is in force, after an attempt that was refused.
             self.with_status(|status| status.refused = None);
-            tracing::info!(version = current.version, "the file is as the configuration in force again");
+            tracing::info!(
+                version = current.version,
+                "the file is as the configuration in force again"
+            );
             return files;
         }
         match sources.resolve(Some(&self.fixed)) {
@@ -147,7 +153,13 @@ impl Reloader {
         files
     }
 
-    fn apply(&self, loaded: Loaded, current: &Arc<Snapshot>, memory: &mut Memory, started: Instant) {
+    fn apply(
+        &self,
+        loaded: Loaded,
+        current: &Arc<Snapshot>,
+        memory: &mut Memory,
+        started: Instant,
+    ) {
         let (files, sha256) = (loaded.files.clone(), loaded.sha256.clone());
         let version = current.version + 1;
         let snapshot = match Snapshot::compile(loaded, version, Some(current), &self.registry) {
@@ -176,7 +188,9 @@ impl Reloader {
             tracing::error!("{problem}");
         }
         tracing::error!(problems = problems.len(), "configuration refused; the one in force stays");
-        self.with_status(|status| status.refused = Some(Refusal { at: SystemTime::now(), problems }));
+        self.with_status(|status| {
+            status.refused = Some(Refusal { at: SystemTime::now(), problems })
+        });
     }
 
     fn with_status(&self, change: impl FnOnce(&mut Status)) {
@@ -185,11 +199,17 @@ impl Reloader {
 }
 
 /// Starts health checks for upstreams that `previous` did not have as they are now.
-fn probe_new(snapshot: &Snapshot, previous: Option<&Arc<Snapshot>>, background: &tokio::runtime::Handle) {
+fn probe_new(
+    snapshot: &Snapshot,
+    previous: Option<&Arc<Snapshot>>,
+    background: &tokio::runtime::Handle,
+) {
     let _entered = background.enter();
     let previous = previous.iter().flat_map(|previous| &previous.upstreams);
     let known: HashSet<_> = previous.map(Arc::as_ptr).collect();
-    for upstream in snapshot.upstreams.iter().filter(|upstream| !known.contains(&Arc::as_ptr(upstream))) {
+    for upstream in
+        snapshot.upstreams.iter().filter(|upstream| !known.contains(&Arc::as_ptr(upstream)))
+    {
         health::spawn(upstream);
     }
 }

@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use pingora_core::apps::HttpServerOptions;
 use pingora_core::listeners::{L4BufferSettings, ListenerConfig};
 use pingora_core::protocols::http::v2::server::H2Options;
-use pingora_core::apps::HttpServerOptions;
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{Fds, ListenFds};
 use pingora_core::services::Service as _;
@@ -31,9 +31,6 @@ use crate::snapshot::Snapshot;
 /// The read buffer of a client connection. Pingora's default of 64 KiB is most of what an idle
 /// connection costs; measured against 0 to 64 KiB, see `docs/performance.md`.
 const READ_BUFFER_BYTES: usize = 4 << 10;
-
-/// The write buffer of a client connection: a head and a small body leave in one system call.
-const WRITE_BUFFER_BYTES: usize = 4 << 10;
 
 /// How long requests may take to finish once the process was told to end.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -94,7 +91,9 @@ impl Server {
             let mut service = service(threads, live, &snapshot, index, listener, bound.address);
             let fds = inherited(bound);
             let watch = watch.clone();
-            runtime.get_handle().spawn(async move { service.start_service(Some(fds), watch, 1).await });
+            runtime
+                .get_handle()
+                .spawn(async move { service.start_service(Some(fds), watch, 1).await });
         }
         Self { runtime, shutdown }
     }
@@ -145,7 +144,8 @@ fn service(
         proxy.h2_options = Some(h2);
     }
     let mut service = Service::new(listener.name.to_string(), proxy);
-    let buffers = L4BufferSettings::new(READ_BUFFER_BYTES, WRITE_BUFFER_BYTES);
+    // The write buffer stays as it is: without one, a response takes a system call more.
+    let buffers = L4BufferSettings::default().read(READ_BUFFER_BYTES);
     service.add_listener(ListenerConfig::tcp(address.to_string()).l4_buffer(buffers));
     service
 }
@@ -164,15 +164,21 @@ fn inherited(bound: Bound) -> ListenFds {
 /// The first that cannot be bound.
 pub fn bind_all(snapshot: &Snapshot) -> anyhow::Result<(Vec<Bound>, Option<Bound>)> {
     let listeners = snapshot.listeners.iter();
-    let sockets =
-        listeners.map(|listener| Bound::new(&listener.name, listener.address)).collect::<Result<_, _>>()?;
-    let admin = snapshot.admin.as_ref().map(|admin| Bound::new("admin", admin.address)).transpose()?;
+    let sockets = listeners
+        .map(|listener| Bound::new(&listener.name, listener.address))
+        .collect::<Result<_, _>>()?;
+    let admin =
+        snapshot.admin.as_ref().map(|admin| Bound::new("admin", admin.address)).transpose()?;
     Ok((sockets, admin))
 }
 
 /// What listens where, by name, for the line that a person reads first.
 #[must_use]
-pub fn addresses(snapshot: &Snapshot, sockets: &[Bound], admin: Option<&Bound>) -> BTreeMap<String, SocketAddr> {
+pub fn addresses(
+    snapshot: &Snapshot,
+    sockets: &[Bound],
+    admin: Option<&Bound>,
+) -> BTreeMap<String, SocketAddr> {
     let listeners = snapshot.listeners.iter().zip(sockets);
     let mut addresses: BTreeMap<_, _> =
         listeners.map(|(listener, bound)| (listener.name.to_string(), bound.address())).collect();

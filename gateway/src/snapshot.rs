@@ -112,20 +112,24 @@ impl Snapshot {
 fn host_table(listener: &Listener, hosts: &[VirtualHost]) -> anyhow::Result<HostTable> {
     let all = 0..hosts.len();
     let served: Vec<usize> = listener.virtual_hosts.clone().unwrap_or_else(|| all.collect());
-    let domains = served
-        .iter()
-        .flat_map(|&index| hosts[index].domains.iter().map(move |domain| (domain.clone(), index as u32)));
+    let domains = served.iter().flat_map(|&index| {
+        hosts[index].domains.iter().map(move |domain| (domain.clone(), index as u32))
+    });
     Ok(HostTable::new(domains)?)
 }
 
-fn compile_hosts(hosts: Vec<VirtualHost>, registry: &Registry) -> anyhow::Result<(Vec<Host>, RouteStats)> {
+fn compile_hosts(
+    hosts: Vec<VirtualHost>,
+    registry: &Registry,
+) -> anyhow::Result<(Vec<Host>, RouteStats)> {
     let none: Arc<str> = NONE.into();
     let mut names = vec![(none.clone(), none)];
     for host in &hosts {
         names.extend(host.routes.iter().map(|route| (host.name.clone(), route.name.clone())));
     }
     let mut stats = registry.routes(&names).into_iter();
-    let unmatched = stats.next().ok_or_else(|| anyhow::anyhow!("no counters for unmatched requests"))?;
+    let unmatched =
+        stats.next().ok_or_else(|| anyhow::anyhow!("no counters for unmatched requests"))?;
     let hosts = hosts.into_iter().map(|host| compile_host(host, &mut stats)).collect();
     Ok((hosts, unmatched))
 }
@@ -135,7 +139,9 @@ fn compile_host(host: VirtualHost, stats: &mut impl Iterator<Item = RouteStats>)
         .routes
         .into_iter()
         .zip(stats)
-        .map(|(route, stats)| (route.matches, Route { name: route.name, action: route.action, stats }))
+        .map(|(route, stats)| {
+            (route.matches, Route { name: route.name, action: route.action, stats })
+        })
         .unzip();
     Host { name: host.name, domains: host.domains, table: RouteTable::new(matches), routes }
 }
@@ -152,7 +158,9 @@ fn compile_upstreams(
         .collect();
     let names: Vec<(Arc<str>, SocketAddr)> = specs
         .iter()
-        .flat_map(|spec| spec.endpoints.iter().map(|endpoint| (spec.name.clone(), endpoint.address)))
+        .flat_map(|spec| {
+            spec.endpoints.iter().map(|endpoint| (spec.name.clone(), endpoint.address))
+        })
         .collect();
     let mut stats = registry.endpoints(&names).into_iter();
     specs
@@ -173,8 +181,11 @@ fn compile_upstream(
     old: Option<&Arc<Upstream>>,
     stats: Vec<EndpointStats>,
 ) -> anyhow::Result<Arc<Upstream>> {
-    let known: HashMap<SocketAddr, &Arc<Endpoint>> =
-        old.iter().flat_map(|old| &old.endpoints).map(|endpoint| (endpoint.address, endpoint)).collect();
+    let known: HashMap<SocketAddr, &Arc<Endpoint>> = old
+        .iter()
+        .flat_map(|old| &old.endpoints)
+        .map(|endpoint| (endpoint.address, endpoint))
+        .collect();
     let endpoints = spec.endpoints.iter().zip(stats).map(|(endpoint, stats)| {
         let known = known.get(&endpoint.address).copied().cloned();
         known.unwrap_or_else(|| Arc::new(Endpoint::new(endpoint.address, stats)))

@@ -129,7 +129,8 @@ impl Upstream {
     /// Whatever the balancing crate refuses; a resolved configuration contains none of it.
     pub fn new(spec: config::Upstream, endpoints: Vec<Arc<Endpoint>>) -> Result<Self, BuildError> {
         let balancer = Balancer::new(spec.policy, &spec.endpoints)?;
-        let peers = spec.endpoints.iter().map(|endpoint| peer(endpoint.address, &spec.timeouts)).collect();
+        let peers =
+            spec.endpoints.iter().map(|endpoint| peer(endpoint.address, &spec.timeouts)).collect();
         Ok(Self { spec, endpoints, balancer, peers })
     }
 

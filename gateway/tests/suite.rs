@@ -3,6 +3,8 @@
 //! One file an intent. `support` starts and ends what the tests need; nothing in here sleeps for a
 //! condition that can be waited for.
 
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
 #[path = "suite/support.rs"]
 mod support;
 

@@ -35,8 +35,10 @@ pub fn main(args: &Args) -> Result<(), Failure> {
 
 async fn start_origins(loaded: &Loaded) -> anyhow::Result<()> {
     let endpoints = loaded.config.upstreams.iter().flat_map(|upstream| &upstream.endpoints);
-    let mut addresses: Vec<_> =
-        endpoints.map(|endpoint| endpoint.address).filter(|address| address.ip().is_loopback()).collect();
+    let mut addresses: Vec<_> = endpoints
+        .map(|endpoint| endpoint.address)
+        .filter(|address| address.ip().is_loopback())
+        .collect();
     addresses.sort();
     addresses.dedup();
     for (address, name) in addresses.into_iter().zip(NAMES) {
@@ -53,7 +55,9 @@ async fn start_origins(loaded: &Loaded) -> anyhow::Result<()> {
 
 fn first_domain(loaded: &Loaded) -> String {
     let mut domains = loaded.config.virtual_hosts.iter().flat_map(|host| &host.domains);
-    domains.next().map_or_else(|| "localhost".into(), |domain| domain.to_string().replace('*', "any"))
+    domains
+        .next()
+        .map_or_else(|| "localhost".into(), |domain| domain.to_string().replace('*', "any"))
 }
 
 fn greet(config: &Path, addresses: &Addresses, domain: &str) {

@@ -62,7 +62,10 @@ pub fn main(args: Args) -> Result<(), Failure> {
     };
     let answer = explain(&snapshot, &question);
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&answer).context("cannot print the explanation")?);
+        println!(
+            "{}",
+            serde_json::to_string_pretty(&answer).context("cannot print the explanation")?
+        );
     } else {
         print!("{answer}");
     }

@@ -50,7 +50,8 @@ pub(super) fn serve(
     threads: Option<NonZeroUsize>,
     ready: impl FnOnce(&Addresses),
 ) -> Result<(), Failure> {
-    let threads = threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+    let threads =
+        threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
     let registry = Arc::new(Registry::new(threads + 1));
     let background = background()?;
     let reloader = Reloader::start(path, loaded, registry.clone(), background.handle().clone())?;
@@ -60,7 +61,11 @@ pub(super) fn serve(
     let addresses = server::addresses(&snapshot, &sockets, admin_socket.as_ref());
     drop(snapshot);
 
-    let admin = Arc::new(Admin { reloader: reloader.clone(), registry: registry.clone(), draining: AtomicBool::new(false) });
+    let admin = Arc::new(Admin {
+        reloader: reloader.clone(),
+        registry: registry.clone(),
+        draining: AtomicBool::new(false),
+    });
     if let Some(socket) = admin_socket {
         background.spawn(admin_listener(socket, admin.clone()));
     }

@@ -38,10 +38,16 @@ impl Fixed {
                 None => refuse(place, format!("listener {:?} is new", new.name)),
                 Some(old) if old.address != new.address => refuse(
                     format!("{place}.address"),
-                    format!("listener {:?} moved from {} to {}", new.name, old.address, new.address),
+                    format!(
+                        "listener {:?} moved from {} to {}",
+                        new.name, old.address, new.address
+                    ),
                 ),
                 Some(old) if old.h2c != new.h2c => {
-                    refuse(format!("{place}.h2c"), format!("listener {:?} changed protocols", new.name));
+                    refuse(
+                        format!("{place}.h2c"),
+                        format!("listener {:?} changed protocols", new.name),
+                    );
                 }
                 Some(_) => {}
             }
@@ -55,9 +61,13 @@ impl Fixed {
             refuse("admin".into(), "the admin address changed".into());
         }
         if config.limits.upstream_idle_connections != self.upstream_idle_connections {
-            refuse("limits.upstream_idle_connections".into(), "the size of the pool changed".into());
+            refuse(
+                "limits.upstream_idle_connections".into(),
+                "the size of the pool changed".into(),
+            );
         }
-        let position = |listener: &Listener| self.listeners.iter().position(|old| old.name == listener.name);
+        let position =
+            |listener: &Listener| self.listeners.iter().position(|old| old.name == listener.name);
         config.listeners.sort_by_key(position);
     }
 }

@@ -66,7 +66,11 @@ impl Default for ListenerTimeouts {
     fn default() -> Self {
         // Idle is longer than the 60 s that load balancers in front usually keep a connection, so
         // that it is they who close it and no request meets a closing socket.
-        Self { idle: Duration::from_secs(75), read: Duration::from_secs(60), write: Duration::from_secs(60) }
+        Self {
+            idle: Duration::from_secs(75),
+            read: Duration::from_secs(60),
+            write: Duration::from_secs(60),
+        }
     }
 }
 

@@ -51,7 +51,11 @@ pub struct Problems(Vec<Problem>);
 
 impl Problems {
     /// A single problem with a file as a whole.
-    pub(super) fn with_file(file: PathBuf, what: impl Into<String>, fix: impl Into<String>) -> Self {
+    pub(super) fn with_file(
+        file: PathBuf,
+        what: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> Self {
         let (what, fix) = (what.into(), fix.into());
         Self(vec![Problem { file, line: 1, path: String::new(), what, fix }])
     }
@@ -67,7 +71,9 @@ impl Problems {
                 (file, Problem { file: files[file].path.clone(), line, path, what, fix })
             })
             .collect();
-        problems.sort_by(|(file, a), (other, b)| (file, a.line, &a.path).cmp(&(other, b.line, &b.path)));
+        problems.sort_by(|(file, a), (other, b)| {
+            (file, a.line, &a.path).cmp(&(other, b.line, &b.path))
+        });
         Self(problems.into_iter().map(|(_, problem)| problem).collect())
     }
 }

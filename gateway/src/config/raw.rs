@@ -74,7 +74,9 @@ fn limits(node: Node<'_>, sink: &mut Sink) -> Option<Limits> {
     node.mapping(sink, |fields, sink| {
         let mut limits = Limits::default();
         let mut count = |key, limit: &mut u64, most| {
-            if let Some(number) = fields.optional(sink, key, |node, sink| node.number(sink, 1, most)) {
+            if let Some(number) =
+                fields.optional(sink, key, |node, sink| node.number(sink, 1, most))
+            {
                 *limit = number;
             }
         };
@@ -87,8 +89,9 @@ fn limits(node: Node<'_>, sink: &mut Sink) -> Option<Limits> {
         // Pingora's own parser refuses a request with more than 256 fields, or a head over 1 MiB.
         count("request_headers", &mut limits.request_headers, 256);
         count("upstream_idle_connections", &mut limits.upstream_idle_connections, 1_000_000);
-        let header_bytes = fields
-            .optional(sink, "request_header_bytes", |node, sink| scalar::bytes(node, sink, 256, 1 << 20));
+        let header_bytes = fields.optional(sink, "request_header_bytes", |node, sink| {
+            scalar::bytes(node, sink, 256, 1 << 20)
+        });
         limits.request_header_bytes = header_bytes.unwrap_or(limits.request_header_bytes);
         let body_bytes = fields.optional(sink, "request_body_bytes", scalar::bytes_or_unlimited);
         limits.request_body_bytes = body_bytes.unwrap_or(limits.request_body_bytes);

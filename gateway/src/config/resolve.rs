@@ -80,7 +80,8 @@ impl Resolver<'_> {
                 entry.insert(place);
             }
             Entry::Occupied(first) => {
-                let fix = format!("it is taken by {}: choose another or merge the two", first.get());
+                let fix =
+                    format!("it is taken by {}: choose another or merge the two", first.get());
                 self.refuse(file, place, what, fix);
             }
         }
@@ -113,7 +114,10 @@ impl Resolver<'_> {
             self.refuse(
                 0,
                 "upstreams".into(),
-                format!("{slots} slots of hashing tables, over the limit of {}", self.limits.hash_table_slots),
+                format!(
+                    "{slots} slots of hashing tables, over the limit of {}",
+                    self.limits.hash_table_slots
+                ),
                 "use smaller tables or raise `limits.hash_table_slots`",
             );
         }
@@ -125,7 +129,12 @@ impl Resolver<'_> {
         let most = self.limits.endpoints;
         if raw.endpoints.len() as u64 > most {
             let what = format!("{} endpoints, over the limit of {most}", raw.endpoints.len());
-            self.refuse(file, format!("{place}.endpoints"), what, "split the upstream or raise `limits.endpoints`");
+            self.refuse(
+                file,
+                format!("{place}.endpoints"),
+                what,
+                "split the upstream or raise `limits.endpoints`",
+            );
         }
         let mut addresses = HashMap::new();
         for (index, endpoint) in raw.endpoints.iter().enumerate() {
@@ -149,8 +158,10 @@ impl Resolver<'_> {
         raws: Vec<(usize, RawVirtualHost)>,
         upstreams: &HashMap<Arc<str>, usize>,
     ) -> Vec<VirtualHost> {
-        let count = |each: fn(&RawVirtualHost) -> usize| raws.iter().map(|(_, raw)| each(raw)).sum();
-        let (routes, domains): (usize, usize) = (count(|raw| raw.routes.len()), count(|raw| raw.domains.len()));
+        let count =
+            |each: fn(&RawVirtualHost) -> usize| raws.iter().map(|(_, raw)| each(raw)).sum();
+        let (routes, domains): (usize, usize) =
+            (count(|raw| raw.routes.len()), count(|raw| raw.domains.len()));
         self.refuse_over("virtual_hosts", "virtual_hosts", raws.len(), self.limits.virtual_hosts);
         self.refuse_over("virtual_hosts", "routes", routes, self.limits.routes);
         self.refuse_over("virtual_hosts", "domains", domains, self.limits.domains);
@@ -170,7 +181,13 @@ impl Resolver<'_> {
     fn domains(&mut self, file: usize, raw: &RawVirtualHost, seen: &mut HashMap<Domain, String>) {
         for (index, domain) in raw.domains.iter().enumerate() {
             let place = format!("{}.domains[{index}]", raw.place);
-            self.refuse_repeated(seen, domain.clone(), file, place, format!("duplicate domain \"{domain}\""));
+            self.refuse_repeated(
+                seen,
+                domain.clone(),
+                file,
+                place,
+                format!("duplicate domain \"{domain}\""),
+            );
         }
     }
 
@@ -185,13 +202,24 @@ impl Resolver<'_> {
         for route in raw.routes {
             let place = format!("{}.routes[{}]", raw.place, route.index);
             let what = format!("duplicate route {:?}", route.name);
-            self.refuse_repeated(&mut names, route.name.clone(), file, format!("{place}.name"), what);
+            self.refuse_repeated(
+                &mut names,
+                route.name.clone(),
+                file,
+                format!("{place}.name"),
+                what,
+            );
             routes.extend(self.route(file, route, upstreams));
         }
         VirtualHost { name: raw.name.into(), domains: raw.domains, routes }
     }
 
-    fn route(&mut self, file: usize, raw: RawRoute, upstreams: &HashMap<Arc<str>, usize>) -> Option<Route> {
+    fn route(
+        &mut self,
+        file: usize,
+        raw: RawRoute,
+        upstreams: &HashMap<Arc<str>, usize>,
+    ) -> Option<Route> {
         let action = match raw.action {
             RawAction::Forward(forward) => Action::Forward(self.forward(file, forward, upstreams)?),
             RawAction::Redirect(redirect) => Action::Redirect(redirect),
@@ -223,7 +251,12 @@ impl Resolver<'_> {
     ) -> Option<Target> {
         let Some(&upstream) = upstreams.get(&*raw.upstream) else {
             let what = format!("unknown upstream {:?}", raw.upstream);
-            self.refuse(file, raw.place.clone(), what, "define it under `upstreams` or correct the name");
+            self.refuse(
+                file,
+                raw.place.clone(),
+                what,
+                "define it under `upstreams` or correct the name",
+            );
             return None;
         };
         Some(Target { upstream, weight: raw.weight })
@@ -249,14 +282,25 @@ impl Resolver<'_> {
             self.refuse_repeated(&mut names, raw.name.clone(), 0, format!("{place}.name"), what);
             if raw.address.port() != 0 {
                 let what = format!("duplicate address {}", raw.address);
-                self.refuse_repeated(&mut addresses, raw.address, 0, format!("{place}.address"), what);
+                self.refuse_repeated(
+                    &mut addresses,
+                    raw.address,
+                    0,
+                    format!("{place}.address"),
+                    what,
+                );
             }
             self.listener(&place, raw, hosts)
         });
         listeners.collect()
     }
 
-    fn listener(&mut self, place: &str, raw: RawListener, hosts: &HashMap<Arc<str>, usize>) -> Listener {
+    fn listener(
+        &mut self,
+        place: &str,
+        raw: RawListener,
+        hosts: &HashMap<Arc<str>, usize>,
+    ) -> Listener {
         let virtual_hosts = raw.virtual_hosts.map(|names| {
             let names = names.iter().enumerate();
             names.filter_map(|(index, name)| self.served_host(place, index, name, hosts)).collect()

@@ -74,7 +74,8 @@ fn read(path: &Path) -> Result<Sources, Problems> {
     let main = read_file(path)?;
     let mut files = Vec::new();
     let folder = path.parent().unwrap_or(Path::new(""));
-    let patterns: Vec<_> = include_patterns(&main.text).iter().map(|pattern| folder.join(pattern)).collect();
+    let patterns: Vec<_> =
+        include_patterns(&main.text).iter().map(|pattern| folder.join(pattern)).collect();
     for pattern in &patterns {
         for included in expand(path, pattern)? {
             files.push(read_file(&included)?);
@@ -116,9 +117,10 @@ fn read_file(path: &Path) -> Result<File, Problems> {
 fn unreadable(path: &Path, error: &std::io::Error) -> Problems {
     let (what, fix) = match error.kind() {
         ErrorKind::NotFound => ("does not exist".to_owned(), "check the name"),
-        ErrorKind::PermissionDenied => {
-            ("may not be read by this user".to_owned(), "give the user that runs sallyport read permission")
-        }
+        ErrorKind::PermissionDenied => (
+            "may not be read by this user".to_owned(),
+            "give the user that runs sallyport read permission",
+        ),
         _ => (format!("cannot be read ({error})"), "check the file and its folder"),
     };
     Problems::with_file(path.to_path_buf(), what, fix)
@@ -141,7 +143,11 @@ fn include_patterns(text: &str) -> Vec<String> {
 
 fn expand(main: &Path, pattern: &Path) -> Result<Vec<PathBuf>, Problems> {
     let refuse = |what: String| {
-        Problems::with_file(main.to_path_buf(), what, "write a path or a glob such as conf.d/*.yaml")
+        Problems::with_file(
+            main.to_path_buf(),
+            what,
+            "write a path or a glob such as conf.d/*.yaml",
+        )
     };
     let Some(text) = pattern.to_str() else {
         return Err(refuse(format!("include {} is not UTF-8", pattern.display())));

@@ -54,11 +54,22 @@ fn files_are_resolved_together_and_defaults_are_filled_in() {
     assert_eq!(hashed.policy, Policy::Maglev { table_size: 251 });
     assert_eq!(hashed.hash_on, HashOn::Cookie("user".into()));
     assert_eq!(hashed.endpoints.iter().map(|endpoint| endpoint.weight).collect::<Vec<_>>(), [3, 1]);
-    assert_eq!((hashed.timeouts.connect, hashed.timeouts.read), (Duration::from_millis(250), Duration::from_secs(60)));
+    assert_eq!(
+        (hashed.timeouts.connect, hashed.timeouts.read),
+        (Duration::from_millis(250), Duration::from_secs(60))
+    );
     assert_eq!(config.listeners[0].timeouts.idle, Duration::from_secs(5));
-    assert_eq!((&config.listeners[0].virtual_hosts, &config.listeners[1].virtual_hosts), (&None, &Some(vec![0])));
-    let Action::Forward(forward) = &config.virtual_hosts[0].routes[0].action else { panic!("no forward") };
-    assert_eq!((forward.targets[0].upstream, forward.targets[1].weight, forward.retries), (1, 0, 2));
+    assert_eq!(
+        (&config.listeners[0].virtual_hosts, &config.listeners[1].virtual_hosts),
+        (&None, &Some(vec![0]))
+    );
+    let Action::Forward(forward) = &config.virtual_hosts[0].routes[0].action else {
+        panic!("no forward")
+    };
+    assert_eq!(
+        (forward.targets[0].upstream, forward.targets[1].weight, forward.retries),
+        (1, 0, 2)
+    );
     assert_eq!(forward.timeout, Some(Duration::from_millis(1500)));
 }
 

@@ -74,7 +74,11 @@ impl<'a> Node<'a> {
         read: impl FnOnce(&mut Fields<'_>, &mut Sink) -> Option<T>,
     ) -> Option<T> {
         let Value::Mapping(mapping) = self.value else {
-            return self.refuse(sink, format!("is {}", shown(self.value)), "write a mapping of keys and values");
+            return self.refuse(
+                sink,
+                format!("is {}", shown(self.value)),
+                "write a mapping of keys and values",
+            );
         };
         let mut fields = Fields { mapping, node: self, known: Vec::new() };
         let result = read(&mut fields, sink);
@@ -89,7 +93,11 @@ impl<'a> Node<'a> {
         mut read: impl FnMut(&str, Node<'_>, &mut Sink) -> Option<T>,
     ) -> Option<Vec<T>> {
         let Value::Mapping(mapping) = self.value else {
-            return self.refuse(sink, format!("is {}", shown(self.value)), "write a mapping of keys and values");
+            return self.refuse(
+                sink,
+                format!("is {}", shown(self.value)),
+                "write a mapping of keys and values",
+            );
         };
         let mut entries = Vec::new();
         for (key, value) in mapping {
@@ -136,9 +144,11 @@ impl<'a> Node<'a> {
     pub(super) fn text(self, sink: &mut Sink) -> Option<&'a str> {
         match self.value {
             Value::String(text) => Some(text),
-            Value::Number(_) | Value::Bool(_) => {
-                self.refuse(sink, format!("is {}, not a string", shown(self.value)), "put it in quotes")
-            }
+            Value::Number(_) | Value::Bool(_) => self.refuse(
+                sink,
+                format!("is {}, not a string", shown(self.value)),
+                "put it in quotes",
+            ),
             _ => self.refuse(sink, format!("is {}", shown(self.value)), "write a string"),
         }
     }

@@ -38,20 +38,25 @@ impl Cause {
     /// The cause behind an error that Pingora raised.
     pub(super) fn of(error: &Error) -> Self {
         use ErrorType::{
-            ConnectError, ConnectNoRoute, ConnectRefused, ConnectTimedout, ConnectionClosed, H1Error,
-            InvalidHTTPHeader, ReadError, ReadTimedout, SocketError, WriteError, WriteTimedout,
+            ConnectError, ConnectNoRoute, ConnectRefused, ConnectTimedout, ConnectionClosed,
+            H1Error, InvalidHTTPHeader, ReadError, ReadTimedout, SocketError, WriteError,
+            WriteTimedout,
         };
         match (error.esource(), error.etype()) {
-            (ErrorSource::Upstream, ConnectTimedout | ReadTimedout | WriteTimedout) => Self::Timeout,
-            (ErrorSource::Upstream, ConnectRefused | ConnectNoRoute | ConnectError | SocketError) => {
-                Self::Connect
+            (ErrorSource::Upstream, ConnectTimedout | ReadTimedout | WriteTimedout) => {
+                Self::Timeout
             }
+            (
+                ErrorSource::Upstream,
+                ConnectRefused | ConnectNoRoute | ConnectError | SocketError,
+            ) => Self::Connect,
             (ErrorSource::Upstream, ReadError | WriteError | ConnectionClosed) => Self::Reset,
             (ErrorSource::Upstream, InvalidHTTPHeader | H1Error) => Self::BadResponse,
             (ErrorSource::Upstream, _) => Self::Reset,
-            (ErrorSource::Downstream, ReadError | WriteError | ConnectionClosed | WriteTimedout) => {
-                Self::ClientGone
-            }
+            (
+                ErrorSource::Downstream,
+                ReadError | WriteError | ConnectionClosed | WriteTimedout,
+            ) => Self::ClientGone,
             (ErrorSource::Downstream, ReadTimedout) => Self::ClientTimeout,
             (ErrorSource::Downstream, _) => Self::BadRequest("the request is malformed"),
             (ErrorSource::Internal | ErrorSource::Unset, _) => Self::Internal,

@@ -80,7 +80,9 @@ fn check_framing(request: &RequestHeader, head: &[u8]) -> Result<(), Cause> {
 
 fn names_field(head: &[u8], name: &[u8]) -> bool {
     head.split(|byte| *byte == b'\n').any(|line| {
-        line.len() > name.len() && line[name.len()] == b':' && line[..name.len()].eq_ignore_ascii_case(name)
+        line.len() > name.len()
+            && line[name.len()] == b':'
+            && line[..name.len()].eq_ignore_ascii_case(name)
     })
 }
 

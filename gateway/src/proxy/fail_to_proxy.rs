@@ -8,10 +8,15 @@ use super::context::RequestContext;
 use super::reply;
 
 /// Answers with the cause, unless a response has begun or nobody is there to read it.
-pub(super) async fn run(session: &mut Session, error: &Error, ctx: &mut RequestContext) -> FailToProxy {
+pub(super) async fn run(
+    session: &mut Session,
+    error: &Error,
+    ctx: &mut RequestContext,
+) -> FailToProxy {
     let cause = *ctx.cause.get_or_insert_with(|| Cause::of(error));
     report(session, error, ctx, cause);
-    let begun = session.response_written().is_some_and(|response| !response.status.is_informational());
+    let begun =
+        session.response_written().is_some_and(|response| !response.status.is_informational());
     if begun || cause.status().is_none() {
         return FailToProxy { error_code: 0, can_reuse_downstream: false };
     }
@@ -24,7 +29,8 @@ pub(super) async fn run(session: &mut Session, error: &Error, ctx: &mut RequestC
 }
 
 fn report(session: &Session, error: &Error, ctx: &RequestContext, cause: Cause) {
-    let (host, route) = ctx.route().map_or(("none", "none"), |(host, route)| (&*host.name, &*route.name));
+    let (host, route) =
+        ctx.route().map_or(("none", "none"), |(host, route)| (&*host.name, &*route.name));
     let endpoint = ctx.endpoint().map(|endpoint| endpoint.address);
     if cause.is_upstream_failure() {
         tracing::warn!(cause = cause.label(), host, route, ?endpoint, %error, "request failed");

@@ -85,7 +85,8 @@ fn admit(session: &Session, ctx: &mut RequestContext) -> std::result::Result<(),
     conformance::check(session, ctx.limits())?;
     let head = session.req_header();
     let target = Target::of(head)?;
-    let peer = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
+    let peer =
+        session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
     let origin = forwarded::Origin::of(peer, &head.headers, &ctx.listener().trusted_proxies);
     ctx.origin = origin;
     let request = Request {
@@ -127,7 +128,8 @@ fn upgrade(session: &Session) -> Upgrade {
     if !session.as_downstream().is_upgrade_req() {
         return Upgrade::No;
     }
-    let token = session.req_header().headers.get(header::UPGRADE).map_or(&b""[..], HeaderValue::as_bytes);
+    let token =
+        session.req_header().headers.get(header::UPGRADE).map_or(&b""[..], HeaderValue::as_bytes);
     // RFC 9113 dropped the h2c upgrade, and forwarding it hands the origin's HTTP/2 to the client
     // past every route: it is no upgrade here, and Pingora strips the fields.
     if token.to_ascii_lowercase().windows(3).any(|window| window == b"h2c") {

@@ -37,10 +37,15 @@ fn is_about_this_hop_only(value: &HeaderValue) -> bool {
 /// Fields that `Connection` names, other than those that frame the message.
 fn nominated(response: &ResponseHeader) -> Vec<HeaderName> {
     let fields = response.headers.get_all(header::CONNECTION);
-    let tokens = fields.iter().filter_map(|value: &HeaderValue| value.to_str().ok()).flat_map(|v| v.split(','));
+    let tokens = fields
+        .iter()
+        .filter_map(|value: &HeaderValue| value.to_str().ok())
+        .flat_map(|v| v.split(','));
     tokens
         .map(str::trim)
-        .filter(|token| !token.eq_ignore_ascii_case("close") && !token.eq_ignore_ascii_case("keep-alive"))
+        .filter(|token| {
+            !token.eq_ignore_ascii_case("close") && !token.eq_ignore_ascii_case("keep-alive")
+        })
         .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
         .filter(|name| !matches!(*name, header::CONTENT_LENGTH | header::TRANSFER_ENCODING))
         .collect()
@@ -56,7 +61,8 @@ mod tests {
         let mut response = ResponseHeader::build(200, None).unwrap();
         response.append_header("connection", "keep-alive, X-Hop , transfer-encoding").unwrap();
         response.append_header("connection", "x-other").unwrap();
-        let names: Vec<_> = nominated(&response).iter().map(|name| name.as_str().to_owned()).collect();
+        let names: Vec<_> =
+            nominated(&response).iter().map(|name| name.as_str().to_owned()).collect();
         assert_eq!(names, ["x-hop", "x-other"]);
     }
 }

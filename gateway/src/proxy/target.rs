@@ -39,7 +39,8 @@ impl<'r> Target<'r> {
             None => (origin_form, None),
         };
         let path = if absolute && path.is_empty() { "/" } else { path };
-        let path = normalise_path(path.as_bytes()).map_err(|_| Cause::BadRequest("the path is malformed"))?;
+        let path = normalise_path(path.as_bytes())
+            .map_err(|_| Cause::BadRequest("the path is malformed"))?;
         Ok(Self { host, path, query, absolute })
     }
 
@@ -92,8 +93,12 @@ pub(crate) fn hash_key(
     match hash_on {
         HashOn::SourceIp => source(),
         HashOn::Path => hash(path.as_bytes()),
-        HashOn::Header(name) => headers.get(name).map_or_else(source, |value| hash(value.as_bytes())),
-        HashOn::Cookie(name) => cookie(headers, name).map_or_else(source, |value| hash(value.as_bytes())),
+        HashOn::Header(name) => {
+            headers.get(name).map_or_else(source, |value| hash(value.as_bytes()))
+        }
+        HashOn::Cookie(name) => {
+            cookie(headers, name).map_or_else(source, |value| hash(value.as_bytes()))
+        }
         HashOn::Query(name) => sallyport_route::query_value(query.unwrap_or(""), name)
             .map_or_else(source, |value| hash(&value)),
     }

@@ -26,9 +26,11 @@ fn choose(ctx: &mut RequestContext) -> std::result::Result<Box<HttpPeer>, Cause>
     let mut peer = ctx.upstream().peer(endpoint);
     if let Some(left) = time_left {
         let options = &mut peer.options;
-        for timeout in
-            [&mut options.connection_timeout, &mut options.total_connection_timeout, &mut options.read_timeout]
-        {
+        for timeout in [
+            &mut options.connection_timeout,
+            &mut options.total_connection_timeout,
+            &mut options.read_timeout,
+        ] {
             *timeout = timeout.map(|timeout| timeout.min(left));
         }
     }

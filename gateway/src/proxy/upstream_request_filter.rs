@@ -2,7 +2,8 @@
 //!
 //! Pingora has removed the hop-by-hop fields by now, except from upgrades other than WebSocket.
 
-use http::{HeaderName, HeaderValue, header};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use pingora_error::Result;
 use pingora_http::RequestHeader;
 
@@ -24,21 +25,31 @@ const HOP_BY_HOP: [HeaderName; 5] = [
 ];
 
 /// Rewrites `request` as the origin is to see it.
+///
+/// The fields are changed in a plain map. Pingora keeps a second map with each name as the client
+/// wrote it, and every field that is added pays for both: names go upstream in lower case instead.
 pub(super) fn run(request: &mut RequestHeader, ctx: &RequestContext) -> Result<()> {
+    let placeholder = RequestHeader::build_no_case(Method::GET, b"/", Some(0))?;
+    let mut parts = Parts::from(std::mem::replace(request, placeholder));
+    rewrite_fields(&mut parts.headers, ctx);
+    *request = parts.into();
     if let Some(target) = &ctx.target {
         request.set_raw_path(target.as_bytes())?;
     }
+    Ok(())
+}
+
+fn rewrite_fields(headers: &mut HeaderMap, ctx: &RequestContext) {
     if ctx.attempt.upgrade == Upgrade::Other {
         for field in HOP_BY_HOP {
-            request.remove_header(&field);
+            headers.remove(field);
         }
-        request.insert_header(header::CONNECTION, HeaderValue::from_static("upgrade"))?;
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     }
-    forwarded::write(request, &ctx.origin, "http")?;
-    if !request.headers.get(REQUEST_ID).is_some_and(is_valid_id) {
-        request.insert_header("X-Request-Id", new_id())?;
+    forwarded::write(headers, &ctx.origin, "http");
+    if !headers.get(REQUEST_ID).is_some_and(is_valid_id) {
+        headers.insert(REQUEST_ID, new_id());
     }
-    Ok(())
 }
 
 /// Kept ids go into logs and queries of other systems: characters that mean something there do not
@@ -50,14 +61,14 @@ fn is_valid_id(id: &HeaderValue) -> bool {
 }
 
 /// 128 random bits: unique enough to join logs, and not a secret.
-fn new_id() -> String {
+fn new_id() -> HeaderValue {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut id = String::with_capacity(32);
-    for byte in fastrand::u128(..).to_le_bytes() {
-        id.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        id.push(char::from(DIGITS[usize::from(byte & 15)]));
+    let mut id = [0; 32];
+    for (digits, byte) in id.chunks_exact_mut(2).zip(fastrand::u128(..).to_le_bytes()) {
+        digits[0] = DIGITS[usize::from(byte >> 4)];
+        digits[1] = DIGITS[usize::from(byte & 15)];
     }
-    id
+    HeaderValue::from_bytes(&id).expect("hexadecimal digits are a field value")
 }
 
 #[cfg(test)]
@@ -86,6 +97,6 @@ mod tests {
         let (a, b) = (new_id(), new_id());
         assert_ne!(a, b);
         assert_eq!(a.len(), 32);
-        assert!(is_valid_id(&HeaderValue::from_str(&a).unwrap()));
+        assert!(is_valid_id(&a));
     }
 }

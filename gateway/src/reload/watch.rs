@@ -48,7 +48,9 @@ pub type Waker = Sender<Wake>;
 pub fn spawn(reloader: Arc<Reloader>) -> std::io::Result<Waker> {
     let (waker, wakes) = channel();
     let events = waker.clone();
-    std::thread::Builder::new().name("reload".into()).spawn(move || run(&reloader, events, &wakes))?;
+    std::thread::Builder::new()
+        .name("reload".into())
+        .spawn(move || run(&reloader, events, &wakes))?;
     Ok(waker)
 }
 

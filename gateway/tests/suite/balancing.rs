@@ -16,7 +16,9 @@ fn setup(load_balancing: &str, weights: [u16; 4]) -> Setup {
     let endpoints: String = origins
         .iter()
         .zip(weights)
-        .map(|(origin, weight)| format!("      - {{ address: \"{}\", weight: {weight} }}\n", origin.address))
+        .map(|(origin, weight)| {
+            format!("      - {{ address: \"{}\", weight: {weight} }}\n", origin.address)
+        })
         .collect();
     let gateway = Gateway::start(&config(&format!(
         "upstreams:\n  - name: up\n    load_balancing: {load_balancing}\n    endpoints:\n{endpoints}\
@@ -46,7 +48,7 @@ fn plain(_: usize) -> String {
 fn round_robin_follows_the_weights_exactly() {
     let setup = setup("{ policy: round_robin }", [1, 1, 2, 4]);
     let spread = setup.spread(80, plain);
-    assert_eq!(spread.into_iter().map(|(_, count)| count).collect::<Vec<_>>(), [10, 10, 20, 40]);
+    assert_eq!(spread.into_values().collect::<Vec<_>>(), [10, 10, 20, 40]);
 }
 
 #[test]
@@ -54,14 +56,20 @@ fn random_reaches_every_endpoint() {
     let setup = setup("{ policy: random }", [1, 1, 1, 1]);
     let spread = setup.spread(400, plain);
     // Six standard deviations around 100.
-    assert!(spread.len() == 4 && spread.values().all(|count| (48..=152).contains(count)), "{spread:?}");
+    assert!(
+        spread.len() == 4 && spread.values().all(|count| (48..=152).contains(count)),
+        "{spread:?}"
+    );
 }
 
 #[test]
 fn least_request_reaches_every_endpoint_when_idle() {
     let setup = setup("{ policy: least_request }", [1, 1, 1, 1]);
     let spread = setup.spread(400, plain);
-    assert!(spread.len() == 4 && spread.values().all(|count| (48..=152).contains(count)), "{spread:?}");
+    assert!(
+        spread.len() == 4 && spread.values().all(|count| (48..=152).contains(count)),
+        "{spread:?}"
+    );
 }
 
 #[test]

@@ -61,50 +61,194 @@ const MISTAKES: &[(&str, usize, &str)] = &[
     ("classifier: { required: true }", 4, "unknown key `classifier`"),
     ("upstreams:\n  - name: a", 5, "upstreams[0]: has no `endpoints`"),
     ("upstreams:\n  - { name: a, endpoints: [] }", 5, "upstreams[0].endpoints: is empty"),
-    ("upstreams:\n  - name: a\n    endpoints:\n      - { address: nowhere }", 7, "upstreams[0].endpoints[0].address: \"nowhere\""),
+    (
+        "upstreams:\n  - name: a\n    endpoints:\n      - { address: nowhere }",
+        7,
+        "upstreams[0].endpoints[0].address: \"nowhere\"",
+    ),
     ("upstreams:\n  - name: a\n    endpoints:\n      - { address: 10.0.0.1:0 }", 7, "port 0"),
-    ("upstreams:\n  - name: a\n    endpoints:\n      - { address: 10.0.0.1:1, weight: 0 }", 7, "weight: is 0, write a whole number from 1 to 65535"),
-    ("upstreams:\n  - name: a\n    endpoints:\n      - { address: 10.0.0.1:1, weight: 65536 }", 7, "weight: is 65536"),
-    ("upstreams:\n  - name: a\n    endpoints:\n      - { address: 10.0.0.1:1 }\n      - { address: 10.0.0.1:1 }", 8, "duplicate address 10.0.0.1:1"),
-    ("upstreams:\n  - { name: a, endpoints: [ { address: 10.0.0.1:1 } ] }\n  - { name: a, endpoints: [ { address: 10.0.0.1:1 } ] }", 6, "upstreams[1].name: duplicate upstream \"a\""),
-    ("upstreams:\n  - name: a\n    load_balancing: { policy: fastest }\n    endpoints: [ { address: 10.0.0.1:1 } ]", 6, "\"fastest\": is no policy"),
-    ("upstreams:\n  - name: a\n    load_balancing: { policy: maglev, table_size: 65536 }\n    endpoints: [ { address: 10.0.0.1:1 } ]", 6, "prime"),
-    ("upstreams:\n  - name: a\n    load_balancing: { policy: random, hash_on: path }\n    endpoints: [ { address: 10.0.0.1:1 } ]", 6, "`hash_on` has no effect"),
-    ("upstreams:\n  - name: a\n    load_balancing: { policy: maglev, hash_on: { header: a, cookie: b } }\n    endpoints: [ { address: 10.0.0.1:1 } ]", 6, "`header`, `cookie` together"),
-    ("upstreams:\n  - name: a\n    timeouts: { read: 5 }\n    endpoints: [ { address: 10.0.0.1:1 } ]", 6, "timeouts.read: is 5, not a string"),
-    ("upstreams:\n  - name: a\n    timeouts: { read: 5 days }\n    endpoints: [ { address: 10.0.0.1:1 } ]", 6, "write a time above 0 and up to 24h"),
-    ("virtual_hosts:\n  - { name: a, domains: [a], routes: [] }\n  - { name: a, domains: [b], routes: [] }", 6, "duplicate virtual host \"a\""),
-    ("virtual_hosts:\n  - { name: a, domains: [A.example], routes: [] }\n  - { name: b, domains: [a.example], routes: [] }", 6, "virtual_hosts[1].domains[0]: duplicate domain"),
-    ("virtual_hosts:\n  - { name: a, domains: [\"a.*.b\"], routes: [] }", 5, "virtual_hosts[0].domains[0]"),
-    ("virtual_hosts:\n  - { name: a, domains: [], routes: [] }", 5, "virtual_hosts[0].domains: is empty"),
+    (
+        "upstreams:\n  - name: a\n    endpoints:\n      - { address: 10.0.0.1:1, weight: 0 }",
+        7,
+        "weight: is 0, write a whole number from 1 to 65535",
+    ),
+    (
+        "upstreams:\n  - name: a\n    endpoints:\n      - { address: 10.0.0.1:1, weight: 65536 }",
+        7,
+        "weight: is 65536",
+    ),
+    (
+        "upstreams:\n  - name: a\n    endpoints:\n      - { address: 10.0.0.1:1 }\n      - { address: 10.0.0.1:1 }",
+        8,
+        "duplicate address 10.0.0.1:1",
+    ),
+    (
+        "upstreams:\n  - { name: a, endpoints: [ { address: 10.0.0.1:1 } ] }\n  - { name: a, endpoints: [ { address: 10.0.0.1:1 } ] }",
+        6,
+        "upstreams[1].name: duplicate upstream \"a\"",
+    ),
+    (
+        "upstreams:\n  - name: a\n    load_balancing: { policy: fastest }\n    endpoints: [ { address: 10.0.0.1:1 } ]",
+        6,
+        "\"fastest\": is no policy",
+    ),
+    (
+        "upstreams:\n  - name: a\n    load_balancing: { policy: maglev, table_size: 65536 }\n    endpoints: [ { address: 10.0.0.1:1 } ]",
+        6,
+        "prime",
+    ),
+    (
+        "upstreams:\n  - name: a\n    load_balancing: { policy: random, hash_on: path }\n    endpoints: [ { address: 10.0.0.1:1 } ]",
+        6,
+        "`hash_on` has no effect",
+    ),
+    (
+        "upstreams:\n  - name: a\n    load_balancing: { policy: maglev, hash_on: { header: a, cookie: b } }\n    endpoints: [ { address: 10.0.0.1:1 } ]",
+        6,
+        "`header`, `cookie` together",
+    ),
+    (
+        "upstreams:\n  - name: a\n    timeouts: { read: 5 }\n    endpoints: [ { address: 10.0.0.1:1 } ]",
+        6,
+        "timeouts.read: is 5, not a string",
+    ),
+    (
+        "upstreams:\n  - name: a\n    timeouts: { read: 5 days }\n    endpoints: [ { address: 10.0.0.1:1 } ]",
+        6,
+        "write a time above 0 and up to 24h",
+    ),
+    (
+        "virtual_hosts:\n  - { name: a, domains: [a], routes: [] }\n  - { name: a, domains: [b], routes: [] }",
+        6,
+        "duplicate virtual host \"a\"",
+    ),
+    (
+        "virtual_hosts:\n  - { name: a, domains: [A.example], routes: [] }\n  - { name: b, domains: [a.example], routes: [] }",
+        6,
+        "virtual_hosts[1].domains[0]: duplicate domain",
+    ),
+    (
+        "virtual_hosts:\n  - { name: a, domains: [\"a.*.b\"], routes: [] }",
+        5,
+        "virtual_hosts[0].domains[0]",
+    ),
+    (
+        "virtual_hosts:\n  - { name: a, domains: [], routes: [] }",
+        5,
+        "virtual_hosts[0].domains: is empty",
+    ),
     ("ROUTE: { name: r }", 8, "has none of `forward`, `redirect`, `respond`"),
-    ("ROUTE: { name: r, respond: { status: 200 }, redirect: { path: / } }", 8, "has `redirect`, `respond` together"),
-    ("ROUTE: { name: r, forward: { upstream: gone } }", 8, "routes[0].forward.upstream: unknown upstream \"gone\""),
-    ("ROUTE: { name: r, forward: { split: [ { upstream: gone, weight: 1 } ] } }", 8, "split[0].upstream: unknown upstream"),
-    ("ROUTE: { name: r, forward: { split: [ { upstream: gone, weight: 0 } ] } }", 8, "split: has no weight above 0"),
-    ("ROUTE: { name: r, match: { path: { regex: \"(\" } }, respond: { status: 200 } }", 8, "match.path.regex: \"(\""),
-    ("ROUTE: { name: r, match: { path: { prefix: a } }, respond: { status: 200 } }", 8, "match.path.prefix: \"a\""),
-    ("ROUTE: { name: r, match: { path: { exact: \"/%7e\" } }, respond: { status: 200 } }", 8, "write \"/~\""),
-    ("ROUTE: { name: r, match: { path: { exact: /, prefix: / } }, respond: { status: 200 } }", 8, "`exact`, `prefix` together"),
-    ("ROUTE: { name: r, match: { methods: [get] }, respond: { status: 200 } }", 8, "case-sensitive"),
-    ("ROUTE: { name: r, match: { methods: [] }, respond: { status: 200 } }", 8, "methods: is empty"),
-    ("ROUTE: { name: r, match: { headers: [ { name: \"a b\", exact: x } ] }, respond: { status: 200 } }", 8, "headers[0].name"),
-    ("ROUTE: { name: r, match: { headers: [ { name: a, exact: 1 } ] }, respond: { status: 200 } }", 8, "put it in quotes"),
-    ("ROUTE: { name: r, match: { hint: { network: office } }, respond: { status: 200 } }", 8, "unknown key `hint`"),
+    (
+        "ROUTE: { name: r, respond: { status: 200 }, redirect: { path: / } }",
+        8,
+        "has `redirect`, `respond` together",
+    ),
+    (
+        "ROUTE: { name: r, forward: { upstream: gone } }",
+        8,
+        "routes[0].forward.upstream: unknown upstream \"gone\"",
+    ),
+    (
+        "ROUTE: { name: r, forward: { split: [ { upstream: gone, weight: 1 } ] } }",
+        8,
+        "split[0].upstream: unknown upstream",
+    ),
+    (
+        "ROUTE: { name: r, forward: { split: [ { upstream: gone, weight: 0 } ] } }",
+        8,
+        "split: has no weight above 0",
+    ),
+    (
+        "ROUTE: { name: r, match: { path: { regex: \"(\" } }, respond: { status: 200 } }",
+        8,
+        "match.path.regex: \"(\"",
+    ),
+    (
+        "ROUTE: { name: r, match: { path: { prefix: a } }, respond: { status: 200 } }",
+        8,
+        "match.path.prefix: \"a\"",
+    ),
+    (
+        "ROUTE: { name: r, match: { path: { exact: \"/%7e\" } }, respond: { status: 200 } }",
+        8,
+        "write \"/~\"",
+    ),
+    (
+        "ROUTE: { name: r, match: { path: { exact: /, prefix: / } }, respond: { status: 200 } }",
+        8,
+        "`exact`, `prefix` together",
+    ),
+    (
+        "ROUTE: { name: r, match: { methods: [get] }, respond: { status: 200 } }",
+        8,
+        "case-sensitive",
+    ),
+    (
+        "ROUTE: { name: r, match: { methods: [] }, respond: { status: 200 } }",
+        8,
+        "methods: is empty",
+    ),
+    (
+        "ROUTE: { name: r, match: { headers: [ { name: \"a b\", exact: x } ] }, respond: { status: 200 } }",
+        8,
+        "headers[0].name",
+    ),
+    (
+        "ROUTE: { name: r, match: { headers: [ { name: a, exact: 1 } ] }, respond: { status: 200 } }",
+        8,
+        "put it in quotes",
+    ),
+    (
+        "ROUTE: { name: r, match: { hint: { network: office } }, respond: { status: 200 } }",
+        8,
+        "unknown key `hint`",
+    ),
     ("ROUTE: { name: r, filters: [], respond: { status: 200 } }", 8, "unknown key `filters`"),
     ("ROUTE: { name: r, respond: { status: 99 } }", 8, "status: is 99"),
     ("ROUTE: { name: r, respond: { status: 204, body: x } }", 8, "has a body with status 204"),
-    ("ROUTE: { name: r, respond: { status: 200, headers: { content-length: \"5\" } } }", 8, "leave framing to the gateway"),
+    (
+        "ROUTE: { name: r, respond: { status: 200, headers: { content-length: \"5\" } } }",
+        8,
+        "leave framing to the gateway",
+    ),
     ("ROUTE: { name: r, redirect: { status: 301 } }", 8, "would send the client where it is"),
-    ("ROUTE: { name: r, redirect: { status: 304, path: / } }", 8, "write 301, 302, 303, 307 or 308"),
+    (
+        "ROUTE: { name: r, redirect: { status: 304, path: / } }",
+        8,
+        "write 301, 302, 303, 307 or 308",
+    ),
     ("limits: { routes: 0 }", 4, "limits.routes: is 0"),
     ("limits: { request_headers: 257 }", 4, "from 1 to 256"),
-    ("limits: { upstreams: 1 }\nupstreams:\n  - { name: a, endpoints: [ { address: 10.0.0.1:1 } ] }\n  - { name: b, endpoints: [ { address: 10.0.0.1:1 } ] }", 5, "2 in all, over the limit of 1"),
-    ("limits: { virtual_hosts: 1 }\nvirtual_hosts:\n  - { name: a, domains: [a], routes: [] }\n  - { name: b, domains: [b], routes: [] }", 5, "raise `limits.virtual_hosts`"),
-    ("limits: { domains: 1 }\nvirtual_hosts:\n  - { name: a, domains: [a, b], routes: [] }", 5, "raise `limits.domains`"),
-    ("limits: { endpoints: 1 }\nupstreams:\n  - { name: a, endpoints: [ { address: 10.0.0.1:1 }, { address: 10.0.0.1:2 } ] }", 6, "raise `limits.endpoints`"),
-    ("limits: { hash_table_slots: 100 }\nupstreams:\n  - { name: a, load_balancing: { policy: maglev }, endpoints: [ { address: 10.0.0.1:1 }, { address: 10.0.0.1:2 } ] }", 5, "raise `limits.hash_table_slots`"),
-    ("limits: { routes: 1 }\nROUTE: { name: r, respond: { status: 200 } }\n      - { name: s, respond: { status: 200 } }", 5, "raise `limits.routes`"),
+    (
+        "limits: { upstreams: 1 }\nupstreams:\n  - { name: a, endpoints: [ { address: 10.0.0.1:1 } ] }\n  - { name: b, endpoints: [ { address: 10.0.0.1:1 } ] }",
+        5,
+        "2 in all, over the limit of 1",
+    ),
+    (
+        "limits: { virtual_hosts: 1 }\nvirtual_hosts:\n  - { name: a, domains: [a], routes: [] }\n  - { name: b, domains: [b], routes: [] }",
+        5,
+        "raise `limits.virtual_hosts`",
+    ),
+    (
+        "limits: { domains: 1 }\nvirtual_hosts:\n  - { name: a, domains: [a, b], routes: [] }",
+        5,
+        "raise `limits.domains`",
+    ),
+    (
+        "limits: { endpoints: 1 }\nupstreams:\n  - { name: a, endpoints: [ { address: 10.0.0.1:1 }, { address: 10.0.0.1:2 } ] }",
+        6,
+        "raise `limits.endpoints`",
+    ),
+    (
+        "limits: { hash_table_slots: 100 }\nupstreams:\n  - { name: a, load_balancing: { policy: maglev }, endpoints: [ { address: 10.0.0.1:1 }, { address: 10.0.0.1:2 } ] }",
+        5,
+        "raise `limits.hash_table_slots`",
+    ),
+    (
+        "limits: { routes: 1 }\nROUTE: { name: r, respond: { status: 200 } }\n      - { name: s, respond: { status: 200 } }",
+        5,
+        "raise `limits.routes`",
+    ),
     ("a: &a [x]\nupstreams: {", 6, "mend the YAML here"),
     ("upstreams: []\nupstreams: []", 1, "duplicate"),
 ];
@@ -242,12 +386,20 @@ fn the_documented_limits_are_the_real_ones() {
 fn explain_says_where_a_request_goes_and_why() {
     let explain = |arguments: &[&str]| {
         let file = root().join("conf/quickstart.yaml");
-        let output = sallyport().arg("explain").arg(file).args(arguments).arg("--json").output().unwrap();
+        let output =
+            sallyport().arg("explain").arg(file).args(arguments).arg("--json").output().unwrap();
         assert!(output.status.success(), "{}", text(&output));
         serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
     };
     let user = |name| {
-        explain(&["--host", "Shop.Example.com:8080", "--path", "/x/../y?z", "--header", &format!("X-User: {name}")])
+        explain(&[
+            "--host",
+            "Shop.Example.com:8080",
+            "--path",
+            "/x/../y?z",
+            "--header",
+            &format!("X-User: {name}"),
+        ])
     };
     let ann = user("ann");
     assert_eq!(ann["virtual_host"], "shop");
@@ -263,9 +415,15 @@ fn explain_says_where_a_request_goes_and_why() {
     let beta = explain(&["--host", "a.shop.example.com", "--path", "/", "--header", "x-beta: 1"]);
     assert_eq!((&beta["route"], &beta["upstream"]), (&"beta".into(), &"canary".into()));
     let tea = explain(&["--host", "shop.example.com", "--path", "/teapot", "--method", "POST"]);
-    assert_eq!((&tea["action"], &tea["status"], &tea["upstream"]), (&"respond".into(), &418.into(), &().into()));
+    assert_eq!(
+        (&tea["action"], &tea["status"], &tea["upstream"]),
+        (&"respond".into(), &418.into(), &().into())
+    );
     let moved = explain(&["--host", "shop.example.com", "--path", "/basket"]);
-    assert_eq!((&moved["status"], &moved["location"]), (&301.into(), &"http://shop.example.com/cart".into()));
+    assert_eq!(
+        (&moved["status"], &moved["location"]),
+        (&301.into(), &"http://shop.example.com/cart".into())
+    );
     let nowhere = explain(&["--host", "other.example", "--path", "/", "--client", "192.0.2.1:5"]);
     assert_eq!((&nowhere["status"], &nowhere["virtual_host"]), (&404.into(), &().into()));
     let refused = explain(&["--host", "shop.example.com", "--path", "/.."]);

@@ -20,8 +20,14 @@ fn rfc9112_9_3_connections_are_kept_on_both_sides() {
         assert_eq!(client.receive().status, 200);
     }
     assert_eq!(*origin.connections.lock().unwrap(), 1, "the origin's connection is reused");
-    assert_eq!(gateway.metric("sallyport_connection_reuse_total{reused=\"true\",upstream=\"up\"}"), Some(4.0));
-    assert_eq!(gateway.metric("sallyport_connection_reuse_total{reused=\"false\",upstream=\"up\"}"), Some(1.0));
+    assert_eq!(
+        gateway.metric("sallyport_connection_reuse_total{reused=\"true\",upstream=\"up\"}"),
+        Some(4.0)
+    );
+    assert_eq!(
+        gateway.metric("sallyport_connection_reuse_total{reused=\"false\",upstream=\"up\"}"),
+        Some(1.0)
+    );
 }
 
 #[test]
@@ -29,7 +35,11 @@ fn rfc9112_9_3_2_pipelined_requests_are_answered_in_order() {
     let origin = Origin::start(|request, stream| {
         let path = request.request_line().split(' ').nth(1).unwrap().to_owned();
         let length = path.len();
-        stream.write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{path}").as_bytes()).is_ok()
+        stream
+            .write_all(
+                format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{path}").as_bytes(),
+            )
+            .is_ok()
     });
     let gateway = Gateway::start(&forward_all(&[origin.address]));
     let mut client = Client::connect(gateway.web());
@@ -67,8 +77,10 @@ fn rfc9110_7_6_1_hop_by_hop_fields_end_here() {
 fn rfc9112_3_2_2_absolute_form_becomes_origin_form() {
     let origin = Origin::named("a");
     let gateway = Gateway::start(&forward_all(&[origin.address]));
-    let response =
-        request(gateway.web(), "GET http://shop.example/x/./y?q HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n");
+    let response = request(
+        gateway.web(),
+        "GET http://shop.example/x/./y?q HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n",
+    );
     assert_eq!(response.status, 200);
     assert_eq!(origin.last().request_line(), "GET /x/y?q HTTP/1.1");
 }
@@ -99,7 +111,10 @@ fn rfc9110_9_3_2_head_has_no_body() {
     for _ in 0..2 {
         client.send("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
         let response = client.try_receive(true).unwrap();
-        assert_eq!((response.status, response.field("content-length").as_deref()), (200, Some("1234")));
+        assert_eq!(
+            (response.status, response.field("content-length").as_deref()),
+            (200, Some("1234"))
+        );
     }
 }
 
@@ -165,7 +180,9 @@ fn rfc9110_7_8_other_upgrades_pass_through() {
     let origin = Origin::start(echo_after_upgrade);
     let gateway = Gateway::start(&forward_all(&[origin.address]));
     let mut client = Client::connect(gateway.web());
-    client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: dance/2\r\nTE: x\r\n\r\n");
+    client.send(
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: dance/2\r\nTE: x\r\n\r\n",
+    );
     assert_eq!(client.receive().status, 101);
     client.send("step");
     assert_eq!(client.read_exact(4), b"step");
@@ -175,12 +192,13 @@ fn rfc9110_7_8_other_upgrades_pass_through() {
 }
 
 /// Switches protocols and sends back whatever comes.
-pub fn echo_after_upgrade(request: &Received, stream: &mut std::net::TcpStream) -> bool {
+pub(crate) fn echo_after_upgrade(request: &Received, stream: &mut std::net::TcpStream) -> bool {
     let Some(protocol) = field(request, "upgrade") else {
         return stream.write_all(OK.as_bytes()).is_ok();
     };
-    let response =
-        format!("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: {protocol}\r\n\r\n");
+    let response = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: {protocol}\r\n\r\n"
+    );
     if stream.write_all(response.as_bytes()).is_ok() {
         let mut reader = stream.try_clone().unwrap();
         drop(std::io::copy(&mut reader, stream));
@@ -201,7 +219,16 @@ fn rfc9113_8_3_1_authority_is_the_host() {
     let web = gateway.web();
     let curl = |protocol: &str, host: &str| {
         let output = Command::new("curl")
-            .args(["-s", "--max-time", "20", protocol, "-o", "-", "-w", " %{http_version} %{http_code}"])
+            .args([
+                "-s",
+                "--max-time",
+                "20",
+                protocol,
+                "-o",
+                "-",
+                "-w",
+                " %{http_version} %{http_code}",
+            ])
             .args(["--connect-to", &format!("{host}:80:127.0.0.1:{}", web.port())])
             .arg(format!("http://{host}/over"))
             .output()

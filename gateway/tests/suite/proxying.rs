@@ -44,7 +44,10 @@ virtual_hosts:
     assert_eq!(secure.status, 301);
     assert_eq!(secure.field("location").as_deref(), Some("https://shop.example/secure/a?b"));
     let moved = get(web, "shop.example", "/old/x");
-    assert_eq!((moved.status, moved.field("location").as_deref()), (302, Some("http://new.example:8443/new")));
+    assert_eq!(
+        (moved.status, moved.field("location").as_deref()),
+        (302, Some("http://new.example:8443/new"))
+    );
     let none = get(web, "shop.example", "/nowhere");
     assert_eq!((none.status, none.error().as_deref()), (404, Some("no_route")));
     assert_eq!(none.field("content-type").as_deref(), Some("text/plain; charset=utf-8"));
@@ -68,7 +71,12 @@ fn predicates_decide_between_routes() {
     let upstreams: String = ["beta", "post", "query", "rest"]
         .iter()
         .zip(&origins)
-        .map(|(name, origin)| format!("  - {{ name: {name}, endpoints: [ {{ address: \"{}\" }} ] }}\n", origin.address))
+        .map(|(name, origin)| {
+            format!(
+                "  - {{ name: {name}, endpoints: [ {{ address: \"{}\" }} ] }}\n",
+                origin.address
+            )
+        })
         .collect();
     let gateway = Gateway::start(&config(&format!(
         r#"upstreams:
@@ -83,7 +91,9 @@ fn predicates_decide_between_routes() {
 "#
     )));
     let send = |start: &str, fields: &str| {
-        let text = format!("{start} HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n{fields}\r\n");
+        let text = format!(
+            "{start} HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n{fields}\r\n"
+        );
         request(gateway.web(), &text).body
     };
     assert_eq!(send("GET /", "x-beta: 1\r\n"), "beta");
@@ -136,7 +146,8 @@ fn a_dead_origin_is_502_and_another_endpoint_is_tried() {
 #[test]
 fn retries_can_be_turned_off() {
     let alive = Origin::named("alive");
-    let yaml = forward_all(&[nobody(), alive.address]).replace("upstream: up }", "upstream: up, retries: 0 }");
+    let yaml = forward_all(&[nobody(), alive.address])
+        .replace("upstream: up }", "upstream: up, retries: 0 }");
     let gateway = Gateway::start(&yaml);
     let statuses: Vec<u16> = (0..4).map(|_| get(gateway.web(), "a", "/").status).collect();
     assert_eq!(statuses, [502, 200, 502, 200]);
@@ -147,16 +158,20 @@ fn unhealthy_endpoints_are_503_until_they_recover() {
     let healthy = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let state = healthy.clone();
     let origin = Origin::start(move |request, stream| {
-        let ok = state.load(std::sync::atomic::Ordering::Relaxed) || !request.request_line().contains("/healthz");
+        let ok = state.load(std::sync::atomic::Ordering::Relaxed)
+            || !request.request_line().contains("/healthz");
         let status = if ok { "200 OK" } else { "500 No" };
-        stream.write_all(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").as_bytes()).is_ok()
+        stream
+            .write_all(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").as_bytes())
+            .is_ok()
     });
     let yaml = forward_all(&[origin.address]).replace(
         "  - name: up\n",
         "  - name: up\n    health_check: { path: /healthz, interval: 20ms, timeout: 5s, healthy: 2, unhealthy: 2 }\n",
     );
     let gateway = Gateway::start(&yaml);
-    let refused = eventually("503", || Some(get(gateway.web(), "a", "/")).filter(|r| r.status == 503));
+    let refused =
+        eventually("503", || Some(get(gateway.web(), "a", "/")).filter(|r| r.status == 503));
     assert_eq!(refused.error().as_deref(), Some("no_endpoint"));
     healthy.store(true, std::sync::atomic::Ordering::Relaxed);
     eventually("200", || (get(gateway.web(), "a", "/").status == 200).then_some(()));
@@ -170,14 +185,17 @@ fn unhealthy_endpoints_are_503_until_they_recover() {
 fn a_route_times_out_whether_its_origin_is_silent_or_slow() {
     let silent = Origin::start(|_, stream| stream.read(&mut [0]).is_ok());
     let dribbling = Origin::start(|_, stream| {
-        let mut alive = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n").is_ok();
+        let mut alive =
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n").is_ok();
         while alive {
             std::thread::sleep(Duration::from_millis(20));
             alive = stream.write_all(b"x").is_ok();
         }
         false
     });
-    let with_timeout = |address| forward_all(&[address]).replace("upstream: up }", "upstream: up, timeout: 300ms }");
+    let with_timeout = |address| {
+        forward_all(&[address]).replace("upstream: up }", "upstream: up, timeout: 300ms }")
+    };
     let gateway = Gateway::start(&with_timeout(silent.address));
     let started = Instant::now();
     let response = get(gateway.web(), "a", "/");
@@ -187,7 +205,8 @@ fn a_route_times_out_whether_its_origin_is_silent_or_slow() {
     let mut client = Client::connect(gateway.web());
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert!(client.try_receive(false).is_none(), "the body ends early");
-    let timeouts = "sallyport_route_errors_total{kind=\"timeout\",route=\"everything\",virtual_host=\"all\"}";
+    let timeouts =
+        "sallyport_route_errors_total{kind=\"timeout\",route=\"everything\",virtual_host=\"all\"}";
     eventually("the timeout counted", || (gateway.metric(timeouts) == Some(1.0)).then_some(()));
 }
 
@@ -196,7 +215,10 @@ fn upstream_and_listener_timeouts_take_effect() {
     let silent = Origin::start(|_, stream| stream.read(&mut [0]).is_ok());
     let yaml = forward_all(&[silent.address])
         .replace("  - name: up\n", "  - name: up\n    timeouts: { read: 200ms }\n")
-        .replace("address: 127.0.0.1:0 }\nadmin", "address: 127.0.0.1:0, timeouts: { idle: 1s, read: 200ms } }\nadmin");
+        .replace(
+            "address: 127.0.0.1:0 }\nadmin",
+            "address: 127.0.0.1:0, timeouts: { idle: 1s, read: 200ms } }\nadmin",
+        );
     let gateway = Gateway::start(&yaml);
     assert_eq!(get(gateway.web(), "a", "/").status, 504);
     // A body that never comes.
@@ -238,11 +260,14 @@ fn large_bodies_stream_both_ways_in_constant_memory() {
     const BYTES: usize = 256 << 20;
     let origin = Origin::start(|request, stream| {
         if request.request_line().starts_with("POST") {
-            let response = format!("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n{:8}", request.body.len());
+            let response =
+                format!("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n{:8}", request.body.len());
             return stream.write_all(response.as_bytes()).is_ok();
         }
         let chunk = vec![b'x'; 1 << 20];
-        stream.write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {BYTES}\r\n\r\n").as_bytes()).is_ok()
+        stream
+            .write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {BYTES}\r\n\r\n").as_bytes())
+            .is_ok()
             && (0..BYTES >> 20).all(|_| stream.write_all(&chunk).is_ok())
     });
     let gateway = Gateway::start(&forward_all(&[origin.address]));

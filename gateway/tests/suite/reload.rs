@@ -4,7 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::support::{Client, Gateway, Origin, config, eventually, forward_all, get, write_by_rename};
+use crate::support::{
+    Client, Gateway, Origin, config, eventually, forward_all, get, write_by_rename,
+};
 
 fn respond(text: &str) -> String {
     config(&routes(text))
@@ -117,7 +119,9 @@ fn a_bad_file_changes_nothing_and_is_reported() {
         gateway.logged("configuration refused");
     }
     fs::write(&gateway.config, respond("good")).unwrap();
-    eventually("the refusal to be forgotten", || gateway.config_view()["refused"].is_null().then_some(()));
+    eventually("the refusal to be forgotten", || {
+        gateway.config_view()["refused"].is_null().then_some(())
+    });
     assert_eq!(gateway.version(), 1);
     fs::write(&gateway.config, respond("better")).unwrap();
     moves_to(&gateway, "better", Instant::now(), AT_ONCE);
@@ -130,12 +134,22 @@ fn a_bad_file_changes_nothing_and_is_reported() {
 #[test]
 fn a_change_of_listeners_is_refused_and_says_why() {
     let gateway = Gateway::start(&respond("here"));
-    let more = respond("there").replace("\nadmin", "\n  - { name: more, address: 127.0.0.1:0 }\nadmin");
+    let more =
+        respond("there").replace("\nadmin", "\n  - { name: more, address: 127.0.0.1:0 }\nadmin");
     for (yaml, place) in [
         (more, "listeners[1]: listener \"more\" is new"),
-        (respond("there").replace("name: web", "name: web2"), "listeners[0]: listener \"web2\" is new"),
-        (respond("there").replace("web, address: 127.0.0.1:0", "web, address: 127.0.0.1:1"), "listeners[0].address"),
-        (respond("there").replace("admin: { address: 127.0.0.1:0 }\n", ""), "the admin address changed"),
+        (
+            respond("there").replace("name: web", "name: web2"),
+            "listeners[0]: listener \"web2\" is new",
+        ),
+        (
+            respond("there").replace("web, address: 127.0.0.1:0", "web, address: 127.0.0.1:1"),
+            "listeners[0].address",
+        ),
+        (
+            respond("there").replace("admin: { address: 127.0.0.1:0 }\n", ""),
+            "the admin address changed",
+        ),
     ] {
         fs::write(&gateway.config, yaml).unwrap();
         let line = gateway.logged(place);
@@ -168,13 +182,26 @@ fn a_reload_that_does_not_touch_an_upstream_keeps_its_state() {
 
 #[test]
 fn listener_settings_other_than_the_address_are_reloaded() {
-    let yaml = "listeners: [ { name: web, address: 127.0.0.1:0 } ]\nadmin: { address: 127.0.0.1:0 }\n".to_owned()
-        + &routes("all")
-        + "  - { name: other, domains: [b], routes: [ { name: r, respond: { status: 201 } } ] }\n";
+    let yaml =
+        "listeners: [ { name: web, address: 127.0.0.1:0 } ]\nadmin: { address: 127.0.0.1:0 }\n"
+            .to_owned()
+            + &routes("all")
+            + "  - { name: other, domains: [b], routes: [ { name: r, respond: { status: 201 } } ] }\n";
     let gateway = Gateway::start(&yaml);
-    assert_eq!([get(gateway.web(), "a", "/").status, get(gateway.web(), "b", "/").status], [200, 201]);
-    gateway.replace(&yaml.replace("address: 127.0.0.1:0 } ]", "address: 127.0.0.1:0, virtual_hosts: [other] } ]"));
-    assert_eq!([get(gateway.web(), "a", "/").status, get(gateway.web(), "b", "/").status], [404, 201]);
+    assert_eq!(
+        [get(gateway.web(), "a", "/").status, get(gateway.web(), "b", "/").status],
+        [200, 201]
+    );
+    gateway.replace(
+        &yaml.replace(
+            "address: 127.0.0.1:0 } ]",
+            "address: 127.0.0.1:0, virtual_hosts: [other] } ]",
+        ),
+    );
+    assert_eq!(
+        [get(gateway.web(), "a", "/").status, get(gateway.web(), "b", "/").status],
+        [404, 201]
+    );
 }
 
 #[test]
@@ -194,7 +221,8 @@ fn ten_thousand_routes_are_in_force_soon_after_they_are_written() {
     assert_eq!(get(gateway.web(), "a", "/r9999/x").body, "two");
     // The figure itself is measured on a release build; this one only guards against surprises.
     let line = gateway.logged("configuration in force");
-    let elapsed_ms: f64 = line.split("elapsed_ms=").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    let elapsed_ms: f64 =
+        line.split("elapsed_ms=").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
     println!("10,000 routes: {elapsed_ms:.1} ms from reading to force");
     assert!(elapsed_ms < 5_000.0, "{elapsed_ms} ms");
 }

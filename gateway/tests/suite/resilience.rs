@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::conformance::echo_after_upgrade;
-use crate::support::{Client, Gateway, Origin, config, eventually, forward_all, get, tool, write_by_rename};
+use crate::support::{
+    Client, Gateway, Origin, config, eventually, forward_all, get, tool, write_by_rename,
+};
 
 /// A real nginx that answers every request on two ports, each with its own name.
 struct Nginx {
@@ -29,7 +31,8 @@ impl Nginx {
         drop(held);
         let file = folder.path().join("nginx.conf");
         std::fs::write(&file, nginx_conf(folder.path(), addresses)).unwrap();
-        let nginx = ["/usr/sbin/nginx", "/usr/bin/nginx"].into_iter().find(|path| Path::new(path).exists());
+        let nginx =
+            ["/usr/sbin/nginx", "/usr/bin/nginx"].into_iter().find(|path| Path::new(path).exists());
         let child = Command::new(nginx.unwrap())
             .args(["-e", "stderr", "-p"])
             .arg(folder.path())
@@ -112,9 +115,12 @@ fn no_request_fails_while_the_file_is_replaced_200_times() {
         }
         // Each must have been seen before the next, or fewer than 200 are tested.
         let seen = |result: &str, count| {
-            gateway.metric(&format!("sallyport_config_reloads_total{{result=\"{result}\"}}")) == Some(count)
+            gateway.metric(&format!("sallyport_config_reloads_total{{result=\"{result}\"}}"))
+                == Some(count)
         };
-        eventually("the replacement", || (seen("success", good) && seen("failure", bad)).then_some(()));
+        eventually("the replacement", || {
+            (seen("success", good) && seen("failure", bad)).then_some(())
+        });
         let next = LOAD.mul_f64(0.95 * index as f64 / REPLACEMENTS as f64);
         thread::sleep(next.saturating_sub(started.elapsed()));
     }
@@ -124,9 +130,14 @@ fn no_request_fails_while_the_file_is_replaced_200_times() {
     assert!(report.contains("requests in"), "{report}");
     assert!(!report.contains("Socket errors") && !report.contains("Non-2xx"), "{report}");
     let errors = get(gateway.admin(), "admin", "/metrics").body;
-    assert!(!errors.lines().any(|line| line.starts_with("sallyport_route_errors_total") && !line.ends_with(" 0")));
+    assert!(
+        !errors
+            .lines()
+            .any(|line| line.starts_with("sallyport_route_errors_total") && !line.ends_with(" 0"))
+    );
     for upstream in ["a", "b"] {
-        let sample = format!("sallyport_connection_reuse_total{{reused=\"true\",upstream=\"{upstream}\"}}");
+        let sample =
+            format!("sallyport_connection_reuse_total{{reused=\"true\",upstream=\"{upstream}\"}}");
         assert!(gateway.metric(&sample) > Some(100.0), "{upstream} took a share");
     }
 }
@@ -141,7 +152,8 @@ fn a_websocket_and_a_long_download_survive_100_reloads() {
         if !request.request_line().contains("/download") {
             return echo_after_upgrade(request, stream);
         }
-        let mut alive = stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").is_ok();
+        let mut alive =
+            stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").is_ok();
         while alive && !stop.load(Ordering::Relaxed) {
             alive = stream.write_all(b"4\r\ntick\r\n").is_ok();
             thread::sleep(Duration::from_millis(50));
@@ -232,7 +244,8 @@ fn the_demo_serves_three_origins_and_moves_traffic_when_edited() {
         .unwrap();
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(demo.stdout.take().unwrap()));
     let line = lines.by_ref().map_while(Result::ok).find(|line| line.contains("/hello")).unwrap();
-    let address: SocketAddr = line.split("http://").nth(1).unwrap().split('/').next().unwrap().parse().unwrap();
+    let address: SocketAddr =
+        line.split("http://").nth(1).unwrap().split('/').next().unwrap().parse().unwrap();
     let names: std::collections::BTreeSet<_> = (0..50)
         .filter_map(|user| {
             let text = format!(

@@ -4,30 +4,64 @@ use crate::support::{Client, Gateway, Origin, config, forward_all, request};
 
 /// Requests that two parsers could read differently, or that are over a limit.
 const REFUSED: [(&str, &str, u16); 27] = [
-    ("rfc9112_6_1 Content-Length with Transfer-Encoding",
-     "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
-    ("rfc9112_6_1 Transfer-Encoding with Content-Length",
-     "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n", 400),
-    ("rfc9112_6_1 Transfer-Encoding repeated",
-     "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
-    ("rfc9112_6_1 Transfer-Encoding not chunked last",
-     "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n", 400),
-    ("rfc9112_6_1 Transfer-Encoding unknown",
-     "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", 400),
-    ("rfc9112_6_1 Transfer-Encoding in HTTP/1.0",
-     "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
-    ("rfc9110_8_6 two Content-Lengths that differ",
-     "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nabcde", 400),
-    ("rfc9110_8_6 two Content-Lengths that agree",
-     "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nContent-Length: 4\r\n\r\nabcd", 400),
-    ("rfc9110_8_6 Content-Length list",
-     "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4, 4\r\n\r\nabcd", 400),
-    ("rfc9110_8_6 Content-Length signed",
-     "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +4\r\n\r\nabcd", 400),
+    (
+        "rfc9112_6_1 Content-Length with Transfer-Encoding",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        400,
+    ),
+    (
+        "rfc9112_6_1 Transfer-Encoding with Content-Length",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n",
+        400,
+    ),
+    (
+        "rfc9112_6_1 Transfer-Encoding repeated",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        400,
+    ),
+    (
+        "rfc9112_6_1 Transfer-Encoding not chunked last",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n",
+        400,
+    ),
+    (
+        "rfc9112_6_1 Transfer-Encoding unknown",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+        400,
+    ),
+    (
+        "rfc9112_6_1 Transfer-Encoding in HTTP/1.0",
+        "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        400,
+    ),
+    (
+        "rfc9110_8_6 two Content-Lengths that differ",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nabcde",
+        400,
+    ),
+    (
+        "rfc9110_8_6 two Content-Lengths that agree",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nContent-Length: 4\r\n\r\nabcd",
+        400,
+    ),
+    (
+        "rfc9110_8_6 Content-Length list",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4, 4\r\n\r\nabcd",
+        400,
+    ),
+    (
+        "rfc9110_8_6 Content-Length signed",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +4\r\n\r\nabcd",
+        400,
+    ),
     ("rfc9112_5_2 folded line", "GET / HTTP/1.1\r\nHost: a\r\nX-A: b\r\n c\r\n\r\n", 400),
     ("rfc9112_5_2 folded first line", "GET / HTTP/1.1\r\n Host: a\r\nHost: a\r\n\r\n", 400),
     ("rfc9112_5_1 space before the colon", "GET / HTTP/1.1\r\nHost: a\r\nX-A : b\r\n\r\n", 400),
-    ("rfc9112_2_2 bare LF after a field", "GET / HTTP/1.1\r\nHost: a\r\nX-A: b\nX-B: c\r\n\r\n", 400),
+    (
+        "rfc9112_2_2 bare LF after a field",
+        "GET / HTTP/1.1\r\nHost: a\r\nX-A: b\nX-B: c\r\n\r\n",
+        400,
+    ),
     ("rfc9112_2_2 bare LF after the request line", "GET / HTTP/1.1\nHost: a\r\n\r\n", 400),
     ("rfc9112_2_2 bare LF everywhere", "GET / HTTP/1.1\nHost: a\n\n", 400),
     ("rfc9110_5_5 bare CR in a value", "GET / HTTP/1.1\r\nHost: a\r\nX-A: b\rc\r\n\r\n", 400),
@@ -35,7 +69,11 @@ const REFUSED: [(&str, &str, u16); 27] = [
     ("rfc9112_3_2 Host missing", "GET / HTTP/1.1\r\nX-A: b\r\n\r\n", 400),
     ("rfc9112_3_2 Host repeated", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
     ("rfc9112_3_2 Host repeated alike", "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
-    ("rfc9112_3_2_2 absolute form disagrees with Host", "GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    (
+        "rfc9112_3_2_2 absolute form disagrees with Host",
+        "GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n",
+        400,
+    ),
     ("rfc3986_6_2_2_3 above the root", "GET /../x HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     ("a hidden dot segment", "GET /a/..%2fx HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     ("a NUL in the path", "GET /a%00 HTTP/1.1\r\nHost: a\r\n\r\n", 400),
@@ -71,7 +109,8 @@ fn too_many_and_too_large_headers_are_refused() {
         ("large", large, &[431]),
         ("huge", huge, &[400, 431]),
     ] {
-        let response = request(gateway.web(), &format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n"));
+        let response =
+            request(gateway.web(), &format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n"));
         assert!(statuses.contains(&response.status), "{what}: {}", response.head);
     }
     assert!(origin.requests().is_empty());
@@ -129,10 +168,16 @@ fn request_ids_are_made_where_they_are_missing_or_harmful() {
     let origin = Origin::named("a");
     let gateway = Gateway::start(&forward_all(&[origin.address]));
     for sent in ["", "X-Request-Id: a b\r\n", "X-Request-Id: \"><script>\r\n"] {
-        request(gateway.web(), &format!("GET / HTTP/1.1\r\nHost: a\r\n{sent}Connection: close\r\n\r\n"));
+        request(
+            gateway.web(),
+            &format!("GET / HTTP/1.1\r\nHost: a\r\n{sent}Connection: close\r\n\r\n"),
+        );
         let ids = origin.last().fields("x-request-id");
         assert_eq!(ids.len(), 1);
-        assert!(ids[0].len() == 32 && ids[0].bytes().all(|byte| byte.is_ascii_hexdigit()), "{ids:?}");
+        assert!(
+            ids[0].len() == 32 && ids[0].bytes().all(|byte| byte.is_ascii_hexdigit()),
+            "{ids:?}"
+        );
     }
 }
 
@@ -147,7 +192,11 @@ fn rfc9113_3_2_h2c_upgrades_do_not_reach_the_origin() {
     );
     assert_eq!(response.status, 200);
     let seen = origin.last();
-    assert!(seen.fields("upgrade").is_empty() && seen.fields("http2-settings").is_empty(), "{}", seen.head);
+    assert!(
+        seen.fields("upgrade").is_empty() && seen.fields("http2-settings").is_empty(),
+        "{}",
+        seen.head
+    );
 }
 
 #[test]
@@ -155,8 +204,10 @@ fn bodies_over_the_limit_are_refused_whether_announced_or_not() {
     let origin = Origin::named("never");
     let yaml = forward_all(&[origin.address]) + "limits: { request_body_bytes: 10B }\n";
     let gateway = Gateway::start(&yaml);
-    let announced =
-        request(gateway.web(), "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\nhello world");
+    let announced = request(
+        gateway.web(),
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\nhello world",
+    );
     assert_eq!((announced.status, announced.error().as_deref()), (413, Some("body_too_large")));
     assert!(origin.requests().is_empty());
     let streamed = request(
@@ -174,7 +225,8 @@ fn bodies_over_the_limit_are_refused_whether_announced_or_not() {
 #[test]
 fn limits_on_headers_are_configurable() {
     let origin = Origin::named("a");
-    let yaml = forward_all(&[origin.address]) + "limits: { request_headers: 3, request_header_bytes: 300B }\n";
+    let yaml = forward_all(&[origin.address])
+        + "limits: { request_headers: 3, request_header_bytes: 300B }\n";
     let gateway = Gateway::start(&yaml);
     let send = |fields: &str| {
         let text = format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{fields}\r\n");
@@ -202,6 +254,9 @@ fn arbitrary_bytes_do_not_end_the_gateway() {
         drop(client.stream().shutdown(std::net::Shutdown::Write));
         drop(client.try_receive(false));
     }
-    assert_eq!(request(gateway.web(), "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").status, 404);
+    assert_eq!(
+        request(gateway.web(), "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").status,
+        404
+    );
     assert!(!gateway.log().iter().any(|line| line.contains("panicked")));
 }

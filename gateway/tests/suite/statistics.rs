@@ -13,7 +13,9 @@ fn metrics(gateway: &Gateway) -> String {
 fn counts_are_exact() {
     let origin = Origin::start(|request, stream| {
         let status = if request.request_line().contains("/fail") { "500 No" } else { "200 OK" };
-        stream.write_all(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").as_bytes()).is_ok()
+        stream
+            .write_all(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").as_bytes())
+            .is_ok()
     });
     let yaml = forward_all(&[origin.address]).replace("domains: [\"*\"]", "domains: [a]");
     let gateway = Gateway::start(&yaml);
@@ -26,13 +28,28 @@ fn counts_are_exact() {
     request(gateway.web(), "GET /%00 HTTP/1.1\r\nHost: a\r\n\r\n");
     let endpoint = format!("endpoint=\"{}\",upstream=\"up\"", origin.address);
     for (sample, value) in [
-        ("sallyport_route_requests_total{code_class=\"2xx\",route=\"everything\",virtual_host=\"all\"}", 3.0),
-        ("sallyport_route_requests_total{code_class=\"5xx\",route=\"everything\",virtual_host=\"all\"}", 1.0),
-        ("sallyport_route_requests_total{code_class=\"4xx\",route=\"none\",virtual_host=\"none\"}", 2.0),
-        ("sallyport_route_errors_total{kind=\"5xx\",route=\"everything\",virtual_host=\"all\"}", 1.0),
+        (
+            "sallyport_route_requests_total{code_class=\"2xx\",route=\"everything\",virtual_host=\"all\"}",
+            3.0,
+        ),
+        (
+            "sallyport_route_requests_total{code_class=\"5xx\",route=\"everything\",virtual_host=\"all\"}",
+            1.0,
+        ),
+        (
+            "sallyport_route_requests_total{code_class=\"4xx\",route=\"none\",virtual_host=\"none\"}",
+            2.0,
+        ),
+        (
+            "sallyport_route_errors_total{kind=\"5xx\",route=\"everything\",virtual_host=\"all\"}",
+            1.0,
+        ),
         ("sallyport_route_errors_total{kind=\"4xx\",route=\"none\",virtual_host=\"none\"}", 2.0),
         ("sallyport_route_requests_active{route=\"everything\",virtual_host=\"all\"}", 0.0),
-        ("sallyport_route_request_duration_seconds_count{route=\"everything\",virtual_host=\"all\"}", 4.0),
+        (
+            "sallyport_route_request_duration_seconds_count{route=\"everything\",virtual_host=\"all\"}",
+            4.0,
+        ),
         (&format!("sallyport_upstream_requests_total{{{endpoint}}}"), 4.0),
         (&format!("sallyport_upstream_requests_active{{{endpoint}}}"), 0.0),
         ("sallyport_config_version", 1.0),
@@ -49,7 +66,7 @@ fn requests_in_flight_are_active() {
     let (release, released) = std::sync::mpsc::channel::<()>();
     let released = std::sync::Mutex::new(released);
     let origin = Origin::start(move |_, stream| {
-        drop(released.lock().unwrap().recv());
+        released.lock().unwrap().recv().ok();
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").is_ok()
     });
     let gateway = Gateway::start(&forward_all(&[origin.address]));
@@ -100,13 +117,18 @@ fn the_exposition_is_accepted_by_prometheus_itself() {
         return;
     }
     let origin = Origin::named("a");
-    let yaml = forward_all(&[origin.address]).replace("name: everything", "name: \"odd \\\" \\\\ name\"");
+    let yaml =
+        forward_all(&[origin.address]).replace("name: everything", "name: \"odd \\\" \\\\ name\"");
     let gateway = Gateway::start(&yaml);
     get(gateway.web(), "a", "/");
     get(gateway.web(), "", "/");
     let text = metrics(&gateway);
-    let mut promtool =
-        Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     let output = promtool.wait_with_output().unwrap();
     assert!(output.status.success(), "{}\n{text}", String::from_utf8_lossy(&output.stderr));

@@ -12,15 +12,15 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Long enough for a loaded machine; a test that waits this long fails.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The binary under test.
-pub fn sallyport() -> Command {
+pub(crate) fn sallyport() -> Command {
     Command::new(env!("CARGO_BIN_EXE_sallyport"))
 }
 
 /// Waits until `condition` yields something.
-pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(value) = condition() {
@@ -32,7 +32,7 @@ pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T 
 }
 
 /// Whether a tool that is not part of the build is here. Where all must be, its absence fails.
-pub fn tool(name: &str) -> bool {
+pub(crate) fn tool(name: &str) -> bool {
     let found = ["/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin"]
         .iter()
         .any(|folder| Path::new(folder).join(name).exists());
@@ -47,16 +47,17 @@ pub fn tool(name: &str) -> bool {
 }
 
 /// A running gateway; ended with this value.
-pub struct Gateway {
-    pub folder: TempDir,
-    pub config: PathBuf,
+pub(crate) struct Gateway {
+    /// Removed when the gateway has ended.
+    _folder: TempDir,
+    pub(crate) config: PathBuf,
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
 }
 
 impl Gateway {
     /// Starts the gateway on `yaml` and waits until every listener accepts.
-    pub fn start(yaml: &str) -> Self {
+    pub(crate) fn start(yaml: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("sallyport.yaml");
         std::fs::write(&config, yaml).unwrap();
@@ -64,7 +65,7 @@ impl Gateway {
     }
 
     /// As [`Gateway::start`], on a file that is already there.
-    pub fn start_in(folder: TempDir, config: PathBuf) -> Self {
+    pub(crate) fn start_in(folder: TempDir, config: PathBuf) -> Self {
         let mut command = sallyport();
         command.args(["run", "--threads", "2", "--config"]).arg(&config);
         let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
@@ -76,59 +77,59 @@ impl Gateway {
                 lines.lock().unwrap().push(line);
             }
         });
-        let gateway = Self { folder, config, child, log };
+        let gateway = Self { _folder: folder, config, child, log };
         gateway.address("web");
         gateway
     }
 
     /// Where the listener called `name` listens.
-    pub fn address(&self, name: &str) -> SocketAddr {
+    pub(crate) fn address(&self, name: &str) -> SocketAddr {
         let mark = format!("name={name} address=");
         let line = self.logged(&mark);
         let address = line.split(&mark).nth(1).unwrap();
         address.split_whitespace().next().unwrap().parse().unwrap()
     }
 
-    pub fn web(&self) -> SocketAddr {
+    pub(crate) fn web(&self) -> SocketAddr {
         self.address("web")
     }
 
-    pub fn admin(&self) -> SocketAddr {
+    pub(crate) fn admin(&self) -> SocketAddr {
         self.address("admin")
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Waits for a log line that contains `text`.
-    pub fn logged(&self, text: &str) -> String {
+    pub(crate) fn logged(&self, text: &str) -> String {
         eventually(&format!("a log line with {text:?}; the log: {:#?}", self.log()), || {
             self.log().into_iter().find(|line| line.contains(text))
         })
     }
 
-    pub fn log(&self) -> Vec<String> {
+    pub(crate) fn log(&self) -> Vec<String> {
         self.log.lock().unwrap().clone()
     }
 
     /// Replaces the configuration by a rename and waits until it is in force.
-    pub fn replace(&self, yaml: &str) {
+    pub(crate) fn replace(&self, yaml: &str) {
         let before = self.version();
         write_by_rename(&self.config, yaml);
         eventually("a new version", || (self.version() > before).then_some(()));
     }
 
-    pub fn version(&self) -> u64 {
+    pub(crate) fn version(&self) -> u64 {
         self.config_view()["version"].as_u64().unwrap()
     }
 
-    pub fn config_view(&self) -> serde_json::Value {
+    pub(crate) fn config_view(&self) -> serde_json::Value {
         serde_json::from_str(&get(self.admin(), "admin", "/config").body).unwrap()
     }
 
     /// The value of `sample`, a name with labels in any order.
-    pub fn metric(&self, sample: &str) -> Option<f64> {
+    pub(crate) fn metric(&self, sample: &str) -> Option<f64> {
         let wanted = parts(sample);
         let body = get(self.admin(), "admin", "/metrics").body;
         let samples = body.lines().filter_map(|line| line.rsplit_once(' '));
@@ -136,18 +137,18 @@ impl Gateway {
         found.next().and_then(|(_, value)| value.parse().ok())
     }
 
-    pub fn signal(&self, signal: &str) {
+    pub(crate) fn signal(&self, signal: &str) {
         let status = Command::new("kill").args([signal, &self.pid().to_string()]).status().unwrap();
         assert!(status.success());
     }
 
     /// Waits for the process to end by itself.
-    pub fn wait(&mut self) -> std::process::ExitStatus {
+    pub(crate) fn wait(&mut self) -> std::process::ExitStatus {
         eventually("the gateway to end", || self.child.try_wait().unwrap())
     }
 
     /// Resident memory, in KiB.
-    pub fn resident_kib(&self) -> u64 {
+    pub(crate) fn resident_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
@@ -170,21 +171,21 @@ impl Drop for Gateway {
 }
 
 /// Writes `text` beside `path` and renames it into place.
-pub fn write_by_rename(path: &Path, text: &str) {
+pub(crate) fn write_by_rename(path: &Path, text: &str) {
     let beside = path.with_extension("new");
     std::fs::write(&beside, text).unwrap();
     std::fs::rename(&beside, path).unwrap();
 }
 
 /// Listeners on free ports, and `rest`.
-pub fn config(rest: &str) -> String {
+pub(crate) fn config(rest: &str) -> String {
     format!(
         "listeners:\n  - {{ name: web, address: 127.0.0.1:0 }}\nadmin: {{ address: 127.0.0.1:0 }}\n{rest}"
     )
 }
 
 /// One virtual host that sends everything to `upstream`, whose endpoints are given.
-pub fn forward_all(endpoints: &[SocketAddr]) -> String {
+pub(crate) fn forward_all(endpoints: &[SocketAddr]) -> String {
     let endpoints: String =
         endpoints.iter().map(|address| format!("      - {{ address: \"{address}\" }}\n")).collect();
     config(&format!(
@@ -195,7 +196,7 @@ pub fn forward_all(endpoints: &[SocketAddr]) -> String {
 }
 
 /// `sallyport check` on `yaml`.
-pub fn check(yaml: &str) -> Output {
+pub(crate) fn check(yaml: &str) -> Output {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("test.yaml");
     std::fs::write(&file, yaml).unwrap();
@@ -204,18 +205,18 @@ pub fn check(yaml: &str) -> Output {
 
 /// A request as an origin received it.
 #[derive(Clone, Debug)]
-pub struct Received {
-    pub head: String,
-    pub body: Vec<u8>,
+pub(crate) struct Received {
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Received {
-    pub fn request_line(&self) -> &str {
+    pub(crate) fn request_line(&self) -> &str {
         self.head.lines().next().unwrap_or("")
     }
 
     /// Every value of the field `name`.
-    pub fn fields(&self, name: &str) -> Vec<String> {
+    pub(crate) fn fields(&self, name: &str) -> Vec<String> {
         fields(&self.head, name)
     }
 }
@@ -223,16 +224,16 @@ impl Received {
 type Handler = dyn Fn(&Received, &mut TcpStream) -> bool + Send + Sync;
 
 /// An origin in this process. It keeps what it received.
-pub struct Origin {
-    pub address: SocketAddr,
-    pub received: Arc<Mutex<Vec<Received>>>,
-    pub connections: Arc<Mutex<usize>>,
+pub(crate) struct Origin {
+    pub(crate) address: SocketAddr,
+    pub(crate) received: Arc<Mutex<Vec<Received>>>,
+    pub(crate) connections: Arc<Mutex<usize>>,
     ended: Arc<AtomicBool>,
 }
 
 impl Origin {
     /// Answers everything with 200 and `name`.
-    pub fn named(name: &'static str) -> Self {
+    pub(crate) fn named(name: &'static str) -> Self {
         Self::start(move |_, stream| {
             let response = format!(
                 "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nKeep-Alive: timeout=5\r\nX-Origin: {name}\r\n\r\n{name}",
@@ -244,13 +245,19 @@ impl Origin {
 
     /// Hands every request to `handler`, which writes the response and says whether to go on with
     /// the connection.
-    pub fn start(handler: impl Fn(&Received, &mut TcpStream) -> bool + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(
+        handler: impl Fn(&Received, &mut TcpStream) -> bool + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (received, connections) = (Arc::default(), Arc::new(Mutex::new(0)));
         let ended = Arc::new(AtomicBool::new(false));
-        let origin =
-            Self { address, received: Arc::clone(&received), connections: connections.clone(), ended: ended.clone() };
+        let origin = Self {
+            address,
+            received: Arc::clone(&received),
+            connections: connections.clone(),
+            ended: ended.clone(),
+        };
         let handler: Arc<Handler> = Arc::new(handler);
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
@@ -265,11 +272,11 @@ impl Origin {
         origin
     }
 
-    pub fn requests(&self) -> Vec<Received> {
+    pub(crate) fn requests(&self) -> Vec<Received> {
         self.received.lock().unwrap().clone()
     }
 
-    pub fn last(&self) -> Received {
+    pub(crate) fn last(&self) -> Received {
         self.requests().pop().expect("the origin received a request")
     }
 }
@@ -339,48 +346,48 @@ fn fields(head: &str, name: &str) -> Vec<String> {
 
 /// A response as the client received it.
 #[derive(Clone, Debug)]
-pub struct Response {
-    pub status: u16,
-    pub head: String,
-    pub body: String,
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Response {
-    pub fn field(&self, name: &str) -> Option<String> {
+    pub(crate) fn field(&self, name: &str) -> Option<String> {
         fields(&self.head, name).into_iter().next()
     }
 
     /// The cause that the gateway names.
-    pub fn error(&self) -> Option<String> {
+    pub(crate) fn error(&self) -> Option<String> {
         self.field("x-sallyport-error")
     }
 }
 
 /// A connection that is used as the test says.
-pub struct Client {
+pub(crate) struct Client {
     reader: BufReader<TcpStream>,
 }
 
 impl Client {
-    pub fn connect(address: SocketAddr) -> Self {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         Self { reader: BufReader::new(stream) }
     }
 
-    pub fn stream(&mut self) -> &mut TcpStream {
+    pub(crate) fn stream(&mut self) -> &mut TcpStream {
         self.reader.get_mut()
     }
 
-    pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         // The gateway may have answered and closed before it read everything.
         drop(self.stream().write_all(bytes.as_ref()));
         self
     }
 
     /// The next response, if one comes.
-    pub fn try_receive(&mut self, head_only: bool) -> Option<Response> {
+    pub(crate) fn try_receive(&mut self, head_only: bool) -> Option<Response> {
         loop {
             let head = read_head(&mut self.reader)?;
             let status: u16 = head.split_whitespace().nth(1)?.parse().ok()?;
@@ -388,34 +395,39 @@ impl Client {
                 continue;
             }
             let bodiless = head_only || status == 101 || status == 204 || status == 304;
-            let body = if bodiless { Vec::new() } else { read_body(&mut self.reader, &head, true)? };
-            return Some(Response { status, head, body: String::from_utf8_lossy(&body).into_owned() });
+            let body =
+                if bodiless { Vec::new() } else { read_body(&mut self.reader, &head, true)? };
+            return Some(Response {
+                status,
+                head,
+                body: String::from_utf8_lossy(&body).into_owned(),
+            });
         }
     }
 
-    pub fn receive(&mut self) -> Response {
+    pub(crate) fn receive(&mut self) -> Response {
         self.try_receive(false).expect("a response")
     }
 
     /// Reads as many bytes as asked for.
-    pub fn read_exact(&mut self, bytes: usize) -> Vec<u8> {
+    pub(crate) fn read_exact(&mut self, bytes: usize) -> Vec<u8> {
         let mut buffer = vec![0; bytes];
         self.reader.read_exact(&mut buffer).unwrap();
         buffer
     }
 
     /// Whether the gateway has closed the connection.
-    pub fn is_closed(&mut self) -> bool {
+    pub(crate) fn is_closed(&mut self) -> bool {
         matches!(self.reader.fill_buf(), Ok([]) | Err(_))
     }
 }
 
 /// One GET on a connection of its own.
-pub fn get(address: SocketAddr, host: &str, path: &str) -> Response {
+pub(crate) fn get(address: SocketAddr, host: &str, path: &str) -> Response {
     request(address, &format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"))
 }
 
 /// One request, written as it stands, on a connection of its own.
-pub fn request(address: SocketAddr, text: &str) -> Response {
+pub(crate) fn request(address: SocketAddr, text: &str) -> Response {
     Client::connect(address).send(text).receive()
 }

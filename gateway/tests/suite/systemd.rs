@@ -11,7 +11,8 @@ use crate::support::tool;
 const EXPOSURE_MAX: f64 = 2.0;
 
 fn unit() -> String {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../systemd/sallyport.service")).unwrap()
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../systemd/sallyport.service"))
+        .unwrap()
 }
 
 #[test]
@@ -25,7 +26,8 @@ fn the_unit_verifies() {
     let path = folder.path().join("sallyport.service");
     fs::write(&path, unit().replace("/usr/bin/sallyport", binary)).unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let output = Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&path).output().unwrap();
+    let output =
+        Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&path).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && !said.contains("sallyport.service:"), "{said}");
 }
@@ -38,11 +40,15 @@ fn the_unit_is_closed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("sallyport.service");
     fs::write(&path, unit()).unwrap();
-    let output =
-        Command::new("systemd-analyze").args(["security", "--offline=true", "--no-pager"]).arg(&path).output().unwrap();
+    let output = Command::new("systemd-analyze")
+        .args(["security", "--offline=true", "--no-pager"])
+        .arg(&path)
+        .output()
+        .unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let line = said.lines().find(|line| line.contains("Overall exposure level")).unwrap_or(&said);
-    let exposure: f64 = line.split(": ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    let exposure: f64 =
+        line.split(": ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
     assert!(exposure <= EXPOSURE_MAX, "{line}");
 }
 

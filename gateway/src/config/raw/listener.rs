@@ -56,7 +56,8 @@ fn timeouts(node: Node<'_>, sink: &mut Sink) -> Option<ListenerTimeouts> {
 
 fn network(node: Node<'_>, sink: &mut Sink) -> Option<IpNet> {
     node.parsed(sink, "write a prefix such as 10.0.0.0/8 or an address", |text| {
-        text.parse::<IpNet>().or_else(|error| text.parse::<IpAddr>().map(IpNet::from).map_err(|_| error))
+        text.parse::<IpNet>()
+            .or_else(|error| text.parse::<IpAddr>().map(IpNet::from).map_err(|_| error))
     })
 }
 

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, StatusCode};
-use sallyport_route::{Domain, HeaderMatch, Match, PathMatch, QueryMatch, ValueMatch, normalise_path};
+use sallyport_route::{
+    Domain, HeaderMatch, Match, PathMatch, QueryMatch, ValueMatch, normalise_path,
+};
 
 use super::scalar;
 use crate::config::model::{Redirect, Respond};
@@ -143,9 +145,11 @@ fn literal_path(node: Node<'_>, sink: &mut Sink) -> Option<Box<str>> {
             format!("{text:?} is not how requests are matched"),
             format!("write {path:?}"),
         ),
-        Err(error) => {
-            node.refuse(sink, format!("{text:?}: {error}"), "write a path that begins with / and has no query")
-        }
+        Err(error) => node.refuse(
+            sink,
+            format!("{text:?}: {error}"),
+            "write a path that begins with / and has no query",
+        ),
     }
 }
 
@@ -207,7 +211,11 @@ fn forward(node: Node<'_>, sink: &mut Sink) -> Option<RawForward> {
         let timeout = fields.optional(sink, "timeout", scalar::duration);
         let retries = fields.optional(sink, "retries", |node, sink| node.number(sink, 0, 15));
         fields.exactly_one(sink, &["upstream", "split"])?;
-        Some(RawForward { targets: upstream.or(split)?, timeout, retries: retries.map(|n| n as u32) })
+        Some(RawForward {
+            targets: upstream.or(split)?,
+            timeout,
+            retries: retries.map(|n| n as u32),
+        })
     })
 }
 
@@ -247,8 +255,9 @@ fn redirect(node: Node<'_>, sink: &mut Sink) -> Option<Redirect> {
                 sallyport_route::normalise_host(text).map(|host| Box::from(host.as_ref()))
             })
         });
-        let port =
-            fields.optional(sink, "port", |node, sink| node.number(sink, 1, 65_535)).map(|n| n as u16);
+        let port = fields
+            .optional(sink, "port", |node, sink| node.number(sink, 1, 65_535))
+            .map(|n| n as u16);
         let path = fields.optional(sink, "path", redirect_path);
         if !KEYS.iter().any(|key| fields.has(key)) {
             return fields.node().refuse(

@@ -51,7 +51,9 @@ pub(super) fn duration(node: Node<'_>, sink: &mut Sink) -> Option<Duration> {
 pub(super) fn bytes(node: Node<'_>, sink: &mut Sink, least: u64, most: u64) -> Option<u64> {
     let fix = format!("write a size from {least}B to {most}B, such as 64KiB");
     node.parsed(sink, &fix, |text| {
-        units::bytes(text).filter(|bytes| (least..=most).contains(bytes)).ok_or("is not such a size")
+        units::bytes(text)
+            .filter(|bytes| (least..=most).contains(bytes))
+            .ok_or("is not such a size")
     })
 }
 

@@ -130,7 +130,8 @@ fn hash_on(node: Node<'_>, sink: &mut Sink) -> Option<HashOn> {
 fn timeouts(node: Node<'_>, sink: &mut Sink) -> Option<UpstreamTimeouts> {
     node.mapping(sink, |fields, sink| {
         let default = UpstreamTimeouts::default();
-        let mut time = |key, default| fields.optional(sink, key, scalar::duration).unwrap_or(default);
+        let mut time =
+            |key, default| fields.optional(sink, key, scalar::duration).unwrap_or(default);
         Some(UpstreamTimeouts {
             connect: time("connect", default.connect),
             read: time("read", default.read),
@@ -155,8 +156,9 @@ fn health_check(node: Node<'_>, sink: &mut Sink) -> Option<HealthCheck> {
         });
         let interval = fields.optional(sink, "interval", scalar::duration);
         let timeout = fields.optional(sink, "timeout", scalar::duration);
-        let mut count =
-            |key| fields.optional(sink, key, |node, sink| node.number(sink, 1, 1_000)).map(|n| n as u32);
+        let mut count = |key| {
+            fields.optional(sink, key, |node, sink| node.number(sink, 1, 1_000)).map(|n| n as u32)
+        };
         let (healthy, unhealthy) = (count("healthy"), count("unhealthy"));
         Some(HealthCheck {
             path,

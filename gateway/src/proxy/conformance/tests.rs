@@ -50,7 +50,9 @@ fn rfc9110_8_6_content_length_is_one_number() {
     };
     assert_eq!(length(&[]), Some(None));
     assert_eq!(length(&["42"]), Some(Some(42)));
-    for refused in [&["42", "42"][..], &["1", "2"], &["+1"], &["1, 1"], &["0x10"], &["99999999999999999999"]] {
+    for refused in
+        [&["42", "42"][..], &["1", "2"], &["+1"], &["1, 1"], &["0x10"], &["99999999999999999999"]]
+    {
         assert_eq!(length(refused), None, "{refused:?}");
     }
 }

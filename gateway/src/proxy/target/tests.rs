@@ -24,7 +24,11 @@ fn rfc9112_3_2_targets_are_taken_apart() {
     ] {
         let request = request(target, Some(host));
         let read = Target::of(&request).unwrap();
-        assert_eq!((&*read.host, &*read.path, read.query), ("shop.example", path, query), "{target}");
+        assert_eq!(
+            (&*read.host, &*read.path, read.query),
+            ("shop.example", path, query),
+            "{target}"
+        );
         assert_eq!(read.rewritten().as_deref(), rewritten, "{target}");
     }
 }
@@ -58,13 +62,17 @@ fn cookies_are_found_in_any_field() {
 #[test]
 fn what_is_missing_is_replaced_by_the_client() {
     let client = "192.0.2.1".parse().ok();
-    let key = |hash_on, headers: &HeaderMap, query| hash_key(&hash_on, client, "/p", query, headers);
+    let key =
+        |hash_on, headers: &HeaderMap, query| hash_key(&hash_on, client, "/p", query, headers);
     let mut headers = HeaderMap::new();
     let by_source = key(HashOn::SourceIp, &headers, None);
     let by_user = || HashOn::Header(header::HeaderName::from_static("x-user"));
     assert_eq!(key(by_user(), &headers, None), by_source);
     headers.insert("x-user", HeaderValue::from_static("ann"));
     assert_ne!(key(by_user(), &headers, None), by_source);
-    assert_eq!(key(HashOn::Query("u".into()), &headers, Some("u=ann")), key(by_user(), &headers, None));
+    assert_eq!(
+        key(HashOn::Query("u".into()), &headers, Some("u=ann")),
+        key(by_user(), &headers, None)
+    );
     assert_ne!(key(HashOn::Path, &headers, None), by_source);
 }
