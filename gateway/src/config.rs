@@ -1,6 +1,6 @@
 //! The configuration file: read, checked and resolved, or refused with every problem at once.
 //!
-//! Two steps, two types. [`raw`] holds what was written, file by file; [`resolve`](fn@resolve::resolve)
+//! Two steps, two types. `raw` holds what was written, file by file; `resolve`
 //! turns all files together into a [`Config`] that cannot be invalid, so that nothing behind this
 //! module has to check again. Nothing here compiles routes or opens sockets: that is
 //! [`snapshot`](crate::snapshot) and [`server`](crate::server).

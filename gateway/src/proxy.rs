@@ -1,11 +1,11 @@
 //! The life of a request, one file a phase.
 //!
-//! In the order in which Pingora calls them: [`request_filter`] (admit, route, answer what the
-//! gateway answers itself), [`upstream_peer`] (choose an endpoint), [`fail_to_connect`],
-//! [`connected_to_upstream`], [`upstream_request_filter`] (what the origin is told),
-//! [`upstream_response_filter`] (deadlines), [`response_filter`] (what the client is told),
-//! [`fail_to_proxy`] and [`logging`] (counters). The implementation of `ProxyHttp` below only
-//! delegates. [`context`] is what travels with the request; [`cause`] is the one place that turns
+//! In the order in which Pingora calls them: `request_filter` (admit, route, answer what the
+//! gateway answers itself), `upstream_peer` (choose an endpoint), `fail_to_connect`,
+//! `connected_to_upstream`, `upstream_request_filter` (what the origin is told),
+//! `upstream_response_filter` (deadlines), `response_filter` (what the client is told),
+//! `fail_to_proxy` and `logging` (counters). The implementation of `ProxyHttp` below only
+//! delegates. `context` is what travels with the request; `cause` is the one place that turns
 //! failures into a status, a header and a metric label.
 
 mod cause;
@@ -172,7 +172,7 @@ impl ProxyHttp for Proxy {
         logging::run(session, ctx);
     }
 
-    /// [`fail_to_proxy`] logs what is worth a line, once and with its cause.
+    /// `fail_to_proxy` logs what is worth a line, once and with its cause.
     fn suppress_error_log(
         &self,
         _session: &Session,
