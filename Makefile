@@ -42,10 +42,10 @@ bench: build-deps
 	$(CARGO) test --locked --release -p sallyport-balance -- --nocapture maglev_figures
 
 bench-overhead: build-deps test-deps
-	$(CARGO) build --profile dist --locked -p sallyport -p loadtest
-	target/dist/overhead requests --rounds 15 --seconds 3 --gate 1.10
-	target/dist/overhead idle --gate 35
-	target/dist/overhead connections --rounds 5 --seconds 2
+	$(CARGO) build --release --locked -p sallyport -p loadtest
+	target/release/overhead requests --rounds 15 --seconds 3 --gate 1.10
+	target/release/overhead idle --gate 35
+	target/release/overhead connections --rounds 5 --seconds 2
 
 # The advisory database is fetched from the network; where it cannot be, the other checks still run.
 deny:

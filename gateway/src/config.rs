@@ -66,7 +66,8 @@ impl Sources {
         if !problems.is_empty() {
             return Err(Problems::locate(problems, &self.files));
         }
-        Ok(Loaded { config, sha256: self.sha256(), files: self.paths() })
+        let files = self.paths();
+        Ok(Loaded { config, sha256: self.sha256().to_owned(), files })
     }
 }
 

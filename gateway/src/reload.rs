@@ -131,7 +131,7 @@ impl Reloader {
                 return self.status().files;
             }
         };
-        let (seen, files) = (sources.sha256(), sources.watched());
+        let (seen, files) = (sources.sha256().to_owned(), sources.watched());
         if memory.seen == seen {
             return files;
         }

@@ -32,6 +32,7 @@ pub struct Sources {
     pub(super) files: Vec<File>,
     /// What `include:` says, as paths.
     patterns: Vec<PathBuf>,
+    sha256: String,
 }
 
 impl Sources {
@@ -57,16 +58,8 @@ impl Sources {
 
     /// SHA-256 over every file's path and content, in hexadecimal.
     #[must_use]
-    pub fn sha256(&self) -> String {
-        let mut digest = Sha256::new();
-        for file in &self.files {
-            // Lengths keep a move of bytes from one file to the next from hashing the same.
-            digest.update(file.path.as_os_str().as_encoded_bytes());
-            digest.update([0]);
-            digest.update((file.text.len() as u64).to_le_bytes());
-            digest.update(&file.text);
-        }
-        digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    pub fn sha256(&self) -> &str {
+        &self.sha256
     }
 }
 
@@ -89,7 +82,20 @@ fn read(path: &Path) -> Result<Sources, Problems> {
         ));
     }
     files.insert(0, main);
-    Ok(Sources { files, patterns })
+    let sha256 = sha256(&files);
+    Ok(Sources { files, patterns, sha256 })
+}
+
+fn sha256(files: &[File]) -> String {
+    let mut digest = Sha256::new();
+    for file in files {
+        // Lengths keep a move of bytes from one file to the next from hashing the same.
+        digest.update(file.path.as_os_str().as_encoded_bytes());
+        digest.update([0]);
+        digest.update((file.text.len() as u64).to_le_bytes());
+        digest.update(&file.text);
+    }
+    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn read_file(path: &Path) -> Result<File, Problems> {

@@ -79,7 +79,7 @@ fn the_fingerprint_follows_every_file() {
     fs::create_dir(folder.path().join("parts")).unwrap();
     let main = write(folder.path(), "a.yaml", MAIN);
     write(folder.path(), "b.yaml", "upstreams: []");
-    let fingerprint = || Sources::read(&main).unwrap().sha256();
+    let fingerprint = || Sources::read(&main).unwrap().sha256().to_owned();
     let before = fingerprint();
     assert_eq!(before, fingerprint());
     write(folder.path(), "parts/1.yaml", PART);
