@@ -43,9 +43,9 @@ bench: build-deps
 
 bench-overhead: build-deps test-deps
 	$(CARGO) build --release --locked -p sallyport -p loadtest
-	target/release/overhead requests --rounds 15 --seconds 3 --gate 1.10
 	target/release/overhead idle --gate 35
 	target/release/overhead connections --rounds 5 --seconds 2
+	target/release/overhead requests --rounds 15 --seconds 3 --gate 1.10
 
 # The advisory database is fetched from the network; where it cannot be, the other checks still run.
 deny:
