@@ -119,9 +119,6 @@ pub struct Upstream {
     peers: Vec<HttpPeer>,
 }
 
-/// The endpoints that one request has tried, few enough to be searched.
-pub type Tried = Vec<usize>;
-
 impl Upstream {
     /// Builds the balancer and the peers; `endpoints` are the states of `spec.endpoints`, in order.
     ///

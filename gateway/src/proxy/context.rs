@@ -79,10 +79,10 @@ impl RequestContext {
         &self.snapshot.limits
     }
 
-    /// The listener as configured now. A reload may have removed listeners that still accept until
-    /// a restart; those keep the settings of the first.
+    /// The listener as configured now. Its index holds for every snapshot: a reload keeps the set of
+    /// listeners and their order, or is refused.
     pub(super) fn listener(&self) -> &Listener {
-        self.snapshot.listeners.get(self.listener).unwrap_or(&self.snapshot.listeners[0])
+        &self.snapshot.listeners[self.listener]
     }
 
     pub(super) fn listener_index(&self) -> usize {
