@@ -8,21 +8,32 @@ DESTDIR    ?=
 CONFIG     ?= conf/quickstart.yaml
 # Debian package names; the commands that show they are there come first.
 BUILD_TOOLS = cc:gcc cmake:cmake
-TEST_TOOLS  = curl:curl nginx:nginx-light wrk:wrk promtool:prometheus systemd-analyze:systemd taskset:util-linux
+TEST_TOOLS  = curl:curl nginx:nginx-light wrk:wrk promtool:prometheus systemd-analyze:systemd \
+              taskset:util-linux setpriv:util-linux mount:mount ip:iproute2 python3:python3
+# What builds the XDP program where there is no nightly toolchain with rust-src.
+BPF_TOOLS   = /usr/bin/rustc:rustc-web /usr/bin/cargo:cargo-web \
+              /usr/lib/rustlib/src/rust/library:rust-web-src \
+              /usr/lib/llvm-22/bin/llvm-config:llvm-22-dev /usr/bin/ld.lld-22:lld-22 \
+              /usr/include/zlib.h:zlib1g-dev /usr/include/zstd.h:libzstd-dev
+BPF_LINKER  = 0.13.0
 
-.PHONY: help run test lint unit bench bench-smoke bench-overhead deny install build-deps test-deps cargo-there
+.PHONY: help run test lint unit bench bench-smoke bench-overhead bench-classifier classifier xdp fuzz \
+        deny install build-deps bpf-deps test-deps cargo-there
 
 help:
 	@echo "make run             build and start the demo on $(CONFIG)"
 	@echo "make test            install what the tests need and run all of them"
 	@echo "make bench           Criterion benchmarks of routing, balancing and counting"
 	@echo "make bench-overhead  CPU and memory beside nginx and a bare Pingora proxy"
+	@echo "make classifier      build the XDP program and its loader (installs the BPF toolchain)"
+	@echo "make bench-classifier  nanoseconds a packet, in the kernel; needs root"
+	@echo "make fuzz            fuzz the packet parser and classification for a minute"
 	@echo "make install         binary, configuration and units under DESTDIR=$(DESTDIR)"
 
 run: build-deps
 	$(CARGO) run --release --locked --bin sallyport -- demo --config $(CONFIG)
 
-test: build-deps test-deps lint unit bench-smoke deny
+test: build-deps test-deps xdp lint unit bench-smoke deny
 	@echo "make test: all passed"
 
 lint:
@@ -30,8 +41,10 @@ lint:
 	$(CARGO) clippy --workspace --all-targets --all-features --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --all-features --locked
 
-# SALLYPORT_REQUIRE_TOOLS turns a test that would be skipped for want of a tool into a failure.
+# SALLYPORT_REQUIRE_TOOLS turns a test that would be skipped for want of a tool, of the XDP program or
+# of root into a failure. The binaries come first: the classifier's tests start the gateway's.
 unit:
+	$(CARGO) build --workspace --bins --locked
 	SALLYPORT_REQUIRE_TOOLS=1 $(CARGO) test --workspace --all-features --locked
 
 bench-smoke:
@@ -47,6 +60,20 @@ bench-overhead: build-deps test-deps
 	target/release/overhead connections --rounds 5 --seconds 2
 	target/release/overhead requests --rounds 15 --seconds 3 --gate 1.10
 
+# The XDP program alone; the loader embeds it when it is built next.
+xdp: bpf-deps
+	sh ebpf-classifier/xdp/build.sh
+
+classifier: build-deps xdp
+	$(CARGO) build --release --locked -p sallyport-classifier
+
+bench-classifier: build-deps xdp
+	$(CARGO) bench --locked -p sallyport-classifier --bench packets
+
+fuzz: build-deps
+	$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install cargo-fuzz --locked --quiet
+	cd ebpf-classifier/abi && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run classify -- -max_total_time=60
+
 # The advisory database is fetched from the network; where it cannot be, the other checks still run.
 deny:
 	@if $(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install cargo-deny --locked --debug --quiet; then \
@@ -54,16 +81,29 @@ deny:
 	  $(CARGO) deny --all-features check advisories || echo "cargo deny: advisories could not be checked here"; \
 	else echo "cargo deny: cannot be installed here, skipped"; fi
 
-install: build-deps
-	$(CARGO) build --profile dist --locked --bin sallyport
-	install -Dm755 target/dist/sallyport $(DESTDIR)$(PREFIX)/bin/sallyport
-	install -Dm644 systemd/sallyport.service $(DESTDIR)$(UNITDIR)/sallyport.service
-	install -Dm644 systemd/sallyport.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/sallyport.conf
+install: build-deps xdp
+	$(CARGO) build --profile dist --locked -p sallyport -p sallyport-classifier
+	for binary in sallyport sallyport-classifier; do \
+	  install -Dm755 target/dist/$$binary $(DESTDIR)$(PREFIX)/bin/$$binary && \
+	  install -Dm644 systemd/$$binary.service $(DESTDIR)$(UNITDIR)/$$binary.service && \
+	  install -Dm644 systemd/$$binary.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/$$binary.conf || exit 1; \
+	done
+	install -Dm644 systemd/sallyport-classifier.tmpfiles \
+	  $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/sallyport-classifier.conf
+	[ -e $(DESTDIR)$(SYSCONFDIR)/sallyport/classifier.yaml ] || \
+	  install -Dm644 conf/classifier.yaml $(DESTDIR)$(SYSCONFDIR)/sallyport/classifier.yaml
 	[ -e $(DESTDIR)$(SYSCONFDIR)/sallyport/sallyport.yaml ] || \
 	  install -Dm644 conf/sallyport.yaml $(DESTDIR)$(SYSCONFDIR)/sallyport/sallyport.yaml
 
 build-deps: cargo-there
 	@sh loadtest/install-tools.sh $(BUILD_TOOLS)
+
+# Debian's compiler is not needed where a nightly with rust-src is installed.
+bpf-deps: cargo-there
+	@rustup +nightly component list 2>/dev/null | grep -q 'rust-src (installed)' || \
+	  sh loadtest/install-tools.sh $(BPF_TOOLS)
+	@command -v bpf-linker >/dev/null || LLVM_PREFIX=/usr/lib/llvm-22 $(CARGO) install bpf-linker \
+	  --version $(BPF_LINKER) --locked --quiet --no-default-features --features llvm-22
 
 test-deps:
 	@sh loadtest/install-tools.sh $(TEST_TOOLS)

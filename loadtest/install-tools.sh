@@ -1,13 +1,15 @@
 #!/bin/sh
-# Installs the Debian packages of the commands that are missing.
-# Arguments: COMMAND:PACKAGE ...
+# Installs the Debian packages of what is missing.
+# Arguments: COMMAND:PACKAGE ... or /FILE:PACKAGE ...
 set -eu
 missing=""
 for pair in "$@"; do
-    command=${pair%%:*}
-    if ! command -v "$command" >/dev/null 2>&1 && ! [ -x "/usr/sbin/$command" ]; then
-        missing="$missing ${pair#*:}"
-    fi
+    wanted=${pair%%:*}
+    case "$wanted" in
+        /*) [ -e "$wanted" ] && continue ;;
+        *) { command -v "$wanted" >/dev/null 2>&1 || [ -x "/usr/sbin/$wanted" ]; } && continue ;;
+    esac
+    missing="$missing ${pair#*:}"
 done
 [ -n "$missing" ] || exit 0
 echo "Installing:$missing"

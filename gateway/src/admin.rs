@@ -1,5 +1,7 @@
-//! The admin listener: what the gateway is doing, read-only, on a thread and runtime of its own so
-//! that it answers whatever the workers are busy with.
+//! The admin listener: what the gateway is doing, on a thread and runtime of its own so that it
+//! answers whatever the workers are busy with. Read-only, except that it can lift a verdict.
+
+mod verdicts;
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -9,16 +11,17 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
-use axum::routing::get;
+use axum::routing::{delete, get};
 use axum::{Router, serve};
 use sallyport_stats::Registry;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use crate::config::Action;
+use crate::config::{Action, parse_hints};
 use crate::explain::{Explanation, Question, explain};
 use crate::reload::Reloader;
 use crate::snapshot::Snapshot;
 use crate::upstream::Endpoint;
+use crate::verdicts::Verdicts;
 
 /// What the admin listener may look at.
 #[derive(Debug)]
@@ -27,6 +30,8 @@ pub struct Admin {
     pub reloader: Arc<Reloader>,
     /// The counters.
     pub registry: Arc<Registry>,
+    /// The sources that are shut out.
+    pub verdicts: Arc<Verdicts>,
     /// Whether the process was told to end.
     pub draining: AtomicBool,
 }
@@ -50,12 +55,15 @@ fn router(admin: Arc<Admin>) -> Router {
         .route("/routes", get(routes))
         .route("/upstreams", get(upstreams))
         .route("/explain", get(explain_one))
+        .route("/verdicts", get(verdicts::list))
+        .route("/verdicts/{address}", delete(verdicts::lift))
         .with_state(admin)
 }
 
 async fn index() -> &'static str {
-    "/metrics\n/healthz\n/readyz\n/config\n/routes\n/upstreams\n\
-     /explain?host=HOST&path=PATH[&method=M][&header=k: v][&client=IP][&listener=NAME]\n"
+    "/metrics\n/healthz\n/readyz\n/config\n/routes\n/upstreams\n/verdicts\n\
+     /explain?host=HOST&path=PATH[&method=M][&header=k: v][&client=IP][&listener=NAME]\
+     [&hint=k=v]\n"
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
@@ -220,35 +228,39 @@ fn endpoint_view(endpoint: &Endpoint, weight: u16) -> EndpointView {
     }
 }
 
-#[derive(Deserialize)]
-struct ExplainQuery {
-    host: String,
-    path: String,
-    method: Option<String>,
-    header: Option<String>,
-    client: Option<String>,
-    listener: Option<String>,
-}
+/// The parameters in their order: `header` and `hint` may be repeated.
+type Parameters = Vec<(String, String)>;
 
-async fn explain_one(
-    State(admin): State<Arc<Admin>>,
-    Query(query): Query<ExplainQuery>,
-) -> Response {
+async fn explain_one(State(admin): State<Arc<Admin>>, Query(query): Query<Parameters>) -> Response {
     let snapshot = admin.reloader.live().current();
-    match question(&snapshot, query) {
+    match question(&snapshot, &query) {
         Ok(question) => Json::<Explanation>(explain(&snapshot, &question)).into_response(),
         Err(what) => (StatusCode::BAD_REQUEST, format!("{what}\n")).into_response(),
     }
 }
 
-fn question(snapshot: &Snapshot, query: ExplainQuery) -> Result<Question, String> {
-    let method = query.method.as_deref().unwrap_or("GET");
+fn question(snapshot: &Snapshot, parameters: &Parameters) -> Result<Question, String> {
+    const KNOWN: [&str; 7] = ["host", "path", "method", "header", "client", "listener", "hint"];
+    if let Some((key, _)) = parameters.iter().find(|(key, _)| !KNOWN.contains(&key.as_str())) {
+        return Err(format!("unknown parameter {key:?}"));
+    }
+    let all = |name: &'static str| {
+        let named = parameters.iter().filter(move |(key, _)| key == name);
+        named.map(|(_, value)| value.as_str())
+    };
+    let required = |name| all(name).next().ok_or_else(|| format!("parameter {name:?} is missing"));
+    let method = all("method").next().unwrap_or("GET");
     let method = Method::from_bytes(method.as_bytes()).map_err(|error| error.to_string())?;
-    let headers =
-        query.header.iter().map(|header| parse_header(header)).collect::<Result<HeaderMap, _>>()?;
-    let client = query.client.as_deref().map(parse_client).transpose()?;
-    let listener = snapshot.listener(query.listener.as_deref())?;
-    Ok(Question { host: query.host, path: query.path, method, headers, client, listener })
+    let hints = parse_hints(all("hint"))?;
+    Ok(Question {
+        host: required("host")?.to_owned(),
+        path: required("path")?.to_owned(),
+        method,
+        headers: all("header").map(parse_header).collect::<Result<HeaderMap, _>>()?,
+        client: all("client").next().map(parse_client).transpose()?,
+        hints: all("hint").next().map(|_| hints),
+        listener: snapshot.listener(all("listener").next())?,
+    })
 }
 
 /// Reads `name: value`.

@@ -12,7 +12,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{self, Loaded, Problems};
+use sallyport_config::Problems;
+
+use crate::config::{self, Loaded};
 
 /// `EX_CONFIG` of sysexits.h: the configuration is at fault, and a restart will not help.
 pub const EXIT_CONFIG: u8 = 78;

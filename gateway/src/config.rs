@@ -7,26 +7,53 @@
 
 mod fixed;
 mod limits;
-mod lines;
 mod model;
-mod problem;
 mod raw;
 mod resolve;
-mod source;
-mod tree;
-mod units;
 
 use std::path::{Path, PathBuf};
+
+use sallyport_config::{Problems, Sources};
+use sallyport_route::Hints;
 
 pub use fixed::Fixed;
 pub use limits::Limits;
 pub use model::{
-    Action, Admin, Config, Forward, HashOn, HealthCheck, Listener, ListenerTimeouts, Redirect,
-    Respond, Route, Target, Upstream, UpstreamTimeouts, VirtualHost,
+    Action, Admin, Classifier, Config, Forward, HashOn, HealthCheck, HintField, Listener,
+    ListenerTimeouts, Offence, Redirect, Respond, Route, Target, Upstream, UpstreamTimeouts,
+    VERDICT_RULES_MAX, VerdictRule, Verdicts, VirtualHost,
 };
-pub use problem::{Problem, Problems};
-pub use source::{FILE_BYTES_MAX, Sources};
-pub use units::duration;
+
+/// Reads hints written as `key=value`: `network`, `zone`, `protocol`, `screens` (separated by
+/// commas) and `syn_rate`.
+///
+/// # Errors
+/// What is wrong with one of them.
+pub fn parse_hints<'h>(texts: impl IntoIterator<Item = &'h str>) -> Result<Hints, String> {
+    let mut hints = Hints::default();
+    let mut screens = Vec::new();
+    for text in texts {
+        let (key, value) =
+            text.split_once('=').ok_or_else(|| format!("{text:?} is not `hint=value`"))?;
+        let unknown = || format!("{text:?}: there is no {key} {value:?}");
+        match key {
+            "network" => hints.network = Some(value.into()),
+            "zone" => hints.zone = Some(value.into()),
+            "protocol" => {
+                hints.protocol = Some(raw::known_protocol(value).ok_or_else(unknown)?);
+            }
+            "screens" => {
+                for screen in value.split(',') {
+                    screens.push(raw::known_screen(screen).ok_or_else(unknown)?);
+                }
+            }
+            "syn_rate" => hints.syn_rate = value.parse().map_err(|_| unknown())?,
+            _ => return Err(format!("{text:?}: there is no hint {key:?}")),
+        }
+    }
+    hints.screens = screens.into();
+    Ok(hints)
+}
 
 /// A configuration as it was found on disk: the resolved model and what it came from.
 #[derive(Debug)]
@@ -44,31 +71,27 @@ pub struct Loaded {
 /// # Errors
 /// Every problem found, each with file, line, path, what is wrong and how to mend it.
 pub fn load(path: &Path) -> Result<Loaded, Problems> {
-    Sources::read(path)?.resolve(None)
+    resolve(&Sources::read(path)?, None)
 }
 
-impl Sources {
-    /// Resolves the files. With `running`, whatever cannot change without a restart must be as it
-    /// is there.
-    ///
-    /// # Errors
-    /// As [`load`].
-    pub fn resolve(self, running: Option<&Fixed>) -> Result<Loaded, Problems> {
-        let mut problems = Vec::new();
-        let raws = self.files.iter().enumerate();
-        let raws = raws
-            .filter_map(|(index, file)| raw::decode(index, &file.text, &mut problems))
-            .collect();
-        let mut config = resolve::resolve(raws, &mut problems);
-        if let Some(running) = running.filter(|_| problems.is_empty()) {
-            running.hold(&mut config, &mut problems);
-        }
-        if !problems.is_empty() {
-            return Err(Problems::locate(problems, &self.files));
-        }
-        let files = self.paths();
-        Ok(Loaded { config, sha256: self.sha256().to_owned(), files })
+/// Resolves the files. With `running`, whatever cannot change without a restart must be as it is
+/// there.
+///
+/// # Errors
+/// As [`load`].
+pub fn resolve(sources: &Sources, running: Option<&Fixed>) -> Result<Loaded, Problems> {
+    let mut problems = Vec::new();
+    let raws = sources.files().iter().enumerate();
+    let raws =
+        raws.filter_map(|(index, file)| raw::decode(index, &file.text, &mut problems)).collect();
+    let mut config = resolve::resolve(raws, &mut problems);
+    if let Some(running) = running.filter(|_| problems.is_empty()) {
+        running.hold(&mut config, &mut problems);
     }
+    if !problems.is_empty() {
+        return Err(Problems::locate(problems, sources.files()));
+    }
+    Ok(Loaded { config, sha256: sources.sha256().to_owned(), files: sources.paths() })
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use http::{HeaderMap, Method};
-use sallyport_route::{Request, normalise_host, normalise_path};
+use sallyport_route::{Hints, Request, normalise_host, normalise_path};
 use serde::Serialize;
 
 use crate::config::{Action, Forward};
@@ -28,6 +28,8 @@ pub struct Question {
     pub headers: HeaderMap,
     /// The client's address.
     pub client: Option<IpAddr>,
+    /// What the classifier is taken to say of the client.
+    pub hints: Option<Hints>,
     /// The listener's index.
     pub listener: usize,
 }
@@ -112,6 +114,7 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Explanation {
         path: &path,
         query: query.unwrap_or(""),
         headers: &question.headers,
+        hints: question.hints.as_ref(),
     };
     let route = found.table.route(&request);
     pass_over(&mut answer, found, &request, route.unwrap_or(found.routes.len()));
@@ -170,7 +173,14 @@ fn forward_to(
     }
     let Some(target) = forward.targets.iter().max_by_key(|target| target.weight) else { return };
     let upstream = &snapshot.upstreams[target.upstream];
-    let key = hash_key(&upstream.spec.hash_on, question.client, path, query, &question.headers);
+    let key = hash_key(
+        &upstream.spec.hash_on,
+        question.client,
+        path,
+        query,
+        &question.headers,
+        question.hints.as_ref(),
+    );
     answer.upstream = Some(name(target.upstream));
     answer.policy = Some(format!("{:?}", upstream.spec.policy));
     match upstream.select(key, &[]) {

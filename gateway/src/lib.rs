@@ -6,6 +6,7 @@
 //! `sallyport-route` and `sallyport-balance`, and what counts in `sallyport-stats`.
 
 pub mod admin;
+pub mod classifier;
 pub mod cli;
 pub mod config;
 pub mod decide;
@@ -18,3 +19,4 @@ pub mod server;
 pub mod snapshot;
 pub mod telemetry;
 pub mod upstream;
+pub mod verdicts;

@@ -4,8 +4,8 @@
 //! gateway answers itself), `upstream_peer` (choose an endpoint), `fail_to_connect`,
 //! `connected_to_upstream`, `upstream_request_filter` (what the origin is told),
 //! `upstream_response_filter` (deadlines), `response_filter` (what the client is told),
-//! `fail_to_proxy` and `logging` (counters). The implementation of `ProxyHttp` below only
-//! delegates. `context` is what travels with the request; `cause` is the one place that turns
+//! `fail_to_proxy` and `logging` (counters, offences, the access record). The implementation of `ProxyHttp` below only
+//! delegates. `hints` is what the classifier says of the connection; `context` is what travels with the request; `cause` is the one place that turns
 //! failures into a status, a header and a metric label.
 
 mod cause;
@@ -15,6 +15,7 @@ mod context;
 mod fail_to_connect;
 mod fail_to_proxy;
 mod forwarded;
+mod hints;
 mod logging;
 mod reply;
 mod request_filter;
@@ -24,6 +25,7 @@ mod upstream_peer;
 mod upstream_request_filter;
 mod upstream_response_filter;
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,20 +40,33 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use self::context::RequestContext;
 pub(crate) use self::target::hash_key;
+use crate::classifier::Classifier;
 use crate::live::Live;
+use crate::verdicts::Verdicts;
 
-/// One listener's proxy. All listeners share the same snapshot.
+/// What all listeners' proxies share.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// The configuration in force.
+    pub live: Arc<Live>,
+    /// Where hints come from, if a classifier is configured.
+    pub classifier: Option<Arc<Classifier>>,
+    /// The sources that are shut out.
+    pub verdicts: Arc<Verdicts>,
+}
+
+/// One listener's proxy.
 #[derive(Debug)]
 pub struct Proxy {
-    live: Arc<Live>,
+    shared: Shared,
     listener: usize,
 }
 
 impl Proxy {
     /// The proxy of the listener with this index in the configuration.
     #[must_use]
-    pub fn new(live: Arc<Live>, listener: usize) -> Self {
-        Self { live, listener }
+    pub fn new(shared: Shared, listener: usize) -> Self {
+        Self { shared, listener }
     }
 }
 
@@ -60,7 +75,7 @@ impl ProxyHttp for Proxy {
     type CTX = RequestContext;
 
     fn new_ctx(&self) -> RequestContext {
-        RequestContext::new(self.live.pin(), self.listener)
+        RequestContext::new(self.shared.live.pin(), self.listener)
     }
 
     /// Leaves out Pingora's compression module: it costs every request and compresses none.
@@ -71,7 +86,7 @@ impl ProxyHttp for Proxy {
         session: &mut Session,
         ctx: &mut RequestContext,
     ) -> Result<bool> {
-        request_filter::run(session, ctx).await
+        request_filter::run(&self.shared, session, ctx).await
     }
 
     async fn request_body_filter(
@@ -169,7 +184,24 @@ impl ProxyHttp for Proxy {
         _error: Option<&Error>,
         ctx: &mut RequestContext,
     ) {
-        logging::run(session, ctx);
+        logging::run(&self.shared.verdicts, session, ctx);
+    }
+
+    fn persist_connection_context(
+        &self,
+        _session: &Session,
+        ctx: &RequestContext,
+    ) -> Option<Box<dyn Any + Send + Sync>> {
+        hints::keep(ctx)
+    }
+
+    fn on_connection_reuse(
+        &self,
+        _session: &mut Session,
+        ctx: &mut RequestContext,
+        kept: Box<dyn Any + Send + Sync>,
+    ) {
+        hints::resume(ctx, kept);
     }
 
     /// `fail_to_proxy` logs what is worth a line, once and with its cause.

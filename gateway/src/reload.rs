@@ -1,10 +1,8 @@
 //! From an edited file to a snapshot in force.
 //!
 //! A thread of its own waits for the file to settle, reads, resolves, compiles and swaps; requests
-//! notice nothing but the swap. A file that fails changes nothing and is reported. `watch` knows
-//! when to look, this module what to do then.
-
-mod watch;
+//! notice nothing but the swap. A file that fails changes nothing and is reported. When to look is
+//! [`sallyport_config::watch`]'s, what to do then is this module's.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -13,12 +11,14 @@ use std::time::{Instant, SystemTime};
 
 use sallyport_stats::Registry;
 
-use crate::config::{Fixed, Loaded, Problems, Sources};
+use sallyport_config::watch::{self, Waker};
+use sallyport_config::{Problems, Sources};
+
+use crate::config::{self, Fixed, Loaded};
 use crate::live::Live;
 use crate::snapshot::Snapshot;
 use crate::upstream::health;
-
-pub use watch::{Wake, Waker, spawn};
+use crate::verdicts::Verdicts;
 
 /// What became of the latest attempt, as `/config` shows it.
 #[derive(Clone, Debug, Default)]
@@ -46,6 +46,7 @@ pub struct Reloader {
     path: PathBuf,
     live: Arc<Live>,
     registry: Arc<Registry>,
+    verdicts: Arc<Verdicts>,
     fixed: Fixed,
     background: tokio::runtime::Handle,
     status: Mutex<Status>,
@@ -62,6 +63,14 @@ struct Memory {
     retired: Vec<Arc<Snapshot>>,
 }
 
+/// Starts the thread that watches the files and reloads them.
+///
+/// # Errors
+/// If the thread cannot be started.
+pub fn spawn(reloader: Arc<Reloader>) -> std::io::Result<Waker> {
+    watch::spawn(move || reloader.reload())
+}
+
 impl Reloader {
     /// Loads `path` for the first time.
     ///
@@ -71,6 +80,7 @@ impl Reloader {
         path: &Path,
         loaded: Loaded,
         registry: Arc<Registry>,
+        verdicts: Arc<Verdicts>,
         background: tokio::runtime::Handle,
     ) -> anyhow::Result<Self> {
         let fixed = Fixed::of(&loaded.config);
@@ -82,11 +92,13 @@ impl Reloader {
         let memory = Memory { seen: loaded.sha256.clone(), retired: Vec::new() };
         registry.config_loaded(1, &loaded.sha256);
         let snapshot = Arc::new(Snapshot::compile(loaded, 1, None, &registry)?);
+        verdicts.configure(snapshot.verdicts.as_ref());
         probe_new(&snapshot, None, &background);
         Ok(Self {
             path: path.to_path_buf(),
             live: Arc::new(Live::new(snapshot)),
             registry,
+            verdicts,
             fixed,
             background,
             status: Mutex::new(status),
@@ -146,7 +158,7 @@ impl Reloader {
             );
             return files;
         }
-        match sources.resolve(Some(&self.fixed)) {
+        match config::resolve(&sources, Some(&self.fixed)) {
             Ok(loaded) => self.apply(loaded, &current, &mut memory, started),
             Err(problems) => self.refuse(problems),
         }
@@ -171,6 +183,7 @@ impl Reloader {
             }
         };
         probe_new(&snapshot, Some(current), &self.background);
+        self.verdicts.configure(snapshot.verdicts.as_ref());
         self.live.swap(snapshot);
         self.registry.config_applied(version, &sha256);
         self.with_status(|status| {

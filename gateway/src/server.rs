@@ -24,9 +24,9 @@ use pingora_runtime::Runtime;
 use tokio::sync::watch;
 
 use crate::config::Listener;
-use crate::live::Live;
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, Shared};
 use crate::snapshot::Snapshot;
+use crate::verdicts::Door;
 
 /// The read buffer of a client connection. Pingora's default of 64 KiB is most of what an idle
 /// connection costs; measured against 0 to 64 KiB, see `docs/performance.md`.
@@ -81,14 +81,14 @@ impl Server {
     /// # Panics
     /// If `threads` is 0.
     #[must_use]
-    pub fn start(threads: usize, live: &Arc<Live>, sockets: Vec<Bound>) -> Self {
+    pub fn start(threads: usize, shared: &Shared, sockets: Vec<Bound>) -> Self {
         // One runtime a thread, without work stealing: a connection stays on its thread, with its
         // caches and its counters.
         let runtime = Runtime::new_no_steal(threads, "worker");
         let (shutdown, watch) = watch::channel(false);
-        let snapshot = live.current();
+        let snapshot = shared.live.current();
         for (index, (listener, bound)) in snapshot.listeners.iter().zip(sockets).enumerate() {
-            let mut service = service(threads, live, &snapshot, index, listener, bound.address);
+            let mut service = service(threads, shared, &snapshot, index, listener, bound.address);
             let fds = inherited(bound);
             let watch = watch.clone();
             runtime
@@ -117,7 +117,7 @@ impl Server {
 
 fn service(
     threads: usize,
-    live: &Arc<Live>,
+    shared: &Shared,
     snapshot: &Snapshot,
     index: usize,
     listener: &Listener,
@@ -129,7 +129,7 @@ fn service(
         upstream_keepalive_pool_size: snapshot.limits.upstream_idle_connections as usize,
         ..ServerConf::default()
     };
-    let mut proxy = http_proxy(&Arc::new(conf), Proxy::new(live.clone(), index));
+    let mut proxy = http_proxy(&Arc::new(conf), Proxy::new(shared.clone(), index));
     if listener.h2c {
         let mut options = HttpServerOptions::default();
         options.h2c = true;
@@ -147,6 +147,7 @@ fn service(
     // The write buffer stays as it is: without one, a response takes a system call more.
     let buffers = L4BufferSettings::default().read(READ_BUFFER_BYTES);
     service.add_listener(ListenerConfig::tcp(address.to_string()).l4_buffer(buffers));
+    service.set_connection_filter(Arc::new(Door::new(shared.verdicts.clone())));
     service
 }
 

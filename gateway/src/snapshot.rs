@@ -10,7 +10,9 @@ use std::sync::Arc;
 use sallyport_route::{HostTable, RouteTable};
 use sallyport_stats::{EndpointStats, Registry, RouteStats};
 
-use crate::config::{Action, Admin, Config, Limits, Listener, Loaded, VirtualHost};
+use crate::config::{
+    Action, Admin, Config, HintField, Limits, Listener, Loaded, Verdicts, VirtualHost,
+};
 use crate::upstream::{Endpoint, Upstream};
 
 /// The name under which requests that match nothing are counted, host and route alike.
@@ -29,6 +31,10 @@ pub struct Snapshot {
     pub admin: Option<Admin>,
     /// The limits.
     pub limits: Limits,
+    /// The hints that are sent upstream.
+    pub upstream_hints: Vec<HintField>,
+    /// Which sources are to be shut out.
+    pub verdicts: Option<Verdicts>,
     /// The upstreams, indexed by [`Target::upstream`](crate::config::Target::upstream).
     pub upstreams: Vec<Arc<Upstream>>,
     /// The virtual hosts.
@@ -73,7 +79,10 @@ impl Snapshot {
         previous: Option<&Self>,
         registry: &Registry,
     ) -> anyhow::Result<Self> {
-        let Config { listeners, admin, limits, upstreams, virtual_hosts } = loaded.config;
+        let Config { listeners, admin, limits, classifier, verdicts, upstreams, virtual_hosts } =
+            loaded.config;
+        let upstream_hints = classifier.map(|classifier| classifier.upstream_headers);
+        let upstream_hints = upstream_hints.unwrap_or_default();
         let tables = listeners
             .iter()
             .map(|listener| host_table(listener, &virtual_hosts))
@@ -81,7 +90,19 @@ impl Snapshot {
         let upstreams = compile_upstreams(upstreams, previous, registry)?;
         let (hosts, unmatched) = compile_hosts(virtual_hosts, registry)?;
         let sha256 = loaded.sha256;
-        Ok(Self { version, sha256, listeners, admin, limits, upstreams, hosts, unmatched, tables })
+        Ok(Self {
+            version,
+            sha256,
+            listeners,
+            admin,
+            limits,
+            upstream_hints,
+            verdicts,
+            upstreams,
+            hosts,
+            unmatched,
+            tables,
+        })
     }
 
     /// The index of the listener called `name`, or of the first one.

@@ -126,6 +126,12 @@ impl Upstream {
     /// Whatever the balancing crate refuses; a resolved configuration contains none of it.
     pub fn new(spec: config::Upstream, endpoints: Vec<Arc<Endpoint>>) -> Result<Self, BuildError> {
         let balancer = Balancer::new(spec.policy, &spec.endpoints)?;
+        if spec.health_check.is_none() {
+            // What the probes of an earlier configuration found is no longer anybody's to revise.
+            for endpoint in &endpoints {
+                endpoint.probed_healthy.store(true, Ordering::Relaxed);
+            }
+        }
         let peers =
             spec.endpoints.iter().map(|endpoint| peer(endpoint.address, &spec.timeouts)).collect();
         Ok(Self { spec, endpoints, balancer, peers })
@@ -187,3 +193,6 @@ fn peer(address: SocketAddr, timeouts: &config::UpstreamTimeouts) -> HttpPeer {
     peer.options.idle_timeout = Some(timeouts.idle);
     peer
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,8 @@ mod balancing;
 mod configuration;
 #[path = "suite/conformance.rs"]
 mod conformance;
+#[path = "suite/hints.rs"]
+mod hints;
 #[path = "suite/proxying.rs"]
 mod proxying;
 #[path = "suite/reload.rs"]
@@ -26,3 +28,5 @@ mod security;
 mod statistics;
 #[path = "suite/systemd.rs"]
 mod systemd;
+#[path = "suite/verdicts.rs"]
+mod verdicts;

@@ -53,8 +53,13 @@ impl Gateway {
     fn decide(&self, host: &str, path: &str) -> (Option<u32>, Option<usize>) {
         let Ok(host) = normalise_host(host) else { return (None, None) };
         let Ok(path) = normalise_path(path.as_bytes()) else { return (None, None) };
-        let request =
-            Request { method: &Method::GET, path: &path, query: "", headers: &self.headers };
+        let request = Request {
+            method: &Method::GET,
+            path: &path,
+            query: "",
+            headers: &self.headers,
+            hints: None,
+        };
         (self.hosts.lookup(&host), self.routes.route(&request))
     }
 }

@@ -28,17 +28,19 @@
 //! assert_eq!(path, "/api/~user");
 //! let headers = http::HeaderMap::new();
 //! let request =
-//!     Request { method: &http::Method::GET, path: &path, query: "", headers: &headers };
+//!     Request { method: &http::Method::GET, path: &path, query: "", headers: &headers, hints: None };
 //! assert_eq!(routes.route(&request), Some(1));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 mod hash;
+mod hint;
 mod host;
 mod matcher;
 mod path;
 mod table;
 
+pub use hint::{HintMatch, HintMismatch, Hints};
 pub use host::{Domain, DomainError, DuplicateDomain, HostError, HostTable, normalise_host};
 pub use matcher::{
     HeaderMatch, Match, Mismatch, PathMatch, PathRegex, QueryMatch, Request, ValueMatch,

@@ -15,6 +15,8 @@ mod tests;
 
 use http::{HeaderMap, Method};
 
+use crate::hint::{HintMatch, Hints};
+
 pub use field::{HeaderMatch, QueryMatch, ValueMatch, query_value};
 pub use mismatch::Mismatch;
 pub(crate) use path::REGEX_BYTES_MAX;
@@ -31,6 +33,8 @@ pub struct Match {
     pub headers: Vec<HeaderMatch>,
     /// The query fields that must hold, all of them.
     pub query: Vec<QueryMatch>,
+    /// What must be known of the client. Boxed, since few routes ask and all are kept close together.
+    pub hint: Option<Box<HintMatch>>,
 }
 
 /// What a decision looks at, borrowed from the request.
@@ -44,6 +48,8 @@ pub struct Request<'a> {
     pub query: &'a str,
     /// The header fields.
     pub headers: &'a HeaderMap,
+    /// What is known of the client, if anything is.
+    pub hints: Option<&'a Hints>,
 }
 
 impl Match {
@@ -55,16 +61,21 @@ impl Match {
             .or_else(|| self.method_mismatch(request.method))
             .or_else(|| self.header_mismatch(request.headers))
             .or_else(|| self.query_mismatch(request.query))
+            .or_else(|| self.hint_mismatch(request.hints))
     }
 
     /// Whether nothing but the path is asked for.
     pub(crate) fn is_path_only(&self) -> bool {
-        self.methods.is_empty() && self.headers.is_empty() && self.query.is_empty()
+        self.methods.is_empty()
+            && self.headers.is_empty()
+            && self.query.is_empty()
+            && self.hint.is_none()
     }
 
     /// Whether everything but the path holds. Does not allocate, save for decoding a query.
     pub(crate) fn rest_holds(&self, request: &Request<'_>) -> bool {
         self.allows(request.method)
+            && self.hint.as_ref().is_none_or(|hint| hint.holds(request.hints))
             && self.headers.iter().all(|header| header.holds(request.headers))
             && self.query.iter().all(|field| field.holds(request.query))
     }
@@ -87,6 +98,10 @@ impl Match {
             .iter()
             .find(|header| !header.holds(headers))
             .map(|header| Mismatch::Header(header.clone()))
+    }
+
+    fn hint_mismatch(&self, hints: Option<&Hints>) -> Option<Mismatch> {
+        self.hint.as_ref()?.mismatch(hints).map(Mismatch::Hint)
     }
 
     fn query_mismatch(&self, query: &str) -> Option<Mismatch> {

@@ -5,10 +5,12 @@ use std::net::IpAddr;
 use anyhow::Context;
 use clap::Parser;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use sallyport_route::Hints;
 use sallyport_stats::Registry;
 
 use super::{ConfigFile, Failure, load};
 use crate::admin::{parse_client, parse_header};
+use crate::config::parse_hints;
 use crate::explain::{Question, explain};
 use crate::snapshot::Snapshot;
 
@@ -32,12 +34,26 @@ pub struct Args {
     /// The client's address
     #[arg(long, value_name = "IP[:PORT]", value_parser = parse_client)]
     client: Option<IpAddr>,
+    /// A hint of the classifier's, `network=office`; also zone, protocol, screens and syn_rate; may be
+    /// repeated
+    #[arg(long = "hint", value_name = "HINT=VALUE", value_parser = checked_hint)]
+    hints: Vec<String>,
     /// The listener; the first one by default
     #[arg(long)]
     listener: Option<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+/// Refused while the command line is read, where the message says which argument it is.
+fn checked_hint(text: &str) -> Result<String, String> {
+    parse_hints([text]).map(|_| text.to_owned())
+}
+
+fn hints(texts: &[String]) -> anyhow::Result<Option<Hints>> {
+    let hints = parse_hints(texts.iter().map(String::as_str)).map_err(anyhow::Error::msg)?;
+    Ok((!texts.is_empty()).then_some(hints))
 }
 
 /// Prints the explanation.
@@ -58,6 +74,7 @@ pub fn main(args: Args) -> Result<(), Failure> {
         method: args.method,
         headers,
         client: args.client,
+        hints: hints(&args.hints)?,
         listener,
     };
     let answer = explain(&snapshot, &question);

@@ -27,7 +27,8 @@ pub struct Args {
 }
 
 fn latency(text: &str) -> Result<Duration, String> {
-    crate::config::duration(text).ok_or_else(|| format!("{text:?} is not a time such as 20ms"))
+    sallyport_config::units::duration(text)
+        .ok_or_else(|| format!("{text:?} is not a time such as 20ms"))
 }
 
 /// Serves until the process is ended.

@@ -3,18 +3,24 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
+use sallyport_config::watch::{Wake, Waker};
 use sallyport_stats::Registry;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::MissedTickBehavior;
 
 use super::{ConfigFile, Failure, load};
 use crate::admin::{self, Admin};
+use crate::classifier::Classifier;
 use crate::config::Loaded;
-use crate::reload::{self, Reloader, Wake, Waker};
+use crate::proxy::Shared;
+use crate::reload::{self, Reloader};
 use crate::server::{self, Bound, Server};
+use crate::verdicts::Verdicts;
 
 /// Serve; watch the file and everything it includes.
 #[derive(Debug, Parser)]
@@ -54,8 +60,13 @@ pub(super) fn serve(
         threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
     let registry = Arc::new(Registry::new(threads + 1));
     let background = background()?;
-    let reloader = Reloader::start(path, loaded, registry.clone(), background.handle().clone())?;
-    let reloader = Arc::new(reloader);
+    let classifier = loaded.config.classifier.as_ref();
+    let classifier =
+        classifier.map(|config| Classifier::start(config, &registry)).transpose()?.map(Arc::new);
+    let verdicts = Arc::new(Verdicts::new(registry.clone(), classifier.clone()));
+    let handle = background.handle().clone();
+    let reloader =
+        Arc::new(Reloader::start(path, loaded, registry.clone(), verdicts.clone(), handle)?);
     let snapshot = reloader.live().current();
     let (sockets, admin_socket) = server::bind_all(&snapshot)?;
     let addresses = server::addresses(&snapshot, &sockets, admin_socket.as_ref());
@@ -64,12 +75,15 @@ pub(super) fn serve(
     let admin = Arc::new(Admin {
         reloader: reloader.clone(),
         registry: registry.clone(),
+        verdicts: verdicts.clone(),
         draining: AtomicBool::new(false),
     });
     if let Some(socket) = admin_socket {
         background.spawn(admin_listener(socket, admin.clone()));
     }
-    let server = Server::start(threads, reloader.live(), sockets);
+    background.spawn(look_after(classifier.clone(), verdicts.clone()));
+    let shared = Shared { live: reloader.live().clone(), classifier, verdicts };
+    let server = Server::start(threads, &shared, sockets);
     let waker = reload::spawn(reloader.clone()).context("cannot start the reload thread")?;
     ready(&addresses);
     notify(&[sd_notify::NotifyState::Ready]);
@@ -93,6 +107,21 @@ fn background() -> anyhow::Result<Runtime> {
         .enable_all()
         .build()
         .context("cannot start the background thread")
+}
+
+/// How often the classifier's heartbeat is looked at, and verdicts that have expired are dropped.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+async fn look_after(classifier: Option<Arc<Classifier>>, verdicts: Arc<Verdicts>) {
+    let mut ticks = tokio::time::interval(LOOK_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Some(classifier) = &classifier {
+            classifier.tick();
+        }
+        verdicts.tick();
+    }
 }
 
 async fn admin_listener(socket: Bound, admin: Arc<Admin>) {

@@ -3,8 +3,9 @@
 //! A reload that would change any of it is refused as a whole, with a problem that says so: half of
 //! a file in force would be worse than none of it.
 
-use super::model::{Admin, Config, Listener};
-use super::problem::Found;
+use sallyport_config::Found;
+
+use super::model::{Admin, Classifier, Config, Listener};
 
 /// The parts of the configuration that the process was started with.
 #[derive(Clone, Debug)]
@@ -12,6 +13,7 @@ pub struct Fixed {
     listeners: Vec<Listener>,
     admin: Option<Admin>,
     upstream_idle_connections: u64,
+    classifier: Option<Classifier>,
 }
 
 const FIX: &str = "restart sallyport to apply this, or undo it to apply the rest";
@@ -24,6 +26,7 @@ impl Fixed {
             listeners: config.listeners.clone(),
             admin: config.admin.clone(),
             upstream_idle_connections: config.limits.upstream_idle_connections,
+            classifier: config.classifier.clone(),
         }
     }
 
@@ -64,6 +67,15 @@ impl Fixed {
             refuse(
                 "limits.upstream_idle_connections".into(),
                 "the size of the pool changed".into(),
+            );
+        }
+        let maps = |classifier: &Option<Classifier>| {
+            classifier.as_ref().map(|it| (it.pin_path.clone(), it.required))
+        };
+        if maps(&config.classifier) != maps(&self.classifier) {
+            refuse(
+                "classifier".into(),
+                "`pin_path` or `required` changed, or the section came or went".into(),
             );
         }
         let position =

@@ -2,6 +2,7 @@
 //! its range. Only [`resolve`](super::resolve::resolve) makes one.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,10 @@ pub struct Config {
     pub admin: Option<Admin>,
     /// What it may at most hold.
     pub limits: Limits,
+    /// The classifier whose hints are used, if there is one.
+    pub classifier: Option<Classifier>,
+    /// Which sources are to be shut out, if any are.
+    pub verdicts: Option<Verdicts>,
     /// Groups of endpoints.
     pub upstreams: Vec<Upstream>,
     /// Domains and their routes.
@@ -32,6 +37,103 @@ pub struct Config {
 pub struct Admin {
     /// Where it listens.
     pub address: SocketAddr,
+}
+
+/// The classifier's pinned maps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Classifier {
+    /// The folder that they are pinned in.
+    pub pin_path: PathBuf,
+    /// Whether to start without them is refused.
+    pub required: bool,
+    /// The hints that are sent upstream.
+    pub upstream_headers: Vec<HintField>,
+}
+
+/// One thing that the classifier says of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HintField {
+    /// The network of its address.
+    Network,
+    /// The zone it came in by.
+    Zone,
+    /// What its connection's first payload was.
+    Protocol,
+    /// The screens it tripped.
+    Screens,
+    /// Its SYNs a second.
+    SynRate,
+}
+
+impl HintField {
+    /// Every one.
+    pub const ALL: [Self; 5] =
+        [Self::Network, Self::Zone, Self::Protocol, Self::Screens, Self::SynRate];
+
+    /// Its name in the file.
+    #[must_use]
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Network => "network",
+            Self::Zone => "zone",
+            Self::Protocol => "protocol",
+            Self::Screens => "screens",
+            Self::SynRate => "syn_rate",
+        }
+    }
+}
+
+/// Which sources are to be shut out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdicts {
+    /// How many at once.
+    pub max: usize,
+    /// Sources that never are.
+    pub exempt: Vec<IpNet>,
+    /// What earns a verdict.
+    pub rules: Vec<VerdictRule>,
+}
+
+/// Rules of one configuration: each is a counter for every source that is counted.
+pub const VERDICT_RULES_MAX: usize = 8;
+
+/// So many offences in so much time earn a verdict for so long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerdictRule {
+    /// What is counted.
+    pub on: Offence,
+    /// How many are still borne.
+    pub more_than: u32,
+    /// The time they are counted in.
+    pub within: Duration,
+    /// How long the verdict holds.
+    pub lasting: Duration,
+}
+
+/// What a source does that may earn it a verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offence {
+    /// Its requests are answered with a 4xx status.
+    ClientError,
+    /// Its requests break the protocol.
+    Refused,
+    /// Its requests are over a limit.
+    Limit,
+}
+
+impl Offence {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::ClientError, Self::Refused, Self::Limit];
+
+    /// Its name in the file.
+    #[must_use]
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::ClientError => "4xx",
+            Self::Refused => "refused",
+            Self::Limit => "limit",
+        }
+    }
 }
 
 /// A socket that takes requests.
@@ -104,6 +206,8 @@ pub enum HashOn {
     Cookie(Box<str>),
     /// The value of a query parameter.
     Query(Box<str>),
+    /// What the classifier says: network, zone or protocol.
+    Hint(HintField),
 }
 
 /// How long an upstream's endpoints are waited for.

@@ -3,18 +3,19 @@
 //! Scalars are parsed here, where their place is at hand; whatever needs a second file or a second
 //! entry to be judged is left to [`resolve`](super::resolve). `raw/` has a file for each part.
 
+mod classifier;
 mod listener;
 mod route;
 mod scalar;
 mod upstream;
+mod verdicts;
 
-use serde_yaml::Value;
+use sallyport_config::{Fields, Node, Place, Sink};
 
 use super::limits::Limits;
-use super::model::Admin;
-use super::problem::Found;
-use super::tree::{Fields, Node, Place, Sink};
+use super::model::{Admin, Classifier, Verdicts};
 
+pub(super) use classifier::{known_protocol, known_screen};
 pub(super) use listener::RawListener;
 pub(super) use route::{RawAction, RawForward, RawRoute, RawTarget, RawVirtualHost};
 pub(super) use upstream::RawUpstream;
@@ -26,19 +27,15 @@ pub(super) struct RawFile {
     pub(super) listeners: Vec<RawListener>,
     pub(super) admin: Option<Admin>,
     pub(super) limits: Limits,
+    pub(super) classifier: Option<Classifier>,
+    pub(super) verdicts: Option<Verdicts>,
     pub(super) upstreams: Vec<RawUpstream>,
     pub(super) virtual_hosts: Vec<RawVirtualHost>,
 }
 
 /// Decodes the text of the file with index `file`; 0 is the main file.
 pub(super) fn decode(file: usize, text: &str, sink: &mut Sink) -> Option<RawFile> {
-    let value: Value = match serde_yaml::from_str(text) {
-        Ok(value) => value,
-        Err(error) => {
-            sink.push(syntax(file, &error));
-            return None;
-        }
-    };
+    let value = sallyport_config::parse(file, text, sink)?;
     let node = Node { value: &value, place: Place::File(file) };
     node.mapping(sink, |fields, sink| Some(sections(file, fields, sink)))
 }
@@ -49,6 +46,8 @@ fn sections(file: usize, fields: &mut Fields<'_>, sink: &mut Sink) -> RawFile {
         listeners: Vec::new(),
         admin: None,
         limits: Limits::default(),
+        classifier: None,
+        verdicts: None,
         upstreams: Vec::new(),
         virtual_hosts: Vec::new(),
     };
@@ -60,6 +59,8 @@ fn sections(file: usize, fields: &mut Fields<'_>, sink: &mut Sink) -> RawFile {
             .unwrap_or_default();
         raw.admin = fields.optional(sink, "admin", listener::admin);
         raw.limits = fields.optional(sink, "limits", limits).unwrap_or_default();
+        raw.classifier = fields.optional(sink, "classifier", classifier::classifier);
+        raw.verdicts = fields.optional(sink, "verdicts", verdicts::verdicts);
     }
     raw.upstreams = fields
         .optional(sink, "upstreams", |node, sink| node.list(sink, upstream::upstream))
@@ -97,21 +98,4 @@ fn limits(node: Node<'_>, sink: &mut Sink) -> Option<Limits> {
         limits.request_body_bytes = body_bytes.unwrap_or(limits.request_body_bytes);
         Some(limits)
     })
-}
-
-fn syntax(file: usize, error: &serde_yaml::Error) -> Found {
-    let text = error.to_string();
-    // The position is printed in front of the problem, so its copy in the message goes.
-    let what = text.split(" at line ").next().unwrap_or(&text).to_owned();
-    let fix = if what.contains("repetition limit") {
-        "write the values out: aliases that multiply are refused"
-    } else if what.contains("recursion limit") {
-        "nest less deeply"
-    } else if what.contains("duplicate") {
-        "remove one of the two"
-    } else {
-        "mend the YAML here"
-    };
-    let line = error.location().map_or(1, |location| location.line());
-    Found { file, place: String::new(), line: Some(line), what, fix: fix.into() }
 }

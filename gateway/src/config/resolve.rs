@@ -7,11 +7,11 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use sallyport_balance::{BuildError, Policy};
+use sallyport_config::Found;
 use sallyport_route::Domain;
 
 use super::limits::Limits;
 use super::model::{Action, Config, Forward, Listener, Route, Target, Upstream, VirtualHost};
-use super::problem::Found;
 use super::raw::{
     RawAction, RawFile, RawForward, RawListener, RawRoute, RawTarget, RawUpstream, RawVirtualHost,
 };
@@ -27,6 +27,8 @@ pub(super) fn resolve(files: Vec<RawFile>, problems: &mut Vec<Found>) -> Config 
         listeners: Vec::new(),
         admin: None,
         limits: Limits::default(),
+        classifier: None,
+        verdicts: None,
         upstreams: Vec::new(),
         virtual_hosts: Vec::new(),
     };
@@ -39,6 +41,8 @@ pub(super) fn resolve(files: Vec<RawFile>, problems: &mut Vec<Found>) -> Config 
             resolver.limits = raw.limits.clone();
             config.limits = raw.limits;
             config.admin = raw.admin;
+            config.classifier = raw.classifier;
+            config.verdicts = raw.verdicts;
             listeners = raw.listeners;
         }
         upstreams.extend(raw.upstreams.into_iter().map(|raw| (file, raw)));

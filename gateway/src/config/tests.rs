@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use sallyport_balance::Policy;
 
-use super::{Action, Fixed, HashOn, Problems, Sources, load};
+use sallyport_config::{Problems, Sources};
+
+use super::{Action, Fixed, HashOn, load, resolve};
 
 fn write(folder: &Path, name: &str, text: &str) -> std::path::PathBuf {
     let path = folder.join(name);
@@ -101,7 +103,7 @@ fn a_reload_keeps_the_order_in_which_listeners_run() {
     };
     let path = listeners(["one", "three"]);
     let running = Fixed::of(&load(&path).unwrap().config);
-    let reload = |path: &Path| Sources::read(path).unwrap().resolve(Some(&running));
+    let reload = |path: &Path| resolve(&Sources::read(path).unwrap(), Some(&running));
     let swapped = reload(&listeners(["three", "one"])).unwrap().config;
     assert_eq!([&*swapped.listeners[0].name, &*swapped.listeners[1].name], ["one", "three"]);
     let problems: Problems = reload(&listeners(["one", "four"])).unwrap_err();

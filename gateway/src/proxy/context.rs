@@ -1,7 +1,11 @@
 //! What travels with a request from phase to phase.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use sallyport_route::Hints;
+
+use crate::classifier::Known;
 use crate::config::{Forward, Limits, Listener};
 use crate::live::Pinned;
 use crate::proxy::cause::Cause;
@@ -21,6 +25,8 @@ pub struct RequestContext {
     counted: bool,
     /// The path and query that go upstream, where they are not what the client sent.
     pub(super) target: Option<String>,
+    /// What the classifier says of the connection.
+    pub(super) known: Option<Arc<Known>>,
     /// Where the request comes from.
     pub(super) origin: Origin,
     /// What failed, if something did.
@@ -64,6 +70,7 @@ impl RequestContext {
             route: None,
             counted: false,
             target: None,
+            known: None,
             origin: Origin::default(),
             cause: None,
             attempt: Attempt::default(),
@@ -73,6 +80,15 @@ impl RequestContext {
 
     pub(super) fn snapshot(&self) -> &crate::snapshot::Snapshot {
         &self.snapshot
+    }
+
+    pub(super) fn hints(&self) -> Option<&Hints> {
+        self.known.as_deref().map(Known::hints)
+    }
+
+    /// The time since the request's head was read.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
     }
 
     pub(super) fn limits(&self) -> &Limits {
@@ -89,11 +105,14 @@ impl RequestContext {
         self.listener
     }
 
-    /// Settles which route this request is counted under: `None` is the one for no match.
+    /// Settles which route this request is counted under: `None` is the one for no match. Only the
+    /// first call counts.
     pub(super) fn enter(&mut self, route: Option<(usize, usize)>) {
+        if std::mem::replace(&mut self.counted, true) {
+            return;
+        }
         self.route = route;
         self.stats().begin();
-        self.counted = true;
     }
 
     pub(super) fn route(&self) -> Option<(&Host, &Route)> {

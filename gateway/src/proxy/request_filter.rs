@@ -9,13 +9,23 @@ use sallyport_route::Request;
 use super::cause::Cause;
 use super::context::{RequestContext, Upgrade};
 use super::target::{Target, hash_key};
-use super::{conformance, forwarded, reply};
+use super::{Shared, conformance, forwarded, hints, reply};
 use crate::config::{Action, Forward, Redirect, Target as Share};
 use crate::decide;
 
 /// Admits and routes the request. `true` means that a response was written.
-pub(super) async fn run(session: &mut Session, ctx: &mut RequestContext) -> Result<bool> {
+pub(super) async fn run(
+    shared: &Shared,
+    session: &mut Session,
+    ctx: &mut RequestContext,
+) -> Result<bool> {
+    if hints::peer_address(session).is_some_and(|peer| shared.verdicts.holds(peer)) {
+        Box::pin(cut_off(shared, session, ctx)).await;
+        return Ok(true);
+    }
     set_up_connection(session, ctx);
+    hints::strip(session);
+    hints::find(shared.classifier.as_ref(), session, ctx);
     let admitted = admit(session, ctx);
     if admitted.is_ok() && ctx.forward().is_some() {
         return Ok(false);
@@ -24,6 +34,14 @@ pub(super) async fn run(session: &mut Session, ctx: &mut RequestContext) -> Resu
     // Pingora allocates this phase's future anew for each of them.
     Box::pin(answer(session, ctx, admitted)).await?;
     Ok(true)
+}
+
+/// Closes the connection of a source that came under a verdict after it was accepted.
+async fn cut_off(shared: &Shared, session: &mut Session, ctx: &mut RequestContext) {
+    shared.verdicts.refuse_connection();
+    ctx.enter(None);
+    session.set_keepalive(None);
+    session.as_downstream_mut().shutdown().await;
 }
 
 /// Writes what the gateway itself has to say: a refusal, a redirect or a configured answer.
@@ -85,8 +103,7 @@ fn admit(session: &Session, ctx: &mut RequestContext) -> std::result::Result<(),
     conformance::check(session, ctx.limits())?;
     let head = session.req_header();
     let target = Target::of(head)?;
-    let peer =
-        session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
+    let peer = hints::peer_address(session);
     let origin = forwarded::Origin::of(peer, &head.headers, &ctx.listener().trusted_proxies);
     ctx.origin = origin;
     let request = Request {
@@ -94,6 +111,7 @@ fn admit(session: &Session, ctx: &mut RequestContext) -> std::result::Result<(),
         path: &target.path,
         query: target.query.unwrap_or(""),
         headers: &head.headers,
+        hints: ctx.hints(),
     };
     let place = decide::route(ctx.snapshot(), ctx.listener_index(), &target.host, &request);
     ctx.enter(place);
@@ -103,7 +121,14 @@ fn admit(session: &Session, ctx: &mut RequestContext) -> std::result::Result<(),
     let Some(forward) = ctx.forward() else { return Ok(()) };
     let upstream = share_of(forward);
     let hash_on = &ctx.snapshot().upstreams[upstream].spec.hash_on;
-    let key = hash_key(hash_on, ctx.origin.client, &target.path, target.query, &head.headers);
+    let key = hash_key(
+        hash_on,
+        ctx.origin.client,
+        &target.path,
+        target.query,
+        &head.headers,
+        ctx.hints(),
+    );
     ctx.target = target.rewritten();
     ctx.attempt.upstream = upstream;
     ctx.attempt.key = key;

@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use http::{HeaderMap, Version, header};
 use pingora_http::RequestHeader;
 use sallyport_balance::hash_key as hash;
-use sallyport_route::{normalise_host, normalise_path};
+use sallyport_route::{Hints, normalise_host, normalise_path};
 
 use super::cause::Cause;
-use crate::config::HashOn;
+use crate::config::{HashOn, HintField};
 
 /// A request-target in its parts, normalised.
 #[derive(Debug)]
@@ -80,7 +80,7 @@ fn strip_authority(target: &str) -> Option<&str> {
     Some(rest.find(['/', '?']).map_or("", |at| &rest[at..]))
 }
 
-/// The hash that decides a request's endpoint. A request without the header, cookie or parameter is
+/// The hash that decides a request's endpoint. A request without the header, cookie, parameter or hint is
 /// hashed by its client's address, so that it still stays with one endpoint.
 pub(crate) fn hash_key(
     hash_on: &HashOn,
@@ -88,6 +88,7 @@ pub(crate) fn hash_key(
     path: &str,
     query: Option<&str>,
     headers: &HeaderMap,
+    hints: Option<&Hints>,
 ) -> u64 {
     let source = || client.map_or(0, hash_address);
     match hash_on {
@@ -101,6 +102,19 @@ pub(crate) fn hash_key(
         }
         HashOn::Query(name) => sallyport_route::query_value(query.unwrap_or(""), name)
             .map_or_else(source, |value| hash(&value)),
+        HashOn::Hint(field) => hints
+            .and_then(|hints| hint(hints, *field))
+            .map_or_else(source, |value| hash(value.as_bytes())),
+    }
+}
+
+/// Those that stay the same for as long as a client stays where it is.
+fn hint(hints: &Hints, field: HintField) -> Option<&str> {
+    match field {
+        HintField::Network => hints.network.as_deref(),
+        HintField::Zone => hints.zone.as_deref(),
+        HintField::Protocol => hints.protocol,
+        HintField::Screens | HintField::SynRate => None,
     }
 }
 

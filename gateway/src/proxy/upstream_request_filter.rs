@@ -1,4 +1,5 @@
-//! What the origin is told: the target that was matched, where the request comes from, and its id.
+//! What the origin is told: the target that was matched, where the request comes from, what the
+//! classifier says of it, and its id.
 //!
 //! Pingora has removed the hop-by-hop fields by now, except from upgrades other than WebSocket.
 
@@ -10,7 +11,7 @@ use pingora_error::Result;
 use pingora_http::RequestHeader;
 
 use super::context::{RequestContext, Upgrade};
-use super::forwarded;
+use super::{forwarded, hints};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -40,7 +41,7 @@ const HOP_BY_HOP: [HeaderName; 5] = [
 pub(super) fn run(request: &mut RequestHeader, ctx: &RequestContext) -> Result<()> {
     let mut parts = Parts::from(std::mem::replace(request, RequestHeader::clone(&PLACEHOLDER)));
     // Once for all that may be added, instead of growing step by step.
-    parts.headers.reserve(FIELDS_ADDED_MAX);
+    parts.headers.reserve(FIELDS_ADDED_MAX + ctx.snapshot().upstream_hints.len());
     rewrite_fields(&mut parts.headers, ctx);
     *request = parts.into();
     if let Some(target) = &ctx.target {
@@ -57,6 +58,9 @@ fn rewrite_fields(headers: &mut HeaderMap, ctx: &RequestContext) {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     }
     forwarded::write(headers, &ctx.origin, "http");
+    if let Some(known) = ctx.hints() {
+        hints::write(headers, known, &ctx.snapshot().upstream_hints);
+    }
     if !headers.get(REQUEST_ID).is_some_and(is_valid_id) {
         headers.insert(REQUEST_ID, new_id());
     }

@@ -15,12 +15,14 @@ use prometheus::{TextEncoder, proto::MetricFamily};
 
 use self::{
     family::{counter, gauge, histogram, summary},
-    figures::{EndpointFigures, Figures, RouteFigures, UpstreamFigures},
+    figures::{EndpointFigures, Figures, RouteFigures, UpstreamFigures, cumulative},
 };
 use crate::{
+    classifier::ClassifierFigures,
     config::ConfigFigures,
     outcome::{CodeClass, ErrorKind},
     registry::Registry,
+    verdict::VerdictFigures,
 };
 
 /// The `Content-Type` of what [`Registry::render`] returns.
@@ -38,6 +40,12 @@ pub(crate) fn render(registry: &Registry, extra: Vec<MetricFamily>) -> String {
     append(&mut text, &connection_reuse(&figures.upstreams));
     for family in [config_version, config_reloads, config_info] {
         append(&mut text, &family(&figures.config));
+    }
+    for family in [classifier_up, classifier_requests, classifier_waits] {
+        append(&mut text, &family(&figures.classifier));
+    }
+    for family in [verdicts, verdicts_refused, verdicts_active, verdict_connections] {
+        append(&mut text, &family(&figures.verdicts));
     }
     for family in extra {
         append(&mut text, &family);
@@ -172,6 +180,60 @@ fn config_reloads(config: &ConfigFigures) -> MetricFamily {
 fn config_info(config: &ConfigFigures) -> MetricFamily {
     let samples = config.serving.iter().map(|it| (vec![family::label("sha256", &it.sha256)], 1.0));
     gauge("sallyport_config_info", "The configuration that serves, by digest; always 1.", samples)
+}
+
+fn classifier_up(classifier: &ClassifierFigures) -> MetricFamily {
+    let samples = classifier.up.iter().map(|up| (Vec::new(), f64::from(u8::from(*up))));
+    gauge("sallyport_classifier_up", "Whether the classifier's hints are in use.", samples)
+}
+
+fn classifier_requests(classifier: &ClassifierFigures) -> MetricFamily {
+    let samples = classifier.requests.iter().map(|((network, zone, protocol), count)| {
+        let pairs = [("network", &**network), ("zone", &**zone), ("protocol", *protocol)];
+        (pairs.into_iter().map(|(name, value)| family::label(name, value)).collect(), *count)
+    });
+    counter(
+        "sallyport_classifier_requests_total",
+        "Requests begun, by what the classifier said of their client.",
+        samples,
+    )
+}
+
+fn classifier_waits(classifier: &ClassifierFigures) -> MetricFamily {
+    let samples = classifier.waits.iter().map(|waits| (Vec::new(), cumulative(waits)));
+    histogram(
+        "sallyport_classifier_syn_to_request_seconds",
+        "Time from the SYN that the classifier saw to the connection's first request.",
+        samples,
+    )
+}
+
+fn verdicts(verdicts: &VerdictFigures) -> MetricFamily {
+    let samples = verdicts
+        .given
+        .iter()
+        .map(|(reason, count)| (vec![family::label("reason", reason)], *count));
+    counter("sallyport_verdicts_total", "Verdicts given, by reason.", samples)
+}
+
+fn verdicts_refused(verdicts: &VerdictFigures) -> MetricFamily {
+    let samples =
+        verdicts.refused.iter().map(|(why, count)| (vec![family::label("why", why)], *count));
+    counter("sallyport_verdicts_refused_total", "Verdicts asked for and not given.", samples)
+}
+
+fn verdicts_active(verdicts: &VerdictFigures) -> MetricFamily {
+    let samples = verdicts.active.iter().map(|active| (Vec::new(), *active as f64));
+    gauge("sallyport_verdicts_active", "Verdicts in force.", samples)
+}
+
+fn verdict_connections(verdicts: &VerdictFigures) -> MetricFamily {
+    let samples = verdicts.active.iter().map(|_| (Vec::new(), verdicts.connections_refused));
+    counter(
+        "sallyport_verdict_connections_refused_total",
+        "Connections of sources under a verdict that were turned away or closed.",
+        samples,
+    )
 }
 
 #[cfg(test)]

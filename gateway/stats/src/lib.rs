@@ -21,6 +21,7 @@
 //! What it deliberately does not do: push. A scrape reads; nothing here opens a socket, starts a
 //! thread or asks for the time.
 
+mod classifier;
 mod config;
 mod exposition;
 pub mod histogram;
@@ -30,10 +31,13 @@ mod route;
 mod sheet;
 mod table;
 mod upstream;
+mod verdict;
 pub mod worker;
 
+pub use classifier::{ClassifierStats, HintStats};
 pub use exposition::CONTENT_TYPE;
 pub use outcome::{CodeClass, ErrorKind};
 pub use registry::Registry;
 pub use route::{RouteSnapshot, RouteStats};
 pub use upstream::{EndpointSnapshot, EndpointStats};
+pub use verdict::VerdictStats;

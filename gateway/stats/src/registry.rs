@@ -9,11 +9,13 @@ use std::{fmt, net::SocketAddr, sync::Arc};
 use prometheus::proto::MetricFamily;
 
 use crate::{
+    classifier::ClassifierStats,
     config::ConfigStats,
     exposition,
     route::{self, RouteName, RouteStats},
     table::Table,
     upstream::{self, EndpointName, EndpointStats},
+    verdict::VerdictStats,
 };
 
 /// All statistics of one gateway.
@@ -22,6 +24,8 @@ pub struct Registry {
     pub(crate) endpoints: Table<EndpointName>,
     pub(crate) upstreams: Table<Arc<str>>,
     pub(crate) config: ConfigStats,
+    pub(crate) classifier: ClassifierStats,
+    pub(crate) verdicts: VerdictStats,
 }
 
 impl fmt::Debug for Registry {
@@ -39,6 +43,8 @@ impl Registry {
             endpoints: upstream::endpoint_table(shards),
             upstreams: upstream::upstream_table(shards),
             config: ConfigStats::default(),
+            classifier: ClassifierStats::new(shards),
+            verdicts: VerdictStats::default(),
         }
     }
 
@@ -77,6 +83,16 @@ impl Registry {
     /// A reload has failed, and what served serves on.
     pub fn config_rejected(&self) {
         self.config.rejected();
+    }
+
+    /// What is counted of the classifier's hints.
+    pub fn classifier(&self) -> &ClassifierStats {
+        &self.classifier
+    }
+
+    /// What is counted of verdicts.
+    pub fn verdicts(&self) -> &VerdictStats {
+        &self.verdicts
     }
 
     /// Everything counted, in the Prometheus text format 0.0.4.

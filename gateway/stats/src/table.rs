@@ -112,6 +112,11 @@ impl<N: Clone + Eq + Hash> Names<N> {
 }
 
 impl Row {
+    /// The only row of a sheet of its own.
+    pub(crate) fn alone(sheet: Sheet) -> Self {
+        Self { sheet: Arc::new(sheet), row: 0 }
+    }
+
     /// The calling worker's counters.
     #[inline]
     pub(crate) fn cell(&self) -> &[AtomicU64] {

@@ -46,6 +46,7 @@ fn counts_are_exact() {
         ),
         ("sallyport_route_errors_total{kind=\"4xx\",route=\"none\",virtual_host=\"none\"}", 2.0),
         ("sallyport_route_requests_active{route=\"everything\",virtual_host=\"all\"}", 0.0),
+        ("sallyport_route_requests_active{route=\"none\",virtual_host=\"none\"}", 0.0),
         (
             "sallyport_route_request_duration_seconds_count{route=\"everything\",virtual_host=\"all\"}",
             4.0,

@@ -1,7 +1,7 @@
 //! What the tests stand on: the gateway, origins, and a client that sends exactly what it is told.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -66,7 +66,20 @@ impl Gateway {
 
     /// As [`Gateway::start`], on a file that is already there.
     pub(crate) fn start_in(folder: TempDir, config: PathBuf) -> Self {
+        Self::spawn(folder, config, sallyport())
+    }
+
+    /// As [`Gateway::start`], logging what `filter` lets through.
+    pub(crate) fn start_logging(yaml: &str, filter: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("sallyport.yaml");
+        std::fs::write(&config, yaml).unwrap();
         let mut command = sallyport();
+        command.env("SALLYPORT_LOG", filter);
+        Self::spawn(folder, config, command)
+    }
+
+    fn spawn(folder: TempDir, config: PathBuf, mut command: Command) -> Self {
         command.args(["run", "--threads", "2", "--config"]).arg(&config);
         let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
@@ -370,7 +383,19 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
+        Self::on(TcpStream::connect(address).unwrap())
+    }
+
+    /// As [`Client::connect`], from the address `source` of this host.
+    pub(crate) fn connect_from(source: Ipv4Addr, address: SocketAddr) -> Self {
+        use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        bind(&socket, &SocketAddr::from((source, 0))).unwrap();
+        connect(&socket, &address).unwrap();
+        Self::on(socket.into())
+    }
+
+    fn on(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         Self { reader: BufReader::new(stream) }

@@ -6,6 +6,8 @@ use std::fmt;
 
 use http::Method;
 
+use crate::hint::HintMismatch;
+
 use super::{HeaderMatch, PathMatch, QueryMatch, ValueMatch};
 
 /// The first predicate of a route that did not hold.
@@ -26,6 +28,8 @@ pub enum Mismatch {
     Header(HeaderMatch),
     /// No occurrence of the query field holds.
     Query(QueryMatch),
+    /// What is known of the client is not what is asked for.
+    Hint(HintMismatch),
 }
 
 impl fmt::Display for Mismatch {
@@ -48,6 +52,7 @@ impl fmt::Display for Mismatch {
                 write!(f, "query field {} ", field.name)?;
                 write_value(f, &field.value)
             }
+            Self::Hint(hint) => hint.fmt(f),
         }
     }
 }

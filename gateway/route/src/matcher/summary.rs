@@ -22,7 +22,10 @@ impl fmt::Display for Match {
         for field in &self.query {
             write!(f, ", query field {} {}", field.name, Asked(&field.value))?;
         }
-        Ok(())
+        match &self.hint {
+            Some(hint) => write!(f, ", {hint}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -55,6 +58,7 @@ mod tests {
                 value: ValueMatch::Exact("1".into()),
             }],
             query: vec![QueryMatch { name: "v".into(), value: ValueMatch::Present(false) }],
+            hint: None,
         };
         let text = "path under /api, method GET or POST, header x-beta \"1\", query field v absent";
         assert_eq!(matches.to_string(), text);

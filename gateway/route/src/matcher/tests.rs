@@ -174,8 +174,13 @@ fn value_regexes_match_the_whole_value() {
 #[test]
 fn the_first_mismatch_is_told_in_words() {
     let headers = headers(&[("accept", b"text/html"), ("x-internal", b"1")]);
-    let request =
-        Request { method: &Method::GET, path: "/shop", query: "v=1&debug", headers: &headers };
+    let request = Request {
+        method: &Method::GET,
+        path: "/shop",
+        query: "v=1&debug",
+        headers: &headers,
+        hints: None,
+    };
     let header = |name: &'static str, value| Match {
         headers: vec![HeaderMatch { name: HeaderName::from_static(name), value }],
         ..Match::default()
@@ -211,6 +216,7 @@ fn the_first_mismatch_is_told_in_words() {
         methods: vec![Method::GET],
         headers: vec![HeaderMatch { name: ACCEPT, value: exact("text/html") }],
         query: vec![QueryMatch { name: "v".into(), value: exact("1") }],
+        hint: None,
     };
     assert!(all.mismatch(&request).is_none());
     assert!(Match::default().mismatch(&request).is_none());
@@ -220,7 +226,7 @@ fn the_first_mismatch_is_told_in_words() {
 fn rfc9110_9_1_methods_are_case_sensitive() {
     let lower = Method::from_bytes(b"get").unwrap();
     let headers = HeaderMap::new();
-    let request = Request { method: &lower, path: "/", query: "", headers: &headers };
+    let request = Request { method: &lower, path: "/", query: "", headers: &headers, hints: None };
     let route = Match { methods: vec![Method::GET], ..Match::default() };
     assert!(route.mismatch(&request).is_some());
 }

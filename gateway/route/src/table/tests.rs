@@ -21,7 +21,7 @@ fn post(route: Match) -> Match {
 }
 
 fn route(table: &RouteTable, method: &Method, path: &str) -> Option<usize> {
-    table.route(&Request { method, path, query: "", headers: &HeaderMap::new() })
+    table.route(&Request { method, path, query: "", headers: &HeaderMap::new(), hints: None })
 }
 
 fn assert_routes(matches: Vec<Match>, cases: &[(&str, Option<usize>)]) {
@@ -227,8 +227,9 @@ fn query_matches() -> impl Strategy<Value = Vec<QueryMatch>> {
 }
 
 fn matches() -> impl Strategy<Value = Match> {
-    (paths(), methods(), header_matches(), query_matches())
-        .prop_map(|(path, methods, headers, query)| Match { path, methods, headers, query })
+    (paths(), methods(), header_matches(), query_matches()).prop_map(
+        |(path, methods, headers, query)| Match { path, methods, headers, query, hint: None },
+    )
 }
 
 fn header_maps() -> impl Strategy<Value = HeaderMap> {
@@ -256,11 +257,34 @@ proptest! {
         let table = RouteTable::new(matches);
         for (path, query, headers, get) in &requests {
             let method = if *get { &Method::GET } else { &Method::POST };
-            let request = Request { method, path, query, headers };
+            let request = Request { method, path, query, headers, hints: None };
             let walked = reference(table.matches(), &request);
             prop_assert_eq!(table.route(&request), walked);
             let told = table.matches().iter().position(|route| route.mismatch(&request).is_none());
             prop_assert_eq!(told, walked);
         }
     }
+}
+
+#[test]
+fn a_route_that_asks_for_hints_is_passed_over_without_them() {
+    use crate::hint::{HintMatch, Hints};
+    let asked = HintMatch { network: Some("office".into()), ..HintMatch::default() };
+    let office = Match { hint: Some(Box::new(asked)), ..prefix("/") };
+    let table = RouteTable::new(vec![office, prefix("/")]);
+    let headers = HeaderMap::new();
+    let to = |hints| {
+        table.route(&Request {
+            method: &Method::GET,
+            path: "/x",
+            query: "",
+            headers: &headers,
+            hints,
+        })
+    };
+    let office = Hints { network: Some("office".into()), ..Hints::default() };
+    assert_eq!(
+        [to(Some(&office)), to(Some(&Hints::default())), to(None)],
+        [Some(0), Some(1), Some(1)]
+    );
 }

@@ -1,12 +1,12 @@
 //! `listeners:` and `admin:`.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use ipnet::IpNet;
+use sallyport_config::{Node, Sink};
 
 use super::scalar;
 use crate::config::model::{Admin, ListenerTimeouts};
-use crate::config::tree::{Node, Sink};
 
 /// A listener as written.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub(super) fn listener(node: Node<'_>, sink: &mut Sink) -> Option<RawListener> {
             fields.optional(sink, "virtual_hosts", |node, sink| node.list(sink, scalar::name));
         let h2c = fields.optional(sink, "h2c", scalar::flag);
         let trusted_proxies =
-            fields.optional(sink, "trusted_proxies", |node, sink| node.list(sink, network));
+            fields.optional(sink, "trusted_proxies", |node, sink| node.list(sink, scalar::network));
         let timeouts = fields.optional(sink, "timeouts", timeouts);
         Some(RawListener {
             name: name?,
@@ -51,13 +51,6 @@ fn timeouts(node: Node<'_>, sink: &mut Sink) -> Option<ListenerTimeouts> {
             read: fields.optional(sink, "read", scalar::duration).unwrap_or(default.read),
             write: fields.optional(sink, "write", scalar::duration).unwrap_or(default.write),
         })
-    })
-}
-
-fn network(node: Node<'_>, sink: &mut Sink) -> Option<IpNet> {
-    node.parsed(sink, "write a prefix such as 10.0.0.0/8 or an address", |text| {
-        text.parse::<IpNet>()
-            .or_else(|error| text.parse::<IpAddr>().map(IpNet::from).map_err(|_| error))
     })
 }
 

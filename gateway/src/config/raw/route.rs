@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, StatusCode};
+use sallyport_config::{Fields, Node, Sink};
 use sallyport_route::{
     Domain, HeaderMatch, Match, PathMatch, QueryMatch, ValueMatch, normalise_path,
 };
 
 use super::scalar;
 use crate::config::model::{Redirect, Respond};
-use crate::config::tree::{Fields, Node, Sink};
 
 /// A virtual host as written, and its place for problems that show only later. As with upstreams, a
 /// name that could be read is kept.
@@ -111,7 +111,8 @@ fn matches(node: Node<'_>, sink: &mut Sink) -> Option<Match> {
         let methods = fields.optional(sink, "methods", methods);
         let headers = fields.optional(sink, "headers", |node, sink| node.list(sink, header));
         let query = fields.optional(sink, "query", |node, sink| node.list(sink, query));
-        if fields.has("path") && path.is_none() {
+        let hint = fields.optional(sink, "hint", super::classifier::hint);
+        if fields.has("path") && path.is_none() || fields.has("hint") && hint.is_none() {
             return None;
         }
         Some(Match {
@@ -119,6 +120,7 @@ fn matches(node: Node<'_>, sink: &mut Sink) -> Option<Match> {
             methods: methods.unwrap_or_default(),
             headers: headers.unwrap_or_default(),
             query: query.unwrap_or_default(),
+            hint: hint.map(Box::new),
         })
     })
 }

@@ -1,31 +1,14 @@
-//! Values that more than one section holds: addresses, times, sizes, header fields.
+//! Values that more than one section holds, beyond what any file may: addresses to connect to,
+//! unlimited sizes, header fields.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-use crate::config::tree::{Node, Sink};
-use crate::config::units;
+use sallyport_config::units;
+use sallyport_config::{Node, Sink};
 
-/// A non-empty string.
-pub(super) fn name(node: Node<'_>, sink: &mut Sink) -> Option<Box<str>> {
-    node.name(sink)
-}
-
-/// `true` or `false`.
-pub(super) fn flag(node: Node<'_>, sink: &mut Sink) -> Option<bool> {
-    node.flag(sink)
-}
-
-const ADDRESS_FIX: &str = "write IP:PORT, such as 127.0.0.1:8080 or [::1]:8080";
-
-/// An IP address and port.
-pub(super) fn address(node: Node<'_>, sink: &mut Sink) -> Option<SocketAddr> {
-    node.parsed(sink, ADDRESS_FIX, |text| {
-        text.parse::<SocketAddr>().map_err(|_| "is not an IP address and port")
-    })
-}
+pub(super) use sallyport_config::scalar::{address, bytes, duration, flag, name, network};
 
 /// As [`address`], for one to connect to.
 pub(super) fn remote_address(node: Node<'_>, sink: &mut Sink) -> Option<SocketAddr> {
@@ -34,27 +17,6 @@ pub(super) fn remote_address(node: Node<'_>, sink: &mut Sink) -> Option<SocketAd
         return node.refuse(sink, "has port 0", "write the port the endpoint listens on");
     }
     Some(address)
-}
-
-/// A time above zero.
-pub(super) fn duration(node: Node<'_>, sink: &mut Sink) -> Option<Duration> {
-    // A day is longer than anything here should wait, and far from where clocks overflow.
-    const LONGEST: Duration = Duration::from_secs(86_400);
-    node.parsed(sink, "write a time above 0 and up to 24h, such as 250ms, 15s or 5m", |text| {
-        units::duration(text)
-            .filter(|time| !time.is_zero() && *time <= LONGEST)
-            .ok_or("is not such a time")
-    })
-}
-
-/// A number of bytes from `least` to `most`.
-pub(super) fn bytes(node: Node<'_>, sink: &mut Sink, least: u64, most: u64) -> Option<u64> {
-    let fix = format!("write a size from {least}B to {most}B, such as 64KiB");
-    node.parsed(sink, &fix, |text| {
-        units::bytes(text)
-            .filter(|bytes| (least..=most).contains(bytes))
-            .ok_or("is not such a size")
-    })
 }
 
 /// A number of bytes, or `unlimited`.

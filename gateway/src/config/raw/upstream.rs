@@ -2,10 +2,10 @@
 
 use http::HeaderName;
 use sallyport_balance::{Endpoint, MAGLEV_TABLE_SIZE, Policy};
+use sallyport_config::{Fields, Node, Sink};
 
 use super::scalar;
-use crate::config::model::{HashOn, HealthCheck, UpstreamTimeouts};
-use crate::config::tree::{Fields, Node, Sink};
+use crate::config::model::{HashOn, HealthCheck, HintField, UpstreamTimeouts};
 
 /// An upstream as written. One whose name could be read is kept, whatever else is wrong with it, so
 /// that the routes to it do not count as wrong too.
@@ -107,7 +107,8 @@ fn policy(node: Node<'_>, sink: &mut Sink) -> Option<Policy> {
 }
 
 fn hash_on(node: Node<'_>, sink: &mut Sink) -> Option<HashOn> {
-    const FIX: &str = "write source_ip, path, {header: NAME}, {cookie: NAME} or {query: NAME}";
+    const FIX: &str =
+        "write source_ip, path, {header: NAME}, {cookie: NAME}, {query: NAME} or {hint: NAME}";
     if node.value.is_string() {
         return node.parsed(sink, FIX, |text| match text {
             "source_ip" => Ok(HashOn::SourceIp),
@@ -119,12 +120,24 @@ fn hash_on(node: Node<'_>, sink: &mut Sink) -> Option<HashOn> {
         let header: Option<HeaderName> = fields.optional(sink, "header", scalar::header_name);
         let cookie = fields.optional(sink, "cookie", scalar::name);
         let query = fields.optional(sink, "query", scalar::name);
-        fields.exactly_one(sink, &["header", "cookie", "query"])?;
+        let hint = fields.optional(sink, "hint", hint);
+        fields.exactly_one(sink, &["header", "cookie", "query", "hint"])?;
         header
             .map(HashOn::Header)
             .or_else(|| cookie.map(HashOn::Cookie))
             .or_else(|| query.map(HashOn::Query))
+            .or_else(|| hint.map(HashOn::Hint))
     })
+}
+
+fn hint(node: Node<'_>, sink: &mut Sink) -> Option<HintField> {
+    match super::classifier::hint_field(node, sink)? {
+        hint @ (HintField::Network | HintField::Zone | HintField::Protocol) => Some(hint),
+        other => {
+            let what = format!("{} changes from one connection to the next", other.key());
+            node.refuse(sink, what, "write network, zone or protocol")
+        }
+    }
 }
 
 fn timeouts(node: Node<'_>, sink: &mut Sink) -> Option<UpstreamTimeouts> {

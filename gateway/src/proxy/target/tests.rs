@@ -62,8 +62,9 @@ fn cookies_are_found_in_any_field() {
 #[test]
 fn what_is_missing_is_replaced_by_the_client() {
     let client = "192.0.2.1".parse().ok();
-    let key =
-        |hash_on, headers: &HeaderMap, query| hash_key(&hash_on, client, "/p", query, headers);
+    let key = |hash_on, headers: &HeaderMap, query| {
+        hash_key(&hash_on, client, "/p", query, headers, None)
+    };
     let mut headers = HeaderMap::new();
     let by_source = key(HashOn::SourceIp, &headers, None);
     let by_user = || HashOn::Header(header::HeaderName::from_static("x-user"));

@@ -9,12 +9,14 @@ use prometheus::proto::{Bucket, Histogram, Quantile, Summary};
 
 use super::family::{Labels, label};
 use crate::{
+    classifier::{ClassifierFigures, EDGES_US, Waits},
     config::ConfigFigures,
     outcome::{CodeClass, ErrorKind},
     registry::Registry,
     route::{RouteName, RouteSnapshot},
     table::Row,
     upstream::{EndpointName, EndpointSnapshot, Reuse},
+    verdict::VerdictFigures,
 };
 
 /// The shares of requests whose longest duration is exposed.
@@ -26,6 +28,8 @@ pub(super) struct Figures {
     pub(super) endpoints: Vec<EndpointFigures>,
     pub(super) upstreams: Vec<UpstreamFigures>,
     pub(super) config: ConfigFigures,
+    pub(super) classifier: ClassifierFigures,
+    pub(super) verdicts: VerdictFigures,
 }
 
 impl Figures {
@@ -35,6 +39,8 @@ impl Figures {
             endpoints: visited(&registry.endpoints.installed(), EndpointFigures::of),
             upstreams: visited(&registry.upstreams.installed(), UpstreamFigures::of),
             config: registry.config.figures(),
+            classifier: registry.classifier.figures(),
+            verdicts: registry.verdicts.figures(),
         }
     }
 }
@@ -130,6 +136,20 @@ impl UpstreamFigures {
     pub(super) fn labels(&self, reused: &str) -> Labels {
         vec![label("upstream", &self.upstream), label("reused", reused)]
     }
+}
+
+/// Buckets as a cumulative histogram.
+pub(super) fn cumulative(waits: &Waits) -> Histogram {
+    let edges = EDGES_US.iter().map(|edge_us| *edge_us as f64 / 1e6).zip(waits.counts);
+    let buckets = edges.scan(0, |below, (edge_s, count)| {
+        *below += count;
+        Some(bucket(&(edge_s, *below)))
+    });
+    let mut histogram = Histogram::default();
+    histogram.set_sample_count(waits.counts.iter().sum());
+    histogram.set_sample_sum(waits.sum.as_secs_f64());
+    histogram.set_bucket(buckets.collect());
+    histogram
 }
 
 fn labels(pairs: [(&str, &str); 2], more: Option<(&str, &str)>) -> Labels {

@@ -1,0 +1,45 @@
+//! What the XDP program, its loader and the gateway share: the layout of the pinned maps, the packet
+//! parser and the classification.
+//!
+//! The crate is apart, and `no_std`, because the same lines run in the kernel under the verifier and
+//! on the host under tests and a fuzzer. It reads packets through [`Packet`] and maps through
+//! [`World`]; it deliberately does not know how either is had, loads nothing and prints nothing.
+//!
+//! A packet's way: [`classify`] parses it ([`parse`]), finds its zone and its network, asks for a
+//! verdict, applies the [`screens`](Reason), measures rates, and notes sources and flows.
+
+#![no_std]
+#![cfg_attr(target_arch = "bpf", allow(internal_features))]
+#![cfg_attr(target_arch = "bpf", feature(core_intrinsics))]
+#![cfg_attr(test, allow(clippy::indexing_slicing, reason = "a test fails by panicking"))]
+
+mod classify;
+mod fragment;
+mod layout;
+mod packet;
+mod parse;
+mod payload;
+mod rate;
+mod reason;
+mod scratch;
+mod screen;
+mod shared;
+mod sketch;
+
+pub use classify::{Action, World, classify};
+pub use fragment::{Datagram, Fragments};
+pub use layout::{
+    ABI_VERSION, Address, Counter, Flow, FlowKey, Limits, MAGIC, Meta, NAME_BYTES, NETWORK_MAX,
+    Name, NameKey, NameKind, Network, NetworkAction, Prefix, Slots, Source, Standing, Verdict,
+    VerdictReason, ZONES_MAX, Zone, ZoneKey, ZoneRates, map,
+};
+pub use packet::Packet;
+#[cfg(not(target_arch = "bpf"))]
+pub use parse::headers;
+pub use parse::{Fragment, Headers, Kind, Malformed, Transport};
+pub use payload::Protocol;
+pub use rate::{Meter, PER_WINDOW_MAX, WINDOW_NS, per_second, per_window};
+pub use reason::{Reason, Screens};
+pub use scratch::Scratch;
+pub use shared::Shared;
+pub use sketch::{DISTINCT_MAX, Sketch, bits_for};

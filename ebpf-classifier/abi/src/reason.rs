@@ -1,0 +1,172 @@
+//! Why a packet was counted, and what it may have been dropped for.
+
+macro_rules! reasons {
+    ($($name:ident = $label:literal, $doc:literal;)*) => {
+        /// What a packet is counted under. A packet has exactly one outcome, passed or dropped for a
+        /// reason, and any number of reasons that were only noted.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u32)]
+        pub enum Reason {
+            $(#[doc = $doc] $name,)*
+        }
+
+        impl Reason {
+            /// Every reason, in the order of the counters.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// Its name in metrics and in the configuration.
+            #[must_use]
+            pub fn label(self) -> &'static str {
+                match self {
+                    $(Self::$name => $label,)*
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    Passed = "passed", "Let through.";
+    NotIp = "not_ip", "Neither IPv4 nor IPv6; passes.";
+    Malformed = "malformed", "Truncated or contradicts itself; passes, unread beyond that point.";
+    UnknownZone = "unknown_zone", "From an interface and VLAN of no zone; passes unscreened.";
+    Allowed = "allowed", "From a network marked `allow`; passes whatever else holds.";
+    Network = "network", "From a network marked `drop`.";
+    Verdict = "verdict", "From a source under a verdict.";
+    Land = "land", "From its own destination address.";
+    SynFin = "syn_fin", "TCP with SYN and FIN.";
+    NoFlags = "no_flags", "TCP without any flag.";
+    FinNoAck = "fin_no_ack", "TCP with FIN but not ACK.";
+    WinNuke = "winnuke", "TCP with URG to the NetBIOS session port, 139.";
+    SynFragment = "syn_fragment", "A SYN in fragments.";
+    TearDrop = "tear_drop", "A fragment that overlaps another of its datagram (RFC 5722).";
+    SourceRoute = "source_route", "Loose or strict source route, or an IPv6 routing header of type 0 (RFC 5095).";
+    PingOfDeath = "ping_of_death", "A fragment that ends beyond the 65,535 bytes a datagram can have.";
+    IcmpFragment = "icmp_fragment", "ICMP in fragments.";
+    SynFloodSource = "syn_flood_source", "More SYNs a second than one source may send.";
+    SynFloodZone = "syn_flood_zone", "More SYNs a second than a zone takes, from a source without a recent handshake.";
+    UdpFloodSource = "udp_flood_source", "More UDP packets a second than one source may send.";
+    UdpFloodZone = "udp_flood_zone", "More UDP packets a second than a zone takes.";
+    IcmpFloodSource = "icmp_flood_source", "More ICMP packets a second than one source may send.";
+    IcmpFloodZone = "icmp_flood_zone", "More ICMP packets a second than a zone takes.";
+    PortScan = "port_scan", "Connections to more ports than one source should need.";
+    AddressSweep = "address_sweep", "Packets to more addresses than one source should need.";
+}
+
+impl Reason {
+    /// The reasons that a profile can turn on, in the order in which they decide.
+    pub const SCREENS: [Self; 18] = [
+        Self::Land,
+        Self::SynFin,
+        Self::NoFlags,
+        Self::FinNoAck,
+        Self::WinNuke,
+        Self::SynFragment,
+        Self::TearDrop,
+        Self::SourceRoute,
+        Self::PingOfDeath,
+        Self::IcmpFragment,
+        Self::SynFloodSource,
+        Self::SynFloodZone,
+        Self::UdpFloodSource,
+        Self::UdpFloodZone,
+        Self::IcmpFloodSource,
+        Self::IcmpFloodZone,
+        Self::PortScan,
+        Self::AddressSweep,
+    ];
+
+    /// The index of its counter; each reason has one for packets that went on and one for packets
+    /// dropped for it.
+    #[must_use]
+    #[inline(always)]
+    pub fn counter(self, dropped: bool) -> u32 {
+        self as u32 * 2 + dropped as u32
+    }
+
+    /// The number of counters.
+    pub const COUNTERS: u32 = Self::ALL.len() as u32 * 2;
+
+    /// Its bit among the screens; `None` for what no profile can turn on.
+    #[must_use]
+    pub fn screen(self) -> Option<Screens> {
+        (self >= Self::Land).then(|| Screens::of(self))
+    }
+}
+
+/// A set of screens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable)
+)]
+#[repr(transparent)]
+pub struct Screens(pub u32);
+
+impl Screens {
+    /// None of them.
+    pub const NONE: Self = Self(0);
+
+    /// The set of one; `reason` must be a screen.
+    #[must_use]
+    #[inline(always)]
+    pub const fn of(reason: Reason) -> Self {
+        Self(1 << (reason as u32 - Reason::Land as u32))
+    }
+
+    /// Those in either.
+    #[must_use]
+    #[inline(always)]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Those in both.
+    #[must_use]
+    #[inline(always)]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// This set if `condition` holds, else none.
+    #[must_use]
+    #[inline(always)]
+    pub const fn when(self, condition: bool) -> Self {
+        if condition { self } else { Self::NONE }
+    }
+
+    /// The first of them, the one that decides.
+    #[must_use]
+    #[inline(always)]
+    pub const fn first(self) -> Self {
+        Self(self.0 & self.0.wrapping_neg())
+    }
+
+    /// The counter of the one screen in it. Arithmetic alone: for every branch that depends on which
+    /// screen it is, the kernel's verifier would follow the rest of the program once more.
+    #[must_use]
+    #[inline(always)]
+    pub const fn counter(self, dropped: bool) -> u32 {
+        let index = self.0.wrapping_sub(1).count_ones();
+        (Reason::Land as u32 + index) * 2 + dropped as u32
+    }
+
+    /// Those that are not in `other`.
+    #[must_use]
+    #[inline(always)]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The screens in it.
+    pub fn iter(self) -> impl Iterator<Item = Reason> {
+        Reason::SCREENS.into_iter().filter(move |reason| !self.and(Self::of(*reason)).is_empty())
+    }
+}

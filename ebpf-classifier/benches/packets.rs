@@ -1,0 +1,134 @@
+//! Nanoseconds a packet, by `BPF_PROG_TEST_RUN`: the program that does nothing, and ours.
+//!
+//! Every figure is the median of interleaved rounds of one run. The gate is on what is added to the
+//! empty program's time. Arguments: `--repeat N`, `--rounds N`, `--gate NS`.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a measurement fails by panicking")]
+
+#[path = "../abi/tests/packets/frame.rs"]
+#[allow(dead_code, reason = "the table uses the rest")]
+mod frame;
+#[path = "../tests/support/program.rs"]
+#[allow(dead_code, reason = "the tests use the rest")]
+mod program;
+
+use classifier_abi::{
+    Address, Limits, Network, Prefix, Reason, Screens, Slots, Verdict, Zone, ZoneKey, bits_for,
+    per_window,
+};
+use program::{Program, can_load};
+use sallyport_classifier::pinned::ktime_ns;
+
+const PORT: u16 = 443;
+
+fn argument(name: &str, default: u32) -> u32 {
+    let mut arguments = std::env::args().skip_while(|argument| argument != name);
+    arguments.nth(1).map_or(default, |text| text.parse().unwrap())
+}
+
+/// Everything on: every screen dropping, all rates limited (high), a thousand networks.
+fn set_up(program: &Program) {
+    let all =
+        Reason::SCREENS.into_iter().fold(Screens::NONE, |all, one| all.with(Screens::of(one)));
+    let limits = Limits { source: per_window(3_900_000), zone: per_window(3_900_000) };
+    let zone = Zone {
+        id: 1,
+        watched: all,
+        dropping: all,
+        syn: limits,
+        udp: limits,
+        icmp: limits,
+        port_bits: bits_for(50),
+        address_bits: bits_for(50),
+        ..Zone::default()
+    };
+    let slots = Slots { even: zone, odd: zone };
+    program.zones.insert(&ZoneKey { ifindex: 1, vlan: 0 }, slots).unwrap();
+    for i in 0..1000_u16 {
+        let [high, low] = i.to_be_bytes();
+        let network = Network { id: i + 1, action: 0 };
+        let prefix = Prefix::new(Address::v4([10, high, low, 0]), 96 + 24);
+        program.networks.insert(&prefix, Slots { even: network, odd: network }).unwrap();
+    }
+    let ours = Network { id: 1001, action: 0 };
+    let prefix = Prefix::new(Address::v4([192, 0, 2, 0]), 96 + 24);
+    program.networks.insert(&prefix, Slots { even: ours, odd: ours }).unwrap();
+    program.track(PORT);
+    let verdict = Verdict { expires_ns: ktime_ns() + 3_600_000_000_000, ..Verdict::default() };
+    program.verdicts.insert(&Address::v4([192, 0, 2, 66]), verdict).unwrap();
+}
+
+fn main() {
+    // `cargo test` and `cargo bench -- --test` only ask whether this builds.
+    if std::env::args().any(|argument| argument == "--test") || !can_load() {
+        return;
+    }
+    let (repeat, rounds) = (argument("--repeat", 2_000_000), argument("--rounds", 5));
+    let gate = argument("--gate", 150);
+    let program = Program::load();
+    set_up(&program);
+    let packets = packets();
+    for (_, packet) in &packets {
+        program.run("classify", packet, 1000);
+    }
+    let mut floor = Vec::new();
+    let mut ours = vec![Vec::new(); packets.len()];
+    for _ in 0..rounds {
+        for ((_, packet), times) in packets.iter().zip(&mut ours) {
+            floor.push(program.run("pass", packet, repeat).1);
+            times.push(program.run("classify", packet, repeat).1);
+        }
+    }
+    let floor = median(&mut floor);
+    println!("{:<28} {:>6} {:>7} {:>6}", "packet", "ns", "added", "ratio");
+    println!("{:<28} {floor:>6}", "empty program");
+    let mut over = 0;
+    for ((name, _), times) in packets.iter().zip(&mut ours) {
+        let time = median(times);
+        let added = time.saturating_sub(floor);
+        let ratio = f64::from(time) / f64::from(floor.max(1));
+        println!("{name:<28} {time:>6} {added:>7} {ratio:>6.2}");
+        over += u32::from(added > gate);
+    }
+    let (plain, first) = first_time(&program);
+    println!("one run each, entries made: SYN of a new source {first}, the empty program {plain}");
+    // Before the exit below, which would leave its file system mounted.
+    drop(program);
+    if over > 0 {
+        eprintln!("{over} over the gate of {gate} ns");
+        std::process::exit(1);
+    }
+}
+
+fn packets() -> Vec<(&'static str, Vec<u8>)> {
+    use frame::*;
+    let syn = frame4(6, &tcp(40_000, PORT, SYN, b""));
+    let data = frame4(6, &tcp(40_000, PORT, PSH | ACK, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
+    vec![
+        ("TCP SYN", syn),
+        ("TCP data, known flow", data),
+        ("UDP", frame4(17, &udp(5353, 53, b"query"))),
+        ("IPv6 TCP", frame6(6, &tcp(40_000, 80, ACK, b"data"))),
+        ("IPv6 TCP SYN", frame6(6, &tcp(40_000, PORT, SYN, b""))),
+        ("dropped by verdict", between([192, 0, 2, 66], SERVER, 6, &tcp(1, PORT, SYN, b""))),
+    ]
+}
+
+/// Runs of a single packet, each from a source that was never seen: medians of the empty program and
+/// ours. Not comparable with the others: caches are cold and a run's own cost is not spread.
+fn first_time(program: &Program) -> (u32, u32) {
+    let (mut plain, mut first) = (Vec::new(), Vec::new());
+    for i in 0..20_000_u16 {
+        let [high, low] = i.to_be_bytes();
+        let syn = frame::tcp(40_000, PORT, frame::SYN, b"");
+        let packet = frame::between([203, 0, high, low], frame::SERVER, 6, &syn);
+        plain.push(program.run("pass", &packet, 1).1);
+        first.push(program.run("classify", &packet, 1).1);
+    }
+    (median(&mut plain), median(&mut first))
+}
+
+fn median(values: &mut [u32]) -> u32 {
+    values.sort_unstable();
+    values[values.len() / 2]
+}

@@ -1,0 +1,218 @@
+//! The maps of the configuration, opened for writing, and the one word that all of it turns on.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use classifier_abi::{
+    ABI_VERSION, MAGIC, Meta, NETWORK_MAX, Name, NameKey, NameKind, Network, Prefix, Slots,
+    ZONES_MAX, Zone, ZoneKey, map as name,
+};
+
+use super::{Held, Step, plan};
+use crate::config::Config;
+use crate::names::{self, NoIds};
+use crate::pinned::{self, Access, Map, OpenError};
+use crate::tables::Tables;
+
+/// How long keys that only the old generation needs stay after it: a packet that read the generation
+/// before it changed is through its lookups within microseconds.
+const GRACE: Duration = Duration::from_millis(1);
+
+/// Why a configuration could not be put in force. The one before holds.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The map has no room.
+    #[error("the map `{map}` is full: use fewer entries, or make large changes in two steps")]
+    Full {
+        /// The map.
+        map: &'static str,
+    },
+    /// Anything else that the kernel says.
+    #[error("the map `{map}` cannot be used: {error}")]
+    Map {
+        /// The map.
+        map: &'static str,
+        /// What the kernel says.
+        error: io::Error,
+    },
+    /// There are too many networks.
+    #[error(transparent)]
+    NoIds(#[from] NoIds),
+}
+
+impl ApplyError {
+    fn of(map: &'static str) -> impl Fn(io::Error) -> Self {
+        move |error| match error.raw_os_error() {
+            Some(libc::E2BIG | libc::ENOSPC) => Self::Full { map },
+            _ => Self::Map { map, error },
+        }
+    }
+}
+
+/// `meta`, which is written here only: by configurations that come into force and by the clock.
+#[derive(Debug)]
+pub struct Heart {
+    state: Mutex<HeartState>,
+}
+
+#[derive(Debug)]
+struct HeartState {
+    map: Map<u32, Meta>,
+    meta: Meta,
+    ended: bool,
+}
+
+impl Heart {
+    fn open(path: &Path) -> Result<Self, OpenError> {
+        let map = Map::open(&path.join(name::META), Access::Write)?;
+        let found = map.lookup(&0).ok().flatten().unwrap_or_default();
+        let meta = Meta { magic: MAGIC, abi: ABI_VERSION, ..found };
+        Ok(Self { state: Mutex::new(HeartState { map, meta, ended: false }) })
+    }
+
+    /// Says that the loader is at work.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn beat(&self) -> io::Result<()> {
+        self.write(|meta| meta.heartbeat_ns = pinned::ktime_ns())
+    }
+
+    /// Says that the loader has ended; nothing is written from then on.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn end(&self) -> io::Result<()> {
+        let result = self.write(|meta| meta.heartbeat_ns = 0);
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).ended = true;
+        result
+    }
+
+    /// The generation in force.
+    pub fn generation(&self) -> u32 {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).meta.generation
+    }
+
+    fn write(&self, change: impl FnOnce(&mut Meta)) -> io::Result<()> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.ended {
+            return Ok(());
+        }
+        let mut meta = state.meta;
+        change(&mut meta);
+        state.map.insert(&0, meta)?;
+        state.meta = meta;
+        Ok(())
+    }
+}
+
+/// The maps of the configuration.
+#[derive(Debug)]
+pub struct Store {
+    heart: std::sync::Arc<Heart>,
+    zones: Map<ZoneKey, Slots<Zone>>,
+    networks: Map<Prefix, Slots<Network>>,
+    ports: Map<u32, u64>,
+    names: Map<NameKey, Name>,
+    /// What they hold; unknown after a write that failed.
+    held: Option<Held>,
+}
+
+impl Store {
+    /// Opens the maps pinned in `path`.
+    ///
+    /// # Errors
+    /// If one cannot be opened for writing.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        Ok(Self {
+            heart: std::sync::Arc::new(Heart::open(path)?),
+            zones: Map::open(&path.join(name::ZONES), Access::Write)?,
+            networks: Map::open(&path.join(name::NETWORKS), Access::Write)?,
+            ports: Map::open(&path.join(name::PORTS), Access::Write)?,
+            names: Map::open(&path.join(name::NAMES), Access::Write)?,
+            held: None,
+        })
+    }
+
+    /// The word that says which generation holds.
+    #[must_use]
+    pub fn heart(&self) -> &std::sync::Arc<Heart> {
+        &self.heart
+    }
+
+    /// Puts `config` in force and returns its generation.
+    ///
+    /// # Errors
+    /// If a map is full or cannot be written; then the configuration before holds.
+    pub fn apply(
+        &mut self,
+        config: &Config,
+        ifindex: &BTreeMap<Box<str>, u32>,
+    ) -> Result<u32, ApplyError> {
+        let mut held = match self.held.take() {
+            Some(held) => held,
+            None => self.read()?,
+        };
+        let known = network_names(&held);
+        let in_use: HashSet<u16> =
+            held.networks.values().map(|slots| slots.of(held.generation).id).collect();
+        let wanted: Vec<&str> = config.networks.iter().map(|network| &*network.name).collect();
+        let ids = names::assign(&known, &in_use, &wanted, self.network_ids_max())?;
+        for step in plan(&held, &Tables::of(config, ifindex, &ids)) {
+            self.write(&step)?;
+            held.follow(&step);
+        }
+        let generation = held.generation;
+        self.held = Some(held);
+        Ok(generation)
+    }
+
+    /// The map of names also has room for every zone's.
+    fn network_ids_max(&self) -> u16 {
+        let room = self.names.entries_max().saturating_sub(u32::from(ZONES_MAX));
+        u16::try_from(room).unwrap_or(u16::MAX).min(NETWORK_MAX)
+    }
+
+    fn read(&self) -> Result<Held, ApplyError> {
+        let zones = self.zones.entries().map_err(ApplyError::of(name::ZONES))?;
+        let networks = self.networks.entries().map_err(ApplyError::of(name::NETWORKS))?;
+        let ports = self.ports.entries().map_err(ApplyError::of(name::PORTS))?;
+        let names = self.names.entries().map_err(ApplyError::of(name::NAMES))?;
+        Ok(Held {
+            generation: self.heart.generation(),
+            zones: zones.into_iter().collect(),
+            networks: networks.into_iter().collect(),
+            ports: ports.into_iter().filter(|(_, word)| *word != 0).collect(),
+            names: names.into_iter().collect::<HashMap<_, _>>(),
+        })
+    }
+
+    fn write(&self, step: &Step) -> Result<(), ApplyError> {
+        let (zones, networks) = (ApplyError::of(name::ZONES), ApplyError::of(name::NETWORKS));
+        let names = ApplyError::of(name::NAMES);
+        match *step {
+            Step::Name(key, name) => self.names.insert(&key, name).map_err(names),
+            Step::Zone(key, slots) => self.zones.insert(&key, slots).map_err(zones),
+            Step::Network(key, slots) => self.networks.insert(&key, slots).map_err(networks),
+            Step::Ports(word, ports) => {
+                self.ports.insert(&word, ports).map_err(ApplyError::of(name::PORTS))
+            }
+            Step::Generation(generation) => {
+                let written = self.heart.write(|meta| meta.generation = generation);
+                std::thread::sleep(GRACE);
+                written.map_err(ApplyError::of(name::META))
+            }
+            Step::DropZone(key) => self.zones.remove(&key).map(drop).map_err(zones),
+            Step::DropNetwork(key) => self.networks.remove(&key).map(drop).map_err(networks),
+            Step::DropName(key) => self.names.remove(&key).map(drop).map_err(names),
+        }
+    }
+}
+
+fn network_names(held: &Held) -> BTreeMap<u16, String> {
+    let names = held.names.iter().filter(|(key, _)| key.kind == NameKind::Network as u16);
+    names.filter_map(|(key, name)| Some((key.id, name.as_str()?.to_owned()))).collect()
+}

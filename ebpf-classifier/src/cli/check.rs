@@ -1,0 +1,31 @@
+//! `sallyport-classifier check`: every problem at once.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+use super::{Failure, load};
+
+/// Print every problem of a configuration file; exit 0 or 78.
+#[derive(Debug, Parser)]
+pub struct Args {
+    /// The configuration file
+    file: PathBuf,
+}
+
+/// Loads the file and says what is in it.
+///
+/// # Errors
+/// The problems, if there are any.
+pub fn main(args: &Args) -> Result<(), Failure> {
+    let config = load(&args.file)?.config;
+    let prefixes: usize = config.networks.iter().map(|network| network.prefixes.len()).sum();
+    println!(
+        "{}: ok: {} interfaces, {} zones, {} networks of {prefixes} prefixes",
+        args.file.display(),
+        config.interfaces.len(),
+        config.zones.len(),
+        config.networks.len(),
+    );
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! `sallyport-classifier run`: start-up and shutdown, in order.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Parser;
+use sallyport_config::watch::{self, Wake, Waker};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Failure, load};
+use crate::control::Control;
+use crate::metrics::{self, Metrics};
+use crate::pinned::{Access, Maps};
+
+/// How often the loader says that it is at work.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// Load the program, attach it and follow the file.
+#[derive(Debug, Parser)]
+pub struct Args {
+    /// The configuration file
+    #[arg(long)]
+    config: PathBuf,
+    /// Leave the program attached and its maps pinned at the end
+    #[arg(long)]
+    keep: bool,
+}
+
+/// Works until told to end.
+///
+/// # Errors
+/// If the configuration has problems or the kernel refuses.
+pub fn main(args: &Args) -> Result<(), Failure> {
+    let loaded = load(&args.config)?;
+    let (pin_path, limits) = (loaded.config.pin_path.clone(), loaded.config.limits.clone());
+    let socket = loaded.config.metrics.map(bind).transpose()?;
+    let background = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+
+    let control = Arc::new(Control::start(&args.config, loaded)?);
+    let served = serve(&background, socket, || {
+        let maps = Maps::open(&pin_path, Access::Read)?;
+        Ok(Metrics { maps, control: control.clone(), limits })
+    });
+    let started = served.and_then(|()| {
+        heartbeat(control.clone())?;
+        let reloader = control.clone();
+        watch::spawn(move || reloader.reload()).context("cannot start the reload thread")
+    });
+    let result = started.and_then(|waker| {
+        notify(&[sd_notify::NotifyState::Ready]);
+        background.block_on(until_told_to_end(&waker)).context("cannot listen for signals")
+    });
+
+    notify(&[sd_notify::NotifyState::Stopping]);
+    control.end(args.keep)?;
+    tracing::info!(kept = args.keep, "ended");
+    Ok(result?)
+}
+
+fn bind(address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
+    let socket = TcpListener::bind(address)
+        .with_context(|| format!("metrics.address: cannot listen on {address}"))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+fn serve(
+    background: &tokio::runtime::Runtime,
+    socket: Option<TcpListener>,
+    metrics: impl FnOnce() -> anyhow::Result<Metrics>,
+) -> anyhow::Result<()> {
+    let Some(socket) = socket else { return Ok(()) };
+    let address = socket.local_addr()?;
+    let metrics = metrics()?;
+    let _entered = background.enter();
+    let socket = tokio::net::TcpListener::from_std(socket)?;
+    background.spawn(async move {
+        if let Err(error) = metrics::serve(socket, metrics).await {
+            tracing::error!(%error, "the metrics listener ended");
+        }
+    });
+    tracing::info!(name = %"metrics", %address, "listening");
+    Ok(())
+}
+
+fn heartbeat(control: Arc<Control>) -> anyhow::Result<()> {
+    let beat = move || {
+        loop {
+            control.tick();
+            std::thread::sleep(HEARTBEAT);
+        }
+    };
+    let thread = std::thread::Builder::new().name("heartbeat".into());
+    thread.spawn(beat).map(drop).context("cannot start the heartbeat thread")
+}
+
+/// Waits for SIGINT or SIGTERM; SIGHUP reloads.
+async fn until_told_to_end(waker: &Waker) -> std::io::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => return Ok(()),
+            _ = terminate.recv() => return Ok(()),
+            _ = hangup.recv() => {
+                if waker.send(Wake::Asked).is_err() {
+                    tracing::error!("SIGHUP: the reload thread has ended");
+                }
+            }
+        }
+    }
+}
+
+/// Tells the service manager, if there is one.
+fn notify(state: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::warn!(%error, "the service manager could not be told");
+    }
+}

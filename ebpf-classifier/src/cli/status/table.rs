@@ -1,0 +1,113 @@
+//! The report as text for people.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::report::Report;
+use crate::cli::shown;
+
+/// The report, with a heading for each part; counters that are 0 are left out.
+pub(super) fn of(report: &Report) -> String {
+    let mut text = format!("{}: generation {}, ", report.pin_path.display(), report.generation);
+    text += &match report.heartbeat_age_s {
+        Some(age) => format!("heartbeat {} ago\n", shown(Duration::from_secs_f64(age))),
+        None => "no loader at work\n".to_owned(),
+    };
+    let attached = report.attached.iter();
+    let attached =
+        attached.map(|row| vec![row.interface.to_string(), or_dash(row.mode.as_deref())]);
+    table(&mut text, &["attached", "mode"], attached.collect());
+    table(&mut text, &["zone", "id", "ifindex", "vlan", "dropping", "counting"], zones(report));
+    let networks = report.networks.iter().map(|row| {
+        vec![row.name.clone(), row.id.to_string(), row.action.into(), row.prefixes.to_string()]
+    });
+    table(&mut text, &["network", "id", "action", "prefixes"], networks.collect());
+    table(&mut text, &["source", "syn/s", "network", "zone", "seen", "screens"], sources(report));
+    table(&mut text, &["reason", "packets", "bytes", "dropped", "dropped bytes"], counters(report));
+    text
+}
+
+fn zones(report: &Report) -> Vec<Vec<String>> {
+    let row = |row: &super::report::ZoneRow| {
+        let vlan = if row.vlan == 0 { "all".to_owned() } else { row.vlan.to_string() };
+        let (dropping, counting) = (list(&row.dropping), list(&row.counting));
+        vec![
+            row.name.clone(),
+            row.id.to_string(),
+            row.ifindex.to_string(),
+            vlan,
+            dropping,
+            counting,
+        ]
+    };
+    report.zones.iter().map(row).collect()
+}
+
+fn sources(report: &Report) -> Vec<Vec<String>> {
+    let row = |row: &super::report::SourceRow| {
+        let seen = Duration::from_secs_f64(row.last_seen_s);
+        vec![
+            row.address.to_string(),
+            row.syn_per_s.to_string(),
+            or_dash(row.network.as_deref()),
+            or_dash(row.zone.as_deref()),
+            format!("{} ago", shown(seen)),
+            list(&row.screens),
+        ]
+    };
+    report.sources.iter().map(row).collect()
+}
+
+fn counters(report: &Report) -> Vec<Vec<String>> {
+    let counted = report.counters.iter().filter(|row| row.packets + row.dropped_packets > 0);
+    let row = |row: &super::report::CounterRow| {
+        let figures = [row.packets, row.bytes, row.dropped_packets, row.dropped_bytes];
+        let figures = figures.iter().map(u64::to_string);
+        std::iter::once(row.reason.to_owned()).chain(figures).collect()
+    };
+    counted.map(row).collect()
+}
+
+fn or_dash(text: Option<&str>) -> String {
+    text.unwrap_or("-").to_owned()
+}
+
+fn list(items: &[&str]) -> String {
+    if items.is_empty() { "-".to_owned() } else { items.join(",") }
+}
+
+/// Columns as wide as their widest cell; nothing where there are no rows.
+fn table(text: &mut String, head: &[&str], rows: Vec<Vec<String>>) {
+    if rows.is_empty() {
+        return;
+    }
+    let head = head.iter().map(|cell| (*cell).to_owned()).collect();
+    let rows: Vec<Vec<String>> = std::iter::once(head).chain(rows).collect();
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()
+    };
+    text.push('\n');
+    for row in &rows {
+        let mut line = String::new();
+        for (column, cell) in row.iter().enumerate() {
+            // Writing to a string cannot fail.
+            write!(line, "{cell:<width$}  ", width = width(column).unwrap_or(0)).ok();
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let mut text = String::new();
+        table(&mut text, &["a", "b"], vec![vec!["long".into(), "x".into()]]);
+        assert_eq!(text, "\na     b\nlong  x\n");
+        table(&mut text, &["c"], Vec::new());
+        assert_eq!(text, "\na     b\nlong  x\n");
+    }
+}

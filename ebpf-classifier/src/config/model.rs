@@ -1,0 +1,87 @@
+//! A configuration that cannot be invalid.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use classifier_abi::{NetworkAction, Prefix};
+
+use super::Limits;
+
+/// Where maps are pinned unless a file or the command line says otherwise.
+pub const PIN_PATH: &str = "/sys/fs/bpf/sallyport";
+
+/// What the classifier is to do.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The folder of the pins, on a BPF file system.
+    pub pin_path: PathBuf,
+    /// Where metrics are served; nowhere without it.
+    pub metrics: Option<SocketAddr>,
+    /// What the program is attached to; each pair of name and VLAN once.
+    pub interfaces: Vec<Interface>,
+    /// The zones, ids and names each once.
+    pub zones: Vec<Zone>,
+    /// The networks, names and prefixes each once.
+    pub networks: Vec<Network>,
+    /// TCP destination ports whose connections get flow entries.
+    pub ports: BTreeSet<u16>,
+    /// The sizes of the maps.
+    pub limits: Limits,
+}
+
+/// An interface, or one VLAN of it, and the zone it leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Its name.
+    pub name: Box<str>,
+    /// The VLAN; all that have no entry of their own without it.
+    pub vlan: Option<u16>,
+    /// The id of the zone.
+    pub zone: u16,
+    /// How the program is attached.
+    pub mode: Mode,
+}
+
+/// How a program is attached to an interface.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// In the driver where it can, else behind it.
+    #[default]
+    Auto,
+    /// In the driver.
+    Native,
+    /// Behind the driver: works with every one, at several times the cost.
+    Generic,
+}
+
+/// A zone and its screens.
+#[derive(Clone, Debug)]
+pub struct Zone {
+    /// Its name.
+    pub name: Box<str>,
+    /// Its id and its screens, as the program has them.
+    pub rules: classifier_abi::Zone,
+}
+
+/// A network.
+#[derive(Clone, Debug)]
+pub struct Network {
+    /// Its name.
+    pub name: Box<str>,
+    /// What is in it.
+    pub prefixes: Vec<Prefix>,
+    /// What happens to its packets.
+    pub action: NetworkAction,
+}
+
+impl Config {
+    /// The interfaces to attach to, each once however many VLANs of it are named.
+    pub fn attachments(&self) -> impl Iterator<Item = (&str, Mode)> {
+        let mut seen = BTreeSet::new();
+        self.interfaces
+            .iter()
+            .filter(move |interface| seen.insert(&interface.name))
+            .map(|interface| (&*interface.name, interface.mode))
+    }
+}

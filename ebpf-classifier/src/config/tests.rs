@@ -1,0 +1,243 @@
+//! Every key bites, and everything that contradicts itself is refused in one line.
+
+use std::path::PathBuf;
+
+use classifier_abi::{Address, NetworkAction, Prefix, Reason, Screens, bits_for, per_window};
+
+use super::*;
+
+fn read(text: &str) -> Result<Loaded, Problems> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("classifier.yaml");
+    std::fs::write(&path, text).unwrap();
+    load(&path)
+}
+
+/// The problems, one a line, without the file's name.
+fn problems(text: &str) -> Vec<String> {
+    let problems = read(text).expect_err("it was accepted");
+    problems.iter().map(|p| format!("{}: {}: {}, {}", p.line, p.path, p.what, p.fix)).collect()
+}
+
+const HEAD: &str =
+    "interfaces: [ { name: eth0, zone: internet } ]\nzones: [ { name: internet, id: 1 } ]\n";
+
+fn refused(text: &str, expected: &str) {
+    let found = problems(text);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].contains(expected), "{found:?} does not say {expected:?}");
+}
+
+#[test]
+fn the_shipped_file_holds() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../conf/classifier.yaml");
+    let config = load(&path).unwrap().config;
+    assert_eq!(config.limits, Limits::default());
+    assert!(!config.zones.is_empty() && !config.ports.is_empty());
+}
+
+#[test]
+fn defaults_are_off() {
+    let config = read(HEAD).unwrap().config;
+    assert_eq!(config.pin_path, PathBuf::from(PIN_PATH));
+    assert_eq!(config.metrics, None);
+    assert_eq!(config.zones[0].rules, classifier_abi::Zone { id: 1, ..Default::default() });
+    assert!(config.networks.is_empty() && config.ports.is_empty());
+    assert_eq!(config.interfaces[0].mode, Mode::Auto);
+}
+
+#[test]
+fn every_key_has_an_effect() {
+    let config = read(
+        "pin_path: /run/pins\n\
+         metrics: { address: 127.0.0.1:9 }\n\
+         interfaces:\n\
+         - { name: eth0, zone: inside, mode: generic }\n\
+         - { name: eth0, vlan: 7, zone: inside, mode: generic }\n\
+         - { name: eth1, zone: inside, mode: native }\n\
+         zones: [ { name: inside, id: 255, screen: all } ]\n\
+         networks:\n\
+         - { name: a, cidrs: [192.0.2.0/24, \"2001:db8::/32\", 10.0.0.1], action: allow }\n\
+         - { name: b, cidrs: [192.0.2.0/25], action: drop }\n\
+         - { name: c, cidrs: [] }\n\
+         screens: [ { name: all, land: count, syn_fin: drop } ]\n\
+         flows: { ports: [80, 65535] }\n\
+         limits: { sources: 1, flows: 2, verdicts: 3, networks: 4, handshakes: 16777216 }\n",
+    )
+    .unwrap()
+    .config;
+    assert_eq!(config.pin_path, PathBuf::from("/run/pins"));
+    assert_eq!(config.metrics, Some("127.0.0.1:9".parse().unwrap()));
+    assert_eq!(config.interfaces[1].vlan, Some(7));
+    let attachments: Vec<_> = config.attachments().collect();
+    assert_eq!(attachments, [("eth0", Mode::Generic), ("eth1", Mode::Native)]);
+    let rules = config.zones[0].rules;
+    assert_eq!(rules.watched, Screens::of(Reason::Land).with(Screens::of(Reason::SynFin)));
+    assert_eq!(rules.dropping, Screens::of(Reason::SynFin));
+    let v4 = |octets, bits| Prefix::new(Address::v4(octets), bits);
+    assert_eq!(config.networks[0].prefixes[0], v4([192, 0, 2, 0], 120));
+    assert_eq!(config.networks[0].prefixes[1].bits, 32);
+    assert_eq!(config.networks[0].prefixes[2], v4([10, 0, 0, 1], 128));
+    let actions: Vec<_> = config.networks.iter().map(|network| network.action).collect();
+    assert_eq!(actions, [NetworkAction::Allow, NetworkAction::Drop, NetworkAction::Classify]);
+    assert_eq!(config.ports.iter().copied().collect::<Vec<_>>(), [80, 65_535]);
+    let limits: Vec<_> = config.limits.entries().iter().map(|(_, limit)| *limit).collect();
+    assert_eq!(limits, [1, 2, 3, 4, 16_777_216]);
+}
+
+fn rules(screen: &str) -> classifier_abi::Zone {
+    let text = HEAD.replace("id: 1", "id: 1, screen: s");
+    read(&format!("{text}screens: [ {{ name: s, {screen} }} ]\n")).unwrap().config.zones[0].rules
+}
+
+#[test]
+fn every_screen_can_be_counted_dropped_and_turned_off() {
+    let figures = "per_source_per_s: 10, per_zone_per_s: 3900000";
+    let mut screens: Vec<(String, Screens)> = Vec::new();
+    for reason in Reason::ALL.iter().filter(|reason| reason.screen().is_some()) {
+        let own = Screens::of(*reason);
+        match reason {
+            Reason::SynFloodSource => {
+                screens.push((
+                    format!("syn_flood: {{ {figures}, action: ACTION }}"),
+                    own.with(Screens::of(Reason::SynFloodZone)),
+                ));
+            }
+            Reason::UdpFloodSource => {
+                screens.push(("udp_flood: { per_source_per_s: 10, action: ACTION }".into(), own))
+            }
+            Reason::IcmpFloodZone => {
+                screens.push(("icmp_flood: { per_zone_per_s: 10, action: ACTION }".into(), own))
+            }
+            Reason::PortScan => {
+                screens.push(("port_scan: { ports_per_8s: 20, action: ACTION }".into(), own));
+            }
+            Reason::AddressSweep => screens
+                .push(("address_sweep: { addresses_per_8s: 500, action: ACTION }".into(), own)),
+            Reason::SynFloodZone | Reason::UdpFloodZone | Reason::IcmpFloodSource => {}
+            plain => screens.push((format!("{}: ACTION", plain.label()), own)),
+        }
+    }
+    assert_eq!(screens.len(), 15);
+    for (text, screens) in screens {
+        let with = |action| rules(&text.replace("ACTION", action));
+        assert_eq!((with("count").watched, with("count").dropping), (screens, Screens::NONE));
+        assert_eq!((with("drop").watched, with("drop").dropping), (screens, screens), "{text}");
+        assert_eq!(with("off"), classifier_abi::Zone { id: 1, ..Default::default() }, "{text}");
+    }
+    let syn = rules(&format!("syn_flood: {{ {figures}, action: drop }}")).syn;
+    assert_eq!((syn.source, syn.zone), (per_window(10), per_window(3_900_000)));
+    assert_eq!(rules("port_scan: { ports_per_8s: 20, action: drop }").port_bits, bits_for(20));
+    let sweep = rules("address_sweep: { addresses_per_8s: 9, action: drop }");
+    assert_eq!(sweep.address_bits, bits_for(9));
+}
+
+#[test]
+fn what_contradicts_itself_is_refused_in_one_line() {
+    let zones = |zones: &str| format!("interfaces: []\nzones: [ {zones} ]\n");
+    refused(&zones("{ name: a, id: 1 }, { name: a, id: 2 }"), "duplicate zone \"a\"");
+    refused(&zones("{ name: a, id: 1 }, { name: b, id: 1 }"), "duplicate zone id 1");
+    refused(&zones("{ name: a, id: 0 }"), "is 0, write a whole number from 1 to 255");
+    refused(&zones("{ name: a, id: 256 }"), "is 256, write a whole number from 1 to 255");
+    refused(&zones("{ name: a, id: 1, screen: x }"), "unknown screen \"x\"");
+    refused(
+        &HEAD.replace("zone: internet", "zone: x"),
+        "unknown zone \"x\", known zones: `internet`",
+    );
+    refused(&HEAD.replace("eth0", "a234567890123456"), "is over 15 bytes");
+    refused(&zones("{ name: a23456789012345678901234567890123, id: 1 }"), "33 bytes long");
+    refused(&format!("{HEAD}pin_path: here\n"), "is not an absolute path");
+    refused(&format!("{HEAD}limits: {{ flows: 16777217 }}\n"), "from 1 to 16777216");
+    refused(&format!("{HEAD}colour: red\n"), "unknown key `colour`");
+    refused(
+        "interfaces: [ { name: a, zone: z }, { name: a, zone: z } ]\nzones: [ { name: z, id: 1 } ]",
+        "duplicate interface \"a\" with every VLAN",
+    );
+    refused(
+        "interfaces: [ { name: a, zone: z, vlan: 2 }, { name: a, zone: z, vlan: 3, mode: native } ]\n\
+         zones: [ { name: z, id: 1 } ]",
+        "interface \"a\" has two modes",
+    );
+    refused(&HEAD.replace("eth0", "eth0, vlan: 4095"), "from 1 to 4094");
+}
+
+#[test]
+fn networks_that_overlap_are_refused_and_nested_ones_are_not() {
+    let with = |networks: &str| format!("{HEAD}networks: [ {networks} ]\n");
+    refused(
+        &with("{ name: a, cidrs: [10.0.0.0/8] }, { name: b, cidrs: [10.0.0.0/8] }"),
+        "networks[1].cidrs[0]: overlaps: 10.0.0.0/8 is in two networks",
+    );
+    refused(&with("{ name: a, cidrs: [10.0.0.1, 10.0.0.1/32] }"), "twice in one");
+    refused(
+        &with("{ name: a, cidrs: [192.0.2.1/24] }"),
+        "192.0.2.1/24 has bits set behind its prefix, write 192.0.2.0/24 for the network",
+    );
+    refused(&with("{ name: a, cidrs: [] }, { name: a, cidrs: [] }"), "duplicate network");
+    let limit = "limits: { networks: 1 }\n";
+    refused(
+        &format!("{}{limit}", with("{ name: a, cidrs: [10.0.0.1, 10.0.0.2] }")),
+        "2 prefixes, over the limit of 1",
+    );
+    assert!(
+        read(&with("{ name: a, cidrs: [10.0.0.0/8] }, { name: b, cidrs: [10.0.0.0/9] }")).is_ok()
+    );
+}
+
+#[test]
+fn screens_without_figures_or_with_wrong_ones_are_refused() {
+    let with = |screen: &str| format!("{HEAD}screens: [ {{ name: s, {screen} }} ]\n");
+    refused(
+        &with("syn_flood: { action: drop }"),
+        "has none of `per_source_per_s`, `per_zone_per_s`",
+    );
+    refused(&with("udp_flood: { per_zone_per_s: 1 }"), "has no `action`");
+    refused(&with("icmp_flood: { per_zone_per_s: 3900001, action: drop }"), "from 1 to 3900000");
+    refused(&with("port_scan: { ports_per_8s: 501, action: drop }"), "from 1 to 500");
+    refused(&with("land: maybe"), "write off, count or drop");
+    refused(&with("syn_flod: drop"), "did you mean");
+    refused(&format!("{HEAD}screens: [ {{ name: s }}, {{ name: s }} ]\n"), "duplicate screen");
+}
+
+#[test]
+fn all_problems_are_reported_at_once_with_their_lines() {
+    let found = problems(
+        "interfaces:\n- { name: eth0, zone: x }\nzones:\n- { name: a, id: 1 }\n- { name: b, id: 1 }\n\
+         networks:\n- { name: n, cidrs: [10.0.0.1/8] }\n",
+    );
+    let lines: Vec<&str> = found.iter().map(|line| line.split(':').next().unwrap()).collect();
+    assert_eq!(lines, ["2", "5", "7"], "{found:#?}");
+}
+
+#[test]
+fn a_running_classifier_refuses_what_it_cannot_change() {
+    let fixed = Fixed::of(&read(HEAD).unwrap().config);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("classifier.yaml");
+    let held = |more: &str| {
+        std::fs::write(&path, format!("{HEAD}{more}")).unwrap();
+        resolve(&Sources::read(&path).unwrap(), Some(&fixed))
+    };
+    assert!(held("flows: { ports: [80] }\n").is_ok());
+    for (more, place) in [
+        ("pin_path: /elsewhere\n", "pin_path"),
+        ("metrics: { address: 127.0.0.1:1 }\n", "metrics"),
+        ("limits: { flows: 1 }\n", "limits.flows"),
+    ] {
+        let problems = held(more).expect_err(place);
+        assert_eq!((problems.len(), &*problems[0].path), (1, place));
+        assert!(problems[0].fix.contains("restart"));
+    }
+}
+
+#[test]
+fn the_documentation_names_every_limit_with_its_default() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/classifier.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    for (key, default) in Limits::default().entries() {
+        assert!(text.contains(&format!("| `limits.{key}` | {default} |")), "{key}");
+    }
+    for reason in Reason::ALL {
+        assert!(text.contains(&format!("| `{}` |", reason.label())), "{reason:?}");
+    }
+}

@@ -1,0 +1,192 @@
+//! A classifier that follows its file.
+//!
+//! Edits, the clock and the end come from different threads; whatever changes the kernel's state goes
+//! through here, one at a time. An edit that fails changes nothing and is reported.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::apply::Heart;
+use crate::config::{self, Config, Fixed, Loaded, Problems, Sources};
+use crate::kernel::{Attached, Kernel, KernelError, interface};
+
+/// What became of the edits so far.
+#[derive(Debug, Default)]
+pub struct Reloads {
+    /// Put in force.
+    pub applied: AtomicU64,
+    /// Refused; the configuration before stayed in force.
+    pub refused: AtomicU64,
+}
+
+/// A classifier at work and the file it follows.
+#[derive(Debug)]
+pub struct Control {
+    path: PathBuf,
+    fixed: Fixed,
+    heart: Arc<Heart>,
+    reloads: Reloads,
+    attached: Mutex<Vec<Attached>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// `None` once it has ended.
+    kernel: Option<Kernel>,
+    config: Config,
+    /// The fingerprint in force, and the one seen last, whether it was put in force or refused.
+    in_force: String,
+    seen: String,
+    files: Vec<PathBuf>,
+}
+
+impl Control {
+    /// Starts with what was loaded from `path`.
+    ///
+    /// # Errors
+    /// As [`Kernel::start`].
+    pub fn start(path: &Path, loaded: Loaded) -> Result<Self, KernelError> {
+        let Loaded { config, sha256, files } = loaded;
+        let kernel = Kernel::start(&config)?;
+        let heart = kernel.heart().clone();
+        tracing::info!(generation = heart.generation(), sha256, "configuration in force");
+        Ok(Self {
+            path: path.to_path_buf(),
+            fixed: Fixed::of(&config),
+            heart,
+            reloads: Reloads::default(),
+            attached: Mutex::new(kernel.attached()),
+            state: Mutex::new(State {
+                kernel: Some(kernel),
+                config,
+                in_force: sha256.clone(),
+                seen: sha256,
+                files,
+            }),
+        })
+    }
+
+    /// What became of the edits so far.
+    #[must_use]
+    pub fn reloads(&self) -> &Reloads {
+        &self.reloads
+    }
+
+    /// The generation in force.
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        self.heart.generation()
+    }
+
+    /// What the program is attached to. An interface that went, or that lost its program to somebody
+    /// else's doing, is left out.
+    #[must_use]
+    pub fn attached(&self) -> Vec<Attached> {
+        let mut attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        attached.retain(|one| {
+            let index = interface::index(&one.interface).ok().flatten();
+            let mode = interface::attachment(one.ifindex).ok().flatten();
+            (index, mode) == (Some(one.ifindex), Some(one.mode))
+        });
+        attached
+    }
+
+    /// Once a second: says that the loader is at work, and follows interfaces that were made anew.
+    pub fn tick(&self) {
+        if let Err(error) = self.heart.beat() {
+            tracing::error!(%error, "the heartbeat could not be written");
+        }
+        let mut state = self.state();
+        let State { kernel: Some(kernel), config, .. } = &mut *state else { return };
+        if !kernel.is_displaced(config) {
+            return;
+        }
+        tracing::warn!("an interface was made anew: attaching to it");
+        if let Err(error) = kernel.apply(config) {
+            tracing::error!(%error, "the interface could not be attached to");
+        }
+        self.note_attached(kernel);
+    }
+
+    /// Reads the file and puts it in force if it changed and is good. Returns the files to watch.
+    pub fn reload(&self) -> Vec<PathBuf> {
+        let started = Instant::now();
+        let mut state = self.state();
+        let sources = match Sources::read(&self.path) {
+            Ok(sources) => sources,
+            Err(problems) => {
+                let seen = problems.to_string();
+                if state.seen != seen {
+                    state.seen = seen;
+                    self.refuse(&problems);
+                }
+                return state.files.clone();
+            }
+        };
+        let sha256 = sources.sha256();
+        if state.seen != sha256 {
+            state.seen = sha256.to_owned();
+            if state.in_force == sha256 {
+                tracing::info!("the file is as the configuration in force again");
+            } else {
+                self.read(&sources, &mut state, started);
+            }
+        }
+        sources.watched()
+    }
+
+    fn read(&self, sources: &Sources, state: &mut State, started: Instant) {
+        let loaded = match config::resolve(sources, Some(&self.fixed)) {
+            Ok(loaded) => loaded,
+            Err(problems) => return self.refuse(&problems),
+        };
+        let Some(kernel) = &mut state.kernel else { return };
+        match kernel.apply(&loaded.config) {
+            Ok(generation) => {
+                self.reloads.applied.fetch_add(1, Ordering::Relaxed);
+                let elapsed_ms = started.elapsed().as_secs_f64() * 1e3;
+                let sha256 = &loaded.sha256;
+                tracing::info!(generation, sha256, elapsed_ms, "configuration in force");
+                state.in_force = loaded.sha256;
+                state.config = loaded.config;
+            }
+            Err(error) => {
+                // The file may be right and the interface late: SIGHUP tries again.
+                state.seen.clear();
+                self.reloads.refused.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(%error, "configuration refused; the one in force stays");
+            }
+        }
+        self.note_attached(kernel);
+    }
+
+    fn refuse(&self, problems: &Problems) {
+        self.reloads.refused.fetch_add(1, Ordering::Relaxed);
+        for problem in problems.iter() {
+            tracing::error!("{problem}");
+        }
+        tracing::error!(problems = problems.len(), "configuration refused; the one in force stays");
+    }
+
+    /// Ends; see [`Kernel::end`]. Edits have no effect from then on.
+    ///
+    /// # Errors
+    /// As [`Kernel::end`].
+    pub fn end(&self, keep: bool) -> Result<(), KernelError> {
+        match self.state().kernel.take() {
+            Some(kernel) => kernel.end(keep),
+            None => Ok(()),
+        }
+    }
+
+    fn note_attached(&self, kernel: &Kernel) {
+        *self.attached.lock().unwrap_or_else(PoisonError::into_inner) = kernel.attached();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,108 @@
+//! What the kernel says of an interface: its index, and the XDP program on it.
+//!
+//! A few bytes of rtnetlink, read by hand: it is the only place that says in which mode a program is
+//! attached, and it needs no privilege.
+
+use std::io;
+
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketType, netdevice};
+
+use super::link::Attachment;
+
+const RTM_GETLINK: u16 = 18;
+const RTM_NEWLINK: u16 = 16;
+const NLM_F_REQUEST: u16 = 1;
+const IFLA_XDP: u16 = 43;
+const IFLA_XDP_ATTACHED: u16 = 2;
+/// Both the header of a message and that of a link are as long.
+const HEADER_BYTES: usize = 16;
+
+/// The index of the interface `name`; `None` if there is none.
+///
+/// # Errors
+/// What the kernel says.
+pub fn index(name: &str) -> io::Result<Option<u32>> {
+    let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::DGRAM, None)?;
+    match netdevice::name_to_index(socket, name) {
+        Ok(index) => Ok(Some(index)),
+        Err(rustix::io::Errno::NODEV) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// How an XDP program is attached to the interface; `None` if none is.
+///
+/// # Errors
+/// What the kernel says.
+pub fn attachment(ifindex: u32) -> io::Result<Option<Attachment>> {
+    // Netlink's protocol 0 is rtnetlink.
+    let socket = rustix::net::socket(AddressFamily::NETLINK, SocketType::RAW, None)?;
+    rustix::net::send(&socket, &request(ifindex), SendFlags::empty())?;
+    // A link with many virtual functions is some kilobytes long.
+    let mut answer = vec![0; 64 << 10];
+    let (bytes, _) = rustix::net::recv(&socket, answer.as_mut_slice(), RecvFlags::empty())?;
+    let answer = answer.get(..bytes).unwrap_or_default();
+    if u16_at(answer, 4) != Some(RTM_NEWLINK) {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    let attributes = answer.get(2 * HEADER_BYTES..).unwrap_or_default();
+    let xdp = attribute(attributes, IFLA_XDP).unwrap_or_default();
+    Ok(match attribute(xdp, IFLA_XDP_ATTACHED).and_then(<[u8]>::first) {
+        None | Some(0) => None,
+        Some(2) => Some(Attachment::Generic),
+        Some(_) => Some(Attachment::Native),
+    })
+}
+
+fn request(ifindex: u32) -> [u8; 2 * HEADER_BYTES] {
+    let mut request = [0; 2 * HEADER_BYTES];
+    let mut put = |at: usize, bytes: &[u8]| {
+        if let Some(field) = request.get_mut(at..at + bytes.len()) {
+            field.copy_from_slice(bytes);
+        }
+    };
+    put(0, &(2 * HEADER_BYTES as u32).to_ne_bytes());
+    put(4, &RTM_GETLINK.to_ne_bytes());
+    put(6, &NLM_F_REQUEST.to_ne_bytes());
+    put(HEADER_BYTES + 4, &ifindex.to_ne_bytes());
+    request
+}
+
+/// The value of the first attribute of this kind.
+fn attribute(mut attributes: &[u8], kind: u16) -> Option<&[u8]> {
+    loop {
+        let bytes = usize::from(u16_at(attributes, 0)?).max(4);
+        // The two highest bits say how the value is written.
+        if u16_at(attributes, 2)? & 0x3fff == kind {
+            return attributes.get(4..bytes);
+        }
+        attributes = attributes.get(bytes.next_multiple_of(4)..)?;
+    }
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_interfaces_by_name() {
+        assert!(index("lo").unwrap().is_some_and(|index| index > 0));
+        assert_eq!(index("no-such-thing").unwrap(), None);
+        assert_eq!(attachment(index("lo").unwrap().unwrap()).unwrap(), None);
+        assert!(attachment(u32::MAX >> 1).is_err());
+    }
+
+    #[test]
+    fn attributes_that_lie_about_their_length_end_the_search() {
+        let mut bytes = [0; 12];
+        bytes[0] = 200;
+        assert_eq!(attribute(&bytes, 5), None);
+        assert_eq!(attribute(&[0; 12], 5), None);
+        bytes[..8].copy_from_slice(&[5, 0, 5, 0, 7, 0, 0, 0]);
+        assert_eq!(attribute(&bytes, 5), Some([7].as_slice()));
+    }
+}

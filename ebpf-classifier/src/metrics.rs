@@ -1,0 +1,143 @@
+//! What the classifier counts, for Prometheus.
+//!
+//! Read from the pinned maps at each scrape; nothing is kept here. What cannot be read is left out of
+//! the answer and logged: a figure of 0 would say that all is quiet.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use classifier_abi::{Counter, Reason, map as name};
+
+use crate::config::Limits;
+use crate::control::Control;
+use crate::pinned::Maps;
+
+/// The text format of Prometheus.
+const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Where the figures come from.
+#[derive(Debug)]
+pub struct Metrics {
+    /// The maps, open for reading.
+    pub maps: Maps,
+    /// The classifier.
+    pub control: Arc<Control>,
+    /// The sizes that the maps were made with.
+    pub limits: Limits,
+}
+
+/// Serves `/metrics` and `/healthz` until the runtime ends.
+///
+/// # Errors
+/// If the socket fails.
+pub async fn serve(socket: tokio::net::TcpListener, metrics: Metrics) -> std::io::Result<()> {
+    let router = Router::new()
+        .route("/metrics", get(scrape))
+        .route("/healthz", get(async || "ok\n"))
+        .with_state(Arc::new(metrics));
+    axum::serve(socket, router).await
+}
+
+async fn scrape(State(metrics): State<Arc<Metrics>>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, FORMAT)], metrics.text())
+}
+
+impl Metrics {
+    /// Every figure, in the text format of Prometheus.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        self.counters(&mut text);
+        self.control(&mut text);
+        self.sizes(&mut text);
+        text
+    }
+
+    fn counters(&self, text: &mut String) {
+        let mut counted: Vec<(Reason, [Counter; 2])> = Vec::new();
+        for reason in Reason::ALL {
+            match self.maps.counted(*reason) {
+                Ok(counters) => counted.push((*reason, counters)),
+                Err(error) => tracing::warn!(%error, "the counters could not be read"),
+            }
+        }
+        let mut family = |name, help, pick: fn(&[Counter; 2]) -> u64| {
+            head(text, name, "counter", help);
+            for (reason, counters) in &counted {
+                line(text, name, &[("reason", reason.label())], pick(counters));
+            }
+        };
+        let help = "Packets that went on, by reason; `passed` has each of them once.";
+        family("sallyport_classifier_packets_total", help, |[on, _]| on.packets);
+        let help = "Bytes of packets that went on, by reason; `passed` has each of them once.";
+        family("sallyport_classifier_bytes_total", help, |[on, _]| on.bytes);
+        let help = "Packets dropped, by reason.";
+        family("sallyport_classifier_dropped_packets_total", help, |[_, dropped]| dropped.packets);
+        let help = "Bytes of packets dropped, by reason.";
+        family("sallyport_classifier_dropped_bytes_total", help, |[_, dropped]| dropped.bytes);
+    }
+
+    fn control(&self, text: &mut String) {
+        let name = "sallyport_classifier_generation";
+        head(text, name, "gauge", "The generation of the configuration in force.");
+        line(text, name, &[], u64::from(self.control.generation()));
+        let name = "sallyport_classifier_reloads_total";
+        head(text, name, "counter", "Edits of the file by what became of them.");
+        let reloads = self.control.reloads();
+        line(text, name, &[("result", "success")], reloads.applied.load(Ordering::Relaxed));
+        line(text, name, &[("result", "failure")], reloads.refused.load(Ordering::Relaxed));
+        let name = "sallyport_classifier_attached";
+        head(text, name, "gauge", "Interfaces that the program is attached to, by mode.");
+        for attached in self.control.attached() {
+            let mode = attached.mode.to_string();
+            line(text, name, &[("interface", &attached.interface), ("mode", &mode)], 1);
+        }
+    }
+
+    fn sizes(&self, text: &mut String) {
+        let family = "sallyport_classifier_map_entries_max";
+        head(text, family, "gauge", "Entries that a map can hold.");
+        let fixed = [
+            (name::NAMES, self.maps.names.entries_max()),
+            (name::ZONES, self.maps.zones.entries_max()),
+        ];
+        for (map, entries) in self.limits.maps().into_iter().chain(fixed) {
+            line(text, family, &[("map", map)], u64::from(entries));
+        }
+    }
+}
+
+fn head(text: &mut String, name: &str, kind: &str, help: &str) {
+    // Writing to a string cannot fail.
+    writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}").ok();
+}
+
+fn line(text: &mut String, name: &str, labels: &[(&str, &str)], value: u64) {
+    text.push_str(name);
+    for (index, (label, of)) in labels.iter().enumerate() {
+        let before = if index == 0 { '{' } else { ',' };
+        let of = of.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        write!(text, "{before}{label}=\"{of}\"").ok();
+    }
+    let end = if labels.is_empty() { "" } else { "}" };
+    writeln!(text, "{end} {value}").ok();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_escaped() {
+        let mut text = String::new();
+        line(&mut text, "a", &[], 1);
+        line(&mut text, "b", &[("x", "q\"\\"), ("y", "z")], 2);
+        assert_eq!(text, "a 1\nb{x=\"q\\\"\\\\\",y=\"z\"} 2\n");
+    }
+}

@@ -1,0 +1,175 @@
+//! The maps that a classifier has pinned, opened by path.
+//!
+//! No BPF program, no capability: `bpf(2)` opens a pin and reads it if the file's mode lets this user
+//! (for Linux before 5.19 only where `kernel.unprivileged_bpf_disabled` is 0). What is opened for
+//! reading cannot be written to. Values are copies: the kernel's program goes on changing them.
+
+mod map;
+mod sys;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use classifier_abi::{
+    ABI_VERSION, Address, Counter, Flow, FlowKey, MAGIC, Meta, Name, NameKey, NameKind, Network,
+    Prefix, Reason, Slots, Source, Verdict, Zone, ZoneKey, map as name,
+};
+
+pub use classifier_abi as abi;
+pub use map::{Access, Key, Map, PerCpuArray, Value};
+
+/// Why pinned maps cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// There is no such pin: no classifier runs, or it pins elsewhere.
+    #[error("{} does not exist: is the classifier running?", .path.display())]
+    Absent {
+        /// The pin.
+        path: PathBuf,
+    },
+    /// The file's mode, its folder's, or the kernel does not let this user.
+    #[error("{} may not be opened by this user: see docs/classifier.md, permissions", .path.display())]
+    Denied {
+        /// The pin.
+        path: PathBuf,
+    },
+    /// Another version made the maps.
+    #[error("{} holds maps of ABI version {found}, this program is of version {ABI_VERSION}", .path.display())]
+    Abi {
+        /// The pin.
+        path: PathBuf,
+        /// Their version.
+        found: u32,
+    },
+    /// Keys or values have other sizes: something else is pinned there.
+    #[error("{} is not a map of the classifier", .path.display())]
+    Layout {
+        /// The pin.
+        path: PathBuf,
+    },
+    /// Anything else.
+    #[error("{}: {error}", .path.display())]
+    Io {
+        /// The pin.
+        path: PathBuf,
+        /// What the kernel says.
+        error: io::Error,
+    },
+}
+
+impl OpenError {
+    fn of(path: &Path, error: io::Error) -> Self {
+        let path = path.to_path_buf();
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::Absent { path },
+            io::ErrorKind::PermissionDenied => Self::Denied { path },
+            _ => Self::Io { path, error },
+        }
+    }
+}
+
+/// The maps of one classifier.
+#[derive(Debug)]
+pub struct Maps {
+    /// One [`Meta`].
+    pub meta: Map<u32, Meta>,
+    /// Zones by interface and VLAN.
+    pub zones: Map<ZoneKey, Slots<Zone>>,
+    /// Networks by prefix.
+    pub networks: Map<Prefix, Slots<Network>>,
+    /// What is known of sources.
+    pub sources: Map<Address, Source>,
+    /// What is known of TCP connections.
+    pub flows: Map<FlowKey, Flow>,
+    /// Sources that are not to be let in.
+    pub verdicts: Map<Address, Verdict>,
+    /// Names of zones and networks.
+    pub names: Map<NameKey, Name>,
+    /// Packets and bytes by [`Reason::counter`].
+    pub counters: PerCpuArray<Counter>,
+}
+
+impl Maps {
+    /// Opens the maps pinned in the folder `pin_path`: all for reading, the verdicts with `verdicts`.
+    ///
+    /// # Errors
+    /// If one cannot be opened, or they are of another ABI version.
+    pub fn open(pin_path: &Path, verdicts: Access) -> Result<Self, OpenError> {
+        let at = |name: &str| pin_path.join(name);
+        let meta = Map::open(&at(name::META), Access::Read)?;
+        check(&meta, &at(name::META))?;
+        Ok(Self {
+            meta,
+            zones: Map::open(&at(name::ZONES), Access::Read)?,
+            networks: Map::open(&at(name::NETWORKS), Access::Read)?,
+            sources: Map::open(&at(name::SOURCES), Access::Read)?,
+            flows: Map::open(&at(name::FLOWS), Access::Read)?,
+            verdicts: Map::open(&at(name::VERDICTS), verdicts)?,
+            names: Map::open(&at(name::NAMES), Access::Read)?,
+            counters: PerCpuArray::open(&at(name::COUNTERS))?,
+        })
+    }
+
+    /// What both sides look at first.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn meta(&self) -> io::Result<Meta> {
+        self.meta.lookup(&0)?.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// The network that `address` belongs to under `generation`; `None` where it is of none.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn network(&self, address: Address, generation: u32) -> io::Result<Option<Network>> {
+        let slots = self.networks.lookup(&Prefix::new(address, 128))?;
+        Ok(slots.map(|slots| *slots.of(generation)).filter(|network| network.id != 0))
+    }
+
+    /// The names of one kind of id.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn names(&self, kind: NameKind) -> io::Result<Vec<(u16, String)>> {
+        let names = self.names.entries()?.into_iter();
+        let names = names.filter(|(key, _)| key.kind == kind as u16);
+        Ok(names.filter_map(|(key, name)| Some((key.id, name.as_str()?.to_owned()))).collect())
+    }
+
+    /// Packets and bytes that were counted for `reason`: those that went on all the same, and those
+    /// that were dropped for it.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn counted(&self, reason: Reason) -> io::Result<[Counter; 2]> {
+        let sum = |index| -> io::Result<Counter> {
+            let values = self.counters.lookup(index)?.into_iter();
+            Ok(values.fold(Counter::default(), |sum, value| Counter {
+                packets: sum.packets.wrapping_add(value.packets),
+                bytes: sum.bytes.wrapping_add(value.bytes),
+            }))
+        };
+        Ok([sum(reason.counter(false))?, sum(reason.counter(true))?])
+    }
+}
+
+/// Compares the first words of `meta` with those of this build.
+///
+/// # Errors
+/// If they differ.
+pub fn check(meta: &Map<u32, Meta>, path: &Path) -> Result<(), OpenError> {
+    let found = meta.lookup(&0).map_err(|error| OpenError::of(path, error))?.unwrap_or_default();
+    match (found.magic, found.abi) {
+        (MAGIC, ABI_VERSION) => Ok(()),
+        (MAGIC, found) => Err(OpenError::Abi { path: path.to_path_buf(), found }),
+        _ => Err(OpenError::Layout { path: path.to_path_buf() }),
+    }
+}
+
+/// Now, on the clock of all times in the maps: `CLOCK_MONOTONIC`, which BPF calls ktime.
+#[must_use]
+pub fn ktime_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}

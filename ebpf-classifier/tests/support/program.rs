@@ -1,0 +1,154 @@
+//! The program, loaded for this test alone: its maps pinned in a file system of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use aya::programs::{TestRun as _, TestRunOptions, Xdp};
+use aya::{Ebpf, EbpfLoader};
+use classifier_abi::{
+    ABI_VERSION, Address, Datagram, Flow, FlowKey, Fragments, MAGIC, Meta, Network, Prefix, Shared,
+    Slots, Source, Verdict, Zone, ZoneKey, ZoneRates, map,
+};
+use sallyport_classifier::pinned::{Access, Map, PerCpuArray};
+use tempfile::TempDir;
+
+/// `XDP_PASS`.
+pub(crate) const PASS: u32 = 2;
+/// `XDP_DROP`.
+pub(crate) const DROP: u32 = 1;
+
+/// Where the program is, if it was built.
+pub(crate) fn object() -> PathBuf {
+    let built = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../target/bpf/bpfel-unknown-none/release/classifier-xdp");
+    std::env::var_os("SALLYPORT_XDP_OBJECT").map_or(built, PathBuf::from)
+}
+
+/// Whether programs can be loaded here. Where they must be, a reason why not fails.
+pub(crate) fn can_load() -> bool {
+    let why = if !rustix::process::geteuid().is_root() {
+        "root is needed to load programs"
+    } else if !object().exists() {
+        "the XDP program was not built: make classifier"
+    } else {
+        return true;
+    };
+    assert!(std::env::var_os("SALLYPORT_REQUIRE_TOOLS").is_none(), "{why}");
+    eprintln!("SKIPPED: {why}");
+    false
+}
+
+/// A BPF file system on a folder of its own; gone with this value.
+pub(crate) struct BpfFs(TempDir);
+
+impl BpfFs {
+    pub(crate) fn mount() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let status =
+            Command::new("mount").args(["-t", "bpf", "bpf"]).arg(folder.path()).status().unwrap();
+        assert!(status.success(), "mount -t bpf");
+        Self(folder)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for BpfFs {
+    fn drop(&mut self) {
+        drop(Command::new("umount").arg("-l").arg(self.path()).status());
+    }
+}
+
+/// The program and every map that a row may set.
+pub(crate) struct Program {
+    ebpf: Ebpf,
+    pub(crate) meta: Map<u32, Meta>,
+    pub(crate) zones: Map<ZoneKey, Slots<Zone>>,
+    pub(crate) networks: Map<Prefix, Slots<Network>>,
+    pub(crate) sources: Map<Address, Source>,
+    pub(crate) flows: Map<FlowKey, Flow>,
+    pub(crate) verdicts: Map<Address, Verdict>,
+    pub(crate) handshakes: Map<Address, Shared>,
+    pub(crate) fragments: Map<Datagram, Fragments>,
+    pub(crate) zone_rates: Map<u32, ZoneRates>,
+    pub(crate) ports: Map<u32, u64>,
+    pub(crate) counters: PerCpuArray<classifier_abi::Counter>,
+    _file_system: BpfFs,
+}
+
+impl Program {
+    pub(crate) fn load() -> Self {
+        let file_system = BpfFs::mount();
+        let object = std::fs::read(object()).unwrap();
+        let mut loader = EbpfLoader::new();
+        loader.default_map_pin_directory(file_system.path());
+        let mut ebpf = loader.load(&object).unwrap();
+        for name in ["classify", "pass"] {
+            let program: &mut Xdp = ebpf.program_mut(name).unwrap().try_into().unwrap();
+            program.load().unwrap();
+        }
+        let at = |name: &str| file_system.path().join(name);
+        let program = Self {
+            ebpf,
+            meta: Map::open(&at(map::META), Access::Write).unwrap(),
+            zones: Map::open(&at(map::ZONES), Access::Write).unwrap(),
+            networks: Map::open(&at(map::NETWORKS), Access::Write).unwrap(),
+            sources: Map::open(&at(map::SOURCES), Access::Write).unwrap(),
+            flows: Map::open(&at(map::FLOWS), Access::Write).unwrap(),
+            verdicts: Map::open(&at(map::VERDICTS), Access::Write).unwrap(),
+            handshakes: Map::open(&at(map::HANDSHAKES), Access::Write).unwrap(),
+            fragments: Map::open(&at(map::FRAGMENTS), Access::Write).unwrap(),
+            zone_rates: Map::open(&at(map::ZONE_RATES), Access::Write).unwrap(),
+            ports: Map::open(&at(map::PORTS), Access::Write).unwrap(),
+            counters: PerCpuArray::open(&at(map::COUNTERS)).unwrap(),
+            _file_system: file_system,
+        };
+        let meta = Meta { magic: MAGIC, abi: ABI_VERSION, ..Meta::default() };
+        program.meta.insert(&0, meta).unwrap();
+        program
+    }
+
+    /// Runs the program called `name` on `packet`, `repeat` times; returns its last answer and the
+    /// kernel's mean time of a run in nanoseconds.
+    pub(crate) fn run(&self, name: &str, packet: &[u8], repeat: u32) -> (u32, u32) {
+        let program: &Xdp = self.ebpf.program(name).unwrap().try_into().unwrap();
+        let options = TestRunOptions { data_in: Some(packet), repeat, ..TestRunOptions::new() };
+        let result = program.test_run(options).unwrap();
+        (result.return_value, result.duration.as_nanos() as u32)
+    }
+
+    /// Lets connections to `port` have flow entries.
+    pub(crate) fn track(&self, port: u16) {
+        self.ports.insert(&u32::from(port >> 6), 1 << (port & 63)).unwrap();
+    }
+
+    /// Empties every map that packets or rows fill.
+    pub(crate) fn clear(&self) {
+        fn empty<K: sallyport_classifier::pinned::Key, V: sallyport_classifier::pinned::Value>(
+            map: &Map<K, V>,
+        ) {
+            for key in map.keys().unwrap() {
+                map.remove(&key).unwrap();
+            }
+        }
+        empty(&self.zones);
+        empty(&self.networks);
+        empty(&self.sources);
+        empty(&self.flows);
+        empty(&self.verdicts);
+        empty(&self.handshakes);
+        empty(&self.fragments);
+        for zone in 0..4 {
+            self.zone_rates.insert(&zone, ZoneRates::default()).unwrap();
+        }
+    }
+
+    /// Packets by counter.
+    pub(crate) fn counts(&self) -> Vec<u64> {
+        let sum =
+            |index| self.counters.lookup(index).unwrap().iter().map(|value| value.packets).sum();
+        (0..self.counters.entries()).map(sum).collect()
+    }
+}

@@ -1,0 +1,42 @@
+//! The maps, by the names under which they are pinned. The loader sets their sizes.
+
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray};
+use classifier_abi::{
+    Address, Counter, Datagram, Flow, FlowKey, Fragments, Meta, Name, NameKey, Network, Reason,
+    Scratch, Shared, Slots, Source, Verdict, ZONES_MAX, Zone, ZoneKey, ZoneRates,
+};
+
+/// Entries of a trie are made when they are needed; the kernel refuses to make them ahead.
+const NO_PREALLOC: u32 = 1;
+
+#[map(name = "meta")]
+pub(crate) static META: Array<Meta> = Array::pinned(1, 0);
+#[map(name = "zones")]
+pub(crate) static ZONES: HashMap<ZoneKey, Slots<Zone>> = HashMap::pinned(4_096, 0);
+#[map(name = "networks")]
+pub(crate) static NETWORKS: LpmTrie<[u8; 16], Slots<Network>> =
+    LpmTrie::pinned(65_536, NO_PREALLOC);
+#[map(name = "sources")]
+pub(crate) static SOURCES: LruHashMap<Address, Source> = LruHashMap::pinned(65_536, 0);
+#[map(name = "flows")]
+pub(crate) static FLOWS: LruHashMap<FlowKey, Flow> = LruHashMap::pinned(262_144, 0);
+#[map(name = "verdicts")]
+pub(crate) static VERDICTS: LruHashMap<Address, Verdict> = LruHashMap::pinned(65_536, 0);
+#[map(name = "counters")]
+pub(crate) static COUNTERS: PerCpuArray<Counter> = PerCpuArray::pinned(Reason::COUNTERS, 0);
+#[map(name = "handshakes")]
+pub(crate) static HANDSHAKES: LruHashMap<Address, Shared> = LruHashMap::pinned(65_536, 0);
+#[map(name = "zone_rates")]
+pub(crate) static ZONE_RATES: Array<ZoneRates> = Array::pinned(ZONES_MAX as u32, 0);
+#[map(name = "ports")]
+pub(crate) static PORTS: Array<u64> = Array::pinned(2_048, 0);
+#[map(name = "fragments")]
+pub(crate) static FRAGMENTS: LruHashMap<Datagram, Fragments> = LruHashMap::pinned(16_384, 0);
+/// Read by nobody here; declared so that it is made and pinned with the others.
+#[map(name = "names")]
+pub(crate) static NAMES: HashMap<NameKey, Name> = HashMap::pinned(65_536, NO_PREALLOC);
+
+/// Where each CPU keeps the facts of the packet it looks at. Not pinned.
+#[map(name = "scratch")]
+pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);

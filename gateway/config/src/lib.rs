@@ -1,0 +1,67 @@
+//! A configuration file: read whole, every problem at once with its line, watched for edits.
+//!
+//! The gateway and the classifier's loader read files of the same manner with this. [`Sources`] are
+//! the files as they were on disk; [`parse`] makes a [`Node`] tree of one; readers take values out of
+//! it and note in a [`Sink`] what is wrong; [`Problems::locate`] gives each finding its line; and
+//! [`watch`] says when to do all that again. It deliberately does not know what any key means.
+//!
+//! ```
+//! use sallyport_config::{File, Node, Place, Problems, parse, scalar};
+//!
+//! let file = File { path: "demo.yaml".into(), text: "name: a\nwait: 5\ncolour: red\n".into() };
+//! let mut problems = Vec::new();
+//! let value = parse(0, &file.text, &mut problems).expect("it is YAML");
+//! let node = Node { value: &value, place: Place::File(0) };
+//! node.mapping(&mut problems, |fields, sink| {
+//!     let name = fields.required(sink, "name", scalar::name);
+//!     let wait = fields.optional(sink, "wait", scalar::duration);
+//!     Some((name?, wait))
+//! });
+//! let said = Problems::locate(problems, &[file]).to_string();
+//! assert_eq!(
+//!     said,
+//!     "demo.yaml:2: wait: is 5, not a string, put it in quotes\n\
+//!      demo.yaml:3: colour: unknown key `colour`, known keys here: `name`, `wait`"
+//! );
+//! ```
+
+mod lines;
+mod problem;
+pub mod scalar;
+mod source;
+mod tree;
+pub mod units;
+pub mod watch;
+
+pub use problem::{Found, Problem, Problems};
+pub use source::{FILE_BYTES_MAX, File, Sources};
+pub use tree::{Fields, Node, Place, Sink};
+
+/// Parses the text of the file with index `file`; what is wrong with its syntax is noted with the
+/// line that the parser gives.
+pub fn parse(file: usize, text: &str, sink: &mut Sink) -> Option<serde_yaml::Value> {
+    match serde_yaml::from_str(text) {
+        Ok(value) => Some(value),
+        Err(error) => {
+            sink.push(syntax(file, &error));
+            None
+        }
+    }
+}
+
+fn syntax(file: usize, error: &serde_yaml::Error) -> Found {
+    let text = error.to_string();
+    // The position is printed in front of the problem, so its copy in the message goes.
+    let what = text.split(" at line ").next().unwrap_or(&text).to_owned();
+    let fix = if what.contains("repetition limit") {
+        "write the values out: aliases that multiply are refused"
+    } else if what.contains("recursion limit") {
+        "nest less deeply"
+    } else if what.contains("duplicate") {
+        "remove one of the two"
+    } else {
+        "mend the YAML here"
+    };
+    let line = error.location().map_or(1, |location| location.line());
+    Found { file, place: String::new(), line: Some(line), what, fix: fix.into() }
+}

@@ -1,0 +1,87 @@
+//! Durations and sizes as people write them: `250ms`, `15s`, `64KiB`.
+
+use std::time::Duration;
+
+/// Reads `15s`, `250ms`, `5m`, `1h` or `100us`: a whole or decimal number and a unit, no more.
+///
+/// Returns `None` for anything else, a bare number among it: a number without a unit is a guess.
+#[must_use]
+pub fn duration(text: &str) -> Option<Duration> {
+    let (number, unit) = split(text)?;
+    let unit_seconds = match unit {
+        "us" => 1e-6,
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return None,
+    };
+    Duration::try_from_secs_f64(number * unit_seconds).ok()
+}
+
+/// Reads `512B`, `64KiB`, `1MiB`, `2GiB` or `10kB`: binary units to base 2, decimal ones to base 10.
+#[must_use]
+pub fn bytes(text: &str) -> Option<u64> {
+    let (number, unit) = split(text)?;
+    let unit_bytes: u64 = match unit {
+        "B" => 1,
+        "kB" | "KB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        "TiB" => 1 << 40,
+        _ => return None,
+    };
+    let bytes = number * unit_bytes as f64;
+    // Above 2^53 a double no longer counts single bytes; nothing here is that large.
+    (bytes <= 9.0e15).then_some(bytes as u64)
+}
+
+fn split(text: &str) -> Option<(f64, &str)> {
+    let text = text.trim();
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+    let number = text[..end].parse().ok()?;
+    Some((number, text[end..].trim_start()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{bytes, duration};
+    use std::time::Duration;
+
+    #[test]
+    fn reads_durations() {
+        for (text, expected) in [
+            ("15s", Some(Duration::from_secs(15))),
+            ("250ms", Some(Duration::from_millis(250))),
+            ("1.5m", Some(Duration::from_secs(90))),
+            ("1h", Some(Duration::from_secs(3600))),
+            ("100 us", Some(Duration::from_micros(100))),
+            ("0s", Some(Duration::ZERO)),
+            ("15", None),
+            ("-1s", None),
+            ("s", None),
+            ("15sec", None),
+            ("", None),
+        ] {
+            assert_eq!(duration(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_sizes() {
+        for (text, expected) in [
+            ("64KiB", Some(65_536)),
+            ("1.5MiB", Some(1_572_864)),
+            ("10kB", Some(10_000)),
+            ("7B", Some(7)),
+            ("7", None),
+            ("KiB", None),
+            ("99999999TiB", None),
+        ] {
+            assert_eq!(bytes(text), expected, "{text}");
+        }
+    }
+}

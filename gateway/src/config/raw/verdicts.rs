@@ -1,0 +1,55 @@
+//! `verdicts:`.
+
+use sallyport_config::{Node, Sink};
+
+use super::scalar;
+use crate::config::model::{Offence, VERDICT_RULES_MAX, VerdictRule, Verdicts};
+
+pub(super) fn verdicts(node: Node<'_>, sink: &mut Sink) -> Option<Verdicts> {
+    node.mapping(sink, |fields, sink| {
+        let max = fields.optional(sink, "max", |node, sink| node.number(sink, 1, 1_000_000));
+        let exempt =
+            fields.optional(sink, "exempt", |node, sink| node.whole_list(sink, scalar::network));
+        let rules = fields.required(sink, "rules", rules);
+        if fields.has("exempt") && exempt.is_none() {
+            return None;
+        }
+        Some(Verdicts {
+            max: max.unwrap_or(10_000) as usize,
+            exempt: exempt.unwrap_or_default(),
+            rules: rules?,
+        })
+    })
+}
+
+fn rules(node: Node<'_>, sink: &mut Sink) -> Option<Vec<VerdictRule>> {
+    let rules = node.whole_list(sink, rule)?;
+    if rules.len() > VERDICT_RULES_MAX {
+        let what = format!("has {} rules", rules.len());
+        return node.refuse(sink, what, format!("keep to {VERDICT_RULES_MAX}"));
+    }
+    Some(rules)
+}
+
+fn rule(node: Node<'_>, sink: &mut Sink) -> Option<VerdictRule> {
+    node.mapping(sink, |fields, sink| {
+        let on = fields.required(sink, "on", |node, sink| {
+            node.parsed(sink, "write 4xx, refused or limit", |text| {
+                Offence::ALL
+                    .into_iter()
+                    .find(|offence| offence.key() == text)
+                    .ok_or("is nothing to count")
+            })
+        });
+        let more_than =
+            fields.required(sink, "more_than", |node, sink| node.number(sink, 1, 1_000_000));
+        let within = fields.required(sink, "within", scalar::duration);
+        let lasting = fields.required(sink, "for", scalar::duration);
+        Some(VerdictRule {
+            on: on?,
+            more_than: more_than? as u32,
+            within: within?,
+            lasting: lasting?,
+        })
+    })
+}
