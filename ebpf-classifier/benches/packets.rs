@@ -1,7 +1,8 @@
 //! Nanoseconds a packet, by `BPF_PROG_TEST_RUN`: the program that does nothing, and ours.
 //!
 //! Every figure is the median of interleaved rounds of one run. The gate is on what is added to the
-//! empty program's time. Arguments: `--repeat N`, `--rounds N`, `--gate NS`.
+//! empty program's time. Arguments: `--repeat N`, `--rounds N`, `--gate NS`,
+//! `--only PACKET`.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a measurement fails by panicking")]
 
@@ -12,12 +13,15 @@ mod frame;
 #[allow(dead_code, reason = "the tests use the rest")]
 mod program;
 
+use std::hint::black_box;
+use std::time::Instant;
+
 use classifier_abi::{
-    Address, Limits, Network, Prefix, Reason, Screens, Slots, Verdict, Zone, ZoneKey, bits_for,
-    per_window,
+    Address, FlowKey, Limits, Network, Prefix, Reason, Screens, Slots, Verdict, Zone, ZoneKey,
+    bits_for, per_window,
 };
 use program::{Program, can_load};
-use sallyport_classifier::pinned::ktime_ns;
+use sallyport_classifier::pinned::{Access, Maps, ktime_ns};
 
 const PORT: u16 = 443;
 
@@ -65,9 +69,13 @@ fn main() {
     }
     let (repeat, rounds) = (argument("--repeat", 2_000_000), argument("--rounds", 5));
     let gate = argument("--gate", 150);
+    let only = std::env::args().skip_while(|argument| argument != "--only").nth(1);
     let program = Program::load();
     set_up(&program);
-    let packets = packets();
+    let packets: Vec<_> = packets()
+        .into_iter()
+        .filter(|(name, _)| only.as_ref().is_none_or(|only| name == only))
+        .collect();
     for (_, packet) in &packets {
         program.run("classify", packet, 1000);
     }
@@ -92,6 +100,8 @@ fn main() {
     }
     let (plain, first) = first_time(&program);
     println!("one run each, entries made: SYN of a new source {first}, the empty program {plain}");
+    let hints = hints(&program);
+    println!("user space, the hints of one connection (its flow): {hints} ns");
     // Before the exit below, which would leave its file system mounted.
     drop(program);
     if over > 0 {
@@ -112,6 +122,24 @@ fn packets() -> Vec<(&'static str, Vec<u8>)> {
         ("IPv6 TCP SYN", frame6(6, &tcp(40_000, PORT, SYN, b""))),
         ("dropped by verdict", between([192, 0, 2, 66], SERVER, 6, &tcp(1, PORT, SYN, b""))),
     ]
+}
+
+/// What the gateway looks up once a connection: the median of a hundred means of a thousand, in
+/// nanoseconds.
+fn hints(program: &Program) -> u32 {
+    let maps = Maps::open(program.pin_path(), Access::Read).unwrap();
+    let (client, server) = (Address::v4(frame::CLIENT), Address::v4(frame::SERVER));
+    let key = FlowKey::tcp(client, 40_000, server, PORT);
+    let mut means: Vec<u32> = (0..100)
+        .map(|_| {
+            let begun = Instant::now();
+            for _ in 0..1000 {
+                black_box(maps.flows.lookup(&key).unwrap());
+            }
+            (begun.elapsed().as_nanos() / 1000) as u32
+        })
+        .collect();
+    median(&mut means)
 }
 
 /// Runs of a single packet, each from a source that was never seen: medians of the empty program and

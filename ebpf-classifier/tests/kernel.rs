@@ -5,19 +5,23 @@
 #[path = "../abi/tests/packets/frame.rs"]
 mod frame;
 #[path = "support/program.rs"]
+#[allow(dead_code, reason = "the benchmark uses the rest")]
 mod program;
 #[path = "../abi/tests/packets/table.rs"]
 mod table;
 
 use std::collections::BTreeMap;
 
-use classifier_abi::{FlowKey, Protocol, Reason, Shared, Slots, Verdict};
+use classifier_abi::{FlowKey, Meta, Protocol, Reason, Shared, Slots, Verdict};
 use program::{DROP, PASS, Program, can_load};
 use sallyport_classifier::pinned::ktime_ns;
 use table::{PORT, Row, Setup, rows};
 
 fn set_up(program: &Program, setup: &Setup) {
     program.clear();
+    // A new generation with every change, as the loader has it; an even one, whose slot is the first.
+    let meta = program.meta.lookup(&0).unwrap().unwrap();
+    program.meta.insert(&0, Meta { generation: meta.generation + 2, ..meta }).unwrap();
     for (key, zone) in &setup.zones {
         program.zones.insert(key, Slots { even: *zone, odd: Default::default() }).unwrap();
     }

@@ -1,7 +1,7 @@
 //! The outer door's side of a connection: hints out of the classifier's pinned maps.
 //!
 //! Opened by path, for reading; no program is loaded here and none is needed. A task in the background
-//! looks at the heartbeat and publishes a [`View`] of the maps that requests read without waiting;
+//! looks at the heartbeat and publishes a view of the maps that requests read without waiting;
 //! once a connection, `known` makes of two lookups what its requests go by. Without maps, or with
 //! ones that nobody tends, there are no hints and everything else goes on.
 

@@ -17,7 +17,7 @@ use crate::layout::{
 use crate::packet::Packet;
 use crate::parse::{Headers, Kind as Protocol, Parsed, Transport, flag, parse};
 use crate::reason::{Reason, Screens};
-use crate::scratch::{Scratch, forget};
+use crate::scratch::{KnownZone, Scratch, forget};
 use crate::screen;
 use crate::shared::Shared;
 
@@ -99,16 +99,15 @@ pub fn classify<W: World, P: Packet + ?Sized>(
             return Action::Pass;
         }
     }
-    let Scratch { headers, key, tripped, kind, tracked, allowed, .. } = black_box(scratch);
-    *key = flow_key(headers);
+    let Scratch { headers, tripped, kind, tracked, allowed, zone, .. } = black_box(scratch);
     let kind = forget(kind, Kind::of(&headers.transport));
     let tracked = forget(
         tracked,
         headers.transport.kind == Protocol::Tcp
-            && world.has_flows(headers.transport.destination_port, generation),
+            && world.has_flows(headers.key.destination_port(), generation),
     );
-    let visit = Visit { world, headers, key, ifindex, generation, bytes, kind, tracked };
-    match visit.decide(packet, tripped, allowed) {
+    let visit = Visit { world, headers, ifindex, generation, bytes, kind, tracked };
+    match visit.decide(packet, tripped, allowed, zone) {
         Some(counter) => {
             world.count(counter, bytes);
             Action::Drop
@@ -148,7 +147,6 @@ impl Kind {
 struct Visit<'a, W> {
     world: &'a W,
     headers: &'a Headers,
-    key: &'a FlowKey,
     ifindex: u32,
     generation: u32,
     bytes: u64,
@@ -173,9 +171,10 @@ impl<W: World> Visit<'_, W> {
         packet: &P,
         tripped: &mut Screens,
         allowed: &mut bool,
+        known_zone: &mut KnownZone,
     ) -> Option<u32> {
         // First, because whoever is under a verdict is to cost the least.
-        if let Some(until) = self.world.verdict(&self.headers.source)
+        if let Some(until) = self.world.verdict(&self.headers.key.source)
             && until > self.world.now_ns()
             && self.look_up_network().network.action() == NetworkAction::Classify
         {
@@ -200,7 +199,7 @@ impl<W: World> Visit<'_, W> {
             Kind::Syn => self.world.now_exact_ns(),
             _ => self.world.now_ns(),
         };
-        let zone = zone(self.world, self.ifindex, self.headers.vlan, self.generation);
+        let zone = self.zone(known_zone);
         if let Some(zone) = zone {
             let tripped = self.tripped(zone, known.source, stateless, now_ns, tripped);
             if !tripped.is_empty()
@@ -228,9 +227,9 @@ impl<W: World> Visit<'_, W> {
     fn known(&self) -> Known<'_> {
         let source = match self.kind {
             Kind::Other => None,
-            _ => self.world.source(&self.headers.source),
+            _ => self.world.source(&self.headers.key.source),
         };
-        let flow = if self.tracked { self.world.flow(self.key) } else { None };
+        let flow = if self.tracked { self.world.flow(&self.headers.key) } else { None };
         Known { source, flow, standing: self.standing(source, flow) }
     }
 
@@ -248,7 +247,7 @@ impl<W: World> Visit<'_, W> {
 
     #[inline(always)]
     fn look_up_network(&self) -> Standing {
-        let slots = self.world.network(&self.headers.source);
+        let slots = self.world.network(&self.headers.key.source);
         let network = slots.map(|slots| *slots.of(self.generation)).unwrap_or_default();
         Standing { generation: self.generation, network }
     }
@@ -295,7 +294,7 @@ impl<W: World> Visit<'_, W> {
         // Sources of TCP segments that make no entry are looked up only here, where it is rare.
         let source = match source {
             Some(source) => Some(source),
-            None => self.world.source(&self.headers.source),
+            None => self.world.source(&self.headers.key.source),
         };
         if let Some(source) = source {
             source.trip(tripped, now_ns);
@@ -312,29 +311,25 @@ impl<W: World> Visit<'_, W> {
         if dropping.is_empty() { None } else { Some(dropping.first().counter(true)) }
     }
 
+    /// The zone of the packet's interface and VLAN; a VLAN without an entry is in its interface's.
+    #[inline(always)]
+    fn zone<'z>(&self, known: &'z mut KnownZone) -> Option<&'z Zone> {
+        let key = ZoneKey { ifindex: self.ifindex, vlan: self.headers.vlan as u32 };
+        if known.key != key || known.generation != self.generation {
+            let slots = match self.world.zone(&key) {
+                None if key.vlan != 0 => self.world.zone(&ZoneKey { vlan: 0, ..key }),
+                found => found,
+            };
+            let zone = slots.map(|slots| *slots.of(self.generation)).unwrap_or_default();
+            *known = KnownZone { key, generation: self.generation, zone };
+        }
+        Some(&known.zone).filter(|zone| zone.id != 0)
+    }
+
     #[inline(always)]
     fn note(&self, reason: Reason) {
         self.world.count(reason.counter(false), self.bytes);
     }
-}
-
-/// The zone of an interface and VLAN; a VLAN without an entry is in its interface's.
-#[inline(always)]
-fn zone<W: World>(world: &W, ifindex: u32, vlan: u16, generation: u32) -> Option<&Zone> {
-    let find = |vlan| {
-        let slots = world.zone(&ZoneKey { ifindex, vlan })?;
-        Some(slots.of(generation)).filter(|zone| zone.id != 0)
-    };
-    match find(vlan as u32) {
-        None if vlan != 0 => find(0),
-        found => found,
-    }
-}
-
-#[inline(always)]
-fn flow_key(headers: &Headers) -> FlowKey {
-    let Headers { source, destination, transport, .. } = *headers;
-    FlowKey::tcp(source, transport.source_port, destination, transport.destination_port)
 }
 
 #[cfg(test)]

@@ -29,8 +29,8 @@ impl Datagram {
     #[inline(always)]
     pub(crate) fn of(headers: &Headers, fragment: &Fragment) -> Self {
         Self {
-            source: headers.source,
-            destination: headers.destination,
+            source: headers.key.source,
+            destination: headers.key.destination,
             id: fragment.id,
             protocol: fragment.protocol as u32,
         }

@@ -110,8 +110,8 @@ impl<T> Slots<T> {
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, IntoBytes, Immutable))]
 #[repr(C)]
 pub struct Address {
-    high: u64,
-    low: u64,
+    pub(crate) high: u64,
+    pub(crate) low: u64,
 }
 
 impl Address {
@@ -373,6 +373,12 @@ impl Source {
         Screens(word as u32).when(fresh)
     }
 
+    /// Its screens, in the high half, and its SYN level, in the low half.
+    #[inline(always)]
+    pub fn summary(&self, now_ns: u64) -> u64 {
+        (self.screens(now_ns).0 as u64) << 32 | self.syn.level(now_ns) as u64
+    }
+
     /// Its network.
     #[inline(always)]
     pub fn standing(&self) -> Standing {
@@ -397,9 +403,9 @@ pub struct FlowKey {
     pub destination: Address,
     /// The client's port in the low half, the server's in the high one: one word, because it is
     /// hashed as one right after it was written.
-    ports: u32,
+    pub(crate) ports: u32,
     /// The IP protocol: 6.
-    protocol: u32,
+    pub(crate) protocol: u32,
 }
 
 impl FlowKey {
@@ -442,17 +448,21 @@ pub struct Flow {
     pub standing: Shared,
     /// Zone id, [`Protocol`] and the SYN's TTL: see [`Flow::new`].
     pub state: Shared,
+    /// What was known of the source when the SYN came: see [`Source::summary`]. Here as well, so that
+    /// one lookup tells a reader all; for user space a lookup is a system call.
+    pub sender: Shared,
 }
 
 impl Flow {
     /// A flow whose SYN was just seen.
     #[inline(always)]
     #[must_use]
-    pub fn new(syn_ns: u64, standing: Standing, zone: u16, ttl: u8) -> Self {
+    pub fn new(syn_ns: u64, standing: Standing, zone: u16, ttl: u8, sender: u64) -> Self {
         Self {
             syn_ns: Shared::new(syn_ns),
             standing: Shared::new(standing.word()),
             state: Shared::new((ttl as u64) << 24 | zone as u64),
+            sender: Shared::new(sender),
         }
     }
 
@@ -473,6 +483,18 @@ impl Flow {
     pub fn set_protocol(&self, protocol: Protocol) {
         let state = self.state.load();
         self.state.store(state & !(0xff << 16) | (protocol as u64) << 16);
+    }
+
+    /// The screens that the source had tripped when the SYN came.
+    #[inline(always)]
+    pub fn screens(&self) -> Screens {
+        Screens((self.sender.load() >> 32) as u32)
+    }
+
+    /// The source's SYNs in a [window](crate::WINDOW_NS), this one among them.
+    #[inline(always)]
+    pub fn syn_level(&self) -> u32 {
+        self.sender.load() as u32
     }
 
     /// The TTL or hop limit of its SYN.
@@ -626,8 +648,8 @@ const _: () = {
     assert!(offset_of!(Source, syn) == 40 && offset_of!(Source, ports) == 64);
     assert!(size_of::<FlowKey>() == 40 && offset_of!(FlowKey, ports) == 32);
     assert!(offset_of!(FlowKey, destination) == 16 && offset_of!(FlowKey, protocol) == 36);
-    assert!(size_of::<Flow>() == 24 && offset_of!(Flow, standing) == 8);
-    assert!(offset_of!(Flow, state) == 16);
+    assert!(size_of::<Flow>() == 32 && offset_of!(Flow, standing) == 8);
+    assert!(offset_of!(Flow, state) == 16 && offset_of!(Flow, sender) == 24);
     assert!(size_of::<Verdict>() == 16 && offset_of!(Verdict, reason) == 8);
     assert!(size_of::<Counter>() == 16 && offset_of!(Counter, bytes) == 8);
     assert!(size_of::<ZoneRates>() == 24);

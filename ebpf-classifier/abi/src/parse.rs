@@ -8,7 +8,7 @@ mod ipv4;
 mod ipv6;
 mod transport;
 
-use crate::layout::Address;
+use crate::layout::FlowKey;
 use crate::packet::Packet;
 use crate::scratch::{Scratch, forget};
 
@@ -23,10 +23,8 @@ pub struct Headers {
     pub vlan: u16,
     /// Whether it is IPv6.
     pub v6: bool,
-    /// The source address.
-    pub source: Address,
-    /// The destination address.
-    pub destination: Address,
+    /// The addresses and, of TCP and UDP, the ports, as flows are looked up.
+    pub key: FlowKey,
     /// TTL or hop limit.
     pub ttl: u8,
     /// Whether the source chose the way: IPv4 options LSRR and SSRR, IPv6 routing header type 0.

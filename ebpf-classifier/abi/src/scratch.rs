@@ -8,7 +8,7 @@
 
 use core::hint::black_box;
 
-use crate::layout::FlowKey;
+use crate::layout::{Zone, ZoneKey};
 use crate::parse::{Chain, Headers};
 use crate::reason::Screens;
 
@@ -18,12 +18,22 @@ use crate::reason::Screens;
 pub struct Scratch {
     pub(crate) headers: Headers,
     pub(crate) chain: Chain,
-    pub(crate) key: FlowKey,
     pub(crate) number: usize,
     pub(crate) tripped: Screens,
     pub(crate) kind: crate::classify::Kind,
     pub(crate) tracked: bool,
     pub(crate) allowed: bool,
+    pub(crate) zone: KnownZone,
+}
+
+/// The zone of the packet before: most packets in a row come in by the same interface, and this costs
+/// three comparisons instead of a lookup. Every change of zones comes with a new generation.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub(crate) struct KnownZone {
+    pub(crate) key: ZoneKey,
+    pub(crate) generation: u32,
+    pub(crate) zone: Zone,
 }
 
 /// Writes `value` to `slot` and reads it again, as something of which nothing is known.

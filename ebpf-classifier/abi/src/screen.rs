@@ -12,7 +12,7 @@ const DATAGRAM_BYTES_MAX: u32 = 65_535;
 /// The screens that `headers` trip.
 #[inline(always)]
 pub(crate) fn stateless(headers: &Headers) -> Screens {
-    let land = Screens::of(Reason::Land).when(headers.source == headers.destination);
+    let land = Screens::of(Reason::Land).when(headers.key.source == headers.key.destination);
     let routed = Screens::of(Reason::SourceRoute).when(headers.source_routed);
     land.with(routed).with(fragment(headers)).with(tcp(headers))
 }
@@ -36,7 +36,13 @@ fn tcp(headers: &Headers) -> Screens {
         return Screens::NONE;
     }
     let flags = headers.transport.flags;
-    let port = headers.transport.destination_port;
+    // What nearly every segment is: a SYN alone, or an ACK without SYN and URG.
+    let sound =
+        flags & 0x3f == flag::SYN || flags & (flag::ACK | flag::SYN | flag::URG) == flag::ACK;
+    if sound && !headers.fragment.is_part() {
+        return Screens::NONE;
+    }
+    let port = headers.key.destination_port();
     let has = |flag: u8| flags & flag != 0;
     let syn = has(flag::SYN);
     Screens::of(Reason::SynFin)

@@ -75,7 +75,7 @@ pub(crate) struct Program {
     pub(crate) zone_rates: Map<u32, ZoneRates>,
     pub(crate) ports: Map<u32, u64>,
     pub(crate) counters: PerCpuArray<classifier_abi::Counter>,
-    _file_system: BpfFs,
+    file_system: BpfFs,
 }
 
 impl Program {
@@ -103,11 +103,16 @@ impl Program {
             zone_rates: Map::open(&at(map::ZONE_RATES), Access::Write).unwrap(),
             ports: Map::open(&at(map::PORTS), Access::Write).unwrap(),
             counters: PerCpuArray::open(&at(map::COUNTERS)).unwrap(),
-            _file_system: file_system,
+            file_system,
         };
         let meta = Meta { magic: MAGIC, abi: ABI_VERSION, ..Meta::default() };
         program.meta.insert(&0, meta).unwrap();
         program
+    }
+
+    /// The folder of the pins.
+    pub(crate) fn pin_path(&self) -> &Path {
+        self.file_system.path()
     }
 
     /// Runs the program called `name` on `packet`, `repeat` times; returns its last answer and the

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use sallyport_classifier::pinned::abi::{
-    Address, FlowKey, NameKind, Network, Protocol, Reason, Standing, per_second,
+    Address, Flow, FlowKey, NameKind, Network, Protocol, Reason, Screens, Source, Standing,
+    per_second,
 };
 use sallyport_classifier::pinned::ktime_ns;
 use sallyport_route::Hints;
@@ -32,8 +33,8 @@ impl Known {
         &self.stats
     }
 
-    /// Asks the maps: the generation, the source, the flow, and the network where what is noted of it
-    /// is of another generation.
+    /// Asks the maps: the flow, else the source, and the network where what is noted of it is of an older
+    /// generation.
     pub(super) fn look_up(
         view: &View,
         peer: SocketAddr,
@@ -43,45 +44,75 @@ impl Known {
         let address = Address::from(peer.ip().to_canonical());
         let destination = Address::from(local.ip().to_canonical());
         let key = FlowKey::tcp(address, peer.port(), destination, local.port());
-        let flow = view.maps.flows.lookup(&key)?;
-        let source = view.maps.sources.lookup(&address)?;
         let now_ns = ktime_ns();
-        let syn_ns = flow.as_ref().map_or(0, |flow| flow.syn_ns.load());
-        if syn_ns != 0 {
-            stats.waited(Duration::from_nanos(now_ns.saturating_sub(syn_ns)));
-        }
-        let standing = source.as_ref().map(|source| source.standing());
-        let network = network(view, address, standing)?;
-        let zone = match (&flow, &source) {
-            (Some(flow), _) => flow.zone(),
-            (None, Some(source)) => source.zone.load() as u16,
-            (None, None) => 0,
+        // The flow tells all; the source is asked only where its connection has none, on a port that
+        // the classifier does not follow.
+        let (seen, protocol) = match view.maps.flows.lookup(&key)? {
+            Some(flow) => {
+                let syn_ns = flow.syn_ns.load();
+                stats.waited(Duration::from_nanos(now_ns.saturating_sub(syn_ns)));
+                (Some(Seen::with(&flow)), flow.protocol())
+            }
+            None => {
+                (view.maps.sources.lookup(&address)?.map(|source| Seen::of(&source, now_ns)), None)
+            }
         };
+        let network = network(view, address, seen.as_ref().map(|seen| seen.standing))?;
         let hints = Hints {
             network: network.and_then(|network| view.name(NameKind::Network, network.id)),
-            zone: view.name(NameKind::Zone, zone),
-            protocol: flow.and_then(|flow| flow.protocol()).map(Protocol::label),
-            screens: source.as_ref().map_or_else(Box::default, |source| {
-                source.screens(now_ns).iter().map(Reason::label).collect()
-            }),
-            syn_rate: source.map_or(0, |source| per_second(source.syn.level(now_ns))),
+            zone: view.name(NameKind::Zone, seen.as_ref().map_or(0, |seen| seen.zone)),
+            protocol: protocol.map(Protocol::label),
+            screens: seen
+                .as_ref()
+                .map_or_else(Box::default, |seen| seen.screens.iter().map(Reason::label).collect()),
+            syn_rate: seen.map_or(0, |seen| per_second(seen.syn_level)),
         };
         let stats = stats.requests(hints.network.as_ref(), hints.zone.as_ref(), hints.protocol);
         Ok(Self { hints, stats })
     }
 }
 
-/// The network under the configuration in force: as it stands noted, if that is of this generation.
+/// What the maps hold of a client, whichever map it is from.
+struct Seen {
+    standing: Standing,
+    zone: u16,
+    screens: Screens,
+    syn_level: u32,
+}
+
+impl Seen {
+    fn with(flow: &Flow) -> Self {
+        Self {
+            standing: Standing::from_word(flow.standing.load()),
+            zone: flow.zone(),
+            screens: flow.screens(),
+            syn_level: flow.syn_level(),
+        }
+    }
+
+    fn of(source: &Source, now_ns: u64) -> Self {
+        Self {
+            standing: source.standing(),
+            zone: source.zone.load() as u16,
+            screens: source.screens(now_ns),
+            syn_level: source.syn.level(now_ns),
+        }
+    }
+}
+
+/// The source's network: as the connection's SYN noted it, unless that is of an older generation than
+/// the one last read. `meta` is not asked for every connection: a system call is most of what hints
+/// cost, and the generation is read four times a second anyway.
 fn network(
     view: &View,
     address: Address,
     standing: Option<Standing>,
 ) -> std::io::Result<Option<Network>> {
-    let generation = view.maps.meta()?.generation;
-    match standing {
-        Some(standing) if standing.generation == generation => {
-            Ok(Some(standing.network).filter(|network| network.id != 0))
-        }
-        _ => view.maps.network(address, generation),
+    // Generations wrap around.
+    let is_current =
+        |standing: &Standing| standing.generation.wrapping_sub(view.generation) <= u32::MAX / 2;
+    match standing.filter(is_current) {
+        Some(standing) => Ok(Some(standing.network).filter(|network| network.id != 0)),
+        None => view.maps.network(address, view.generation),
     }
 }

@@ -1,7 +1,7 @@
 //! What is kept of a packet that was let through: its source, its flow, its protocol.
 
 use super::{Kind, Known, Visit, World};
-use crate::layout::{Flow, Zone};
+use crate::layout::{Flow, Source, Zone};
 use crate::packet::Packet;
 use crate::payload::protocol;
 
@@ -14,30 +14,37 @@ impl<W: World> Visit<'_, W> {
         zone: Option<&Zone>,
         now_ns: u64,
     ) {
-        if self.kind != Kind::Other {
-            self.note_source(known, zone, now_ns);
+        let mut sender = 0;
+        if self.kind != Kind::Other
+            && let Some(source) = self.note_source(known, zone, now_ns)
+        {
+            sender = source.summary(now_ns);
         }
         if self.kind == Kind::Syn && self.tracked {
-            self.begin_flow(known, zone, now_ns);
+            self.begin_flow(known, zone, now_ns, sender);
         } else {
             self.note_data(packet, known);
         }
     }
 
     #[inline(always)]
-    fn note_source(&self, known: Known<'_>, zone: Option<&Zone>, now_ns: u64) {
-        let found = match known.source {
-            Some(source) => Some(source),
-            None => self.world.insert_source(&self.headers.source),
+    fn note_source<'s>(
+        &'s self,
+        known: Known<'s>,
+        zone: Option<&Zone>,
+        now_ns: u64,
+    ) -> Option<&'s Source> {
+        let source = match known.source {
+            Some(source) => source,
+            None => self.world.insert_source(&self.headers.key.source)?,
         };
-        let Some(source) = found else { return };
         if source.first_ns.load() == 0 {
             source.first_ns.store(now_ns);
         }
         source.last_ns.store(now_ns);
         source.standing.store(known.standing.word());
         self.meter(source).add(now_ns);
-        let Some(zone) = zone else { return };
+        let Some(zone) = zone else { return Some(source) };
         source.zone.store(zone.id as u64);
         // A rate that nobody limits is not worth a word that all CPUs write to.
         if self.limits(zone).zone != 0
@@ -45,21 +52,23 @@ impl<W: World> Visit<'_, W> {
         {
             self.zone_meter(rates).add(now_ns);
         }
+        Some(source)
     }
 
     /// A SYN begins a flow anew, also one whose ports were used before.
     #[inline(always)]
-    fn begin_flow(&self, known: Known<'_>, zone: Option<&Zone>, now_ns: u64) {
+    fn begin_flow(&self, known: Known<'_>, zone: Option<&Zone>, now_ns: u64, sender: u64) {
         let zone = zone.map_or(0, |zone| zone.id);
-        let flow = Flow::new(now_ns, known.standing, zone, self.headers.ttl);
+        let flow = Flow::new(now_ns, known.standing, zone, self.headers.ttl, sender);
         match known.flow {
             // In place: cheaper than a second entry, and what a retransmitted SYN asks for.
             Some(known) => {
                 known.syn_ns.store(flow.syn_ns.load());
                 known.standing.store(flow.standing.load());
                 known.state.store(flow.state.load());
+                known.sender.store(sender);
             }
-            None => self.world.insert_flow(self.key, flow),
+            None => self.world.insert_flow(&self.headers.key, flow),
         }
     }
 
@@ -77,8 +86,8 @@ impl<W: World> Visit<'_, W> {
             return;
         }
         flow.set_protocol(protocol(packet, at, bytes));
-        if self.world.is_established(self.key, self.headers.v6) {
-            self.world.insert_handshake(&self.headers.source, self.world.now_ns());
+        if self.world.is_established(&self.headers.key, self.headers.v6) {
+            self.world.insert_handshake(&self.headers.key.source, self.world.now_ns());
         }
     }
 }

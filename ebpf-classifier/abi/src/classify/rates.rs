@@ -1,7 +1,7 @@
 //! The screens that a source's past decides: rates, port scans, address sweeps.
 
 use super::{Kind, Visit, World};
-use crate::layout::{Limits, Source, Zone, ZoneRates};
+use crate::layout::{Address, Limits, Source, Zone, ZoneRates};
 use crate::rate::Meter;
 use crate::reason::{Reason, Screens};
 use crate::sketch::spread;
@@ -79,14 +79,14 @@ impl<W: World> Visit<'_, W> {
         self.kind == Kind::Syn
             && self
                 .world
-                .handshake(&self.headers.source)
+                .handshake(&self.headers.key.source)
                 .is_some_and(|last| now_ns.saturating_sub(last.load()) < HANDSHAKE_KEPT_NS)
     }
 
     #[inline(always)]
     fn scans(&self, zone: &Zone, source: &Source, now_ns: u64) -> Screens {
         let mut tripped = Screens::NONE;
-        let port = self.headers.transport.destination_port;
+        let port = self.headers.key.destination_port();
         if zone.port_bits != 0
             && self.kind != Kind::Icmp
             && source.ports.add(spread(port as u32), now_ns) > zone.port_bits
@@ -103,10 +103,11 @@ impl<W: World> Visit<'_, W> {
 
     #[inline(always)]
     fn destination_hash(&self) -> u32 {
-        let mut mixed = 0_u32;
-        for word in self.headers.destination.words() {
-            mixed = (mixed ^ word).wrapping_mul(0x85eb_ca6b).rotate_left(13);
-        }
+        let Address { high, low } = self.headers.key.destination;
+        // Two odd constants, so that halves which change together do not cancel each other out.
+        let mixed =
+            high.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ low.wrapping_mul(0xc2b2_ae3d_27d4_eb4f);
+        let mixed = (mixed >> 32) as u32;
         spread(mixed)
     }
 }

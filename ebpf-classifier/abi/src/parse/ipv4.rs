@@ -4,7 +4,7 @@ use core::hint::black_box;
 
 use super::transport::{self, Place};
 use super::{Fragment, Headers, Malformed, Result, read};
-use crate::layout::Address;
+use crate::layout::{Address, FlowKey};
 use crate::packet::Packet;
 use crate::scratch::Scratch;
 
@@ -50,8 +50,8 @@ pub(super) fn parse<P: Packet + ?Sized>(
     let transport = transport::parse(packet, place, offset > 0)?;
     let source = Address::v4(read(packet, at + 12)?);
     let destination = Address::v4(read(packet, at + 16)?);
-    scratch.headers =
-        Headers { vlan, v6: false, source, destination, ttl, source_routed, fragment, transport };
+    let key = FlowKey { source, destination, ports: transport.ports, protocol: 6 };
+    scratch.headers = Headers { vlan, v6: false, key, ttl, source_routed, fragment, transport };
     Ok(())
 }
 

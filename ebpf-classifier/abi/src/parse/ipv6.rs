@@ -4,7 +4,7 @@ use core::hint::black_box;
 
 use super::transport::{self, Place};
 use super::{Fragment, Headers, Malformed, Result, read};
-use crate::layout::Address;
+use crate::layout::{Address, FlowKey};
 use crate::packet::Packet;
 use crate::scratch::Scratch;
 
@@ -42,8 +42,8 @@ pub(super) fn parse<P: Packet + ?Sized>(
     }
     let Chain { place, source_routed, fragment } = *black_box(&mut scratch.chain);
     let transport = transport::parse(packet, place, fragment.offset > 0)?;
-    scratch.headers =
-        Headers { vlan, v6: true, source, destination, ttl, source_routed, fragment, transport };
+    let key = FlowKey { source, destination, ports: transport.ports, protocol: 6 };
+    scratch.headers = Headers { vlan, v6: true, key, ttl, source_routed, fragment, transport };
     Ok(())
 }
 

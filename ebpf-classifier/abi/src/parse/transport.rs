@@ -24,10 +24,8 @@ pub(crate) mod flag {
 pub struct Transport {
     /// Which protocol this is.
     pub kind: Kind,
-    /// The source port of TCP and UDP.
-    pub source_port: u16,
-    /// The destination port of TCP and UDP.
-    pub destination_port: u16,
+    /// The ports of TCP and UDP as they are in a flow's key: the source's in the low half.
+    pub ports: u32,
     /// The flags of TCP, FIN being the lowest bit.
     pub flags: u8,
     /// Where in the frame TCP's payload begins.
@@ -57,14 +55,7 @@ impl Transport {
     #[inline(always)]
     #[must_use]
     pub const fn bare(kind: Kind) -> Self {
-        Self {
-            kind,
-            source_port: 0,
-            destination_port: 0,
-            flags: 0,
-            payload_at: 0,
-            payload_bytes: 0,
-        }
+        Self { kind, ports: 0, flags: 0, payload_at: 0, payload_bytes: 0 }
     }
 }
 
@@ -112,8 +103,7 @@ fn tcp<P: Packet + ?Sized>(packet: &P, place: Place) -> Result<Transport> {
     }
     Ok(Transport {
         kind: Kind::Tcp,
-        source_port: u16::from_be_bytes([s1, s2]),
-        destination_port: u16::from_be_bytes([d1, d2]),
+        ports: ports([s1, s2], [d1, d2]),
         flags,
         payload_at: place.at + header_bytes,
         payload_bytes: place.bytes - header_bytes,
@@ -126,7 +116,10 @@ fn udp<P: Packet + ?Sized>(packet: &P, place: Place) -> Result<Transport> {
         return Err(Malformed);
     }
     let [s1, s2, d1, d2] = read(packet, place.at)?;
-    let source_port = u16::from_be_bytes([s1, s2]);
-    let destination_port = u16::from_be_bytes([d1, d2]);
-    Ok(Transport { source_port, destination_port, ..Transport::bare(Kind::Udp) })
+    Ok(Transport { ports: ports([s1, s2], [d1, d2]), ..Transport::bare(Kind::Udp) })
+}
+
+#[inline(always)]
+fn ports(source: [u8; 2], destination: [u8; 2]) -> u32 {
+    u16::from_be_bytes(source) as u32 | (u16::from_be_bytes(destination) as u32) << 16
 }
