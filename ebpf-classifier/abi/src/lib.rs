@@ -5,8 +5,8 @@
 //! on the host under tests and a fuzzer. It reads packets through [`Packet`] and maps through
 //! [`World`]; it deliberately does not know how either is had, loads nothing and prints nothing.
 //!
-//! A packet's way: [`classify`] parses it ([`parse`]), finds its zone and its network, asks for a
-//! verdict, applies the [`screens`](Reason), measures rates, and notes sources and flows.
+//! A packet's way: [`classify`] parses it, asks for a verdict, finds its network and its zone, applies
+//! the [screens](Reason), measures rates, and notes sources and flows.
 
 #![no_std]
 #![cfg_attr(target_arch = "bpf", allow(internal_features))]

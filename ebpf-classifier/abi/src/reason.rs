@@ -40,7 +40,7 @@ reasons! {
     WinNuke = "winnuke", "TCP with URG to the NetBIOS session port, 139.";
     SynFragment = "syn_fragment", "A SYN in fragments.";
     TearDrop = "tear_drop", "A fragment that overlaps another of its datagram (RFC 5722).";
-    SourceRoute = "source_route", "Loose or strict source route, or an IPv6 routing header of type 0 (RFC 5095).";
+    SourceRoute = "source_route", "Loose or strict source route, more than ten IPv4 options, or an IPv6 routing header of type 0 (RFC 5095).";
     PingOfDeath = "ping_of_death", "A fragment that ends beyond the 65,535 bytes a datagram can have.";
     IcmpFragment = "icmp_fragment", "ICMP in fragments.";
     SynFloodSource = "syn_flood_source", "More SYNs a second than one source may send.";
