@@ -1,11 +1,12 @@
 //! What the classifier saw decides a route; an edit of its file moves it.
 
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::edge::{Edge, SCREEN};
-use crate::net::{CLIENTS, eventually, get};
+use crate::net::{CLIENTS, connect, eventually, get};
 use crate::program::can_load;
 
 const ROUTES: &str = "      - { name: office, match: { hint: { network: office } }, respond: { status: 200, body: office } }
@@ -77,4 +78,52 @@ fn a_dropped_network_is_dropped_and_counted() {
     assert!(edge.net.get(CLIENTS[0], address, "/").is_some());
     assert!(edge.net.get(CLIENTS[1], address, "/").is_none());
     assert!(edge.counted("network").1 > 0);
+}
+
+/// Answers with the hints that it was sent.
+const ORIGIN: &str = "import http.server, socketserver
+class Origin(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        hints = [f'{k.lower()}={v}' for k, v in self.headers.items() if k.lower().startswith('x-sallyport-')]
+        body = ' '.join(sorted(hints)).encode()
+        self.send_response(200)
+        self.send_header('Content-Length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+socketserver.ThreadingTCPServer(('127.0.0.1', 18081), Origin).serve_forever()";
+
+#[test]
+fn an_origin_is_told_what_was_seen_and_nothing_that_a_client_made_up() {
+    if !can_load() {
+        return;
+    }
+    let mut edge = Edge::new();
+    edge.write_classifier("[{ name: office, cidrs: [10.77.0.2/32] }]", SCREEN);
+    edge.start_classifier();
+    let _origin = edge.net.start(&["python3", "-c", ORIGIN]);
+    let address = edge.start_gateway(
+        "      - { name: all, forward: { upstream: up } }",
+        "upstreams:\n  - name: up\n    endpoints:\n      - { address: 127.0.0.1:18081 }",
+    );
+    edge.hints_in_use();
+    let ask = |edge: &Edge| {
+        let asked = edge.net.at_client(move || {
+            let mut stream = connect(CLIENTS[0], address, Duration::from_secs(2))?;
+            let forged = "X-Sallyport-Network: vault\r\nx-sallyport-screens: none";
+            let request =
+                format!("GET / HTTP/1.1\r\nHost: a\r\n{forged}\r\nConnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).ok()?;
+            let mut response = String::new();
+            stream.read_to_string(&mut response).ok()?;
+            response.contains(" 200 ").then_some(response)
+        });
+        asked.join().unwrap()
+    };
+    let response = eventually("the origin to answer", || ask(&edge));
+    let told = response.rsplit("\r\n\r\n").next().unwrap();
+    assert!(told.contains("x-sallyport-network=office"), "{told}");
+    assert!(told.contains("x-sallyport-zone=internet"), "{told}");
+    assert!(told.contains("x-sallyport-protocol=http1"), "{told}");
+    assert!(told.contains("x-sallyport-syn-rate="), "{told}");
+    assert!(!told.contains("vault") && !told.contains("screens"), "{told}");
 }
