@@ -4,6 +4,7 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
 #[path = "support/net.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
 mod net;
 #[path = "support/program.rs"]
 #[allow(dead_code, reason = "the packet table uses the rest")]
@@ -11,8 +12,6 @@ mod program;
 
 #[path = "namespaces/edge.rs"]
 mod edge;
-#[path = "namespaces/flood.rs"]
-mod flood;
 #[path = "namespaces/hints.rs"]
 mod hints;
 #[path = "namespaces/lifecycle.rs"]

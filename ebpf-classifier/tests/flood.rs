@@ -1,5 +1,19 @@
-//! SYN floods, bounded in count and time, and a client that goes on.
+//! SYN floods, bounded in count and time, and a client that goes on. A target of its own, so that no
+//! other test runs beside what is measured.
 
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+#[path = "namespaces/edge.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod edge;
+#[path = "support/net.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod net;
+#[path = "support/program.rs"]
+#[allow(dead_code, reason = "the packet table uses the rest")]
+mod program;
+
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -63,9 +77,10 @@ fn under_flood(edge: &Edge, address: SocketAddr, sources: u32) -> (Figures, u64)
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();
+    let mut said = BufReader::new(flood.stdout.take().unwrap()).lines();
+    assert_eq!(said.next().unwrap().unwrap(), "ready");
     let figures = measure(edge, address);
-    let mut sent = String::new();
-    std::io::Read::read_to_string(flood.stdout.as_mut().unwrap(), &mut sent).unwrap();
+    let sent = said.next().unwrap().unwrap();
     assert!(flood.wait().unwrap().success());
     (figures, sent.trim().parse().unwrap())
 }
