@@ -38,6 +38,8 @@ test: build-deps test-deps xdp lint unit bench-smoke deny
 
 lint:
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path ebpf-classifier/xdp/Cargo.toml --check
+	$(CARGO) fmt --manifest-path ebpf-classifier/abi/fuzz/Cargo.toml --check
 	$(CARGO) clippy --workspace --all-targets --all-features --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --all-features --locked
 

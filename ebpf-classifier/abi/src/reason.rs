@@ -54,27 +54,12 @@ reasons! {
 }
 
 impl Reason {
-    /// The reasons that a profile can turn on, in the order in which they decide.
-    pub const SCREENS: [Self; 18] = [
-        Self::Land,
-        Self::SynFin,
-        Self::NoFlags,
-        Self::FinNoAck,
-        Self::WinNuke,
-        Self::SynFragment,
-        Self::TearDrop,
-        Self::SourceRoute,
-        Self::PingOfDeath,
-        Self::IcmpFragment,
-        Self::SynFloodSource,
-        Self::SynFloodZone,
-        Self::UdpFloodSource,
-        Self::UdpFloodZone,
-        Self::IcmpFloodSource,
-        Self::IcmpFloodZone,
-        Self::PortScan,
-        Self::AddressSweep,
-    ];
+    /// The reasons that a profile can turn on, in the order in which they decide: all from `Land` on.
+    pub const SCREENS: [Self; Self::ALL.len() - Self::Land as usize] = match Self::ALL.last_chunk()
+    {
+        Some(screens) => *screens,
+        None => unreachable!(),
+    };
 
     /// The index of its counter; each reason has one for packets that went on and one for packets
     /// dropped for it.

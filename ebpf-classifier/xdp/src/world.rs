@@ -112,6 +112,7 @@ impl World for Kernel<'_> {
 
     #[inline(always)]
     fn insert_flow(&self, key: &FlowKey, flow: Flow) {
+        // A flow that finds no room goes without hints.
         let _ = maps::FLOWS.insert(key, &flow, 0);
     }
 
@@ -128,6 +129,7 @@ impl World for Kernel<'_> {
 
     #[inline(always)]
     fn insert_handshake(&self, address: &Address, now_ns: u64) {
+        // A source that finds no room is a stranger again.
         let _ = maps::HANDSHAKES.insert(address, &Shared::new(now_ns), 0);
     }
 
@@ -162,6 +164,7 @@ impl World for Kernel<'_> {
     #[inline(always)]
     fn insert_fragments(&self, datagram: &Datagram) -> Option<&Fragments> {
         static EMPTY: Fragments = Fragments::new();
+        // As in `insert_source`.
         let _ = maps::FRAGMENTS.insert(datagram, &EMPTY, NO_EXIST);
         self.fragments(datagram)
     }
@@ -181,10 +184,7 @@ struct Aligned {
 fn tuple(key: &FlowKey, v6: bool) -> [u32; 9] {
     let [s0, s1, s2, s3] = key.source.words();
     let [d0, d1, d2, d3] = key.destination.words();
-    let ports = u32::from(key.source_port().to_be()) | u32::from(key.destination_port().to_be()) << 16;
-    if v6 {
-        [s0, s1, s2, s3, d0, d1, d2, d3, ports]
-    } else {
-        [s3, d3, ports, 0, 0, 0, 0, 0, 0]
-    }
+    let ports =
+        u32::from(key.source_port().to_be()) | u32::from(key.destination_port().to_be()) << 16;
+    if v6 { [s0, s1, s2, s3, d0, d1, d2, d3, ports] } else { [s3, d3, ports, 0, 0, 0, 0, 0, 0] }
 }

@@ -9,15 +9,14 @@
 #[allow(dead_code)]
 mod world;
 
-use classifier_abi::{
-    Limits, Reason, Scratch, Screens, Slots, Zone, ZoneKey, classify, headers,
-};
+use classifier_abi::{Limits, Reason, Scratch, Screens, Slots, Zone, ZoneKey, classify, headers};
 use libfuzzer_sys::fuzz_target;
 use world::Host;
 
 fuzz_target!(|input: &[u8]| {
     let host = Host::new(1 << 50);
-    let all = Reason::SCREENS.into_iter().fold(Screens::NONE, |all, one| all.with(Screens::of(one)));
+    let all =
+        Reason::SCREENS.into_iter().fold(Screens::NONE, |all, one| all.with(Screens::of(one)));
     let limits = Limits { source: 3, zone: 5 };
     let zone = Zone {
         id: 1,
