@@ -6,18 +6,12 @@ pub mod explain;
 pub mod origin;
 pub mod run;
 
-use std::fmt;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-
-use sallyport_config::Problems;
+use sallyport_config::process::Failure;
 
 use crate::config::{self, Loaded};
-
-/// `EX_CONFIG` of sysexits.h: the configuration is at fault, and a restart will not help.
-pub const EXIT_CONFIG: u8 = 78;
 
 /// An edge gateway: virtual hosts, routes, load balancing, and statistics for each.
 #[derive(Debug, Parser)]
@@ -41,42 +35,6 @@ pub enum Command {
     Origin(origin::Args),
     /// Serve three origins and the gateway in one process
     Demo(demo::Args),
-}
-
-/// Why a command failed, by what its exit code says.
-#[derive(Debug)]
-pub enum Failure {
-    /// The configuration is at fault.
-    Config(Problems),
-    /// Anything else is.
-    Other(anyhow::Error),
-}
-
-impl Failure {
-    /// 78 for the configuration, 1 otherwise.
-    #[must_use]
-    pub fn exit_code(&self) -> ExitCode {
-        match self {
-            Self::Config(_) => EXIT_CONFIG.into(),
-            Self::Other(_) => ExitCode::FAILURE,
-        }
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Config(problems) => problems.fmt(out),
-            // The whole chain in one line: what failed, and because of what.
-            Self::Other(error) => write!(out, "sallyport: {error:#}"),
-        }
-    }
-}
-
-impl From<anyhow::Error> for Failure {
-    fn from(error: anyhow::Error) -> Self {
-        Self::Other(error)
-    }
 }
 
 fn load(path: &Path) -> Result<Loaded, Failure> {

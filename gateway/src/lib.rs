@@ -17,6 +17,5 @@ pub mod proxy;
 pub mod reload;
 pub mod server;
 pub mod snapshot;
-pub mod telemetry;
 pub mod upstream;
 pub mod verdicts;

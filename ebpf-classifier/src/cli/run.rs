@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
-use sallyport_config::watch::{self, Wake, Waker};
-use tokio::signal::unix::{SignalKind, signal};
+use sallyport_config::process::{NotifyState, Signals, notify};
+use sallyport_config::watch;
 
 use super::{Failure, load};
 use crate::control::Control;
@@ -41,6 +41,11 @@ pub fn main(args: &Args) -> Result<(), Failure> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
+    // Before anything is attached or pinned: an end that is asked for from now on tidies up.
+    let mut signals = {
+        let _entered = background.enter();
+        Signals::listen().context("cannot listen for signals")?
+    };
 
     let control = Arc::new(Control::start(&args.config, loaded)?);
     let served = serve(&background, socket, || {
@@ -52,12 +57,12 @@ pub fn main(args: &Args) -> Result<(), Failure> {
         let reloader = control.clone();
         watch::spawn(move || reloader.reload()).context("cannot start the reload thread")
     });
-    let result = started.and_then(|waker| {
-        notify(&[sd_notify::NotifyState::Ready]);
-        background.block_on(until_told_to_end(&waker)).context("cannot listen for signals")
+    let result = started.map(|waker| {
+        notify(NotifyState::Ready);
+        background.block_on(signals.until_told_to_end(&waker));
     });
 
-    notify(&[sd_notify::NotifyState::Stopping]);
+    notify(NotifyState::Stopping);
     control.end(args.keep)?;
     tracing::info!(kept = args.keep, "ended");
     Ok(result?)
@@ -98,29 +103,4 @@ fn heartbeat(control: Arc<Control>) -> anyhow::Result<()> {
     };
     let thread = std::thread::Builder::new().name("heartbeat".into());
     thread.spawn(beat).map(drop).context("cannot start the heartbeat thread")
-}
-
-/// Waits for SIGINT or SIGTERM; SIGHUP reloads.
-async fn until_told_to_end(waker: &Waker) -> std::io::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    loop {
-        tokio::select! {
-            _ = interrupt.recv() => return Ok(()),
-            _ = terminate.recv() => return Ok(()),
-            _ = hangup.recv() => {
-                if waker.send(Wake::Asked).is_err() {
-                    tracing::error!("SIGHUP: the reload thread has ended");
-                }
-            }
-        }
-    }
-}
-
-/// Tells the service manager, if there is one.
-fn notify(state: &[sd_notify::NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        tracing::warn!(%error, "the service manager could not be told");
-    }
 }

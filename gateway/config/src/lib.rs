@@ -27,6 +27,7 @@
 
 mod lines;
 mod problem;
+pub mod process;
 pub mod scalar;
 mod source;
 mod tree;

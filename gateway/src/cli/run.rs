@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
-use sallyport_config::watch::{Wake, Waker};
+use sallyport_config::process::{NotifyState, Signals, notify};
 use sallyport_stats::Registry;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -60,6 +60,10 @@ pub(super) fn serve(
         threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
     let registry = Arc::new(Registry::new(threads + 1));
     let background = background()?;
+    let mut signals = {
+        let _entered = background.enter();
+        Signals::listen().context("cannot listen for signals")?
+    };
     let classifier = loaded.config.classifier.as_ref();
     let classifier =
         classifier.map(|config| Classifier::start(config, &registry)).transpose()?.map(Arc::new);
@@ -86,12 +90,12 @@ pub(super) fn serve(
     let server = Server::start(threads, &shared, sockets);
     let waker = reload::spawn(reloader.clone()).context("cannot start the reload thread")?;
     ready(&addresses);
-    notify(&[sd_notify::NotifyState::Ready]);
+    notify(NotifyState::Ready);
 
-    background.block_on(until_told_to_end(&waker)).context("cannot listen for signals")?;
+    background.block_on(signals.until_told_to_end(&waker));
 
     tracing::info!("ending: waiting for requests in flight");
-    notify(&[sd_notify::NotifyState::Stopping]);
+    notify(NotifyState::Stopping);
     admin.draining.store(true, Ordering::Relaxed);
     background.spawn(end_at_once_if_told_again());
     let cut_off = server.drain(|| reloader.in_flight());
@@ -130,24 +134,6 @@ async fn admin_listener(socket: Bound, admin: Arc<Admin>) {
     }
 }
 
-/// Waits for SIGINT or SIGTERM; SIGHUP reloads.
-async fn until_told_to_end(waker: &Waker) -> std::io::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    loop {
-        tokio::select! {
-            _ = interrupt.recv() => return Ok(()),
-            _ = terminate.recv() => return Ok(()),
-            _ = hangup.recv() => {
-                if waker.send(Wake::Asked).is_err() {
-                    tracing::error!("SIGHUP: the reload thread has ended");
-                }
-            }
-        }
-    }
-}
-
 async fn end_at_once_if_told_again() {
     if let (Ok(mut interrupt), Ok(mut terminate)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
@@ -155,12 +141,5 @@ async fn end_at_once_if_told_again() {
         tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
         tracing::warn!("told again: ending at once");
         std::process::exit(1);
-    }
-}
-
-/// Tells the service manager, if there is one.
-fn notify(state: &[sd_notify::NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        tracing::warn!(%error, "the service manager could not be told");
     }
 }
