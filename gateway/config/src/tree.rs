@@ -22,7 +22,9 @@ pub enum Place<'a> {
 }
 
 impl Place<'_> {
-    fn file(&self) -> usize {
+    /// The index of the file.
+    #[must_use]
+    pub fn file(&self) -> usize {
         match self {
             Self::File(index) => *index,
             Self::Key(parent, _) | Self::Item(parent, _) => parent.file(),
@@ -232,6 +234,18 @@ impl<'a> Fields<'a> {
             return self.node.refuse(sink, format!("has no `{key}`"), format!("add `{key}:`"));
         }
         self.optional(sink, key, read)
+    }
+
+    /// The value under `key` as written, where there is one; the key counts as known.
+    pub fn value(&mut self, key: &'static str) -> Option<&'a Value> {
+        self.known.push(key);
+        self.mapping.get(key)
+    }
+
+    /// Whether a key is written that nobody has asked for so far.
+    pub fn unknown(&self) -> bool {
+        let known = |key: &Value| key.as_str().is_some_and(|key| self.known.contains(&key));
+        !self.mapping.keys().all(known)
     }
 
     /// Whether `key` is written at all.

@@ -130,6 +130,24 @@ impl PathRegex {
         self.regex.is_match(path.as_bytes())
     }
 
+    /// What the group with this name or number matches of `path`, if it takes part in the match.
+    pub fn capture<'p>(&self, path: &'p str, group: &str) -> Option<&'p str> {
+        let captures = self.regex.captures(path.as_bytes())?;
+        let found = match group.parse() {
+            Ok(number) => captures.get(number),
+            Err(_) => captures.name(group),
+        };
+        path.get(found?.range())
+    }
+
+    /// Whether there is a group with this name or number.
+    pub fn has_group(&self, group: &str) -> bool {
+        match group.parse::<usize>() {
+            Ok(number) => number < self.regex.captures_len(),
+            Err(_) => self.regex.capture_names().any(|name| name == Some(group)),
+        }
+    }
+
     /// What every matching path begins with; empty when nothing is known.
     pub(crate) fn head(&self) -> &[u8] {
         &self.head

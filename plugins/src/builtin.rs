@@ -1,0 +1,10 @@
+//! The filters that ship with Sallyport, a folder each: what it is for (`README.md`, which is also its
+//! module's documentation), an example that the tests run through the gateway (`example.yaml`, with
+//! its requests in `cases.yaml`), and what is refused (`bad.yaml`).
+
+pub mod headers;
+
+use crate::kind::Kind;
+
+/// Every one, in the order in which they are documented.
+pub(crate) const KINDS: &[Kind] = &[headers::KIND];

@@ -1,0 +1,194 @@
+#![doc = include_str!("headers/README.md")]
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, response};
+use sallyport_config::{Node, Sink};
+
+use crate::exchange::Exchange;
+use crate::filter::{Filter, Flow, Phases};
+use crate::kind::{Kind, Setting};
+use crate::template::{Scope, Template};
+
+/// `headers:` in `filters:`.
+pub const KIND: Kind = Kind { name: "headers", read };
+
+/// Fields that frame a message or belong to one connection: RFC 9110, 7.6.1, and RFC 9112, 6.
+const NOT_OURS: [&str; 9] = [
+    "connection",
+    "content-length",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Entries of one list.
+const FIELDS_MAX: usize = 100;
+
+/// Removes, sets and adds header fields.
+#[derive(Debug)]
+struct Headers {
+    request: Changes,
+    response: Changes,
+}
+
+/// What is done to the fields of one message, in this order.
+#[derive(Debug, Default)]
+struct Changes {
+    /// Whether no value depends on the request.
+    is_constant: bool,
+    remove: Vec<HeaderName>,
+    set: Vec<(HeaderName, Value)>,
+    add: Vec<(HeaderName, Value)>,
+}
+
+#[derive(Debug)]
+enum Value {
+    Constant(HeaderValue),
+    Template(Template),
+}
+
+fn read(node: Node<'_>, sink: &mut Sink, _: &mut Setting<'_>) -> Option<Arc<dyn Filter>> {
+    node.mapping(sink, |fields, sink| {
+        let request = fields.optional(sink, "request", changes);
+        let response = fields.optional(sink, "response", changes);
+        if !fields.has("request") && !fields.has("response") {
+            return node.refuse(sink, "changes nothing", "write `request:` or `response:`");
+        }
+        let (request, response) = (request.unwrap_or_default(), response.unwrap_or_default());
+        Some(Arc::new(Headers { request, response }) as Arc<dyn Filter>)
+    })
+}
+
+fn changes(node: Node<'_>, sink: &mut Sink) -> Option<Changes> {
+    node.mapping(sink, |fields, sink| {
+        let remove = fields.optional(sink, "remove", |node, sink| node.list(sink, field_name));
+        let set = fields.optional(sink, "set", values);
+        let add = fields.optional(sink, "add", values);
+        let (set, add) = (set.unwrap_or_default(), add.unwrap_or_default());
+        let constant = |(_, value): &(_, Value)| matches!(value, Value::Constant(_));
+        let is_constant = set.iter().chain(&add).all(constant);
+        Some(Changes { is_constant, remove: remove.unwrap_or_default(), set, add })
+    })
+}
+
+fn values(node: Node<'_>, sink: &mut Sink) -> Option<Vec<(HeaderName, Value)>> {
+    let values = node.entries(sink, |name, node, sink| {
+        let name = allowed(name, node, sink);
+        let value = value(node, sink);
+        Some((name?, value?))
+    })?;
+    if values.len() > FIELDS_MAX {
+        return node.refuse(sink, format!("has {} fields", values.len()), "write at most 100");
+    }
+    Some(values)
+}
+
+fn field_name(node: Node<'_>, sink: &mut Sink) -> Option<HeaderName> {
+    allowed(node.text(sink)?, node, sink)
+}
+
+fn allowed(name: &str, node: Node<'_>, sink: &mut Sink) -> Option<HeaderName> {
+    let Ok(parsed) = HeaderName::from_bytes(name.as_bytes()) else {
+        return node.refuse(
+            sink,
+            format!("{name:?} is no field name"),
+            "use letters, digits and -",
+        );
+    };
+    if NOT_OURS.contains(&parsed.as_str()) || parsed.as_str().starts_with("x-sallyport-") {
+        let fix = "leave it to the gateway; `rewrite` changes the host";
+        return node.refuse(sink, format!("{name:?} may not be changed"), fix);
+    }
+    Some(parsed)
+}
+
+fn value(node: Node<'_>, sink: &mut Sink) -> Option<Value> {
+    let template = Template::read(node, sink, Scope::Request)?;
+    let Some(constant) = template.constant() else { return Some(Value::Template(template)) };
+    match HeaderValue::from_str(constant) {
+        Ok(value) => Some(Value::Constant(value)),
+        Err(_) => node.refuse(sink, "is no field value", "use visible ASCII and spaces"),
+    }
+}
+
+impl Changes {
+    fn is_empty(&self) -> bool {
+        self.remove.is_empty() && self.set.is_empty() && self.add.is_empty()
+    }
+
+    /// Changes `headers`. `value_of` gives the value that a template has for the request.
+    fn apply(
+        &self,
+        headers: &mut HeaderMap,
+        mut value_of: impl FnMut(&Template) -> Option<HeaderValue>,
+    ) {
+        for name in &self.remove {
+            headers.remove(name);
+        }
+        let mut value = |value: &Value| match value {
+            Value::Constant(value) => Some(value.clone()),
+            Value::Template(template) => value_of(template),
+        };
+        for (name, set) in &self.set {
+            match value(set) {
+                Some(value) => drop(headers.insert(name, value)),
+                None => drop(headers.remove(name)),
+            }
+        }
+        for (name, add) in &self.add {
+            if let Some(value) = value(add) {
+                headers.append(name, value);
+            }
+        }
+    }
+}
+
+/// A value that no field can hold, which a client's bytes may make of a template, is none.
+fn render(template: &Template, x: &Exchange<'_>) -> Option<HeaderValue> {
+    let mut text = String::new();
+    template.render(x, None, &mut text);
+    HeaderValue::from_maybe_shared(Bytes::from(text)).ok()
+}
+
+impl Filter for Headers {
+    fn phases(&self) -> Phases {
+        let mut phases = Phases::default();
+        if !self.request.is_empty() {
+            phases = phases | Phases::REQUEST_HEADERS;
+        }
+        if !self.response.is_empty() {
+            phases = phases | Phases::RESPONSE_HEADERS;
+        }
+        phases
+    }
+
+    fn request_headers<'a>(&'a self, x: Exchange<'a>) -> Flow<'a> {
+        if self.request.is_constant {
+            self.request.apply(&mut x.request.headers, |_| None);
+            return Flow::Continue;
+        }
+        // Templates see the fields as they came, whatever the order of the changes.
+        let mut headers = x.request.headers.clone();
+        self.request.apply(&mut headers, |template| render(template, &x));
+        x.request.headers = headers;
+        Flow::Continue
+    }
+
+    fn response_headers<'a>(
+        &'a self,
+        x: Exchange<'a>,
+        response: &'a mut response::Parts,
+    ) -> Flow<'a> {
+        self.response.apply(&mut response.headers, |template| render(template, &x));
+        Flow::Continue
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,285 @@
+//! `filters:` lists: read entry by entry, kept over reloads, and merged from the least specific
+//! place to the most specific.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use sallyport_config::{Node, Place, Sink};
+use serde_yaml::Value;
+
+use crate::filter::{Filter, Phases};
+use crate::host::Host;
+use crate::kind::{FileUse, Kind, Kinds, Setting, UpstreamUse};
+
+/// An entry of a list.
+#[derive(Clone, Debug)]
+pub enum Entry {
+    /// This filter runs.
+    Use(Arc<Instance>),
+    /// The filter of this name, which a less specific place sets up, does not.
+    Off(Arc<str>),
+}
+
+impl Entry {
+    /// The filter's name.
+    #[must_use]
+    pub fn name(&self) -> &Arc<str> {
+        match self {
+            Self::Use(instance) => &instance.name,
+            Self::Off(name) => name,
+        }
+    }
+}
+
+/// A filter as one place sets it up.
+pub struct Instance {
+    /// Its name: the kind's, unless the entry gives another.
+    pub name: Arc<str>,
+    /// Its kind.
+    pub kind: &'static str,
+    /// The filter.
+    pub filter: Arc<dyn Filter>,
+    /// The filter's phases.
+    pub phases: Phases,
+    written: Value,
+    files: Vec<FileUse>,
+    /// Their places without that of the entry, which may move.
+    upstreams: Vec<UpstreamUse>,
+    started: AtomicBool,
+}
+
+impl Instance {
+    /// Tells the filter that it is in force, once.
+    pub fn start(&self, host: &Arc<Host>) {
+        if !self.started.swap(true, Ordering::Relaxed) {
+            self.filter.clone().start(host);
+        }
+    }
+
+    fn is_current(&self, kind: &'static str, written: &Value) -> bool {
+        self.kind == kind && self.written == *written && self.files.iter().all(FileUse::is_current)
+    }
+}
+
+impl fmt::Debug for Instance {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Instance").field("name", &self.name).field("kind", &self.kind).finish()
+    }
+}
+
+/// The filters of one configuration, by the place that sets them up and their name.
+#[derive(Clone, Debug, Default)]
+pub struct Instances(HashMap<(String, Arc<str>), Arc<Instance>>);
+
+impl Instances {
+    /// Tells every new filter that it is in force.
+    pub fn start(&self, host: &Arc<Host>) {
+        for instance in self.0.values() {
+            instance.start(host);
+        }
+    }
+}
+
+/// Files that filters were made from, as they were then.
+#[derive(Clone, Debug, Default)]
+pub struct Files(Vec<FileUse>);
+
+impl Files {
+    /// Their paths.
+    pub fn paths(&self) -> impl Iterator<Item = PathBuf> + '_ {
+        self.0.iter().map(|file| file.path.clone())
+    }
+
+    /// Whether all are as they were. Reads them.
+    #[must_use]
+    pub fn are_current(&self) -> bool {
+        self.0.iter().all(FileUse::is_current)
+    }
+}
+
+/// Reads the lists of one configuration.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    kinds: &'a Kinds,
+    host: &'a Arc<Host>,
+    folder: &'a Path,
+    previous: &'a Instances,
+    instances: Instances,
+    files: Files,
+    upstreams: Vec<UpstreamUse>,
+}
+
+/// The name of an entry that is not its kind.
+const NAME: &str = "name";
+
+impl<'a> Reader<'a> {
+    /// Reads with these kinds. Relative paths begin at `folder`; what is as it was in `previous` is
+    /// taken from there, with all it has counted, learnt and opened.
+    #[must_use]
+    pub fn new(
+        kinds: &'a Kinds,
+        host: &'a Arc<Host>,
+        folder: &'a Path,
+        previous: &'a Instances,
+    ) -> Self {
+        Self {
+            kinds,
+            host,
+            folder,
+            previous,
+            instances: Instances::default(),
+            files: Files::default(),
+            upstreams: Vec::new(),
+        }
+    }
+
+    /// The filters read so far.
+    #[must_use]
+    pub fn instances(&self) -> &Instances {
+        &self.instances
+    }
+
+    /// The files that filters read, those that could not be read among them.
+    #[must_use]
+    pub fn files(&self) -> &Files {
+        &self.files
+    }
+
+    /// The upstreams that filters name.
+    #[must_use]
+    pub fn upstreams(&self) -> &[UpstreamUse] {
+        &self.upstreams
+    }
+
+    /// Reads the list of the place called `scope`, which must be the same at the next reload for the
+    /// filters to be kept.
+    pub fn list(&mut self, scope: &str, node: Node<'_>, sink: &mut Sink) -> Option<Vec<Entry>> {
+        let mut entries: Vec<Entry> = Vec::new();
+        node.list(sink, |node, sink| {
+            let entry = self.entry(scope, node, sink)?;
+            if entries.iter().any(|before| before.name() == entry.name()) {
+                let what = format!("a second filter called {:?} in one list", entry.name());
+                return node.refuse(sink, what, "give one of them another `name`");
+            }
+            entries.push(entry);
+            Some(())
+        })?;
+        Some(entries)
+    }
+
+    fn entry(&mut self, scope: &str, node: Node<'_>, sink: &mut Sink) -> Option<Entry> {
+        let kinds = self.kinds;
+        node.mapping(sink, |fields, sink| {
+            let name = fields.optional(sink, NAME, |node, sink| node.name(sink));
+            let mut written = None;
+            for kind in kinds.iter() {
+                let value = fields.value(kind.name);
+                if let Some(value) = value
+                    && written.replace((kind, value)).is_some()
+                {
+                    let fix = "write one kind of filter in each entry";
+                    return node.refuse(sink, "holds two kinds of filters", fix);
+                }
+            }
+            let Some((kind, value)) = written else {
+                // An unknown key says more than a missing one.
+                if !fields.unknown() {
+                    let what = format!("has none of {}", kinds.names());
+                    return node.refuse(sink, what, "write one of them");
+                }
+                return None;
+            };
+            let name: Arc<str> = name.map_or_else(|| kind.name.into(), Arc::from);
+            if value.as_str() == Some("off") {
+                return Some(Entry::Off(name));
+            }
+            let place = Place::Key(&node.place, kind.name);
+            self.instance(scope, name, kind, Node { value, place }, sink).map(Entry::Use)
+        })
+    }
+
+    fn instance(
+        &mut self,
+        scope: &str,
+        name: Arc<str>,
+        kind: &Kind,
+        node: Node<'_>,
+        sink: &mut Sink,
+    ) -> Option<Arc<Instance>> {
+        let key = (scope.to_owned(), name.clone());
+        let place = node.place.to_string();
+        let kept = self.previous.0.get(&key);
+        let instance = match kept.filter(|kept| kept.is_current(kind.name, node.value)) {
+            Some(kept) => kept.clone(),
+            None => Arc::new(self.read(name, kind, node, &place, sink)?),
+        };
+        self.files.0.extend(instance.files.iter().cloned());
+        self.upstreams.extend(instance.upstreams.iter().map(|used| UpstreamUse {
+            file: node.place.file(),
+            place: format!("{place}{}", used.place),
+            upstream: used.upstream.clone(),
+        }));
+        self.instances.0.insert(key, instance.clone());
+        Some(instance)
+    }
+
+    fn read(
+        &mut self,
+        name: Arc<str>,
+        kind: &Kind,
+        node: Node<'_>,
+        place: &str,
+        sink: &mut Sink,
+    ) -> Option<Instance> {
+        let mut setting = Setting {
+            host: self.host,
+            name: &name,
+            folder: self.folder,
+            files: Vec::new(),
+            upstreams: Vec::new(),
+        };
+        let filter = (kind.read)(node, sink, &mut setting);
+        let Setting { files, mut upstreams, .. } = setting;
+        let Some(filter) = filter else {
+            // They are watched all the same: the one that is missing may be about to come.
+            self.files.0.extend(files);
+            return None;
+        };
+        for used in &mut upstreams {
+            used.place = used.place.strip_prefix(place).unwrap_or("").to_owned();
+        }
+        Some(Instance {
+            name,
+            kind: kind.name,
+            phases: filter.phases(),
+            filter,
+            written: node.value.clone(),
+            files,
+            upstreams,
+            started: AtomicBool::new(false),
+        })
+    }
+}
+
+/// The filters of a route, in the order in which its request hooks run: those of the lists, the least
+/// specific list first. A name that comes again replaces the filter where it stands, or turns it off.
+#[must_use]
+pub fn merge(lists: &[&[Entry]]) -> Vec<Arc<Instance>> {
+    let mut merged: Vec<Arc<Instance>> = Vec::new();
+    for entry in lists.iter().copied().flatten() {
+        let at = merged.iter().position(|before| before.name == *entry.name());
+        match (entry, at) {
+            (Entry::Use(instance), Some(at)) => merged[at] = instance.clone(),
+            (Entry::Use(instance), None) => merged.push(instance.clone()),
+            (Entry::Off(_), Some(at)) => drop(merged.remove(at)),
+            (Entry::Off(_), None) => {}
+        }
+    }
+    merged
+}
+
+#[cfg(test)]
+mod tests;

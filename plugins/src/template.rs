@@ -1,0 +1,329 @@
+//! Text with variables in it, such as `${client} asked for ${path}`.
+//!
+//! Parsed when the configuration is read, so that a variable that does not exist is a problem there
+//! and rendering cannot fail. What a request does not have renders as nothing. `$$` is a dollar sign.
+//!
+//! | variable | is |
+//! |---|---|
+//! | `${method}` | the method |
+//! | `${path}`, `${query}` | the path and the query, as they go upstream |
+//! | `${client_path}` | the path with its query as it was before filters changed it |
+//! | `${host}` | the host that was asked for, with its port if it has one |
+//! | `${client}`, `${peer}` | the client's address; the address at the other end of the connection |
+//! | `${request_id}` | `X-Request-Id`, as the origin gets it |
+//! | `${listener}`, `${virtual_host}`, `${route}`, `${upstream}`, `${endpoint}` | where it belongs |
+//! | `${header.NAME}` | a header field of the request |
+//! | `${capture.GROUP}` | a group, by name or number, of the regex that the route matched the path with |
+//! | `${hint.network}`, `${hint.zone}`, `${hint.protocol}`, `${hint.screens}`, `${hint.syn_rate}` | what the classifier says |
+//!
+//! Where a request has ended, as in an access log, there are also:
+//!
+//! | variable | is |
+//! |---|---|
+//! | `${status}` | the status, 0 where no response went out |
+//! | `${cause}` | what failed, as in `X-Sallyport-Error` |
+//! | `${duration_ms}` | the time from the head's arrival, in milliseconds |
+//! | `${request_bytes}`, `${response_bytes}` | body bytes received and sent |
+//! | `${response.NAME}` | a header field of the response |
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use http::{HeaderName, Version, header};
+use sallyport_config::{Node, Sink};
+
+use crate::exchange::{Exchange, Outcome};
+
+/// A text with variables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    parts: Vec<Part>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Text(Box<str>),
+    Variable(Variable),
+}
+
+/// Something of a request that a text may mention.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Variable {
+    /// The method.
+    Method,
+    /// The path that goes upstream.
+    Path,
+    /// The query that goes upstream.
+    Query,
+    /// The path and query before filters changed them.
+    ClientPath,
+    /// The host that was asked for.
+    Host,
+    /// The client's address.
+    Client,
+    /// The address at the other end of the connection.
+    Peer,
+    /// The request's id.
+    RequestId,
+    /// The listener's name.
+    Listener,
+    /// The virtual host's name.
+    VirtualHost,
+    /// The route's name.
+    Route,
+    /// The upstream's name.
+    Upstream,
+    /// The endpoint's address.
+    Endpoint,
+    /// A header field of the request.
+    Header(HeaderName),
+    /// A group of the route's regex.
+    Capture(Box<str>),
+    /// The network that the classifier found.
+    HintNetwork,
+    /// The zone.
+    HintZone,
+    /// The protocol.
+    HintProtocol,
+    /// The screens tripped, separated by commas.
+    HintScreens,
+    /// SYNs a second.
+    HintSynRate,
+    /// The status sent.
+    Status,
+    /// What failed.
+    Cause,
+    /// The time taken.
+    DurationMs,
+    /// Body bytes received.
+    RequestBytes,
+    /// Body bytes sent.
+    ResponseBytes,
+    /// A header field of the response.
+    Response(HeaderName),
+}
+
+/// What a text may mention.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// A request, from its head on.
+    Request,
+    /// A request that has ended.
+    Ended,
+}
+
+/// Why a text is no template.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// A `${` without its `}`.
+    #[error("`${{` is not closed")]
+    Open,
+    /// A `$` before something else.
+    #[error("`$` stands alone")]
+    Dollar,
+    /// No such variable.
+    #[error("there is no variable {0:?} here")]
+    Unknown(String),
+}
+
+/// What a reader of templates tells whoever wrote a wrong one.
+const FIX: &str =
+    "write text with variables such as ${path} or ${header.x-user}; $$ is a dollar sign";
+
+impl Template {
+    /// Parses `text`.
+    ///
+    /// # Errors
+    /// If it has a variable that does not exist in `scope`, or a `$` that begins none.
+    pub fn parse(text: &str, scope: Scope) -> Result<Self, TemplateError> {
+        let mut parts = Vec::new();
+        let mut literal = String::new();
+        let mut rest = text;
+        while let Some(at) = rest.find('$') {
+            literal.push_str(&rest[..at]);
+            rest = &rest[at + 1..];
+            if let Some(after) = rest.strip_prefix('$') {
+                literal.push('$');
+                rest = after;
+                continue;
+            }
+            let inside = rest.strip_prefix('{').ok_or(TemplateError::Dollar)?;
+            let (name, after) = inside.split_once('}').ok_or(TemplateError::Open)?;
+            if !literal.is_empty() {
+                parts.push(Part::Text(std::mem::take(&mut literal).into()));
+            }
+            parts.push(Part::Variable(Variable::parse(name, scope)?));
+            rest = after;
+        }
+        literal.push_str(rest);
+        if !literal.is_empty() {
+            parts.push(Part::Text(literal.into()));
+        }
+        Ok(Self { parts })
+    }
+
+    /// Reads one from a configuration.
+    pub fn read(node: Node<'_>, sink: &mut Sink, scope: Scope) -> Option<Self> {
+        node.parsed(sink, FIX, |text| Self::parse(text, scope))
+    }
+
+    /// The text, if it is the same for every request.
+    #[must_use]
+    pub fn constant(&self) -> Option<&str> {
+        match self.parts.as_slice() {
+            [] => Some(""),
+            [Part::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Appends the text for this request to `out`.
+    pub fn render(&self, x: &Exchange<'_>, outcome: Option<&Outcome<'_>>, out: &mut String) {
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => out.push_str(text),
+                Part::Variable(variable) => {
+                    if let Some(value) = variable.value(x, outcome) {
+                        out.push_str(&value);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Variable {
+    /// The variable of this name.
+    ///
+    /// # Errors
+    /// If there is none, or not in `scope`.
+    pub fn parse(name: &str, scope: Scope) -> Result<Self, TemplateError> {
+        let unknown = || TemplateError::Unknown(name.to_owned());
+        let field = |name: &str| HeaderName::from_bytes(name.as_bytes()).map_err(|_| unknown());
+        Ok(match name {
+            "method" => Self::Method,
+            "path" => Self::Path,
+            "query" => Self::Query,
+            "client_path" => Self::ClientPath,
+            "host" => Self::Host,
+            "client" => Self::Client,
+            "peer" => Self::Peer,
+            "request_id" => Self::RequestId,
+            "listener" => Self::Listener,
+            "virtual_host" => Self::VirtualHost,
+            "route" => Self::Route,
+            "upstream" => Self::Upstream,
+            "endpoint" => Self::Endpoint,
+            "hint.network" => Self::HintNetwork,
+            "hint.zone" => Self::HintZone,
+            "hint.protocol" => Self::HintProtocol,
+            "hint.screens" => Self::HintScreens,
+            "hint.syn_rate" => Self::HintSynRate,
+            "status" if scope == Scope::Ended => Self::Status,
+            "cause" if scope == Scope::Ended => Self::Cause,
+            "duration_ms" if scope == Scope::Ended => Self::DurationMs,
+            "request_bytes" if scope == Scope::Ended => Self::RequestBytes,
+            "response_bytes" if scope == Scope::Ended => Self::ResponseBytes,
+            _ => match name.split_once('.') {
+                Some(("header", name)) => Self::Header(field(name)?),
+                Some(("capture", group)) if !group.is_empty() => Self::Capture(group.into()),
+                Some(("response", name)) if scope == Scope::Ended => Self::Response(field(name)?),
+                _ => return Err(unknown()),
+            },
+        })
+    }
+
+    /// Its value; `None` where the request has none. Bytes that are no UTF-8 are replaced.
+    pub fn value<'v>(
+        &self,
+        x: &'v Exchange<'_>,
+        outcome: Option<&'v Outcome<'_>>,
+    ) -> Option<Cow<'v, str>> {
+        let about = x.about;
+        let number = |number: u64| Some(Cow::from(number.to_string()));
+        match self {
+            Self::Method => Some(x.request.method.as_str().into()),
+            Self::Path => Some(split(x.path_and_query()).0.into()),
+            Self::Query => split(x.path_and_query()).1.map(Cow::from),
+            Self::ClientPath => Some(client_path(x).into()),
+            Self::Host => host(x),
+            Self::Client => about.client.map(|client| client.to_string().into()),
+            Self::Peer => about.peer.map(|peer| peer.to_string().into()),
+            Self::RequestId => field(&x.request.headers, "x-request-id"),
+            Self::Listener => Some(about.listener.into()),
+            Self::VirtualHost => Some(about.virtual_host.into()),
+            Self::Route => Some(about.route.into()),
+            Self::Upstream => about.upstream.map(Cow::from),
+            Self::Endpoint => about.endpoint.map(|endpoint| endpoint.to_string().into()),
+            Self::Header(name) => field(&x.request.headers, name.as_str()),
+            Self::Capture(group) => {
+                let path = split(client_path(x)).0;
+                about.path_regex?.capture(path, group).map(Cow::from)
+            }
+            Self::HintNetwork => about.hints?.network.as_deref().map(Cow::from),
+            Self::HintZone => about.hints?.zone.as_deref().map(Cow::from),
+            Self::HintProtocol => about.hints?.protocol.map(Cow::from),
+            Self::HintScreens => Some(about.hints?.screens.join(",").into()),
+            Self::HintSynRate => number(about.hints?.syn_rate.into()),
+            Self::Status => number(outcome?.status.map_or(0, |status| status.as_u16().into())),
+            Self::Cause => outcome?.cause.map(Cow::from),
+            Self::DurationMs => {
+                let mut text = String::new();
+                // Writing to a string cannot fail.
+                write!(text, "{:.3}", outcome?.duration.as_secs_f64() * 1e3).ok()?;
+                Some(text.into())
+            }
+            Self::RequestBytes => number(outcome?.request_bytes),
+            Self::ResponseBytes => number(outcome?.response_bytes),
+            Self::Response(name) => field(&outcome?.response?.headers, name.as_str()),
+        }
+    }
+}
+
+fn client_path<'v>(x: &'v Exchange<'_>) -> &'v str {
+    x.marks.client_path.as_deref().unwrap_or_else(|| x.path_and_query())
+}
+
+fn split(path_and_query: &str) -> (&str, Option<&str>) {
+    match path_and_query.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (path_and_query, None),
+    }
+}
+
+/// RFC 9113, 8.3.1: HTTP/2 has it in `:authority`.
+fn host<'v>(x: &'v Exchange<'_>) -> Option<Cow<'v, str>> {
+    let authority = || x.request.uri.authority().map(|authority| authority.as_str().into());
+    match field(&x.request.headers, header::HOST.as_str()) {
+        None if x.request.version == Version::HTTP_2 => authority(),
+        found => found,
+    }
+}
+
+fn field<'v>(headers: &'v http::HeaderMap, name: &str) -> Option<Cow<'v, str>> {
+    headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Scope, Template, TemplateError};
+
+    #[test]
+    fn what_is_no_template_is_refused() {
+        let parse = |text| Template::parse(text, Scope::Request);
+        assert_eq!(parse("costs $5"), Err(TemplateError::Dollar));
+        assert_eq!(parse("${path"), Err(TemplateError::Open));
+        assert_eq!(parse("${pth}"), Err(TemplateError::Unknown("pth".into())));
+        assert_eq!(parse("${status}"), Err(TemplateError::Unknown("status".into())));
+        assert_eq!(parse("${header.a b}"), Err(TemplateError::Unknown("header.a b".into())));
+        assert!(Template::parse("${status}", Scope::Ended).is_ok());
+    }
+
+    #[test]
+    fn constants_are_known() {
+        let parse = |text| Template::parse(text, Scope::Request).unwrap();
+        assert_eq!(parse("costs $$5").constant(), Some("costs $5"));
+        assert_eq!(parse("").constant(), Some(""));
+        assert_eq!(parse("a ${path}").constant(), None);
+    }
+}
