@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{delete, get};
 use axum::{Router, serve};
+use sallyport_plugin::Metrics;
 use sallyport_stats::Registry;
 use serde::Serialize;
 
@@ -30,6 +31,8 @@ pub struct Admin {
     pub reloader: Arc<Reloader>,
     /// The counters.
     pub registry: Arc<Registry>,
+    /// The counters of filters.
+    pub filter_metrics: Metrics,
     /// The sources that are shut out.
     pub verdicts: Arc<Verdicts>,
     /// Whether the process was told to end.
@@ -67,7 +70,7 @@ async fn index() -> &'static str {
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
-    let text = admin.registry.render();
+    let text = admin.registry.render_with(admin.filter_metrics.gather());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 

@@ -7,11 +7,14 @@ pub mod origin;
 pub mod run;
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use sallyport_config::process::Failure;
+use sallyport_config::process::{self, Failure};
+use sallyport_plugin::Kinds;
 
 use crate::config::{self, Loaded};
+use crate::filters::Filters;
 
 /// An edge gateway: virtual hosts, routes, load balancing, and statistics for each.
 #[derive(Debug, Parser)]
@@ -37,21 +40,38 @@ pub enum Command {
     Demo(demo::Args),
 }
 
-fn load(path: &Path) -> Result<Loaded, Failure> {
-    config::load(path).map_err(Failure::Config)
+/// Pingora logs every client that goes away as an error; what matters of it is logged by the phase
+/// that knows the route.
+const LOG: &str = "info,pingora_core=off,pingora_proxy=off,pingora_runtime=warn";
+
+/// The whole program, for a gateway that knows these kinds of filters: reads the command line, starts
+/// logging, runs the command. Returns what the process is to exit with.
+///
+/// # Panics
+/// If logging was started before.
+#[must_use]
+pub fn main(kinds: Kinds) -> ExitCode {
+    let cli = Cli::parse();
+    process::start_log(LOG);
+    process::exit("sallyport", dispatch(cli.command, kinds))
+}
+
+/// Reads a configuration that is not going to be served.
+fn load(path: &Path, kinds: Kinds) -> Result<Loaded, Failure> {
+    config::load(path, &Filters::idle(kinds)).map_err(Failure::Config)
 }
 
 /// Runs the command.
 ///
 /// # Errors
 /// If it failed; the failure knows its exit code.
-pub fn dispatch(command: Command) -> Result<(), Failure> {
+pub fn dispatch(command: Command, kinds: Kinds) -> Result<(), Failure> {
     match command {
-        Command::Run(args) => run::main(&args),
-        Command::Check(args) => check::main(&args),
-        Command::Explain(args) => explain::main(args),
+        Command::Run(args) => run::main(&args, kinds),
+        Command::Check(args) => check::main(&args, kinds),
+        Command::Explain(args) => explain::main(args, kinds),
         Command::Origin(args) => origin::main(&args),
-        Command::Demo(args) => demo::main(&args),
+        Command::Demo(args) => demo::main(&args, kinds),
     }
 }
 

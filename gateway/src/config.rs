@@ -14,7 +14,10 @@ mod resolve;
 use std::path::{Path, PathBuf};
 
 use sallyport_config::{Problems, Sources};
+use sallyport_plugin::{Files, Instances, Reader};
 use sallyport_route::Hints;
+
+use crate::filters::Filters;
 
 pub use fixed::Fixed;
 pub use limits::Limits;
@@ -64,14 +67,20 @@ pub struct Loaded {
     pub sha256: String,
     /// The main file and every file it includes.
     pub files: Vec<PathBuf>,
+    /// Its filters.
+    pub filters: Instances,
+    /// The files that its filters were made from.
+    pub filter_files: Files,
 }
 
-/// Reads `path` and everything it includes, and resolves it.
+/// Reads `path` and everything it includes, and resolves it with these filters.
 ///
 /// # Errors
 /// Every problem found, each with file, line, path, what is wrong and how to mend it.
-pub fn load(path: &Path) -> Result<Loaded, Problems> {
-    resolve(&Sources::read(path)?, None)
+pub fn load(path: &Path, filters: &Filters) -> Result<Loaded, Problems> {
+    let sources = Sources::read(path)?;
+    let previous = Instances::default();
+    resolve(&sources, None, &mut filters.reader(path, &previous))
 }
 
 /// Resolves the files. With `running`, whatever cannot change without a restart must be as it is
@@ -79,19 +88,30 @@ pub fn load(path: &Path) -> Result<Loaded, Problems> {
 ///
 /// # Errors
 /// As [`load`].
-pub fn resolve(sources: &Sources, running: Option<&Fixed>) -> Result<Loaded, Problems> {
+pub fn resolve(
+    sources: &Sources,
+    running: Option<&Fixed>,
+    filters: &mut Reader<'_>,
+) -> Result<Loaded, Problems> {
     let mut problems = Vec::new();
     let raws = sources.files().iter().enumerate();
-    let raws =
-        raws.filter_map(|(index, file)| raw::decode(index, &file.text, &mut problems)).collect();
-    let mut config = resolve::resolve(raws, &mut problems);
+    let raws = raws
+        .filter_map(|(index, file)| raw::decode(index, &file.text, filters, &mut problems))
+        .collect();
+    let mut config = resolve::resolve(raws, filters.upstreams(), &mut problems);
     if let Some(running) = running.filter(|_| problems.is_empty()) {
         running.hold(&mut config, &mut problems);
     }
     if !problems.is_empty() {
         return Err(Problems::locate(problems, sources.files()));
     }
-    Ok(Loaded { config, sha256: sources.sha256().to_owned(), files: sources.paths() })
+    Ok(Loaded {
+        config,
+        sha256: sources.sha256().to_owned(),
+        files: sources.paths(),
+        filters: filters.instances().clone(),
+        filter_files: filters.files().clone(),
+    })
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ pub struct Explanation {
     pub route: Option<String>,
     /// `forward`, `redirect` or `respond`.
     pub action: Option<&'static str>,
-    /// The filters that run, in order.
+    /// The filters that run, in the order of their request hooks.
     pub filters: Vec<String>,
     /// The upstream; of a split, the one with the largest share.
     pub upstream: Option<String>,
@@ -107,7 +107,8 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Explanation {
     let Some(found) = snapshot.host(question.listener, &host) else {
         return refused(answer, 404, "no virtual host has this domain".into());
     };
-    let found = &snapshot.hosts[found];
+    let host_index = found;
+    let found = &snapshot.hosts[host_index];
     answer.virtual_host = Some(found.name.to_string());
     let request = Request {
         method: &question.method,
@@ -118,9 +119,14 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Explanation {
     };
     let route = found.table.route(&request);
     pass_over(&mut answer, found, &request, route.unwrap_or(found.routes.len()));
-    let Some(route) = route.map(|index| &found.routes[index]) else {
+    let Some(index) = route else {
         return refused(answer, 404, "no route matches".into());
     };
+    let route = &found.routes[index];
+    let chain = snapshot.chain(question.listener, Some((host_index, index)));
+    answer.filters = chain.map_or_else(Vec::new, |chain| {
+        chain.filters().iter().map(|filter| filter.to_string()).collect()
+    });
     answer.route = Some(route.name.to_string());
     match &route.action {
         Action::Forward(forward) => {
@@ -206,6 +212,9 @@ impl fmt::Display for Explanation {
         line("path", show(self.path.as_ref()))?;
         line("virtual host", show(self.virtual_host.as_ref()))?;
         line("route", show(self.route.as_ref()))?;
+        for filter in &self.filters {
+            line("filter", Some(filter))?;
+        }
         line("action", show(self.action.as_ref()))?;
         for (upstream, weight) in &self.split {
             line("split", Some(&format!("{upstream}, weight {weight}")))?;

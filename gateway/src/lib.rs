@@ -11,6 +11,7 @@ pub mod cli;
 pub mod config;
 pub mod decide;
 pub mod explain;
+pub mod filters;
 pub mod live;
 pub mod origin;
 pub mod proxy;

@@ -14,11 +14,14 @@ mod connected_to_upstream;
 mod context;
 mod fail_to_connect;
 mod fail_to_proxy;
+mod filters;
 mod forwarded;
 mod hints;
+mod lent;
 mod logging;
 mod reply;
 mod request_filter;
+mod request_id;
 mod response_filter;
 mod target;
 mod upstream_peer;
@@ -31,12 +34,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::HeaderMap;
 use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use sallyport_plugin::Phases;
 
 use self::context::RequestContext;
 pub(crate) use self::target::hash_key;
@@ -91,12 +96,13 @@ impl ProxyHttp for Proxy {
 
     async fn request_body_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
-        _end_of_stream: bool,
+        end_of_stream: bool,
         ctx: &mut RequestContext,
     ) -> Result<()> {
-        request_filter::body(body.as_ref(), ctx)
+        request_filter::body(body.as_ref(), ctx)?;
+        filters::request_body(session, body, end_of_stream, ctx).await
     }
 
     async fn upstream_peer(
@@ -161,12 +167,52 @@ impl ProxyHttp for Proxy {
 
     async fn response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
-        _ctx: &mut RequestContext,
+        ctx: &mut RequestContext,
     ) -> Result<()> {
-        response_filter::run(response);
-        Ok(())
+        response_filter::run(session, response, ctx).await
+    }
+
+    fn response_body_filter(
+        &self,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        ctx: &mut RequestContext,
+    ) -> Result<Option<Duration>> {
+        filters::response_body(session, body, end_of_stream, ctx)?;
+        Ok(None)
+    }
+
+    async fn response_trailer_filter(
+        &self,
+        session: &mut Session,
+        trailers: &mut HeaderMap,
+        ctx: &mut RequestContext,
+    ) -> Result<Option<Bytes>> {
+        filters::response_trailers(session, trailers, ctx);
+        Ok(None)
+    }
+
+    /// Pingora's own rule, and not again what filters have seen a part of: their state is spent.
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        ctx: &mut RequestContext,
+        client_reused: bool,
+    ) -> Box<Error> {
+        let filtered = ctx.body_bytes > 0 && filters::takes_part(ctx, Phases::REQUEST_BODY);
+        let repeatable = session.req_header().method.is_idempotent()
+            && !session.as_ref().retry_buffer_truncated();
+        if !repeatable || filtered && ctx.held_body.is_none() {
+            error.set_retry(false);
+        } else {
+            error.retry.decide_reuse(client_reused);
+        }
+        error
     }
 
     async fn fail_to_proxy(

@@ -9,12 +9,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
+use sallyport_plugin::{Files, Instances};
 use sallyport_stats::Registry;
 
 use sallyport_config::watch::{self, Waker};
 use sallyport_config::{Problems, Sources};
 
 use crate::config::{self, Fixed, Loaded};
+use crate::filters::Filters;
 use crate::live::Live;
 use crate::snapshot::Snapshot;
 use crate::upstream::health;
@@ -47,6 +49,7 @@ pub struct Reloader {
     live: Arc<Live>,
     registry: Arc<Registry>,
     verdicts: Arc<Verdicts>,
+    filters: Filters,
     fixed: Fixed,
     background: tokio::runtime::Handle,
     status: Mutex<Status>,
@@ -58,6 +61,11 @@ pub struct Reloader {
 struct Memory {
     /// The fingerprint seen last, whether it was put in force or refused.
     seen: String,
+    /// The files that filters were read from in that attempt.
+    filter_files: Files,
+    /// The filters in force, and their files as they are in them.
+    filters: Instances,
+    files_in_force: Files,
     /// Snapshots no longer in force. They are freed here, not by the last request that held one:
     /// freeing a large table takes milliseconds.
     retired: Vec<Arc<Snapshot>>,
@@ -81,6 +89,7 @@ impl Reloader {
         loaded: Loaded,
         registry: Arc<Registry>,
         verdicts: Arc<Verdicts>,
+        filters: Filters,
         background: tokio::runtime::Handle,
     ) -> anyhow::Result<Self> {
         let fixed = Fixed::of(&loaded.config);
@@ -89,16 +98,25 @@ impl Reloader {
             applied_at: Some(SystemTime::now()),
             refused: None,
         };
-        let memory = Memory { seen: loaded.sha256.clone(), retired: Vec::new() };
+        let memory = Memory {
+            seen: loaded.sha256.clone(),
+            filter_files: loaded.filter_files.clone(),
+            filters: loaded.filters.clone(),
+            files_in_force: loaded.filter_files.clone(),
+            retired: Vec::new(),
+        };
         registry.config_loaded(1, &loaded.sha256);
-        let snapshot = Arc::new(Snapshot::compile(loaded, 1, None, &registry)?);
+        let metrics = &filters.host.metrics;
+        let snapshot = Arc::new(Snapshot::compile(loaded, 1, None, &registry, metrics)?);
         verdicts.configure(snapshot.verdicts.as_ref());
         probe_new(&snapshot, None, &background);
+        memory.filters.start(&filters.host);
         Ok(Self {
             path: path.to_path_buf(),
             live: Arc::new(Live::new(snapshot)),
             registry,
             verdicts,
+            filters,
             fixed,
             background,
             status: Mutex::new(status),
@@ -143,26 +161,31 @@ impl Reloader {
                 return self.status().files;
             }
         };
-        let (seen, files) = (sources.sha256().to_owned(), sources.watched());
-        if memory.seen == seen {
-            return files;
+        let seen = sources.sha256().to_owned();
+        if memory.seen == seen && memory.filter_files.are_current() {
+            return watched(&sources, &memory);
         }
         memory.seen = seen;
         let current = self.live.current();
-        if memory.seen == current.sha256 {
+        if memory.seen == current.sha256 && memory.files_in_force.are_current() {
+            memory.filter_files = memory.files_in_force.clone();
             // Back to what is in force, after an attempt that was refused.
             self.with_status(|status| status.refused = None);
             tracing::info!(
                 version = current.version,
                 "the file is as the configuration in force again"
             );
-            return files;
+            return watched(&sources, &memory);
         }
-        match config::resolve(&sources, Some(&self.fixed)) {
+        let previous = memory.filters.clone();
+        let mut reader = self.filters.reader(&self.path, &previous);
+        let resolved = config::resolve(&sources, Some(&self.fixed), &mut reader);
+        memory.filter_files = reader.files().clone();
+        match resolved {
             Ok(loaded) => self.apply(loaded, &current, &mut memory, started),
             Err(problems) => self.refuse(problems),
         }
-        files
+        watched(&sources, &memory)
     }
 
     fn apply(
@@ -174,7 +197,9 @@ impl Reloader {
     ) {
         let (files, sha256) = (loaded.files.clone(), loaded.sha256.clone());
         let version = current.version + 1;
-        let snapshot = match Snapshot::compile(loaded, version, Some(current), &self.registry) {
+        let (filters, filter_files) = (loaded.filters.clone(), loaded.filter_files.clone());
+        let (registry, metrics) = (&self.registry, &self.filters.host.metrics);
+        let snapshot = match Snapshot::compile(loaded, version, Some(current), registry, metrics) {
             Ok(snapshot) => Arc::new(snapshot),
             Err(error) => {
                 self.registry.config_rejected();
@@ -185,6 +210,8 @@ impl Reloader {
         probe_new(&snapshot, Some(current), &self.background);
         self.verdicts.configure(snapshot.verdicts.as_ref());
         self.live.swap(snapshot);
+        filters.start(&self.filters.host);
+        (memory.filters, memory.files_in_force) = (filters, filter_files);
         self.registry.config_applied(version, &sha256);
         self.with_status(|status| {
             *status = Status { files, applied_at: Some(SystemTime::now()), refused: None };
@@ -209,6 +236,11 @@ impl Reloader {
     fn with_status(&self, change: impl FnOnce(&mut Status)) {
         change(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner));
     }
+}
+
+/// The files to look at for changes: the configuration's and those of its filters.
+fn watched(sources: &Sources, memory: &Memory) -> Vec<PathBuf> {
+    sources.watched().into_iter().chain(memory.filter_files.paths()).collect()
 }
 
 /// Starts health checks for upstreams that `previous` did not have as they are now.

@@ -3,17 +3,22 @@
 //! Compiling happens off the request path and reuses what a reload did not touch: upstreams that
 //! are the same keep their balancer and counters, endpoints keep their state wherever they appear.
 
+mod chains;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use sallyport_route::{HostTable, RouteTable};
+use sallyport_plugin::{Chain, Metrics};
+use sallyport_route::{HostTable, PathMatch, PathRegex, RouteTable};
 use sallyport_stats::{EndpointStats, Registry, RouteStats};
 
 use crate::config::{
     Action, Admin, Config, HintField, Limits, Listener, Loaded, Verdicts, VirtualHost,
 };
 use crate::upstream::{Endpoint, Upstream};
+
+pub use chains::Chains;
 
 /// The name under which requests that match nothing are counted, host and route alike.
 pub const NONE: &str = "none";
@@ -41,6 +46,8 @@ pub struct Snapshot {
     pub hosts: Vec<Host>,
     /// Where requests that match no route are counted.
     pub unmatched: RouteStats,
+    /// The filters of requests that match no route.
+    unmatched_filters: Chains,
     tables: Vec<HostTable>,
 }
 
@@ -66,6 +73,19 @@ pub struct Route {
     pub action: Action,
     /// Its counters.
     pub stats: RouteStats,
+    /// Its filters and those of the places it belongs to.
+    filters: Chains,
+}
+
+impl Host {
+    /// The regex that the route with this index matches paths with, if it does.
+    #[must_use]
+    pub fn path_regex(&self, route: usize) -> Option<&PathRegex> {
+        match &self.table.matches().get(route)?.path {
+            PathMatch::Regex(regex) => Some(regex),
+            _ => None,
+        }
+    }
 }
 
 impl Snapshot {
@@ -78,6 +98,7 @@ impl Snapshot {
         version: u64,
         previous: Option<&Self>,
         registry: &Registry,
+        metrics: &Metrics,
     ) -> anyhow::Result<Self> {
         let Config { listeners, admin, limits, classifier, verdicts, upstreams, virtual_hosts } =
             loaded.config;
@@ -88,7 +109,8 @@ impl Snapshot {
             .map(|listener| host_table(listener, &virtual_hosts))
             .collect::<Result<_, _>>()?;
         let upstreams = compile_upstreams(upstreams, previous, registry)?;
-        let (hosts, unmatched) = compile_hosts(virtual_hosts, registry)?;
+        let (hosts, unmatched) = compile_hosts(virtual_hosts, &listeners, registry, metrics)?;
+        let unmatched_filters = Chains::new(&listeners, &[], metrics);
         let sha256 = loaded.sha256;
         Ok(Self {
             version,
@@ -101,6 +123,7 @@ impl Snapshot {
             upstreams,
             hosts,
             unmatched,
+            unmatched_filters,
             tables,
         })
     }
@@ -123,6 +146,17 @@ impl Snapshot {
         routes.chain([&self.unmatched]).map(RouteStats::active).sum()
     }
 
+    /// The filters of requests that come by the listener with this index to `route`, given as indices
+    /// of virtual host and route; `None` is no match.
+    #[must_use]
+    pub fn chain(&self, listener: usize, route: Option<(usize, usize)>) -> Option<&Chain> {
+        let filters = match route {
+            Some((host, route)) => &self.hosts[host].routes[route].filters,
+            None => &self.unmatched_filters,
+        };
+        filters.of(listener)
+    }
+
     /// The virtual host that answers for `host`, normalised, on the listener with this index.
     #[must_use]
     pub fn host(&self, listener: usize, host: &str) -> Option<usize> {
@@ -141,7 +175,9 @@ fn host_table(listener: &Listener, hosts: &[VirtualHost]) -> anyhow::Result<Host
 
 fn compile_hosts(
     hosts: Vec<VirtualHost>,
+    listeners: &[Listener],
     registry: &Registry,
+    metrics: &Metrics,
 ) -> anyhow::Result<(Vec<Host>, RouteStats)> {
     let none: Arc<str> = NONE.into();
     let mut names = vec![(none.clone(), none)];
@@ -151,17 +187,24 @@ fn compile_hosts(
     let mut stats = registry.routes(&names).into_iter();
     let unmatched =
         stats.next().ok_or_else(|| anyhow::anyhow!("no counters for unmatched requests"))?;
-    let hosts = hosts.into_iter().map(|host| compile_host(host, &mut stats)).collect();
+    let filters = |host: &VirtualHost, route: &crate::config::Route| {
+        Chains::new(listeners, &[&host.filters, &route.filters], metrics)
+    };
+    let hosts = hosts.into_iter().map(|host| compile_host(host, &mut stats, filters)).collect();
     Ok((hosts, unmatched))
 }
 
-fn compile_host(host: VirtualHost, stats: &mut impl Iterator<Item = RouteStats>) -> Host {
-    let (matches, routes) = host
-        .routes
+fn compile_host(
+    mut host: VirtualHost,
+    stats: &mut impl Iterator<Item = RouteStats>,
+    filters: impl Fn(&VirtualHost, &crate::config::Route) -> Chains,
+) -> Host {
+    let (matches, routes) = std::mem::take(&mut host.routes)
         .into_iter()
         .zip(stats)
         .map(|(route, stats)| {
-            (route.matches, Route { name: route.name, action: route.action, stats })
+            let filters = filters(&host, &route);
+            (route.matches, Route { name: route.name, action: route.action, stats, filters })
         })
         .unzip();
     Host { name: host.name, domains: host.domains, table: RouteTable::new(matches), routes }

@@ -14,6 +14,8 @@ mod balancing;
 mod configuration;
 #[path = "suite/conformance.rs"]
 mod conformance;
+#[path = "suite/filters.rs"]
+mod filters;
 #[path = "suite/hints.rs"]
 mod hints;
 #[path = "suite/proxying.rs"]

@@ -3,8 +3,13 @@
 //! its requests in `cases.yaml`), and what is refused (`bad.yaml`).
 
 pub mod headers;
+pub mod jwt;
+pub mod rate_limit;
+pub mod request_id;
+pub mod rewrite;
 
 use crate::kind::Kind;
 
 /// Every one, in the order in which they are documented.
-pub(crate) const KINDS: &[Kind] = &[headers::KIND];
+pub(crate) const KINDS: &[Kind] =
+    &[headers::KIND, rate_limit::KIND, jwt::KIND, rewrite::KIND, request_id::KIND];

@@ -67,18 +67,28 @@ impl<'a> Exchange<'a> {
     /// # Errors
     /// If it is no path.
     pub fn set_path_and_query(&mut self, path_and_query: &str) -> Result<(), BadPath> {
-        if !path_and_query.starts_with('/') {
-            return Err(BadPath);
-        }
-        let parsed = PathAndQuery::try_from(path_and_query).map_err(|_| BadPath)?;
-        if self.marks.client_path.is_none() {
-            self.marks.client_path = Some(self.path_and_query().into());
-        }
-        let mut uri = std::mem::take(&mut self.request.uri).into_parts();
-        uri.path_and_query = Some(parsed);
-        self.request.uri = Uri::from_parts(uri).map_err(|_| BadPath)?;
-        Ok(())
+        set_path(self.request, self.marks, path_and_query)
     }
+}
+
+/// As [`Exchange::set_path_and_query`], where the parts are not in an exchange.
+pub(crate) fn set_path(
+    request: &mut request::Parts,
+    marks: &mut Marks,
+    path_and_query: &str,
+) -> Result<(), BadPath> {
+    if !path_and_query.starts_with('/') {
+        return Err(BadPath);
+    }
+    let parsed = PathAndQuery::try_from(path_and_query).map_err(|_| BadPath)?;
+    if marks.client_path.is_none() {
+        let path = request.uri.path_and_query().map_or("/", |path| path.as_str());
+        marks.client_path = Some(path.into());
+    }
+    let mut uri = std::mem::take(&mut request.uri).into_parts();
+    uri.path_and_query = Some(parsed);
+    request.uri = Uri::from_parts(uri).map_err(|_| BadPath)?;
+    Ok(())
 }
 
 /// A path that cannot be sent.

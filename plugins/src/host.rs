@@ -1,5 +1,6 @@
 //! What the process around them provides for filters.
 
+use std::any::Any;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
-use prometheus::{IntCounterVec, Opts, Registry};
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 use crate::exchange::Marks;
 use crate::filter::BoxFuture;
@@ -113,11 +114,14 @@ pub enum CallError {
 /// Combinations of route, label and value that are counted one by one; the rest are `other`.
 const LABEL_VALUES_MAX: usize = 10_000;
 
+/// Families of metrics by their names.
+type Families = HashMap<String, Box<dyn Any + Send>>;
+
 /// Counters of filters, all in one registry that the admin listener adds to `/metrics`.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Registry,
-    families: Arc<Mutex<HashMap<String, IntCounterVec>>>,
+    families: Arc<Mutex<Families>>,
     answers: IntCounterVec,
     labels: IntCounterVec,
     label_values: Arc<Mutex<HashSet<String>>>,
@@ -155,6 +159,26 @@ impl Metrics {
         family(&self.registry, &self.families, name, help, labels)
     }
 
+    /// The family of gauges with this name, made on first use.
+    ///
+    /// # Panics
+    /// As [`Metrics::counters`].
+    #[must_use]
+    pub fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        let make = || IntGaugeVec::new(Opts::new(name, help), labels);
+        family_of(&self.registry, &self.families, name, make)
+    }
+
+    /// The family of histograms with this name and Prometheus' default buckets, made on first use.
+    ///
+    /// # Panics
+    /// As [`Metrics::counters`].
+    #[must_use]
+    pub fn histograms(&self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
+        let make = || HistogramVec::new(HistogramOpts::new(name, help), labels);
+        family_of(&self.registry, &self.families, name, make)
+    }
+
     /// Adds a collector of a filter's own.
     ///
     /// # Errors
@@ -190,17 +214,25 @@ impl Metrics {
 
 fn family(
     registry: &Registry,
-    families: &Mutex<HashMap<String, IntCounterVec>>,
+    families: &Mutex<Families>,
     name: &str,
     help: &str,
     labels: &[&str],
 ) -> IntCounterVec {
+    family_of(registry, families, name, || IntCounterVec::new(Opts::new(name, help), labels))
+}
+
+fn family_of<F: Collector + Clone + 'static>(
+    registry: &Registry,
+    families: &Mutex<Families>,
+    name: &str,
+    make: impl FnOnce() -> Result<F, prometheus::Error>,
+) -> F {
     let mut families = families.lock().unwrap_or_else(PoisonError::into_inner);
     let made = families.entry(name.to_owned()).or_insert_with(|| {
-        let family = IntCounterVec::new(Opts::new(name, help), labels)
-            .expect("names and labels are constants of the filter's");
+        let family = make().expect("names and labels are constants of the filter's");
         registry.register(Box::new(family.clone())).expect("a family has its name for itself");
-        family
+        Box::new(family)
     });
-    made.clone()
+    made.downcast_ref::<F>().expect("a name is of one kind of metric").clone()
 }

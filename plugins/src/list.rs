@@ -64,6 +64,16 @@ impl Instance {
     }
 }
 
+impl fmt::Display for Instance {
+    /// The name, and the kind where that is another word.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.name == self.kind {
+            true => out.write_str(self.kind),
+            false => write!(out, "{} ({})", self.name, self.kind),
+        }
+    }
+}
+
 impl fmt::Debug for Instance {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Instance").field("name", &self.name).field("kind", &self.kind).finish()

@@ -1,6 +1,7 @@
 //! `sallyport check`: every problem at once.
 
 use clap::Parser;
+use sallyport_plugin::Kinds;
 
 use super::{ConfigFile, Failure, load};
 
@@ -15,8 +16,8 @@ pub struct Args {
 ///
 /// # Errors
 /// The problems, if there are any.
-pub fn main(args: &Args) -> Result<(), Failure> {
-    let loaded = load(&args.file)?;
+pub fn main(args: &Args, kinds: Kinds) -> Result<(), Failure> {
+    let loaded = load(&args.file, kinds)?;
     let config = &loaded.config;
     let routes: usize = config.virtual_hosts.iter().map(|host| host.routes.len()).sum();
     println!(

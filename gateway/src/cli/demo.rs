@@ -4,9 +4,10 @@ use std::path::Path;
 
 use anyhow::Context;
 use clap::Parser;
+use sallyport_plugin::Kinds;
 
-use super::run::{Addresses, serve};
-use super::{ConfigFile, Failure, load};
+use super::run::{Addresses, Process};
+use super::{ConfigFile, Failure};
 use crate::config::Loaded;
 use crate::origin::Origin;
 
@@ -25,12 +26,13 @@ pub struct Args {
 ///
 /// # Errors
 /// As `sallyport run`, and if an origin cannot listen.
-pub fn main(args: &Args) -> Result<(), Failure> {
-    let loaded = load(&args.config)?;
+pub fn main(args: &Args, kinds: Kinds) -> Result<(), Failure> {
+    let process = Process::new(None, kinds)?;
+    let loaded = process.load(&args.config)?;
     let origins = tokio::runtime::Runtime::new().context("cannot start the origins")?;
     origins.block_on(start_origins(&loaded))?;
     let domain = first_domain(&loaded);
-    serve(&args.config, loaded, None, |addresses| greet(&args.config, addresses, &domain))
+    process.serve(&args.config, loaded, |addresses| greet(&args.config, addresses, &domain))
 }
 
 async fn start_origins(loaded: &Loaded) -> anyhow::Result<()> {

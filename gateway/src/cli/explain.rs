@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use anyhow::Context;
 use clap::Parser;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use sallyport_plugin::{Kinds, Metrics};
 use sallyport_route::Hints;
 use sallyport_stats::Registry;
 
@@ -60,9 +61,9 @@ fn hints(texts: &[String]) -> anyhow::Result<Option<Hints>> {
 ///
 /// # Errors
 /// If the configuration has problems or no such listener.
-pub fn main(args: Args) -> Result<(), Failure> {
-    let loaded = load(&args.file)?;
-    let snapshot = Snapshot::compile(loaded, 1, None, &Registry::new(1))?;
+pub fn main(args: Args, kinds: Kinds) -> Result<(), Failure> {
+    let loaded = load(&args.file, kinds)?;
+    let snapshot = Snapshot::compile(loaded, 1, None, &Registry::new(1), &Metrics::default())?;
     let listener = snapshot.listener(args.listener.as_deref()).map_err(anyhow::Error::msg)?;
     let mut headers = HeaderMap::new();
     for (name, value) in args.headers {

@@ -1,6 +1,7 @@
 //! `sallyport run`: start-up and shutdown, in order.
 
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -8,15 +9,17 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Parser;
 use sallyport_config::process::{NotifyState, Signals, notify};
+use sallyport_plugin::Kinds;
 use sallyport_stats::Registry;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
-use super::{ConfigFile, Failure, load};
+use super::{ConfigFile, Failure};
 use crate::admin::{self, Admin};
 use crate::classifier::Classifier;
-use crate::config::Loaded;
+use crate::config::{self, Loaded};
+use crate::filters::{Filters, LiveLater};
 use crate::proxy::Shared;
 use crate::reload::{self, Reloader};
 use crate::server::{self, Bound, Server};
@@ -37,9 +40,10 @@ pub struct Args {
 ///
 /// # Errors
 /// If the configuration has problems or a socket cannot be bound.
-pub fn main(args: &Args) -> Result<(), Failure> {
-    let loaded = load(&args.config)?;
-    serve(&args.config, loaded, args.threads, |addresses| {
+pub fn main(args: &Args, kinds: Kinds) -> Result<(), Failure> {
+    let process = Process::new(args.threads, kinds)?;
+    let loaded = process.load(&args.config)?;
+    process.serve(&args.config, loaded, |addresses| {
         for (name, address) in addresses {
             tracing::info!(%name, %address, "listening");
         }
@@ -49,58 +53,93 @@ pub fn main(args: &Args) -> Result<(), Failure> {
 /// What listens where, by name.
 pub(super) type Addresses = std::collections::BTreeMap<String, std::net::SocketAddr>;
 
-/// Serves `loaded`, which came from `path`; `ready` is told the addresses once they accept.
-pub(super) fn serve(
-    path: &std::path::Path,
-    loaded: Loaded,
-    threads: Option<NonZeroUsize>,
-    ready: impl FnOnce(&Addresses),
-) -> Result<(), Failure> {
-    let threads =
-        threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
-    let registry = Arc::new(Registry::new(threads + 1));
-    let background = background()?;
-    let mut signals = {
-        let _entered = background.enter();
-        Signals::listen().context("cannot listen for signals")?
-    };
-    let classifier = loaded.config.classifier.as_ref();
-    let classifier =
-        classifier.map(|config| Classifier::start(config, &registry)).transpose()?.map(Arc::new);
-    let verdicts = Arc::new(Verdicts::new(registry.clone(), classifier.clone()));
-    let handle = background.handle().clone();
-    let reloader =
-        Arc::new(Reloader::start(path, loaded, registry.clone(), verdicts.clone(), handle)?);
-    let snapshot = reloader.live().current();
-    let (sockets, admin_socket) = server::bind_all(&snapshot)?;
-    let addresses = server::addresses(&snapshot, &sockets, admin_socket.as_ref());
-    drop(snapshot);
+/// What is there before the configuration is: a configuration's filters are made of it.
+pub(super) struct Process {
+    threads: usize,
+    background: Runtime,
+    signals: Signals,
+    live: LiveLater,
+    filters: Filters,
+}
 
-    let admin = Arc::new(Admin {
-        reloader: reloader.clone(),
-        registry: registry.clone(),
-        verdicts: verdicts.clone(),
-        draining: AtomicBool::new(false),
-    });
-    if let Some(socket) = admin_socket {
-        background.spawn(admin_listener(socket, admin.clone()));
+impl Process {
+    /// With so many worker threads, or one for each CPU.
+    pub(super) fn new(threads: Option<NonZeroUsize>, kinds: Kinds) -> Result<Self, Failure> {
+        let available = || std::thread::available_parallelism().ok();
+        let threads = threads.or_else(available).map_or(1, NonZeroUsize::get);
+        let background = background()?;
+        let signals = {
+            let _entered = background.enter();
+            Signals::listen().context("cannot listen for signals")?
+        };
+        let live = LiveLater::default();
+        let filters = Filters::serving(kinds, threads, background.handle().clone(), live.clone());
+        Ok(Self { threads, background, signals, live, filters })
     }
-    background.spawn(look_after(classifier.clone(), verdicts.clone()));
-    let shared = Shared { live: reloader.live().clone(), classifier, verdicts };
-    let server = Server::start(threads, &shared, sockets);
-    let waker = reload::spawn(reloader.clone()).context("cannot start the reload thread")?;
-    ready(&addresses);
-    notify(NotifyState::Ready);
 
-    background.block_on(signals.until_told_to_end(&waker));
+    /// Reads the configuration that is going to be served.
+    pub(super) fn load(&self, path: &Path) -> Result<Loaded, Failure> {
+        config::load(path, &self.filters).map_err(Failure::Config)
+    }
 
-    tracing::info!("ending: waiting for requests in flight");
-    notify(NotifyState::Stopping);
-    admin.draining.store(true, Ordering::Relaxed);
-    background.spawn(end_at_once_if_told_again());
-    let cut_off = server.drain(|| reloader.in_flight());
-    tracing::info!(cut_off, "ended");
-    Ok(())
+    /// Serves `loaded`, which came from `path`; `ready` is told the addresses once they accept.
+    pub(super) fn serve(
+        self,
+        path: &Path,
+        loaded: Loaded,
+        ready: impl FnOnce(&Addresses),
+    ) -> Result<(), Failure> {
+        let Self { threads, background, mut signals, live, filters } = self;
+        let metrics = filters.host.metrics.clone();
+        let registry = Arc::new(Registry::new(threads + 1));
+        let classifier = loaded.config.classifier.as_ref();
+        let classifier = classifier
+            .map(|config| Classifier::start(config, &registry))
+            .transpose()?
+            .map(Arc::new);
+        let verdicts = Arc::new(Verdicts::new(registry.clone(), classifier.clone()));
+        let reloader = Arc::new(Reloader::start(
+            path,
+            loaded,
+            registry.clone(),
+            verdicts.clone(),
+            filters,
+            background.handle().clone(),
+        )?);
+        // Nobody else sets it.
+        live.set(reloader.live().clone()).ok();
+        let snapshot = reloader.live().current();
+        let (sockets, admin_socket) = server::bind_all(&snapshot)?;
+        let addresses = server::addresses(&snapshot, &sockets, admin_socket.as_ref());
+        drop(snapshot);
+
+        let admin = Arc::new(Admin {
+            reloader: reloader.clone(),
+            registry: registry.clone(),
+            filter_metrics: metrics,
+            verdicts: verdicts.clone(),
+            draining: AtomicBool::new(false),
+        });
+        if let Some(socket) = admin_socket {
+            background.spawn(admin_listener(socket, admin.clone()));
+        }
+        background.spawn(look_after(classifier.clone(), verdicts.clone()));
+        let shared = Shared { live: reloader.live().clone(), classifier, verdicts };
+        let server = Server::start(threads, &shared, sockets);
+        let waker = reload::spawn(reloader.clone()).context("cannot start the reload thread")?;
+        ready(&addresses);
+        notify(NotifyState::Ready);
+
+        background.block_on(signals.until_told_to_end(&waker));
+
+        tracing::info!("ending: waiting for requests in flight");
+        notify(NotifyState::Stopping);
+        admin.draining.store(true, Ordering::Relaxed);
+        background.spawn(end_at_once_if_told_again());
+        let cut_off = server.drain(|| reloader.in_flight());
+        tracing::info!(cut_off, "ended");
+        Ok(())
+    }
 }
 
 /// The runtime of everything that is not a request: admin, probes, signals.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, StatusCode};
 use ipnet::IpNet;
 use sallyport_balance::{Endpoint, Policy};
+use sallyport_plugin::Entry;
 use sallyport_route::{Domain, Match};
 
 use super::limits::Limits;
@@ -137,7 +138,7 @@ impl Offence {
 }
 
 /// A socket that takes requests.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Listener {
     /// Its name in logs and metrics.
     pub name: Arc<str>,
@@ -151,6 +152,8 @@ pub struct Listener {
     pub trusted_proxies: Vec<IpNet>,
     /// How long it waits for clients.
     pub timeouts: ListenerTimeouts,
+    /// The filters of all its requests.
+    pub filters: Vec<Entry>,
 }
 
 /// How long a listener waits for its clients.
@@ -262,6 +265,8 @@ pub struct VirtualHost {
     pub name: Arc<str>,
     /// The domains it answers for.
     pub domains: Vec<Domain>,
+    /// The filters of all its requests.
+    pub filters: Vec<Entry>,
     /// Its routes; the first match wins.
     pub routes: Vec<Route>,
 }
@@ -273,6 +278,8 @@ pub struct Route {
     pub name: Arc<str>,
     /// Which requests it takes.
     pub matches: Match,
+    /// Its filters, besides those of its virtual host and the listener.
+    pub filters: Vec<Entry>,
     /// What becomes of them.
     pub action: Action,
 }

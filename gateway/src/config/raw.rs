@@ -11,6 +11,7 @@ mod upstream;
 mod verdicts;
 
 use sallyport_config::{Fields, Node, Place, Sink};
+use sallyport_plugin::Reader;
 
 use super::limits::Limits;
 use super::model::{Admin, Classifier, Verdicts};
@@ -34,13 +35,23 @@ pub(super) struct RawFile {
 }
 
 /// Decodes the text of the file with index `file`; 0 is the main file.
-pub(super) fn decode(file: usize, text: &str, sink: &mut Sink) -> Option<RawFile> {
+pub(super) fn decode(
+    file: usize,
+    text: &str,
+    filters: &mut Reader<'_>,
+    sink: &mut Sink,
+) -> Option<RawFile> {
     let value = sallyport_config::parse(file, text, sink)?;
     let node = Node { value: &value, place: Place::File(file) };
-    node.mapping(sink, |fields, sink| Some(sections(file, fields, sink)))
+    node.mapping(sink, |fields, sink| Some(sections(file, fields, filters, sink)))
 }
 
-fn sections(file: usize, fields: &mut Fields<'_>, sink: &mut Sink) -> RawFile {
+fn sections(
+    file: usize,
+    fields: &mut Fields<'_>,
+    filters: &mut Reader<'_>,
+    sink: &mut Sink,
+) -> RawFile {
     let mut raw = RawFile {
         file,
         listeners: Vec::new(),
@@ -55,7 +66,9 @@ fn sections(file: usize, fields: &mut Fields<'_>, sink: &mut Sink) -> RawFile {
     if file == 0 {
         fields.optional(sink, "include", |node, sink| node.list(sink, scalar::name));
         raw.listeners = fields
-            .required(sink, "listeners", |node, sink| node.list(sink, listener::listener))
+            .required(sink, "listeners", |node, sink| {
+                node.list(sink, |node, sink| listener::listener(node, filters, sink))
+            })
             .unwrap_or_default();
         raw.admin = fields.optional(sink, "admin", listener::admin);
         raw.limits = fields.optional(sink, "limits", limits).unwrap_or_default();
@@ -66,7 +79,9 @@ fn sections(file: usize, fields: &mut Fields<'_>, sink: &mut Sink) -> RawFile {
         .optional(sink, "upstreams", |node, sink| node.list(sink, upstream::upstream))
         .unwrap_or_default();
     raw.virtual_hosts = fields
-        .optional(sink, "virtual_hosts", |node, sink| node.list(sink, route::virtual_host))
+        .optional(sink, "virtual_hosts", |node, sink| {
+            node.list(sink, |node, sink| route::virtual_host(node, filters, sink))
+        })
         .unwrap_or_default();
     raw
 }

@@ -1,13 +1,14 @@
 //! From what was written to what holds: names become indices, limits are applied, and whatever only
 //! shows when everything is seen together is found here.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
 
 use sallyport_balance::{BuildError, Policy};
 use sallyport_config::Found;
+use sallyport_plugin::{Entry as FilterEntry, UpstreamUse};
 use sallyport_route::Domain;
 
 use super::limits::Limits;
@@ -20,8 +21,12 @@ use super::raw::{
 const RETRIES: u32 = 2;
 
 /// Turns the files, the main one first, into one configuration. It may be used only if nothing was
-/// added to `problems`.
-pub(super) fn resolve(files: Vec<RawFile>, problems: &mut Vec<Found>) -> Config {
+/// added to `problems`. `filter_upstreams` are those that filters name.
+pub(super) fn resolve(
+    files: Vec<RawFile>,
+    filter_upstreams: &[UpstreamUse],
+    problems: &mut Vec<Found>,
+) -> Config {
     let mut resolver = Resolver { problems, limits: Limits::default() };
     let mut config = Config {
         listeners: Vec::new(),
@@ -50,7 +55,10 @@ pub(super) fn resolve(files: Vec<RawFile>, problems: &mut Vec<Found>) -> Config 
     }
     config.upstreams = resolver.upstreams(upstreams);
     let upstream_index = index_of(config.upstreams.iter().map(|upstream| &upstream.name));
-    config.virtual_hosts = resolver.virtual_hosts(hosts, &upstream_index);
+    resolver.filter_upstreams(filter_upstreams, &upstream_index);
+    let shared: HashSet<&str> =
+        listeners.iter().flat_map(|raw| &raw.filters).map(|entry| &**entry.name()).collect();
+    config.virtual_hosts = resolver.virtual_hosts(hosts, &upstream_index, &shared);
     let host_index = index_of(config.virtual_hosts.iter().map(|host| &host.name));
     config.listeners = resolver.listeners(listeners, config.admin.as_ref(), &host_index);
     config
@@ -161,6 +169,7 @@ impl Resolver<'_> {
         &mut self,
         raws: Vec<(usize, RawVirtualHost)>,
         upstreams: &HashMap<Arc<str>, usize>,
+        shared_filters: &HashSet<&str>,
     ) -> Vec<VirtualHost> {
         let count =
             |each: fn(&RawVirtualHost) -> usize| raws.iter().map(|(_, raw)| each(raw)).sum();
@@ -177,6 +186,7 @@ impl Resolver<'_> {
                 let place = format!("{}.name", raw.place);
                 self.refuse_repeated(&mut names, raw.name.clone(), file, place, what);
                 self.domains(file, &raw, &mut seen);
+                self.filters_turned_off(file, &raw, shared_filters);
                 self.virtual_host(file, raw, upstreams)
             })
             .collect()
@@ -195,15 +205,47 @@ impl Resolver<'_> {
         }
     }
 
+    /// To turn off what nobody has turned on is a slip of the name.
+    fn filters_turned_off(&mut self, file: usize, raw: &RawVirtualHost, shared: &HashSet<&str>) {
+        let mut check = |place: String, entries: &[FilterEntry], known: &dyn Fn(&str) -> bool| {
+            for entry in entries {
+                if let FilterEntry::Off(name) = entry
+                    && !known(name)
+                {
+                    let what = format!("turns off {name:?}, which no less specific place sets up");
+                    let fix = "correct the name or remove the entry";
+                    self.refuse(file, format!("{place}.filters"), what, fix);
+                }
+            }
+        };
+        check(raw.place.clone(), &raw.filters, &|name| shared.contains(name));
+        let of_host: HashSet<&str> = raw.filters.iter().map(|entry| &**entry.name()).collect();
+        let known = |name: &str| shared.contains(name) || of_host.contains(name);
+        for route in &raw.routes {
+            check(format!("{}.routes[{}]", raw.place, route.index), &route.filters, &known);
+        }
+    }
+
+    fn filter_upstreams(&mut self, used: &[UpstreamUse], known: &HashMap<Arc<str>, usize>) {
+        for used in used.iter().filter(|used| !known.contains_key(&*used.upstream)) {
+            self.refuse_unknown_upstream(used.file, used.place.clone(), &used.upstream);
+        }
+    }
+
+    fn refuse_unknown_upstream(&mut self, file: usize, place: String, name: &str) {
+        let what = format!("unknown upstream {name:?}");
+        self.refuse(file, place, what, "define it under `upstreams` or correct the name");
+    }
+
     fn virtual_host(
         &mut self,
         file: usize,
-        raw: RawVirtualHost,
+        mut raw: RawVirtualHost,
         upstreams: &HashMap<Arc<str>, usize>,
     ) -> VirtualHost {
         let mut names = HashMap::new();
         let mut routes = Vec::with_capacity(raw.routes.len());
-        for route in raw.routes {
+        for route in std::mem::take(&mut raw.routes) {
             let place = format!("{}.routes[{}]", raw.place, route.index);
             let what = format!("duplicate route {:?}", route.name);
             self.refuse_repeated(
@@ -215,7 +257,8 @@ impl Resolver<'_> {
             );
             routes.extend(self.route(file, route, upstreams));
         }
-        VirtualHost { name: raw.name.into(), domains: raw.domains, routes }
+        let RawVirtualHost { name, domains, filters, .. } = raw;
+        VirtualHost { name: name.into(), domains, filters, routes }
     }
 
     fn route(
@@ -229,7 +272,8 @@ impl Resolver<'_> {
             RawAction::Redirect(redirect) => Action::Redirect(redirect),
             RawAction::Respond(respond) => Action::Respond(respond),
         };
-        Some(Route { name: raw.name.into(), matches: raw.matches, action })
+        let RawRoute { name, matches, filters, .. } = raw;
+        Some(Route { name: name.into(), matches, filters, action })
     }
 
     fn forward(
@@ -254,13 +298,7 @@ impl Resolver<'_> {
         upstreams: &HashMap<Arc<str>, usize>,
     ) -> Option<Target> {
         let Some(&upstream) = upstreams.get(&*raw.upstream) else {
-            let what = format!("unknown upstream {:?}", raw.upstream);
-            self.refuse(
-                file,
-                raw.place.clone(),
-                what,
-                "define it under `upstreams` or correct the name",
-            );
+            self.refuse_unknown_upstream(file, raw.place.clone(), &raw.upstream);
             return None;
         };
         Some(Target { upstream, weight: raw.weight })
@@ -282,6 +320,10 @@ impl Resolver<'_> {
         }
         let listeners = raws.into_iter().map(|raw| {
             let place = raw.place.clone();
+            if raw.filters.iter().any(|entry| matches!(entry, FilterEntry::Off(_))) {
+                let what = "turns a filter off, and no place is less specific".to_owned();
+                self.refuse(0, format!("{place}.filters"), what, "remove the entry");
+            }
             let what = format!("duplicate listener {:?}", raw.name);
             self.refuse_repeated(&mut names, raw.name.clone(), 0, format!("{place}.name"), what);
             if raw.address.port() != 0 {
@@ -316,6 +358,7 @@ impl Resolver<'_> {
             h2c: raw.h2c,
             trusted_proxies: raw.trusted_proxies,
             timeouts: raw.timeouts,
+            filters: raw.filters,
         }
     }
 

@@ -6,7 +6,14 @@ use sallyport_balance::Policy;
 
 use sallyport_config::{Problems, Sources};
 
-use super::{Action, Fixed, HashOn, load, resolve};
+use sallyport_plugin::{Instances, Kinds};
+
+use super::{Action, Fixed, HashOn, Loaded};
+use crate::filters::Filters;
+
+fn load(path: &Path) -> Result<Loaded, Problems> {
+    super::load(path, &Filters::idle(Kinds::builtin()))
+}
 
 fn write(folder: &Path, name: &str, text: &str) -> std::path::PathBuf {
     let path = folder.join(name);
@@ -103,7 +110,11 @@ fn a_reload_keeps_the_order_in_which_listeners_run() {
     };
     let path = listeners(["one", "three"]);
     let running = Fixed::of(&load(&path).unwrap().config);
-    let reload = |path: &Path| resolve(&Sources::read(path).unwrap(), Some(&running));
+    let reload = |path: &Path| {
+        let (filters, previous) = (Filters::idle(Kinds::builtin()), Instances::default());
+        let sources = Sources::read(path).unwrap();
+        super::resolve(&sources, Some(&running), &mut filters.reader(path, &previous))
+    };
     let swapped = reload(&listeners(["three", "one"])).unwrap().config;
     assert_eq!([&*swapped.listeners[0].name, &*swapped.listeners[1].name], ["one", "three"]);
     let problems: Problems = reload(&listeners(["one", "four"])).unwrap_err();

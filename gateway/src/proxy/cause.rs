@@ -30,6 +30,10 @@ pub(super) enum Cause {
     ClientGone,
     /// The client took too long to send its body.
     ClientTimeout,
+    /// A filter answered, for this reason.
+    Answered(&'static str),
+    /// A filter could not do its part.
+    Filter,
     /// A defect of the gateway.
     Internal,
 }
@@ -74,8 +78,8 @@ impl Cause {
             Self::Connect | Self::Reset | Self::BadResponse => StatusCode::BAD_GATEWAY,
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
             Self::ClientTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::ClientGone => return None,
+            Self::Filter | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::ClientGone | Self::Answered(_) => return None,
         })
     }
 
@@ -93,6 +97,8 @@ impl Cause {
             Self::BadResponse => "bad_response",
             Self::ClientGone => "client_gone",
             Self::ClientTimeout => "client_timeout",
+            Self::Answered(reason) => reason,
+            Self::Filter => "filter",
             Self::Internal => "internal",
         }
     }
@@ -111,6 +117,8 @@ impl Cause {
             Self::BadResponse => "the origin's response is malformed",
             Self::ClientGone => "the client closed the connection",
             Self::ClientTimeout => "the request took too long to arrive",
+            Self::Answered(_) => "a filter answered",
+            Self::Filter => "a filter could not do its part",
             Self::Internal => "the gateway failed",
         }
     }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sallyport_route::Hints;
+use bytes::Bytes;
+use sallyport_plugin::{Answer, Chain, Run};
+use sallyport_route::{Hints, PathRegex};
 
 use crate::classifier::Known;
 use crate::config::{Forward, Limits, Listener};
@@ -32,8 +34,14 @@ pub struct RequestContext {
     /// What failed, if something did.
     pub(super) cause: Option<Cause>,
     pub(super) attempt: Attempt,
-    /// Body bytes received so far.
+    /// Body bytes received so far, in this attempt.
     pub(super) body_bytes: u64,
+    /// What the request's filters keep.
+    pub(super) filters: Option<Box<Run>>,
+    /// What a filter answers in place of the response that was under way.
+    pub(super) answer: Option<Box<Answer>>,
+    /// A body that was read and filtered before its head went upstream.
+    pub(super) held_body: Option<Bytes>,
 }
 
 /// The choice of upstream and endpoint, over all attempts.
@@ -41,6 +49,8 @@ pub struct RequestContext {
 pub(super) struct Attempt {
     /// Index of the upstream; the same for all attempts.
     pub(super) upstream: usize,
+    /// Whether it is chosen yet.
+    pub(super) aimed: bool,
     /// What a hashing policy goes by.
     pub(super) key: u64,
     /// Endpoints that were tried and failed.
@@ -75,6 +85,9 @@ impl RequestContext {
             cause: None,
             attempt: Attempt::default(),
             body_bytes: 0,
+            filters: None,
+            answer: None,
+            held_body: None,
         }
     }
 
@@ -89,6 +102,37 @@ impl RequestContext {
     /// The time since the request's head was read.
     pub(super) fn elapsed(&self) -> Duration {
         self.started.elapsed()
+    }
+
+    pub(super) fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// The filters of this request; before its route is settled, those of requests without one.
+    pub(super) fn chain(&self) -> Option<&Chain> {
+        self.snapshot.chain(self.listener, self.route)
+    }
+
+    /// The regex that the route matched the path with.
+    pub(super) fn path_regex(&self) -> Option<&PathRegex> {
+        let (host, route) = self.route?;
+        self.snapshot.hosts[host].path_regex(route)
+    }
+
+    /// The upstream's name, as soon as it is certain.
+    pub(super) fn upstream_name(&self) -> Option<&str> {
+        let index = match self.forward()?.targets.as_slice() {
+            [only] => only.upstream,
+            _ if self.attempt.aimed => self.attempt.upstream,
+            _ => return None,
+        };
+        Some(&self.snapshot.upstreams[index].spec.name)
+    }
+
+    /// Whether a filter may change the length of the request's body.
+    pub(super) fn request_body_changes(&self) -> bool {
+        self.held_body.is_some()
+            || self.filters.as_ref().is_some_and(|run| run.marks.request_body_changes)
     }
 
     pub(super) fn limits(&self) -> &Limits {

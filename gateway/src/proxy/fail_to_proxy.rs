@@ -2,6 +2,7 @@
 
 use pingora_error::Error;
 use pingora_proxy::{FailToProxy, Session};
+use sallyport_plugin::Answer;
 
 use super::cause::Cause;
 use super::context::RequestContext;
@@ -17,14 +18,27 @@ pub(super) async fn run(
     report(session, error, ctx, cause);
     let begun =
         session.response_written().is_some_and(|response| !response.status.is_informational());
+    if !begun && let Some(answer) = ctx.answer.take() {
+        return replace(session, ctx, *answer).await;
+    }
     if begun || cause.status().is_none() {
         return FailToProxy { error_code: 0, can_reuse_downstream: false };
     }
     session.set_keepalive(None);
-    if let Err(error) = reply::error(session, cause).await {
+    if let Err(error) = reply::error(session, ctx, cause).await {
         tracing::debug!(%error, "the error response could not be written");
     }
     let error_code = cause.status().map_or(0, |status| status.as_u16());
+    FailToProxy { error_code, can_reuse_downstream: false }
+}
+
+/// Answers as a filter said, in place of the response that was under way.
+async fn replace(session: &mut Session, ctx: &mut RequestContext, answer: Answer) -> FailToProxy {
+    let error_code = answer.status.as_u16();
+    session.set_keepalive(None);
+    if let Err(error) = reply::from_filter(session, ctx, answer).await {
+        tracing::debug!(%error, "a filter's answer could not be written");
+    }
     FailToProxy { error_code, can_reuse_downstream: false }
 }
 

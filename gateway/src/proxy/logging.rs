@@ -6,16 +6,17 @@ use sallyport_route::Hints;
 
 use super::cause::Cause;
 use super::context::RequestContext;
-use super::hints;
+use super::{filters, hints};
 use crate::config::Offence;
 use crate::snapshot::NONE;
 use crate::verdicts::{OffenceSet, Verdicts};
 
 /// Counts the request under its route and its endpoint, and against its source.
-pub(super) fn run(verdicts: &Verdicts, session: &Session, ctx: &mut RequestContext) {
+pub(super) fn run(verdicts: &Verdicts, session: &mut Session, ctx: &mut RequestContext) {
     let status = session.response_written().map_or(0, |response| response.status.as_u16());
     note_offences(verdicts, session, ctx, status);
     record(session, ctx, status);
+    filters::log(session, ctx, ctx.elapsed());
     ctx.finish(status);
 }
 

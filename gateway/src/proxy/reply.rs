@@ -1,51 +1,78 @@
-//! Responses that the gateway writes itself: errors, redirects, configured answers.
+//! Responses that the gateway writes itself: errors, redirects, configured answers, and those of
+//! filters.
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header, response};
 use pingora_error::Result;
-use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
+use sallyport_plugin::Answer;
 
 use super::cause::Cause;
+use super::context::RequestContext;
+use super::filters;
 
-/// The field that names the cause of an error response.
-const ERROR_FIELD: &str = "x-sallyport-error";
-
-/// Writes the short plain-text response for `cause`, with a request id if there is one to quote.
-pub(super) async fn error(session: &mut Session, cause: Cause) -> Result<()> {
+/// Writes the short plain-text response for `cause`.
+pub(super) async fn error(
+    session: &mut Session,
+    ctx: &mut RequestContext,
+    cause: Cause,
+) -> Result<()> {
     let Some(status) = cause.status() else { return Ok(()) };
-    let mut response = ResponseHeader::build(status, Some(6))?;
-    response.insert_header(header::CONTENT_TYPE, "text/plain; charset=utf-8")?;
-    response.insert_header(header::CACHE_CONTROL, "no-store")?;
-    response.insert_header(ERROR_FIELD, cause.label())?;
-    let body = format!("{}: {}\n", cause.label(), cause.text());
-    send(session, response, body.into()).await
+    from_filter(session, ctx, Answer::error(status, cause.label(), cause.text())).await
 }
 
 /// Writes `status` with these fields and `body`.
 pub(super) async fn answer(
     session: &mut Session,
+    ctx: &mut RequestContext,
     status: StatusCode,
     fields: &[(HeaderName, HeaderValue)],
     body: Bytes,
 ) -> Result<()> {
-    let mut response = ResponseHeader::build(status, Some(fields.len() + 2))?;
+    let mut head = http::Response::new(()).into_parts().0;
+    head.status = status;
     if !body.is_empty() {
-        response.insert_header(header::CONTENT_TYPE, "text/plain; charset=utf-8")?;
+        head.headers
+            .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     }
     for (name, value) in fields {
-        response.insert_header(name.clone(), value.clone())?;
+        head.headers.insert(name, value.clone());
     }
-    send(session, response, body).await
+    send(session, ctx, head, body).await
 }
 
-async fn send(session: &mut Session, mut response: ResponseHeader, body: Bytes) -> Result<()> {
+/// Writes what a filter answers, through the response hooks like any response.
+pub(super) async fn from_filter(
+    session: &mut Session,
+    ctx: &mut RequestContext,
+    answer: Answer,
+) -> Result<()> {
+    let (head, body) = filters::into_response(answer);
+    send(session, ctx, head, body).await
+}
+
+async fn send(
+    session: &mut Session,
+    ctx: &mut RequestContext,
+    mut head: response::Parts,
+    body: Bytes,
+) -> Result<()> {
     // RFC 9110, 8.6: no Content-Length with 204, and none is needed with 304.
-    if !matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
-        response.insert_header(header::CONTENT_LENGTH, body.len())?;
+    let counts = !matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if counts {
+        head.headers.insert(header::CONTENT_LENGTH, body.len().into());
+    }
+    let (mut head, body) = if ctx.chain().is_some() {
+        filters::own_response(session, ctx, head, body).await
+    } else {
+        (head, body)
+    };
+    head.headers.remove(header::TRANSFER_ENCODING);
+    if counts && session.req_header().method != Method::HEAD {
+        head.headers.insert(header::CONTENT_LENGTH, body.len().into());
     }
     let bodiless = body.is_empty() || session.req_header().method == Method::HEAD;
-    session.write_response_header(Box::new(response), bodiless).await?;
+    session.write_response_header(Box::new(head.into()), bodiless).await?;
     if !bodiless {
         session.write_response_body(Some(body), true).await?;
     }

@@ -1,7 +1,8 @@
 //! The first phase: is the request sound, where does it belong, and does the gateway answer it
 //! itself?
 
-use http::{HeaderValue, header};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, header};
 use pingora_error::Result;
 use pingora_proxy::Session;
 use sallyport_route::Request;
@@ -9,7 +10,7 @@ use sallyport_route::Request;
 use super::cause::Cause;
 use super::context::{RequestContext, Upgrade};
 use super::target::{Target, hash_key};
-use super::{Shared, conformance, forwarded, hints, reply};
+use super::{Shared, conformance, filters, forwarded, hints, reply};
 use crate::config::{Action, Forward, Redirect, Target as Share};
 use crate::decide;
 
@@ -27,6 +28,15 @@ pub(super) async fn run(
     hints::strip(session);
     hints::find(shared.classifier.as_ref(), session, ctx);
     let admitted = admit(session, ctx);
+    if admitted.is_ok() && ctx.chain().is_some() {
+        let answer = Box::pin(filters::request(&shared.verdicts, session, ctx)).await?;
+        if let Some(answer) = answer {
+            ctx.cause = Some(Cause::Answered(answer.reason));
+            Box::pin(reply::from_filter(session, ctx, *answer)).await?;
+            return Ok(true);
+        }
+        aim_filtered(session, ctx);
+    }
     if admitted.is_ok() && ctx.forward().is_some() {
         return Ok(false);
     }
@@ -58,22 +68,23 @@ async fn answer(
         if !cause.keeps_connection() {
             session.set_keepalive(None);
         }
-        return reply::error(session, cause).await;
+        return reply::error(session, ctx, cause).await;
     }
-    match ctx.route().map(|(_, route)| &route.action) {
+    let (status, fields, body) = match ctx.route().map(|(_, route)| &route.action) {
         Some(Action::Respond(respond)) => {
-            reply::answer(session, respond.status, &respond.headers, respond.body.clone()).await
+            (respond.status, respond.headers.clone(), respond.body.clone())
         }
         Some(Action::Redirect(redirect)) => {
-            let fields = [(header::LOCATION, location(session, redirect))];
-            reply::answer(session, redirect.status, &fields, bytes::Bytes::new()).await
+            let fields = vec![(header::LOCATION, location(session, redirect))];
+            (redirect.status, fields, Bytes::new())
         }
-        Some(Action::Forward(_)) | None => Ok(()),
-    }
+        Some(Action::Forward(_)) | None => return Ok(()),
+    };
+    reply::answer(session, ctx, status, &fields, body).await
 }
 
 /// Counts the body as it streams; beyond the limit the request ends.
-pub(super) fn body(body: Option<&bytes::Bytes>, ctx: &mut RequestContext) -> Result<()> {
+pub(super) fn body(body: Option<&Bytes>, ctx: &mut RequestContext) -> Result<()> {
     ctx.body_bytes += body.map_or(0, |body| body.len() as u64);
     if ctx.body_bytes > ctx.limits().request_body_bytes && ctx.attempt.upgrade == Upgrade::No {
         ctx.cause = Some(Cause::BodyTooLarge);
@@ -118,22 +129,29 @@ fn admit(session: &Session, ctx: &mut RequestContext) -> std::result::Result<(),
     if place.is_none() {
         return Err(Cause::NoRoute);
     }
-    let Some(forward) = ctx.forward() else { return Ok(()) };
+    ctx.target = target.rewritten();
+    ctx.attempt.upgrade = upgrade(session);
+    if ctx.chain().is_none() {
+        aim(ctx, &target.path, target.query, &head.headers);
+    }
+    Ok(())
+}
+
+/// Chooses the upstream and what its balancer goes by.
+fn aim(ctx: &mut RequestContext, path: &str, query: Option<&str>, headers: &HeaderMap) {
+    let Some(forward) = ctx.forward() else { return };
     let upstream = share_of(forward);
     let hash_on = &ctx.snapshot().upstreams[upstream].spec.hash_on;
-    let key = hash_key(
-        hash_on,
-        ctx.origin.client,
-        &target.path,
-        target.query,
-        &head.headers,
-        ctx.hints(),
-    );
-    ctx.target = target.rewritten();
+    let key = hash_key(hash_on, ctx.origin.client, path, query, headers, ctx.hints());
     ctx.attempt.upstream = upstream;
+    ctx.attempt.aimed = true;
     ctx.attempt.key = key;
-    ctx.attempt.upgrade = upgrade(session);
-    Ok(())
+}
+
+/// As [`aim`], by the request as its filters have left it.
+fn aim_filtered(session: &Session, ctx: &mut RequestContext) {
+    let head = session.req_header();
+    aim(ctx, head.uri.path(), head.uri.query(), &head.headers);
 }
 
 /// The upstream of a split that this request falls to, in proportion to the weights.

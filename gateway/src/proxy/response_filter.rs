@@ -2,7 +2,13 @@
 //! and the gateway (RFC 9110, 7.6.1). Pingora writes `Connection` anew and owns the framing.
 
 use http::{HeaderName, HeaderValue, StatusCode, header};
+use pingora_error::Result;
 use pingora_http::ResponseHeader;
+use pingora_proxy::Session;
+use sallyport_plugin::Phases;
+
+use super::context::RequestContext;
+use super::filters;
 
 const HOP_BY_HOP: [HeaderName; 4] = [
     HeaderName::from_static("keep-alive"),
@@ -11,8 +17,22 @@ const HOP_BY_HOP: [HeaderName; 4] = [
     header::UPGRADE,
 ];
 
-/// Removes hop-by-hop fields, except from the response that changes protocols.
-pub(super) fn run(response: &mut ResponseHeader) {
+/// Removes hop-by-hop fields and lets filters have the response.
+pub(super) async fn run(
+    session: &mut Session,
+    response: &mut ResponseHeader,
+    ctx: &mut RequestContext,
+) -> Result<()> {
+    strip(response);
+    if response.status.is_informational() || !filters::takes_part(ctx, Phases::RESPONSE_HEADERS) {
+        return Ok(());
+    }
+    // Apart and boxed: few responses pass filters, and all carry this phase's state.
+    Box::pin(filters::response(session, response, ctx)).await
+}
+
+/// Except from the response that changes protocols.
+fn strip(response: &mut ResponseHeader) {
     if response.status == StatusCode::SWITCHING_PROTOCOLS {
         return;
     }

@@ -22,7 +22,9 @@ fn choose(ctx: &mut RequestContext) -> std::result::Result<Box<HttpPeer>, Cause>
         return Err(Cause::Timeout);
     }
     let attempt = &ctx.attempt;
-    let endpoint = ctx.upstream().select(attempt.key, &attempt.tried).ok_or(Cause::NoEndpoint)?;
+    let endpoint = pinned(ctx)
+        .or_else(|| ctx.upstream().select(attempt.key, &attempt.tried))
+        .ok_or(Cause::NoEndpoint)?;
     let mut peer = ctx.upstream().peer(endpoint);
     if let Some(left) = time_left {
         let options = &mut peer.options;
@@ -45,6 +47,16 @@ fn choose(ctx: &mut RequestContext) -> std::result::Result<Box<HttpPeer>, Cause>
         }
     }
     ctx.cause = None;
+    // Pingora sends what it has kept of the body again.
+    ctx.body_bytes = 0;
     ctx.begin_at(endpoint);
     Ok(peer)
+}
+
+/// The endpoint that a filter has chosen, unless it has failed this request.
+fn pinned(ctx: &RequestContext) -> Option<usize> {
+    let address = ctx.filters.as_ref()?.marks.endpoint?;
+    let endpoints = &ctx.upstream().endpoints;
+    let index = endpoints.iter().position(|endpoint| endpoint.address == address)?;
+    (endpoints[index].probed_healthy() && !ctx.attempt.tried.contains(&index)).then_some(index)
 }

@@ -247,7 +247,22 @@ const MISTAKES: &[(&str, usize, &str)] = &[
         6,
         "hash_on.hint: screens changes",
     ),
-    ("ROUTE: { name: r, filters: [], respond: { status: 200 } }", 8, "unknown key `filters`"),
+    ("ROUTE: { name: r, filters: [{ name: x }], respond: { status: 200 } }", 8, "has none of `"),
+    (
+        "ROUTE: { name: r, filters: [{ header: {} }], respond: { status: 200 } }",
+        8,
+        "filters[0].header: unknown key `header`, did you mean `headers`?",
+    ),
+    (
+        "ROUTE: { name: r, filters: [{ headers: off }], respond: { status: 200 } }",
+        8,
+        "filters: turns off \"headers\", which no less specific place sets up",
+    ),
+    (
+        "ROUTE: { name: r, filters: [{ headers: {}, name: \"\" }], respond: { status: 200 } }",
+        8,
+        "filters[0].name: is empty",
+    ),
     ("ROUTE: { name: r, respond: { status: 99 } }", 8, "status: is 99"),
     ("ROUTE: { name: r, respond: { status: 204, body: x } }", 8, "has a body with status 204"),
     (

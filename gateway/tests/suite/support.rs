@@ -367,7 +367,12 @@ pub(crate) struct Response {
 
 impl Response {
     pub(crate) fn field(&self, name: &str) -> Option<String> {
-        fields(&self.head, name).into_iter().next()
+        self.fields(name).into_iter().next()
+    }
+
+    /// Every value of the field `name`.
+    pub(crate) fn fields(&self, name: &str) -> Vec<String> {
+        fields(&self.head, name)
     }
 
     /// The cause that the gateway names.

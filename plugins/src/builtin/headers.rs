@@ -93,7 +93,8 @@ fn field_name(node: Node<'_>, sink: &mut Sink) -> Option<HeaderName> {
     allowed(node.text(sink)?, node, sink)
 }
 
-fn allowed(name: &str, node: Node<'_>, sink: &mut Sink) -> Option<HeaderName> {
+/// The field of this name, unless it is one that no filter may write.
+pub(crate) fn allowed(name: &str, node: Node<'_>, sink: &mut Sink) -> Option<HeaderName> {
     let Ok(parsed) = HeaderName::from_bytes(name.as_bytes()) else {
         return node.refuse(
             sink,

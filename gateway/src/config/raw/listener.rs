@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use ipnet::IpNet;
 use sallyport_config::{Node, Sink};
+use sallyport_plugin::{Entry, Reader};
 
 use super::scalar;
 use crate::config::model::{Admin, ListenerTimeouts};
@@ -18,9 +19,14 @@ pub(in crate::config) struct RawListener {
     pub(in crate::config) h2c: bool,
     pub(in crate::config) trusted_proxies: Vec<IpNet>,
     pub(in crate::config) timeouts: ListenerTimeouts,
+    pub(in crate::config) filters: Vec<Entry>,
 }
 
-pub(super) fn listener(node: Node<'_>, sink: &mut Sink) -> Option<RawListener> {
+pub(super) fn listener(
+    node: Node<'_>,
+    filters: &mut Reader<'_>,
+    sink: &mut Sink,
+) -> Option<RawListener> {
     let place = node.place.to_string();
     node.mapping(sink, |fields, sink| {
         let name = fields.required(sink, "name", scalar::name);
@@ -31,6 +37,9 @@ pub(super) fn listener(node: Node<'_>, sink: &mut Sink) -> Option<RawListener> {
         let trusted_proxies =
             fields.optional(sink, "trusted_proxies", |node, sink| node.list(sink, scalar::network));
         let timeouts = fields.optional(sink, "timeouts", timeouts);
+        let scope = format!("listener {}", name.as_deref().unwrap_or(""));
+        let filters =
+            fields.optional(sink, "filters", |node, sink| filters.list(&scope, node, sink));
         Some(RawListener {
             name: name?,
             place,
@@ -39,6 +48,7 @@ pub(super) fn listener(node: Node<'_>, sink: &mut Sink) -> Option<RawListener> {
             h2c: h2c.unwrap_or(false),
             trusted_proxies: trusted_proxies.unwrap_or_default(),
             timeouts: timeouts.unwrap_or_default(),
+            filters: filters.unwrap_or_default(),
         })
     })
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use sallyport_config::{Fields, Node, Sink};
+use sallyport_plugin::{Entry, Reader};
 use sallyport_route::{
     Domain, HeaderMatch, Match, PathMatch, QueryMatch, ValueMatch, normalise_path,
 };
@@ -18,6 +19,7 @@ pub(in crate::config) struct RawVirtualHost {
     pub(in crate::config) name: Box<str>,
     pub(in crate::config) place: String,
     pub(in crate::config) domains: Vec<Domain>,
+    pub(in crate::config) filters: Vec<Entry>,
     pub(in crate::config) routes: Vec<RawRoute>,
 }
 
@@ -28,6 +30,7 @@ pub(in crate::config) struct RawRoute {
     pub(in crate::config) index: usize,
     pub(in crate::config) name: Box<str>,
     pub(in crate::config) matches: Match,
+    pub(in crate::config) filters: Vec<Entry>,
     pub(in crate::config) action: RawAction,
 }
 
@@ -56,22 +59,31 @@ pub(in crate::config) struct RawTarget {
     pub(in crate::config) place: String,
 }
 
-pub(super) fn virtual_host(node: Node<'_>, sink: &mut Sink) -> Option<RawVirtualHost> {
+pub(super) fn virtual_host(
+    node: Node<'_>,
+    filters: &mut Reader<'_>,
+    sink: &mut Sink,
+) -> Option<RawVirtualHost> {
     let place = node.place.to_string();
     node.mapping(sink, |fields, sink| {
         let name = fields.required(sink, "name", scalar::name);
         let domains = fields.required(sink, "domains", domains);
+        let host = name.as_deref().unwrap_or("");
+        let scope = format!("virtual_host {host}");
+        let own_filters =
+            fields.optional(sink, "filters", |node, sink| filters.list(&scope, node, sink));
         let mut index = 0;
         let routes = fields.required(sink, "routes", |node, sink| {
             node.list(sink, |node, sink| {
                 index += 1;
-                route(index - 1, node, sink)
+                route(index - 1, host, node, filters, sink)
             })
         });
         Some(RawVirtualHost {
             name: name?,
             place,
             domains: domains.unwrap_or_default(),
+            filters: own_filters.unwrap_or_default(),
             routes: routes.unwrap_or_default(),
         })
     })
@@ -86,13 +98,23 @@ fn domains(node: Node<'_>, sink: &mut Sink) -> Option<Vec<Domain>> {
     Some(domains)
 }
 
-fn route(index: usize, node: Node<'_>, sink: &mut Sink) -> Option<RawRoute> {
+fn route(
+    index: usize,
+    host: &str,
+    node: Node<'_>,
+    filters: &mut Reader<'_>,
+    sink: &mut Sink,
+) -> Option<RawRoute> {
     node.mapping(sink, |fields, sink| {
         let name = fields.required(sink, "name", scalar::name);
         let matches = match fields.has("match") {
             true => fields.optional(sink, "match", matches),
             false => Some(Match::default()),
         };
+        let filters = fields.optional(sink, "filters", |node, sink| {
+            let scope = format!("route {host}/{}", name.as_deref().unwrap_or(""));
+            filters.list(&scope, node, sink)
+        });
         let forward = fields.optional(sink, "forward", forward);
         let redirect = fields.optional(sink, "redirect", redirect);
         let respond = fields.optional(sink, "respond", respond);
@@ -101,7 +123,13 @@ fn route(index: usize, node: Node<'_>, sink: &mut Sink) -> Option<RawRoute> {
             .map(RawAction::Forward)
             .or_else(|| redirect.map(RawAction::Redirect))
             .or_else(|| respond.map(RawAction::Respond));
-        Some(RawRoute { index, name: name?, matches: matches?, action: action? })
+        Some(RawRoute {
+            index,
+            name: name?,
+            matches: matches?,
+            filters: filters.unwrap_or_default(),
+            action: action?,
+        })
     })
 }
 

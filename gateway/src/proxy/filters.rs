@@ -1,0 +1,333 @@
+//! Where the filters of a request come into its phases: what they are lent, and what becomes of what
+//! they say.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::uri::{PathAndQuery, Uri};
+use http::{HeaderMap, Method, StatusCode, Version, header, request, response};
+use pingora_error::Result;
+use pingora_http::ResponseHeader;
+use pingora_proxy::Session;
+use sallyport_classifier::pinned::abi::VerdictReason;
+use sallyport_plugin::{About, Answer, Chain, Outcome, Phases, Run, Step};
+
+use super::cause::Cause;
+use super::context::{RequestContext, Upgrade};
+use super::{hints, lent, request_id};
+use crate::snapshot::NONE;
+use crate::verdicts::Verdicts;
+
+/// The most of a body that can be held before its head goes upstream: Pingora keeps no more of it for
+/// its own retries, and sends from there.
+const HELD_BYTES_MAX: usize = 64 << 10;
+
+/// What is lent to a chain for one phase.
+struct Lent {
+    run: Box<Run>,
+    request: request::Parts,
+}
+
+impl Lent {
+    fn take(session: &mut Session, ctx: &mut RequestContext) -> Self {
+        let run = ctx.filters.take().unwrap_or_default();
+        Self { run, request: lent::take(session.req_header_mut()) }
+    }
+
+    fn put_back(self, session: &mut Session, ctx: &mut RequestContext) {
+        *session.req_header_mut() = self.request.into();
+        ctx.filters = Some(self.run);
+    }
+}
+
+/// Where the request comes from and belongs, as filters are told.
+fn about<'a>(session: &Session, ctx: &'a RequestContext) -> About<'a> {
+    let place = ctx.route();
+    About {
+        listener: &ctx.listener().name,
+        virtual_host: place.map_or(NONE, |(host, _)| &host.name),
+        route: place.map_or(NONE, |(_, route)| &route.name),
+        upstream: ctx.upstream_name(),
+        endpoint: ctx.endpoint().map(|endpoint| endpoint.address),
+        client: ctx.origin.client,
+        peer: hints::peer(session),
+        local: session.server_addr().and_then(|address| address.as_inet()).copied(),
+        peer_trusted: ctx.origin.peer_trusted,
+        hints: ctx.hints(),
+        path_regex: ctx.path_regex(),
+        started: ctx.started(),
+    }
+}
+
+/// Runs the hooks of the request's head, and those of its body where the head waits for it.
+pub(super) async fn request(
+    verdicts: &Verdicts,
+    session: &mut Session,
+    ctx: &mut RequestContext,
+) -> Result<Option<Box<Answer>>> {
+    let target = ctx.target.take();
+    let mut lent = Lent::take(session, ctx);
+    let about = about(session, ctx);
+    if let Some(target) = target {
+        set_target(&mut lent.request, &target);
+    }
+    request_id::ensure(&mut lent.request.headers);
+    let step = match ctx.chain() {
+        Some(chain) => chain.request_headers(&mut lent.run, &mut lent.request, &about).await,
+        None => Step::Continue,
+    };
+    give_verdict(verdicts, &lent.run, &about);
+    lent.put_back(session, ctx);
+    match step {
+        Step::Continue => Ok(None),
+        Step::Answer(answer) => Ok(Some(answer)),
+        Step::HoldHead => hold(session, ctx).await,
+    }
+}
+
+/// What was matched is what filters see and what goes upstream.
+fn set_target(request: &mut request::Parts, target: &str) {
+    let Ok(path) = PathAndQuery::try_from(target) else { return };
+    let mut uri = std::mem::take(&mut request.uri).into_parts();
+    uri.path_and_query = Some(path);
+    if request.version != Version::HTTP_2 {
+        // RFC 9112, 3.2.2: the origin gets the origin-form, and the host in its field.
+        (uri.scheme, uri.authority) = (None, None);
+    }
+    request.uri = Uri::from_parts(uri).unwrap_or_default();
+}
+
+fn give_verdict(verdicts: &Verdicts, run: &Run, about: &About<'_>) {
+    let (Some(asked), Some(peer)) = (run.marks.verdict, about.peer) else { return };
+    if !about.peer_trusted {
+        // A refusal is counted and logged where it is made.
+        verdicts.ask(peer.ip(), VerdictReason::Plugin, asked.lasting).ok();
+    }
+}
+
+/// Reads the body and passes it through its hooks before the head goes anywhere.
+async fn hold(session: &mut Session, ctx: &mut RequestContext) -> Result<Option<Box<Answer>>> {
+    if session.as_downstream_mut().is_body_empty() {
+        return Ok(None);
+    }
+    session.as_downstream_mut().enable_retry_buffering();
+    let mut passed = BytesMut::new();
+    let mut read = 0;
+    loop {
+        let mut data = session.as_downstream_mut().read_request_body().await?;
+        let end = data.is_none() || session.as_downstream_mut().is_body_done();
+        read += data.as_ref().map_or(0, Bytes::len);
+        if read > HELD_BYTES_MAX {
+            ctx.cause = Some(Cause::BodyTooLarge);
+            return Err(Cause::BodyTooLarge.into_error());
+        }
+        if let Some(answer) = body_hooks(session, ctx, &mut data, end).await {
+            return Ok(Some(answer));
+        }
+        if let Some(data) = data {
+            passed.extend_from_slice(&data);
+        }
+        if end {
+            ctx.held_body = Some(passed.freeze());
+            return Ok(None);
+        }
+    }
+}
+
+async fn body_hooks(
+    session: &mut Session,
+    ctx: &mut RequestContext,
+    data: &mut Option<Bytes>,
+    end: bool,
+) -> Option<Box<Answer>> {
+    let mut lent = Lent::take(session, ctx);
+    let about = about(session, ctx);
+    let step = match ctx.chain() {
+        Some(chain) => {
+            chain.request_body(&mut lent.run, &mut lent.request, &about, data, end).await
+        }
+        None => Step::Continue,
+    };
+    lent.put_back(session, ctx);
+    match step {
+        Step::Answer(answer) => Some(answer),
+        Step::Continue | Step::HoldHead => None,
+    }
+}
+
+/// Runs the hooks of a piece of the request's body. An answer ends the request with an error that
+/// `fail_to_proxy` turns into it.
+pub(super) async fn request_body(
+    session: &mut Session,
+    body: &mut Option<Bytes>,
+    end: bool,
+    ctx: &mut RequestContext,
+) -> Result<()> {
+    if !takes_part(ctx, Phases::REQUEST_BODY) || ctx.attempt.upgrade != Upgrade::No {
+        return Ok(());
+    }
+    if let Some(held) = &ctx.held_body {
+        // It has passed its hooks; Pingora sends again what it has kept of it.
+        *body = end.then(|| held.clone());
+    } else if !session.as_downstream_mut().is_body_empty() {
+        let answer = Box::pin(body_hooks(session, ctx, body, end)).await;
+        if let Some(answer) = answer {
+            return Err(answer_instead(ctx, answer));
+        }
+    }
+    if body.is_none() && !end {
+        // Pingora takes `None` for the end of the body.
+        *body = Some(Bytes::new());
+    }
+    Ok(())
+}
+
+fn answer_instead(ctx: &mut RequestContext, answer: Box<Answer>) -> Box<pingora_error::Error> {
+    ctx.cause = Some(Cause::Answered(answer.reason));
+    ctx.answer = Some(answer);
+    Cause::Answered("").into_error()
+}
+
+/// Whether a filter of this request takes part in `phase`.
+pub(super) fn takes_part(ctx: &RequestContext, phase: Phases) -> bool {
+    ctx.chain().is_some_and(|chain| chain.has(phase))
+}
+
+/// Runs the hooks of an origin's response.
+pub(super) async fn response(
+    session: &mut Session,
+    response: &mut ResponseHeader,
+    ctx: &mut RequestContext,
+) -> Result<()> {
+    let mut head = lent::take_response(response);
+    let answer = head_hooks(session, ctx, &mut head).await;
+    let http10 = session.req_header().version < Version::HTTP_11;
+    if http10 && head.headers.remove(header::TRANSFER_ENCODING).is_some() {
+        // RFC 9112, 6.1: to such a client a body without length ends with the connection.
+        session.set_keepalive(None);
+    }
+    *response = head.into();
+    match answer {
+        Some(answer) => Err(answer_instead(ctx, answer)),
+        None => Ok(()),
+    }
+}
+
+async fn head_hooks(
+    session: &mut Session,
+    ctx: &mut RequestContext,
+    head: &mut response::Parts,
+) -> Option<Box<Answer>> {
+    let mut lent = Lent::take(session, ctx);
+    let about = about(session, ctx);
+    let step = match ctx.chain() {
+        Some(chain) => chain.response_headers(&mut lent.run, &mut lent.request, &about, head).await,
+        None => Step::Continue,
+    };
+    lent.put_back(session, ctx);
+    match step {
+        Step::Answer(answer) => Some(answer),
+        Step::Continue | Step::HoldHead => None,
+    }
+}
+
+/// Runs the hooks of a piece of a response's body.
+pub(super) fn response_body(
+    session: &mut Session,
+    data: &mut Option<Bytes>,
+    end: bool,
+    ctx: &mut RequestContext,
+) -> Result<()> {
+    if !takes_part(ctx, Phases::RESPONSE_BODY) || ctx.attempt.upgrade != Upgrade::No {
+        return Ok(());
+    }
+    let mut lent = Lent::take(session, ctx);
+    let about = about(session, ctx);
+    let done = ctx.chain().map_or(Ok(()), |chain| {
+        chain.response_body(&mut lent.run, &mut lent.request, &about, data, end)
+    });
+    lent.put_back(session, ctx);
+    done.map_err(|stop| {
+        tracing::warn!(%stop, "a filter stopped a response");
+        ctx.cause = Some(Cause::Filter);
+        Cause::Filter.into_error()
+    })
+}
+
+/// Runs the hooks of a response's trailers.
+pub(super) fn response_trailers(
+    session: &mut Session,
+    trailers: &mut HeaderMap,
+    ctx: &mut RequestContext,
+) {
+    if !takes_part(ctx, Phases::RESPONSE_TRAILERS) {
+        return;
+    }
+    let mut lent = Lent::take(session, ctx);
+    let about = about(session, ctx);
+    if let Some(chain) = ctx.chain() {
+        chain.response_trailers(&mut lent.run, &mut lent.request, &about, trailers);
+    }
+    lent.put_back(session, ctx);
+}
+
+/// Runs the hooks of a response that the gateway itself gives. A filter that answers replaces it, once.
+pub(super) async fn own_response(
+    session: &mut Session,
+    ctx: &mut RequestContext,
+    head: response::Parts,
+    body: Bytes,
+) -> (response::Parts, Bytes) {
+    let (mut head, mut body) = (head, body);
+    if takes_part(ctx, Phases::RESPONSE_HEADERS)
+        && let Some(answer) = Box::pin(head_hooks(session, ctx, &mut head)).await
+    {
+        (head, body) = into_response(*answer);
+    }
+    if session.req_header().method != Method::HEAD && !body.is_empty() {
+        let mut data = Some(body);
+        match response_body(session, &mut data, true, ctx) {
+            Ok(()) => body = data.unwrap_or_default(),
+            Err(_) => (head, body) = failure(),
+        }
+    }
+    (head, body)
+}
+
+/// An answer as a response.
+pub(super) fn into_response(answer: Answer) -> (response::Parts, Bytes) {
+    let mut head = http::Response::new(()).into_parts().0;
+    head.status = answer.status;
+    for (name, value) in answer.headers {
+        head.headers.append(name, value);
+    }
+    (head, answer.body)
+}
+
+fn failure() -> (response::Parts, Bytes) {
+    let cause = Cause::Filter;
+    let status = cause.status().unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    into_response(Answer::error(status, cause.label(), cause.text()))
+}
+
+/// Runs the hooks of the request's end.
+pub(super) fn log(session: &mut Session, ctx: &mut RequestContext, duration: Duration) {
+    if ctx.chain().is_none() {
+        return;
+    }
+    let sent = session.response_written().cloned().map(response::Parts::from);
+    let outcome = Outcome {
+        status: sent.as_ref().map(|head| head.status),
+        response: sent.as_ref(),
+        cause: ctx.cause.map(Cause::label),
+        duration,
+        request_bytes: session.body_bytes_read() as u64,
+        response_bytes: session.body_bytes_sent() as u64,
+    };
+    let mut lent = Lent::take(session, ctx);
+    let about = about(session, ctx);
+    if let Some(chain) = ctx.chain() {
+        Chain::log(chain, &mut lent.run, &mut lent.request, &about, &outcome);
+    }
+    lent.put_back(session, ctx);
+}

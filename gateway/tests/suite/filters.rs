@@ -1,0 +1,7 @@
+//! Filters through the whole gateway: every example of the documentation with the requests beside it,
+//! every configuration that must be refused, and what is the chain's rather than a filter's.
+
+#[path = "filters/chain.rs"]
+mod chain;
+#[path = "filters/examples.rs"]
+mod examples;

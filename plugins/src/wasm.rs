@@ -1,0 +1,34 @@
+#![doc = include_str!("wasm/README.md")]
+
+mod abi;
+mod backoff;
+mod buffer;
+mod engine;
+mod fields;
+mod filter;
+mod gauges;
+mod guest;
+mod hostcalls;
+mod inbox;
+mod maps;
+mod module;
+mod plugin;
+mod properties;
+mod queues;
+mod scene;
+mod settings;
+mod shared;
+mod slot;
+mod state;
+mod stream;
+mod vm;
+mod wait;
+mod wasi;
+
+use crate::kind::Kind;
+
+/// `wasm:` in `filters:`.
+pub const KIND: Kind = Kind { name: "wasm", read: settings::read };
+
+#[cfg(test)]
+mod tests;
