@@ -27,7 +27,8 @@ impl Filters {
     /// For reading a configuration that is not served.
     #[must_use]
     pub fn idle(kinds: Kinds) -> Self {
-        Self { kinds, host: Arc::new(Host::idle()) }
+        let host = Host { cache: cache_folder(), ..Host::idle() };
+        Self { kinds, host: Arc::new(host) }
     }
 
     /// For serving with so many workers. `live` must be set before the first request.

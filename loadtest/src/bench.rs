@@ -9,6 +9,7 @@ use crate::congestion::Congestion;
 use crate::contestant::{Addresses, Choice, Contestant, Kind, Variant};
 use crate::interrupt::Interrupt;
 use crate::process::{Process, free_address};
+use crate::sallyport::Filters;
 use crate::{nginx, sallyport};
 use anyhow::{Context, Result, ensure};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -24,6 +25,8 @@ use tempfile::TempDir;
 const ROUTES: usize = 100;
 /// The path that every request asks for.
 pub const PATH: &str = "/r050/x";
+/// The path on the same route at which the origin answers with the fields that filters set.
+pub const SEEN: &str = "/r050/seen";
 
 /// What every experiment takes from the command line.
 #[derive(Clone, Debug, clap::Args)]
@@ -37,6 +40,32 @@ pub struct SceneOptions {
     /// Length of the origin's answer, up to 1 MiB.
     #[arg(long, default_value_t = 1024)]
     pub body_bytes: usize,
+    /// The gateway's binary; the one beside this program if left out.
+    #[arg(long, value_name = "PATH")]
+    pub sallyport: Option<PathBuf>,
+    /// Write every sample to this file as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+impl SceneOptions {
+    /// The gateway's binary, which need not be there.
+    pub fn gateway(&self) -> Result<PathBuf> {
+        self.sallyport.clone().map_or_else(|| beside("sallyport"), Ok)
+    }
+}
+
+/// The program of this name in the folder of this one.
+fn beside(name: &str) -> Result<PathBuf> {
+    Ok(std::env::current_exe()?.with_file_name(name))
+}
+
+/// Which proxies are compared, from the command line.
+#[derive(Clone, Debug, clap::Args)]
+pub struct FieldOptions {
+    /// The scene they are compared in.
+    #[command(flatten)]
+    pub scene: SceneOptions,
     /// The proxies to measure; all if left out.
     #[arg(long, value_delimiter = ',')]
     pub only: Vec<Choice>,
@@ -46,29 +75,22 @@ pub struct SceneOptions {
     /// Another bare Pingora to measure, e.g. `steal=off,read=4096`; may be repeated.
     #[arg(long, value_name = "SETTINGS")]
     pub bare: Vec<String>,
-    /// The gateway's binary; the one beside this program if left out.
-    #[arg(long, value_name = "PATH")]
-    pub sallyport: Option<PathBuf>,
     /// Another build of the gateway to measure; may be repeated.
     #[arg(long, value_name = "PATH")]
     pub against: Vec<PathBuf>,
-    /// Write every sample to this file as JSON.
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
 }
 
-impl SceneOptions {
+impl FieldOptions {
     /// The proxies to measure, all of them present.
     pub fn contestants(&self) -> Result<Vec<Contestant>> {
-        let beside = std::env::current_exe()?.parent().map(Path::to_owned).unwrap_or_default();
-        let bare = beside.join("bare-pingora");
+        let bare = beside("bare-pingora")?;
         let mut contestants = Vec::new();
         for choice in Choice::value_variants_in(&self.only) {
             let kind = match choice {
                 Choice::Nginx => Kind::Nginx,
                 Choice::Bare => Kind::Bare(bare.clone(), Variant::default()),
                 Choice::BareTuned => Kind::Bare(bare.clone(), self.tuned.clone()),
-                Choice::Sallyport => Kind::Sallyport(self.sallyport_beside(&beside)),
+                Choice::Sallyport => Kind::Sallyport(self.scene.gateway()?, Filters::None),
             };
             contestants.push(Contestant { name: choice.name().to_owned(), kind });
         }
@@ -78,14 +100,11 @@ impl SceneOptions {
         }
         for program in &self.against {
             let name = format!("against {}", program.display());
-            contestants.push(Contestant { name, kind: Kind::Sallyport(program.clone()) });
+            let kind = Kind::Sallyport(program.clone(), Filters::None);
+            contestants.push(Contestant { name, kind });
         }
         contestants.iter().try_for_each(Contestant::check)?;
         Ok(contestants)
-    }
-
-    fn sallyport_beside(&self, dir: &Path) -> PathBuf {
-        self.sallyport.clone().unwrap_or_else(|| dir.join("sallyport"))
     }
 }
 
@@ -166,7 +185,7 @@ impl Scene {
         })
     }
 
-    /// Starts a proxy and sees that it passes on the origin's answer.
+    /// Starts a proxy and sees that it passes on the origin's answer and that its filters run.
     pub fn start(&self, contestant: &Contestant) -> Result<Proxy> {
         let dir = self.folder()?;
         let listen = free_address()?;
@@ -176,6 +195,7 @@ impl Scene {
         let name = contestant.name.clone();
         process.wait_for_listener(listen, &self.interrupt).with_context(|| name.clone())?;
         check_answer(listen, self.body_bytes).with_context(|| name.clone())?;
+        check_filters(listen, &contestant.seen()).with_context(|| name.clone())?;
         Ok(Proxy { name, address: listen, process })
     }
 
@@ -229,6 +249,12 @@ fn check_answer(address: SocketAddr, body_bytes: usize) -> Result<()> {
         ensure!(body.len() == body_bytes, "{} bytes came of {body_bytes}", body.len());
         ensure!(body.iter().all(|&byte| byte == b'x'), "the body is not the origin's");
     }
+    Ok(())
+}
+
+fn check_filters(address: SocketAddr, expected: &str) -> Result<()> {
+    let seen = String::from_utf8(Client::connect(address)?.fetch(SEEN)?)?;
+    ensure!(seen == expected, "the origin saw {seen:?} of filters, not {expected:?}");
     Ok(())
 }
 

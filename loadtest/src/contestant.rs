@@ -3,7 +3,8 @@
 //! Owns names and variants, and turns each into the program, the file and the arguments that start
 //! it. Starting is [`crate::bench`]'s part, so that everything here can be tested without a process.
 
-use crate::{nginx, sallyport};
+use crate::sallyport::{self, Filters};
+use crate::{envoy, nginx};
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use std::fs;
@@ -90,6 +91,9 @@ impl Variant {
     }
 }
 
+/// The filters whose fields the origin shows.
+pub const NATIVE_MAX: usize = 5;
+
 /// One proxy of a run.
 #[derive(Clone, Debug)]
 pub struct Contestant {
@@ -107,7 +111,9 @@ pub enum Kind {
     /// `bare-pingora` at this path.
     Bare(PathBuf, Variant),
     /// The gateway at this path.
-    Sallyport(PathBuf),
+    Sallyport(PathBuf, Filters),
+    /// Envoy at this path, with the example guest `header` if that is given.
+    Envoy(PathBuf, Option<PathBuf>),
 }
 
 /// The addresses of one proxy of a run.
@@ -130,12 +136,34 @@ impl Contestant {
                 let remedy = "build it with `cargo build --release -p loadtest`";
                 (variant.program.as_ref().unwrap_or(program), remedy)
             }
-            Kind::Sallyport(program) => {
+            Kind::Sallyport(program, _) => {
                 (program, "build it, name it with --sallyport, or leave it out with --only")
             }
+            Kind::Envoy(program, _) => (program, "get it with `sh loadtest/install-envoy.sh`"),
         };
         anyhow::ensure!(program.is_file(), "{}: no such program; {remedy}", program.display());
+        self.check_module()
+    }
+
+    fn check_module(&self) -> Result<()> {
+        let (Kind::Sallyport(_, Filters::Wasm(module)) | Kind::Envoy(_, Some(module))) = &self.kind
+        else {
+            return Ok(());
+        };
+        let remedy = "build it with `sh plugins/examples/build.sh`";
+        anyhow::ensure!(module.is_file(), "{}: no such module; {remedy}", module.display());
         Ok(())
+    }
+
+    /// What the origin must answer at [`crate::bench::SEEN`] if the filters run.
+    pub fn seen(&self) -> String {
+        let (native, wasm) = match &self.kind {
+            Kind::Sallyport(_, Filters::Native(count)) => (*count, ""),
+            Kind::Sallyport(_, Filters::Wasm(_)) | Kind::Envoy(_, Some(_)) => (0, "hello"),
+            _ => (0, ""),
+        };
+        let value = |number| if number <= native { "b," } else { "," };
+        (1..=NATIVE_MAX).map(value).collect::<String>() + wasm
     }
 
     /// Writes whatever file it reads into `dir`, and gives the command that starts it.
@@ -147,10 +175,19 @@ impl Contestant {
                 Ok(nginx::command(&conf))
             }
             Kind::Bare(program, variant) => Ok(variant.command(program, at.listen, at.upstream)),
-            Kind::Sallyport(program) => {
-                let text = sallyport::configuration(at.listen, at.admin, at.upstream, prefixes);
+            Kind::Sallyport(program, filters) => {
+                let Addresses { listen, admin, upstream } = at;
+                let text = sallyport::configuration(listen, admin, upstream, prefixes, filters);
                 fs::write(&conf, text)?;
                 Ok(sallyport::command(program, &conf))
+            }
+            Kind::Envoy(program, module) => {
+                // Envoy goes by the name's end.
+                let conf = dir.join("proxy.yaml");
+                let text =
+                    envoy::configuration(at.listen, at.upstream, prefixes, module.as_deref());
+                fs::write(&conf, text)?;
+                Ok(envoy::command(program, &conf))
             }
         }
     }
@@ -186,9 +223,17 @@ mod tests {
 
     #[test]
     fn a_missing_program_is_named_with_a_remedy() {
-        let kind = Kind::Sallyport("/nowhere/sallyport".into());
+        let kind = Kind::Sallyport("/nowhere/sallyport".into(), Filters::None);
         let error = Contestant { name: "sallyport".to_owned(), kind }.check().unwrap_err();
         let text = error.to_string();
         assert!(text.contains("/nowhere/sallyport") && text.contains("--only"), "{text}");
+    }
+
+    #[test]
+    fn the_origin_sees_what_filters_set() {
+        let seen = |kind| Contestant { name: String::new(), kind }.seen();
+        assert_eq!(seen(Kind::Nginx), ",,,,,");
+        assert_eq!(seen(Kind::Sallyport("s".into(), Filters::Native(2))), "b,b,,,,");
+        assert_eq!(seen(Kind::Envoy("e".into(), Some("m".into()))), ",,,,,hello");
     }
 }

@@ -1,8 +1,8 @@
 //! From many rounds to one figure.
 //!
 //! Medians, because a round that a build disturbed should not move the result; the range beside
-//! them, because a median hides how far rounds lie apart; and ratios taken within a round, because
-//! the machine's speed drifts between rounds and cancels inside one.
+//! them, because a median hides how far rounds lie apart; and ratios and differences taken
+//! within a round, because the machine's speed drifts between rounds and cancels inside one.
 
 use serde::Serialize;
 
@@ -32,6 +32,17 @@ impl Spread {
             min: values[0],
             max: values[values.len() - 1],
         })
+    }
+
+    /// Summarises the differences `minuends[i] - subtrahends[i]`, one a round.
+    pub fn of_differences(minuends: &[f64], subtrahends: &[f64]) -> Option<Self> {
+        Self::of(minuends.iter().zip(subtrahends).map(|(minuend, subtrahend)| minuend - subtrahend))
+    }
+
+    /// The same in units `divisor` times as large; `divisor` is above zero.
+    pub fn divided(self, divisor: f64) -> Self {
+        let Self { median, min, max } = self;
+        Self { median: median / divisor, min: min / divisor, max: max / divisor }
     }
 
     /// Summarises the ratios `numerators[i] / denominators[i]`, one a round.

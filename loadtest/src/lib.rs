@@ -6,7 +6,7 @@
 //! other proxy, as a binary with a file. It deliberately draws no conclusions about machines other
 //! than the one it runs on: the figures to trust are the ratios inside one run.
 //!
-//! Reading order: [`mod@bench`] sets the scene, [`requests`] and [`idle`] are the experiments,
+//! Reading order: [`mod@bench`] sets the scene, [`requests`], [`plugins`] and [`idle`] are the experiments,
 //! [`figures`] and [`report`] turn samples into tables, [`verdict`] says whether they count.
 
 pub mod bench;
@@ -14,6 +14,7 @@ pub mod client;
 pub mod congestion;
 pub mod contestant;
 pub mod cpu;
+pub mod envoy;
 pub mod figures;
 pub mod idle;
 pub mod interrupt;
@@ -21,6 +22,7 @@ pub mod load;
 pub mod machine;
 pub mod memory;
 pub mod nginx;
+pub mod plugins;
 pub mod process;
 pub mod report;
 pub mod requests;

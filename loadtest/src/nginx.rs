@@ -4,6 +4,7 @@
 //! memory and keep everything they write in the run's own folder. Nothing is tuned beyond what a
 //! careful operator sets: upstream keep-alive, and limits high enough for the tests.
 
+use crate::bench::SEEN;
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -19,14 +20,17 @@ pub fn command(conf: &Path) -> Vec<String> {
     ["nginx", "-c", &conf.display().to_string()].map(str::to_owned).to_vec()
 }
 
-/// An origin that answers every request with the same body.
+/// An origin that answers every request with the same body, but at [`SEEN`] with the fields that
+/// filters set: the values of `x-h1` to `x-h5` and of `x-wasm`, between commas.
 pub fn origin(listen: SocketAddr, body_bytes: usize, dir: &Path) -> String {
     let piece = "x".repeat(PIECE_BYTES);
     let pieces = "$k".repeat(body_bytes / PIECE_BYTES);
     let rest = "x".repeat(body_bytes % PIECE_BYTES);
     let server = format!(
         "server {{ listen {listen} backlog=4096; default_type text/plain;\n\
-         set $k \"{piece}\"; location / {{ return 200 \"{pieces}{rest}\"; }} }}\n"
+         set $k \"{piece}\"; location / {{ return 200 \"{pieces}{rest}\"; }}\n\
+         location = {SEEN} {{ return 200 \"$http_x_h1,$http_x_h2,$http_x_h3,$http_x_h4,\
+         $http_x_h5,$http_x_wasm\"; }} }}\n"
     );
     around("origin", &server, dir)
 }

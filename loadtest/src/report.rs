@@ -7,8 +7,8 @@ use crate::bench::Conditions;
 use crate::figures::Spread;
 use crate::machine::Machine;
 use crate::requests::DISTURBED;
-use crate::verdict::{Verdict, ratio_to_baseline};
-use crate::{idle, requests};
+use crate::verdict::{Verdict, ratio_to};
+use crate::{idle, plugins, requests};
 use anyhow::{Context, Result};
 use serde::Serialize;
 use std::fs;
@@ -46,6 +46,12 @@ impl<Plan: Serialize, Series: Serialize> Report<'_, Plan, Series> {
         )
     }
 
+    /// Prints the run, `table` in the middle, and writes it to `json` if that is given.
+    pub fn publish(&self, table: &str, json: Option<&Path>) -> Result<()> {
+        println!("\n{}\n{table}\n{}", self.heading(), self.verdict);
+        json.map_or(Ok(()), |file| self.write_json(file))
+    }
+
     /// Writes the whole run to `file`.
     pub fn write_json(&self, file: &Path) -> Result<()> {
         let text = serde_json::to_string_pretty(self)?;
@@ -53,13 +59,14 @@ impl<Plan: Serialize, Series: Serialize> Report<'_, Plan, Series> {
     }
 }
 
-/// The table of [`crate::requests`].
-pub fn requests_table(all: &[requests::Series]) -> String {
+/// The table of [`crate::requests`], with ratios to the proxy called `baseline`.
+pub fn requests_table(all: &[requests::Series], baseline: &str) -> String {
+    let against = format!("/ {baseline}");
     let heads = [
         "proxy",
         "CPU us/req",
         "min..max",
-        "/ bare",
+        &against,
         "min..max",
         "req/s",
         "p50 us",
@@ -67,13 +74,17 @@ pub fn requests_table(all: &[requests::Series]) -> String {
         "busy",
         "disturbed",
     ];
-    table(&heads, all.iter().map(|series| requests_row(series, all)).collect())
+    table(&heads, all.iter().map(|series| requests_row(series, all, baseline)).collect())
 }
 
-fn requests_row(series: &requests::Series, all: &[requests::Series]) -> Vec<String> {
+fn requests_row(
+    series: &requests::Series,
+    all: &[requests::Series],
+    baseline: &str,
+) -> Vec<String> {
     let of = |figure| Spread::of(series.each(figure));
     let [cpu, cpu_range] = cells(of(|sample| sample.cpu_us_per_request), 2);
-    let [ratio, ratio_range] = cells(ratio_to_baseline(series, all), 3);
+    let [ratio, ratio_range] = cells(ratio_to(baseline, series, all), 3);
     let [rate, _] = cells(of(|sample| sample.requests_per_s), 0);
     let [p50, _] = cells(of(|sample| sample.p50_us), 0);
     let [p99, _] = cells(of(|sample| sample.p99_us), 0);
@@ -83,6 +94,16 @@ fn requests_row(series: &requests::Series, all: &[requests::Series]) -> Vec<Stri
     let name = series.name.clone();
     let disturbed = format!("{disturbed} of {rounds}");
     vec![name, cpu, cpu_range, ratio, ratio_range, rate, p50, p99, busy + "%", disturbed]
+}
+
+/// The table of [`crate::plugins`].
+pub fn costs_table(costs: &[plugins::Cost]) -> String {
+    let row = |cost: &plugins::Cost| {
+        let [added, range] = cells(cost.added_us, 2);
+        let gate = cost.gate_us.map_or("-".to_owned(), |gate| format!("{gate}"));
+        vec![cost.of.to_owned(), added, range, gate]
+    };
+    table(&["filter", "added us/req", "min..max", "gate"], costs.iter().map(row).collect())
 }
 
 /// The table of [`crate::idle`].
@@ -141,7 +162,7 @@ mod tests {
     #[test]
     fn what_cannot_be_had_is_a_dash() {
         let empty = requests::Series { name: "nginx".to_owned(), samples: Vec::new() };
-        let row = requests_row(&empty, std::slice::from_ref(&empty));
+        let row = requests_row(&empty, std::slice::from_ref(&empty), "nginx");
         assert_eq!(row[1..4], ["-", "-", "-"]);
     }
 

@@ -4,7 +4,9 @@
 //! any figure is compared. The three outcomes are exit codes, for whoever calls from a script.
 
 use crate::figures::Spread;
+use crate::interrupt::Interrupted;
 use crate::{idle, requests};
+use anyhow::Result;
 use serde::Serialize;
 use std::process::ExitCode;
 
@@ -47,6 +49,22 @@ impl Verdict {
     }
 }
 
+/// What a program ends with: the verdict's code, 2 if it could not be reached, and 130 if the run was
+/// interrupted; those two are told on standard error.
+pub fn exit_code(outcome: Result<Verdict>) -> ExitCode {
+    match outcome {
+        Ok(verdict) => verdict.exit_code(),
+        Err(error) if error.is::<Interrupted>() => {
+            eprintln!("interrupted; everything that was started has been ended");
+            ExitCode::from(130)
+        }
+        Err(error) => {
+            eprintln!("INVALID: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
 impl std::fmt::Display for Verdict {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -59,12 +77,11 @@ impl std::fmt::Display for Verdict {
 
 /// Judges CPU per request; the gate is on the median ratio of the gateway to bare Pingora.
 pub fn of_requests(series: &[requests::Series], gate: Option<f64>) -> Verdict {
-    let faults: Vec<String> = series.iter().flat_map(faults).collect();
-    if !faults.is_empty() {
-        return Verdict::Invalid(faults);
+    if let Some(invalid) = invalid(series) {
+        return invalid;
     }
     let judged = series.iter().find(|series| series.name == JUDGED);
-    let ratio = judged.and_then(|judged| ratio_to_baseline(judged, series));
+    let ratio = judged.and_then(|judged| ratio_to(BASELINE, judged, series));
     Verdict::gated(ratio, gate, "CPU per request, sallyport / bare")
 }
 
@@ -76,9 +93,19 @@ pub fn of_idle(series: &[idle::Series], gate_kib: Option<f64>) -> Verdict {
     Verdict::gated(figure, gate_kib, "KiB per idle connection, sallyport")
 }
 
-/// CPU per request against the baseline's, round by round; none without a baseline.
-pub fn ratio_to_baseline(one: &requests::Series, all: &[requests::Series]) -> Option<Spread> {
-    let baseline = all.iter().find(|series| series.name == BASELINE)?;
+/// The verdict on a run with anything wrong in it; none where nothing is.
+pub fn invalid(series: &[requests::Series]) -> Option<Verdict> {
+    let faults: Vec<String> = series.iter().flat_map(faults).collect();
+    (!faults.is_empty()).then_some(Verdict::Invalid(faults))
+}
+
+/// CPU per request against that of the proxy called `baseline`, round by round; none without it.
+pub fn ratio_to(
+    baseline: &str,
+    one: &requests::Series,
+    all: &[requests::Series],
+) -> Option<Spread> {
+    let baseline = all.iter().find(|series| series.name == baseline)?;
     let cpu_us = |sample: &requests::Sample| sample.cpu_us_per_request;
     Spread::of_ratios(&one.each(cpu_us), &baseline.each(cpu_us))
 }

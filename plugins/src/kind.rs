@@ -32,7 +32,10 @@ impl Kinds {
     /// Those that ship with Sallyport.
     #[must_use]
     pub fn builtin() -> Self {
-        Self(crate::builtin::KINDS.to_vec())
+        let kinds = Self(crate::builtin::KINDS.to_vec());
+        #[cfg(feature = "wasm")]
+        let kinds = kinds.with(crate::wasm::KIND);
+        kinds
     }
 
     /// These and `kind`, which replaces one of the same name.

@@ -19,6 +19,8 @@ mod kind;
 mod list;
 pub mod template;
 pub mod testing;
+#[cfg(feature = "wasm")]
+pub mod wasm;
 
 pub use chain::{Chain, Run, Step};
 pub use exchange::{About, Exchange, Marks, Outcome, VerdictAsked};

@@ -22,6 +22,9 @@ use crate::verdicts::Verdicts;
 /// its own retries, and sends from there.
 const HELD_BYTES_MAX: usize = 64 << 10;
 
+/// The most that is read of a body only so that its sender reads the answer.
+const DISCARDED_BYTES_MAX: usize = 1 << 20;
+
 /// What is lent to a chain for one phase.
 struct Lent {
     run: Box<Run>,
@@ -118,6 +121,7 @@ async fn hold(session: &mut Session, ctx: &mut RequestContext) -> Result<Option<
         let end = data.is_none() || session.as_downstream_mut().is_body_done();
         read += data.as_ref().map_or(0, Bytes::len);
         if read > HELD_BYTES_MAX {
+            discard(session).await?;
             ctx.cause = Some(Cause::BodyTooLarge);
             return Err(Cause::BodyTooLarge.into_error());
         }
@@ -132,6 +136,19 @@ async fn hold(session: &mut Session, ctx: &mut RequestContext) -> Result<Option<
             return Ok(None);
         }
     }
+}
+
+/// Reads what a client is still sending, within reason: closing in the middle of it would reset the
+/// connection and take the answer with it (RFC 9112, 9.6).
+async fn discard(session: &mut Session) -> Result<()> {
+    let mut left = DISCARDED_BYTES_MAX;
+    while let Some(data) = session.as_downstream_mut().read_request_body().await? {
+        left = left.saturating_sub(data.len());
+        if left == 0 || session.as_downstream_mut().is_body_done() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 async fn body_hooks(

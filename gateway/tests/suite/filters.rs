@@ -3,5 +3,7 @@
 
 #[path = "filters/chain.rs"]
 mod chain;
+#[path = "filters/contract.rs"]
+mod contract;
 #[path = "filters/examples.rs"]
 mod examples;

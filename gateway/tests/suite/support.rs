@@ -58,10 +58,7 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// Starts the gateway on `yaml` and waits until every listener accepts.
     pub(crate) fn start(yaml: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let config = folder.path().join("sallyport.yaml");
-        std::fs::write(&config, yaml).unwrap();
-        Self::start_in(folder, config)
+        Self::start_with(yaml, sallyport())
     }
 
     /// As [`Gateway::start`], on a file that is already there.
@@ -71,12 +68,17 @@ impl Gateway {
 
     /// As [`Gateway::start`], logging what `filter` lets through.
     pub(crate) fn start_logging(yaml: &str, filter: &str) -> Self {
+        let mut command = sallyport();
+        command.env("SALLYPORT_LOG", filter);
+        Self::start_with(yaml, command)
+    }
+
+    /// As [`Gateway::start`], with another program.
+    pub(crate) fn start_with(yaml: &str, program: Command) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("sallyport.yaml");
         std::fs::write(&config, yaml).unwrap();
-        let mut command = sallyport();
-        command.env("SALLYPORT_LOG", filter);
-        Self::spawn(folder, config, command)
+        Self::spawn(folder, config, program)
     }
 
     fn spawn(folder: TempDir, config: PathBuf, mut command: Command) -> Self {

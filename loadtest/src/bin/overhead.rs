@@ -8,15 +8,12 @@
 
 use anyhow::{Result, ensure};
 use clap::{Args, Parser, Subcommand};
-use loadtest::bench::{Scene, SceneOptions};
+use loadtest::bench::{FieldOptions, Scene};
 use loadtest::contestant::Contestant;
-use loadtest::interrupt::Interrupted;
 use loadtest::machine::Machine;
 use loadtest::report::{self, Report};
 use loadtest::verdict::{self, BASELINE, JUDGED, Verdict};
 use loadtest::{idle, requests};
-use serde::Serialize;
-use std::path::Path;
 use std::process::ExitCode;
 
 /// Measures what a proxy costs, on one pinned CPU, in interleaved rounds.
@@ -39,7 +36,7 @@ enum Experiment {
 #[derive(Args)]
 struct RequestsOptions {
     #[command(flatten)]
-    scene: SceneOptions,
+    field: FieldOptions,
     #[command(flatten)]
     plan: requests::Plan,
     /// Exit with 1 if the median ratio sallyport / bare is above this.
@@ -50,7 +47,7 @@ struct RequestsOptions {
 #[derive(Args)]
 struct IdleOptions {
     #[command(flatten)]
-    scene: SceneOptions,
+    field: FieldOptions,
     #[command(flatten)]
     plan: idle::Plan,
     /// Exit with 1 if sallyport holds more than this for each connection.
@@ -59,30 +56,19 @@ struct IdleOptions {
 }
 
 fn main() -> ExitCode {
-    let outcome = match Cli::parse().experiment {
+    verdict::exit_code(match Cli::parse().experiment {
         Experiment::Requests(options) => run_requests(&options, "CPU per request", false),
         Experiment::Connections(options) => run_requests(&options, "CPU per new connection", true),
         Experiment::Idle(options) => run_idle(&options),
-    };
-    match outcome {
-        Ok(verdict) => verdict.exit_code(),
-        Err(error) if error.is::<Interrupted>() => {
-            eprintln!("interrupted; everything that was started has been ended");
-            ExitCode::from(130)
-        }
-        Err(error) => {
-            eprintln!("INVALID: {error:#}");
-            ExitCode::from(2)
-        }
-    }
+    })
 }
 
 fn run_requests(options: &RequestsOptions, experiment: &str, close: bool) -> Result<Verdict> {
-    let contestants = options.scene.contestants()?;
+    let contestants = options.field.contestants()?;
     if options.gate.is_some() {
         check_gate(&contestants, &[BASELINE, JUDGED])?;
     }
-    let mut scene = Scene::set(&options.scene)?;
+    let mut scene = Scene::set(&options.field.scene)?;
     let series = requests::run(&mut scene, &contestants, &options.plan, close)?;
     let verdict = verdict::of_requests(&series, options.gate);
     let report = Report {
@@ -93,16 +79,17 @@ fn run_requests(options: &RequestsOptions, experiment: &str, close: bool) -> Res
         series: &series,
         verdict: &verdict,
     };
-    publish(&report, &report::requests_table(&series), options.scene.json.as_deref())?;
+    let table = report::requests_table(&series, BASELINE);
+    report.publish(&table, options.field.scene.json.as_deref())?;
     Ok(verdict)
 }
 
 fn run_idle(options: &IdleOptions) -> Result<Verdict> {
-    let contestants = options.scene.contestants()?;
+    let contestants = options.field.contestants()?;
     if options.gate.is_some() {
         check_gate(&contestants, &[JUDGED])?;
     }
-    let mut scene = Scene::set(&options.scene)?;
+    let mut scene = Scene::set(&options.field.scene)?;
     let plan = options.plan.within_limits();
     let series = idle::run(&mut scene, &contestants, &plan)?;
     let verdict = verdict::of_idle(&series, options.gate);
@@ -114,7 +101,7 @@ fn run_idle(options: &IdleOptions) -> Result<Verdict> {
         series: &series,
         verdict: &verdict,
     };
-    publish(&report, &report::idle_table(&series), options.scene.json.as_deref())?;
+    report.publish(&report::idle_table(&series), options.field.scene.json.as_deref())?;
     Ok(verdict)
 }
 
@@ -125,13 +112,4 @@ fn check_gate(contestants: &[Contestant], needed: &[&str]) -> Result<()> {
         ensure!(present, "--gate compares {}: --only leaves out {name}", needed.join(" and "));
     }
     Ok(())
-}
-
-fn publish<Plan: Serialize, Series: Serialize>(
-    report: &Report<'_, Plan, Series>,
-    table: &str,
-    json: Option<&Path>,
-) -> Result<()> {
-    println!("\n{}\n{table}\n{}", report.heading(), report.verdict);
-    json.map_or(Ok(()), |file| report.write_json(file))
 }

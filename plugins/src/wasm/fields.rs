@@ -166,7 +166,8 @@ impl Scene {
         let Ok(name) = HeaderName::from_bytes(name) else { return };
         if name == header::CONTENT_LENGTH {
             self.free_length(message);
-        } else if !is_framing(name.as_str()) && !(message == Message::Request && is_host_name(&name))
+        } else if !is_framing(name.as_str())
+            && !(message == Message::Request && is_host_name(&name))
         {
             self.fields_mut(message).remove(name);
         }

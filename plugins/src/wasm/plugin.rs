@@ -52,9 +52,8 @@ pub(super) struct Counters {
 
 impl Counters {
     pub(super) fn new(metrics: &Metrics, filter: &str) -> Self {
-        let one = |name, help| {
-            metrics.counters(name, help, &["filter"]).with_label_values(&[filter])
-        };
+        let one =
+            |name, help| metrics.counters(name, help, &["filter"]).with_label_values(&[filter]);
         Self {
             failures: metrics.counters(
                 "sallyport_wasm_failures_total",

@@ -41,7 +41,6 @@ pub(super) fn read(
         let settings = settings(fields, sink, setting);
         let phases = fields.optional(sink, "phases", |node, sink| node.list(sink, phase));
         let (_, bytes) = file?;
-        let module = at(fields, "module");
         let engine = match engine(setting.host.cache.as_deref()) {
             Ok(engine) => engine,
             Err(error) => {
@@ -53,7 +52,7 @@ pub(super) fn read(
             Ok(compiled) => compiled,
             Err(error) => {
                 let fix = "build it for proxy-wasm ABI 0.2.1 or 0.2.0";
-                return refuse(fields, sink, module, error.to_string(), fix);
+                return refuse(fields, sink, "module", error.to_string(), fix);
             }
         };
         let mut settings = settings?;
@@ -76,7 +75,7 @@ pub(super) fn read(
             }
             Err(error) => {
                 let fix = "mend the module or what is configured for it";
-                refuse(fields, sink, module, error.to_string(), fix)
+                refuse(fields, sink, "module", error.to_string(), fix)
             }
         }
     })
@@ -88,8 +87,8 @@ fn settings(
     setting: &mut Setting<'_>,
 ) -> Option<Settings> {
     let before = sink.len();
-    let configuration = fields.optional(sink, "configuration", configuration);
-    let vm_configuration = fields.optional(sink, "vm_configuration", configuration_of_vm);
+    let own = fields.optional(sink, "configuration", configuration);
+    let vm = fields.optional(sink, "vm_configuration", configuration);
     let text = |node: Node<'_>, sink: &mut Sink| node.text(sink).map(Box::<str>::from);
     let root_id = fields.optional(sink, "root_id", text);
     let vm_id = fields.optional(sink, "vm_id", text);
@@ -105,8 +104,8 @@ fn settings(
         node.entries(sink, |name, node, sink| variable(name, node, sink))
     });
     (sink.len() == before).then(|| Settings {
-        configuration: configuration.unwrap_or_default(),
-        vm_configuration: vm_configuration.unwrap_or_default(),
+        configuration: own.unwrap_or_default(),
+        vm_configuration: vm.unwrap_or_default(),
         root_id: root_id.unwrap_or_default(),
         vm_id: vm_id.unwrap_or_default(),
         open: open.unwrap_or(false),
@@ -116,10 +115,6 @@ fn settings(
         upstreams: upstreams.unwrap_or_default(),
         environment: environment.unwrap_or_default(),
     })
-}
-
-fn configuration_of_vm(node: Node<'_>, sink: &mut Sink) -> Option<Vec<u8>> {
-    configuration(node, sink)
 }
 
 /// A string as it is; a mapping or a list as JSON.
@@ -190,17 +185,12 @@ fn selected(
     if !exported.has(all) {
         let what = "the module has no hook for one of them".to_owned();
         let fix = "name phases whose proxy_on_... it exports";
-        return refuse(fields, sink, at(fields, "phases"), what, fix);
+        return refuse(fields, sink, "phases", what, fix);
     }
     Some(all)
 }
 
-/// The key that a problem is about, as a place of its own.
-fn at(fields: &Fields<'_>, key: &'static str) -> &'static str {
-    debug_assert!(fields.has(key), "only written keys have problems");
-    key
-}
-
+/// Refuses the value under a key that was read before.
 fn refuse<T>(
     fields: &Fields<'_>,
     sink: &mut Sink,

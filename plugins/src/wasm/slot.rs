@@ -75,9 +75,10 @@ impl Slot {
     }
 
     /// Tells the guest of the response to a call, with no request on stage.
-    pub(super) fn deliver(&self, generation: u64, call: u32, result: CallResult) {
+    pub(super) fn deliver(&self, generation: u64, call: u32, result: CallResult, is_root: bool) {
         let result = result.map(ReplyShown::new);
         let delivered = self.with_same(generation, |vm, _| {
+            vm.state().root_calls -= usize::from(is_root);
             vm.reply(call, result)?;
             vm.reap()
         });
@@ -89,7 +90,7 @@ impl Slot {
     /// Tells it of a response later, from the background.
     pub(super) fn deliver_later(&self, generation: u64, call: u32, result: CallResult) {
         if let (Some(background), Some(slot)) = (&self.plugin.host.background, self.me.upgrade()) {
-            background.spawn(async move { slot.deliver(generation, call, result) });
+            background.spawn(async move { slot.deliver(generation, call, result, false) });
         }
     }
 
@@ -107,12 +108,7 @@ impl Slot {
     }
 
     /// Calls the guest's timer every `period`, until another is set or the VM is gone.
-    pub(super) async fn keep_time(
-        slot: Weak<Self>,
-        generation: u64,
-        timer: u64,
-        period: Duration,
-    ) {
+    pub(super) async fn keep_time(slot: Weak<Self>, generation: u64, timer: u64, period: Duration) {
         loop {
             tokio::time::sleep(period).await;
             let Some(slot) = slot.upgrade() else { return };

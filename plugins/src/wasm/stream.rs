@@ -45,7 +45,10 @@ pub(super) enum Verdict {
     Answer(Box<Answer>),
     /// The guest holds it. `calls` says whether a response is to come, `wakes` whether anything else
     /// may make the guest let it go.
-    Pause { calls: bool, wakes: bool },
+    Pause {
+        calls: bool,
+        wakes: bool,
+    },
 }
 
 /// Runs one call into the guest for one request.

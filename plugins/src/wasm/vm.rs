@@ -189,12 +189,20 @@ impl Vm {
     }
 
     /// Calls the hook of the phase on stage; returns what the guest wants done.
-    pub(super) fn hook(&mut self, phase: Phase, id: u32, size: u32, end: bool) -> Result<u32, Failure> {
+    pub(super) fn hook(
+        &mut self,
+        phase: Phase,
+        id: u32,
+        size: u32,
+        end: bool,
+    ) -> Result<u32, Failure> {
         let params = (id, size, u32::from(end));
         let action = match phase {
             Phase::RequestHeaders => self.call(|hooks| hooks.request_headers.as_ref(), id, params),
             Phase::RequestBody => self.call(|hooks| hooks.request_body.as_ref(), id, params),
-            Phase::ResponseHeaders => self.call(|hooks| hooks.response_headers.as_ref(), id, params),
+            Phase::ResponseHeaders => {
+                self.call(|hooks| hooks.response_headers.as_ref(), id, params)
+            }
             Phase::ResponseBody => self.call(|hooks| hooks.response_body.as_ref(), id, params),
             Phase::ResponseTrailers => {
                 self.call(|hooks| hooks.response_trailers.as_ref(), id, (id, size))

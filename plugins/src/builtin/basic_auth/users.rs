@@ -37,7 +37,8 @@ pub(super) struct Users {
     random: RandomState,
 }
 
-enum Hash {
+/// A password's hash, which says itself how it was made.
+pub(super) enum Hash {
     Bcrypt(Box<str>),
     Argon2(Box<PasswordHash>),
 }

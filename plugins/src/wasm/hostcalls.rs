@@ -1,0 +1,34 @@
+//! The functions of `env` that a guest may call, a file for each part of the ABI.
+
+mod buffers;
+mod calls;
+mod clock;
+mod data;
+mod fields;
+mod meta;
+mod metrics;
+mod properties;
+mod stream;
+
+use wasmtime::Linker;
+
+pub(super) use clock::nanoseconds;
+pub(super) use meta::log;
+
+use super::state::State;
+
+/// Where guests import them from.
+const MODULE: &str = "env";
+
+/// Defines all of them.
+pub(super) fn define(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    buffers::define(linker)?;
+    calls::define(linker)?;
+    clock::define(linker)?;
+    data::define(linker)?;
+    fields::define(linker)?;
+    meta::define(linker)?;
+    metrics::define(linker)?;
+    properties::define(linker)?;
+    stream::define(linker)
+}
