@@ -17,14 +17,16 @@ BPF_TOOLS   = /usr/bin/rustc:rustc-web /usr/bin/cargo:cargo-web \
               /usr/include/zlib.h:zlib1g-dev /usr/include/zstd.h:libzstd-dev
 BPF_LINKER  = 0.13.0
 
-.PHONY: help run test lint unit bench bench-smoke bench-overhead bench-classifier classifier xdp fuzz \
-        deny install build-deps bpf-deps test-deps cargo-there
+.PHONY: help run test lint unit bench bench-smoke bench-overhead bench-plugins bench-classifier \
+        guests classifier xdp fuzz deny install build-deps bpf-deps test-deps cargo-there
 
 help:
 	@echo "make run             build and start the demo on $(CONFIG)"
 	@echo "make test            install what the tests need and run all of them"
 	@echo "make bench           Criterion benchmarks of routing, balancing and counting"
 	@echo "make bench-overhead  CPU and memory beside nginx and a bare Pingora proxy"
+	@echo "make bench-plugins   CPU that filters add, beside Envoy with the same WebAssembly guest"
+	@echo "make guests          build the example guests into target/guests"
 	@echo "make classifier      build the XDP program and its loader (installs the BPF toolchain)"
 	@echo "make bench-classifier  nanoseconds a packet, in the kernel; needs root"
 	@echo "make fuzz            fuzz the packet parser and classification for a minute"
@@ -61,6 +63,14 @@ bench-overhead: build-deps test-deps
 	target/release/overhead idle --gate 35
 	target/release/overhead connections --rounds 5 --seconds 2
 	target/release/overhead requests --rounds 15 --seconds 3 --gate 1.10
+
+# Native filters, a WebAssembly guest, and the same guest in Envoy.
+bench-plugins: build-deps test-deps guests
+	$(CARGO) build --release --locked -p sallyport -p loadtest
+	target/release/plugins --envoy "$$(sh loadtest/install-envoy.sh)" --rounds 15 --seconds 2
+
+guests: cargo-there
+	sh plugins/examples/build.sh
 
 # The XDP program alone; the loader embeds it when it is built next.
 xdp: bpf-deps

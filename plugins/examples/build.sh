@@ -47,6 +47,8 @@ cargo_build() {
 }
 
 build_rust() {
+    # They would replace the flags below.
+    unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
     target=$(rustup_target)
     if [ -n "$target" ]; then
         cargo_build "$target" "${CARGO:-cargo}"

@@ -2,6 +2,8 @@
 //! module's documentation), an example that the tests run through the gateway (`example.yaml`, with
 //! its requests in `cases.yaml`), and what is refused (`bad.yaml`).
 
+pub mod access_log;
+pub mod api_key;
 pub mod basic_auth;
 pub mod body_limit;
 pub mod compression;
@@ -31,4 +33,6 @@ pub(crate) const KINDS: &[Kind] = &[
     cors::KIND,
     ip_access::KIND,
     compression::KIND,
+    api_key::KIND,
+    access_log::KIND,
 ];

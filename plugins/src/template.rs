@@ -20,6 +20,7 @@
 //!
 //! | variable | is |
 //! |---|---|
+//! | `${time}` | when it ended: RFC 3339, UTC, with milliseconds |
 //! | `${status}` | the status, 0 where no response went out |
 //! | `${cause}` | what failed, as in `X-Sallyport-Error` |
 //! | `${duration_ms}` | the time from the head's arrival, in milliseconds |
@@ -28,11 +29,14 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::time::SystemTime;
 
 use http::{HeaderName, Version, header};
 use sallyport_config::{Node, Sink};
 
 use crate::exchange::{Exchange, Outcome};
+
+pub(crate) mod time;
 
 /// A text with variables.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,6 +93,8 @@ pub enum Variable {
     HintScreens,
     /// SYNs a second.
     HintSynRate,
+    /// When the request ended.
+    Time,
     /// The status sent.
     Status,
     /// What failed.
@@ -177,14 +183,35 @@ impl Template {
         }
     }
 
+    /// The variable, if the text is one and nothing else.
+    #[must_use]
+    pub fn variable(&self) -> Option<&Variable> {
+        match self.parts.as_slice() {
+            [Part::Variable(variable)] => Some(variable),
+            _ => None,
+        }
+    }
+
     /// Appends the text for this request to `out`.
     pub fn render(&self, x: &Exchange<'_>, outcome: Option<&Outcome<'_>>, out: &mut String) {
+        self.render_with(x, outcome, out, |value, out| out.push_str(value));
+    }
+
+    /// As [`Template::render`], where `write` appends the values of variables: they are the client's
+    /// to choose, and some places must not have them as they are.
+    pub fn render_with(
+        &self,
+        x: &Exchange<'_>,
+        outcome: Option<&Outcome<'_>>,
+        out: &mut String,
+        mut write: impl FnMut(&str, &mut String),
+    ) {
         for part in &self.parts {
             match part {
                 Part::Text(text) => out.push_str(text),
                 Part::Variable(variable) => {
                     if let Some(value) = variable.value(x, outcome) {
-                        out.push_str(&value);
+                        write(&value, out);
                     }
                 }
             }
@@ -219,6 +246,7 @@ impl Variable {
             "hint.protocol" => Self::HintProtocol,
             "hint.screens" => Self::HintScreens,
             "hint.syn_rate" => Self::HintSynRate,
+            "time" if scope == Scope::Ended => Self::Time,
             "status" if scope == Scope::Ended => Self::Status,
             "cause" if scope == Scope::Ended => Self::Cause,
             "duration_ms" if scope == Scope::Ended => Self::DurationMs,
@@ -231,6 +259,19 @@ impl Variable {
                 _ => return Err(unknown()),
             },
         })
+    }
+
+    /// Whether its values are numbers.
+    #[must_use]
+    pub fn is_number(&self) -> bool {
+        matches!(
+            self,
+            Self::Status
+                | Self::DurationMs
+                | Self::RequestBytes
+                | Self::ResponseBytes
+                | Self::HintSynRate
+        )
     }
 
     /// Its value; `None` where the request has none. Bytes that are no UTF-8 are replaced.
@@ -265,6 +306,7 @@ impl Variable {
             Self::HintProtocol => about.hints?.protocol.map(Cow::from),
             Self::HintScreens => Some(about.hints?.screens.join(",").into()),
             Self::HintSynRate => number(about.hints?.syn_rate.into()),
+            Self::Time => outcome.map(|_| time::rfc3339(SystemTime::now()).into()),
             Self::Status => number(outcome?.status.map_or(0, |status| status.as_u16().into())),
             Self::Cause => outcome?.cause.map(Cow::from),
             Self::DurationMs => {

@@ -94,6 +94,8 @@ pub struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
+    /// Only so that it does not end the process: who writes files reopens them at it.
+    _reopen: Signal,
 }
 
 impl Signals {
@@ -110,6 +112,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hangup: signal(SignalKind::hangup())?,
+            _reopen: signal(SignalKind::user_defined1())?,
         })
     }
 

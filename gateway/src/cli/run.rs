@@ -10,6 +10,7 @@ use anyhow::Context;
 use clap::Parser;
 use sallyport_config::process::{NotifyState, Signals, notify};
 use sallyport_plugin::Kinds;
+use sallyport_plugin::builtin::access_log;
 use sallyport_stats::Registry;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -137,6 +138,9 @@ impl Process {
         admin.draining.store(true, Ordering::Relaxed);
         background.spawn(end_at_once_if_told_again());
         let cut_off = server.drain(|| reloader.in_flight());
+        if !access_log::flush(FLUSH) {
+            tracing::warn!("access log lines were left unwritten");
+        }
         tracing::info!(cut_off, "ended");
         Ok(())
     }
@@ -151,6 +155,10 @@ fn background() -> anyhow::Result<Runtime> {
         .build()
         .context("cannot start the background thread")
 }
+
+/// How long access logs may take to write what is queued at the end: a full queue is written in tens
+/// of milliseconds, and a sink that is stuck for longer stays stuck.
+const FLUSH: Duration = Duration::from_secs(2);
 
 /// How often the classifier's heartbeat is looked at, and verdicts that have expired are dropped.
 const LOOK_EVERY: Duration = Duration::from_millis(250);

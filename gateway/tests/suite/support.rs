@@ -16,7 +16,10 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The binary under test.
 pub(crate) fn sallyport() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_sallyport"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sallyport"));
+    // Compiled modules are shared by all tests, and not with whoever runs them.
+    command.env_remove("CACHE_DIRECTORY").env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"));
+    command
 }
 
 /// Waits until `condition` yields something.
@@ -37,13 +40,18 @@ pub(crate) fn tool(name: &str) -> bool {
         .iter()
         .any(|folder| Path::new(folder).join(name).exists());
     if !found {
-        assert!(
-            std::env::var_os("SALLYPORT_REQUIRE_TOOLS").is_none(),
-            "{name} is needed: `make test` installs it"
-        );
-        eprintln!("SKIPPED: {name} is not installed here; `make test` installs it");
+        missing(name);
     }
     found
+}
+
+/// Says loudly that `what` is not here. Where everything must be, that fails.
+pub(crate) fn missing(what: &str) {
+    assert!(
+        std::env::var_os("SALLYPORT_REQUIRE_TOOLS").is_none(),
+        "{what} is needed: `make test` provides it"
+    );
+    eprintln!("SKIPPED: {what} is not here; `make test` provides it");
 }
 
 /// A running gateway; ended with this value.

@@ -48,7 +48,9 @@ fn run(options: &Cli) -> Result<Verdict> {
     let contestants = programs.contestants()?;
     let mut scene = Scene::set(&options.scene)?;
     if options.smoke {
-        return smoke(&scene, &contestants);
+        let verdict = smoke(&scene, &contestants)?;
+        println!("{verdict}");
+        return Ok(verdict);
     }
     let series = requests::run(&mut scene, &contestants, &options.plan, false)?;
     let costs = plugins::costs(&series);
@@ -68,9 +70,13 @@ fn run(options: &Cli) -> Result<Verdict> {
 
 /// Starting a proxy has it answer and shows what its filters set.
 fn smoke(scene: &Scene, contestants: &[Contestant]) -> Result<Verdict> {
+    let mut failures = Vec::new();
     for contestant in contestants {
-        scene.start(contestant)?;
-        println!("{}: serves", contestant.name);
+        match scene.start(contestant) {
+            Ok(proxy) => println!("{}: serves", proxy.name),
+            Err(error) => failures.push(format!("{error:#}")),
+        }
+        scene.interrupt.check()?;
     }
-    Ok(Verdict::Pass)
+    Ok(if failures.is_empty() { Verdict::Pass } else { Verdict::Invalid(failures) })
 }

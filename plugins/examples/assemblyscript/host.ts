@@ -30,7 +30,8 @@ export class ConfiguredRoot extends RootContext {
 
   onConfigure(size: u32): bool {
     if (size > 0) {
-      this.text = String.UTF8.decode(get_buffer_bytes(BufferTypeValues.PluginConfiguration, 0, size));
+      const bytes = get_buffer_bytes(BufferTypeValues.PluginConfiguration, 0, size);
+      this.text = String.UTF8.decode(bytes);
     }
     return true;
   }

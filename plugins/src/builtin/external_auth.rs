@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, request, response};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, request, response,
+};
 use prometheus::IntCounterVec;
 
 use crate::exchange::{About, Exchange};
@@ -106,7 +108,10 @@ impl ExternalAuth {
     }
 
     fn refused(&self, reply: Reply) -> Answer {
-        let headers = chosen(&self.client_headers, &reply.headers).collect();
+        let mut headers: Vec<_> = chosen(&self.client_headers, &reply.headers).collect();
+        headers.extend(chosen(&[header::CONTENT_TYPE], &reply.headers));
+        // A cache that kept a refusal would show it to those who may pass.
+        headers.push((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
         Answer { status: reply.status, headers, body: reply.body, reason: "external_auth" }
     }
 
@@ -152,7 +157,7 @@ fn forwarded<'r>(
     about: &'r About<'_>,
 ) -> impl Iterator<Item = (HeaderName, HeaderValue)> + 'r {
     let uri = request.uri.path_and_query().map_or("/", |path| path.as_str());
-    let host = request.headers.get(http::header::HOST).map(HeaderValue::as_bytes);
+    let host = request.headers.get(header::HOST).map(HeaderValue::as_bytes);
     let authority = || request.uri.authority().map(|authority| authority.as_str().as_bytes());
     let client = about.client.map(|client| client.to_string());
     let method = Some(request.method.as_str().as_bytes().to_vec());

@@ -197,10 +197,12 @@ impl Scene {
                 let length = self.request.headers.get(header::CONTENT_LENGTH);
                 self.marks.request_body_changes |= length.is_some_and(|length| length != "0");
             }
-            (Message::Response, Phase::ResponseHeaders)
-                if self.response.headers.contains_key(header::CONTENT_LENGTH) =>
-            {
-                body_changes(&mut self.response);
+            (Message::Response, Phase::ResponseHeaders) => {
+                let has_body =
+                    may_have_body(self.response.status) && self.request.method != Method::HEAD;
+                if has_body && self.response.headers.contains_key(header::CONTENT_LENGTH) {
+                    body_changes(&mut self.response);
+                }
             }
             _ => {}
         }

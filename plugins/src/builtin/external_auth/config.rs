@@ -21,6 +21,9 @@ const FIELDS_MAX: usize = 100;
 const OURS: [&str; 4] =
     ["x-forwarded-method", "x-forwarded-uri", "x-forwarded-host", "x-forwarded-for"];
 
+/// Written into every refusal.
+const OURS_TO_CLIENTS: [&str; 2] = ["cache-control", "content-type"];
+
 pub(super) fn read(
     node: Node<'_>,
     sink: &mut Sink,
@@ -38,6 +41,7 @@ pub(super) fn read(
         let upstream_headers = names(fields, sink, "upstream_headers", &[]);
         let response_headers = names(fields, sink, "response_headers", &[]);
         let client_headers = names(fields, sink, "client_headers", &shown);
+        let client_headers = client_headers.and_then(|names| for_clients(names, fields, sink));
         let opens = fields.optional(sink, "on_failure", opens_on_failure).unwrap_or(false);
         let help = "Requests that a service was asked about, by what came of it.";
         let metrics = &setting.host.metrics;
@@ -58,6 +62,20 @@ pub(super) fn read(
             results: metrics.counters("sallyport_external_auth_total", help, &["filter", "result"]),
         }) as Arc<dyn Filter>)
     })
+}
+
+fn for_clients(
+    names: Vec<HeaderName>,
+    fields: &Fields<'_>,
+    sink: &mut Sink,
+) -> Option<Vec<HeaderName>> {
+    match names.iter().find(|name| OURS_TO_CLIENTS.contains(&name.as_str())) {
+        None => Some(names),
+        Some(name) => {
+            let what = format!("has {name} among `client_headers`");
+            fields.node().refuse(sink, what, "leave it out: the filter sees to it")
+        }
+    }
 }
 
 fn path(node: Node<'_>, sink: &mut Sink) -> Option<String> {

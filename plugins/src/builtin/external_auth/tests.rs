@@ -114,11 +114,21 @@ fn a_2xx_passes_with_its_fields() {
 #[test]
 fn a_refusal_is_passed_on_with_the_chosen_fields() {
     for code in [301, 302, 400, 401, 403, 429] {
-        let fields = [("location", "/login"), ("x-secret", "s")];
+        let fields = [
+            ("location", "/login"),
+            ("x-secret", "s"),
+            ("content-type", "text/plain"),
+            ("cache-control", "max-age=60"),
+        ];
         let (mut tried, _, metrics) = tried(CONFIG, reply(code, &fields));
         let Step::Answer(answer) = tried.request() else { panic!("{code} passes") };
         assert_eq!(answer.status.as_u16(), code);
-        assert_eq!((answer.headers.len(), &answer.body[..]), (1, &b"said"[..]));
+        let names: Vec<_> = answer.headers.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["location", "content-type", "cache-control"]);
+        assert_eq!(
+            (&answer.headers[2].1, &answer.body[..]),
+            (&"no-store".parse().unwrap(), &b"said"[..])
+        );
         assert_eq!(count(&metrics, "refused"), 1);
     }
 }

@@ -1,0 +1,126 @@
+//! What becomes of requests when a guest fails.
+
+use std::time::{Duration, Instant};
+
+use http::StatusCode;
+
+use super::{CALM, counted, response, tried, tried_with};
+use crate::Step;
+use crate::chain::Run;
+use crate::host::Host;
+
+/// A guest that fails as the request says.
+const ROGUE: &str = r#"
+(func $is (param $key i32) (param $size i32) (result i32)
+  (i32.eqz (call $get (i32.const 0) (local.get $key) (local.get $size)
+    (i32.const 16) (i32.const 20))))
+(global $requests (mut i32) (i32.const 0))
+(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+  (global.set $requests (i32.add (global.get $requests) (i32.const 1)))
+  (call $put_number {x-requests} (global.get $requests))
+  (if (call $is {x-trap}) (then unreachable))
+  (if (call $is {x-exit}) (then (call $exit (i32.const 0))))
+  (if (call $is {x-loop}) (then (loop (br 0))))
+  (if (call $is {x-grow}) (then
+    (if (i32.eq (memory.grow (i32.const 9999)) (i32.const -1)) (then unreachable))))
+  (i32.const 0))
+(func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32)
+  (drop (call $replace (i32.const 2) {x-seen} {yes}))
+  (i32.const 0))"#;
+
+fn status(step: Step) -> Option<(StatusCode, &'static str)> {
+    match step {
+        Step::Answer(answer) => Some((answer.status, answer.reason)),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_failure_ends_its_request_and_no_other() {
+    for (field, reason) in
+        [("x-trap", "trap"), ("x-exit", "trap"), ("x-loop", "deadline"), ("x-grow", "memory")]
+    {
+        let host = Host::idle();
+        let mut tried = tried_with(ROGUE, "deadline: 50ms", host.clone());
+        // One that is half-way when the other fails.
+        tried.request();
+        let survivor = std::mem::take(&mut tried.run);
+        tried.again();
+        tried.header(field, "1");
+        let began = Instant::now();
+        let step = status(tried.request());
+        assert_eq!(step, Some((StatusCode::SERVICE_UNAVAILABLE, "wasm")), "{field}");
+        assert!(began.elapsed() < Duration::from_secs(5), "{field}");
+        assert_eq!(counted(&host, "sallyport_wasm_failures_total", Some(reason)), 1, "{field}");
+        // The gateway's answer passes the response hooks; the filter takes no more part in it.
+        let mut answered = response();
+        assert!(matches!(tried.response(&mut answered), Step::Continue));
+        assert!(!answered.headers.contains_key("x-seen"));
+        tried.run = survivor;
+        let mut other = response();
+        assert!(matches!(tried.response(&mut other), Step::Continue), "{field}");
+        assert_eq!(other.headers["x-seen"], "yes", "{field}");
+        tried.again();
+        tried.request();
+        assert_eq!(tried.request.headers["x-requests"], "01", "a new VM, {field}");
+        assert_eq!(counted(&host, "sallyport_wasm_vm_starts_total", None), 2, "{field}");
+    }
+}
+
+#[test]
+fn an_open_filter_lets_its_request_go() {
+    let mut tried = tried(ROGUE, &format!("{CALM}, on_failure: open"));
+    tried.header("x-trap", "1");
+    tried.header("x-kept", "1");
+    assert!(matches!(tried.request(), Step::Continue));
+    // Its parts were put back.
+    assert_eq!(tried.request.headers["x-kept"], "1");
+    let mut answered = response();
+    tried.response(&mut answered);
+    assert!(!answered.headers.contains_key("x-seen"));
+}
+
+#[test]
+fn what_keeps_failing_is_not_started_for_every_request() {
+    let host = Host::idle();
+    let mut tried = tried_with(ROGUE, CALM, host.clone());
+    let fail = |tried: &mut crate::testing::Tried| {
+        tried.again();
+        tried.header("x-trap", "1");
+        tried.request();
+    };
+    // The fourth failure in a row is followed by 200 ms without a VM; what comes in them cannot
+    // fail. A slow machine may see some of them pass.
+    let mut requests = 0;
+    while counted(&host, "sallyport_wasm_bypassed_total", None) == 0 {
+        fail(&mut tried);
+        requests += 1;
+        assert!(requests < 50);
+    }
+    let starts = counted(&host, "sallyport_wasm_vm_starts_total", None);
+    assert!(starts >= 3, "{starts}");
+    assert_eq!(starts, counted(&host, "sallyport_wasm_failures_total", Some("trap")));
+    tried.again();
+    let _ = status(tried.request());
+}
+
+#[test]
+fn a_guest_without_room_gets_errors() {
+    let guest = r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+        (if (i32.ne (memory.grow (i32.const 9999)) (i32.const -1)) (then unreachable))
+        (call $put_number {x-alive} (i32.const 1)) (i32.const 0))"#;
+    let mut tried = tried(guest, CALM);
+    assert!(matches!(tried.request(), Step::Continue));
+    assert_eq!(tried.request.headers["x-alive"], "01");
+}
+
+#[test]
+fn many_requests_share_a_vm() {
+    let mut tried = tried(ROGUE, CALM);
+    let mut runs = Vec::new();
+    for number in 1..=20 {
+        tried.request();
+        assert_eq!(tried.request.headers["x-requests"], format!("{number:02}").as_str());
+        runs.push(std::mem::replace(&mut tried.run, Run::default()));
+    }
+}
