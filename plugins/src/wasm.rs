@@ -1,8 +1,9 @@
 #![doc = include_str!("wasm/README.md")]
 
 mod abi;
-mod backoff;
+mod budget;
 mod buffer;
+mod deadline;
 mod engine;
 mod fields;
 mod filter;

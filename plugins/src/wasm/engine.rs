@@ -8,7 +8,7 @@ use wasmtime::{
     Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig,
 };
 
-/// What deadlines are counted in.
+/// How often calls into guests are looked at.
 const EPOCH: Duration = Duration::from_millis(1);
 
 /// The most memory that `memory` may allow one VM.
@@ -35,12 +35,6 @@ pub(super) fn engine(cache: Option<&Path>) -> Result<&'static Engine, &'static s
         Ok(engine)
     });
     engine.as_ref().map_err(String::as_str)
-}
-
-/// The number of epochs that last at least as long as `time`.
-pub(super) fn epochs(time: Duration) -> u64 {
-    // The current one is partly over.
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX - 1) + 1
 }
 
 fn make(cache: Option<&Path>) -> wasmtime::Result<Engine> {

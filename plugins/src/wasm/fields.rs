@@ -22,6 +22,12 @@ const FRAMING: [&str; 8] = [
     "upgrade",
 ];
 
+/// The longest value, longer than what servers commonly take for a whole head.
+const VALUE_BYTES_MAX: usize = 64 << 10;
+
+/// Fields of one message, more than servers commonly take.
+const FIELDS_MAX: usize = 1000;
+
 /// What begins the names of the gateway's own fields.
 const OURS: &str = "x-sallyport-";
 
@@ -41,6 +47,9 @@ pub(super) fn is_framing(name: &str) -> bool {
 /// The field's name and value, if they are such.
 pub(super) fn field(name: &[u8], value: &[u8]) -> Option<(HeaderName, HeaderValue)> {
     let name = HeaderName::from_bytes(name).ok()?;
+    if value.len() > VALUE_BYTES_MAX {
+        return None;
+    }
     Some((name, HeaderValue::from_bytes(value).ok()?))
 }
 
@@ -153,12 +162,15 @@ impl Scene {
             return Ok(());
         }
         let fields = self.fields_mut(message);
-        let full = if add {
-            fields.try_append(name, value).is_err()
+        if fields.len() >= FIELDS_MAX {
+            return Err(Status::Internal);
+        }
+        if add {
+            fields.append(name, value);
         } else {
-            fields.try_insert(name, value).is_err()
-        };
-        if full { Err(Status::Internal) } else { Ok(()) }
+            fields.insert(name, value);
+        }
+        Ok(())
     }
 
     /// Removes a field. Without its `Content-Length`, a message's body may change its length.

@@ -16,7 +16,7 @@ use crate::filter::{Answer, Body, Filter, Flow, Phases, Stop};
 use crate::host::Host;
 
 /// Body that a guest may hold back: what a gateway can spare for each of many requests.
-pub(super) const HELD_BYTES_MAX: usize = 1 << 20;
+const HELD_BYTES_MAX: usize = 1 << 20;
 
 /// A filter in WebAssembly, with a VM for each thread that calls it.
 pub(super) struct WasmFilter {
@@ -167,7 +167,8 @@ impl Filter for WasmFilter {
                 return Flow::wait(Wait { filter: self, x, phase, end }.headers(None));
             }
             close_inbox(&mut x);
-            return Flow::HoldHead;
+            let hold = self.phases().has(Phases::REQUEST_BODY);
+            return if hold { Flow::HoldHead } else { Flow::Continue };
         }
         close_inbox(&mut x);
         self.flow(&mut x, verdict)

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
 use super::abi::Failure;
-use super::backoff::Backoff;
+use super::budget::Budget;
 use super::inbox::CallResult;
 use super::plugin::Plugin;
 use super::state::ReplyShown;
@@ -18,18 +18,19 @@ pub(super) struct Slot {
     cell: Mutex<Cell>,
 }
 
-#[derive(Default)]
 struct Cell {
     vm: Option<Vm>,
     /// Of the VM that is there; 0 before the first.
     generation: u64,
-    backoff: Backoff,
+    budget: Budget,
 }
 
 impl Slot {
     /// An empty one.
     pub(super) fn new(plugin: Arc<Plugin>) -> Arc<Self> {
-        Arc::new_cyclic(|me| Self { plugin, me: me.clone(), cell: Mutex::default() })
+        let budget = Budget::new(plugin.settings.deadline);
+        let cell = Cell { vm: None, generation: 0, budget };
+        Arc::new_cyclic(|me| Self { plugin, me: me.clone(), cell: Mutex::new(cell) })
     }
 
     /// Runs `run` with the VM and its generation; starts a VM if there is none.
@@ -64,14 +65,8 @@ impl Slot {
         if cell.generation != generation || cell.vm.is_none() {
             return;
         }
-        if self.run(&mut cell, |vm, _| vm.end(stream, false)).is_ok() {
-            cell.backoff.succeeded();
-        }
-    }
-
-    /// A request was served to its end.
-    pub(super) fn succeeded(&self) {
-        self.lock().backoff.succeeded();
+        // What failed is counted and logged where it happened.
+        self.run(&mut cell, |vm, _| vm.end(stream, false)).ok();
     }
 
     /// Tells the guest of the response to a call, with no request on stage.
@@ -125,7 +120,8 @@ impl Slot {
     }
 
     fn start(&self, cell: &mut Cell) -> Result<(), Failure> {
-        if !cell.backoff.may_start(Instant::now()) {
+        let began = Instant::now();
+        if !cell.budget.is_left(began) {
             self.plugin.counters.bypassed.inc();
             return Err(Failure::Bypassed);
         }
@@ -139,7 +135,7 @@ impl Slot {
             Err(error) => {
                 let filter = &*self.plugin.name;
                 tracing::warn!(filter, "a WebAssembly filter did not start: {error}");
-                self.lost(cell, Failure::Start);
+                self.lost(cell, Failure::Start, began.elapsed());
                 Err(Failure::Start)
             }
         }
@@ -153,15 +149,16 @@ impl Slot {
         let vm = cell.vm.as_mut().expect("whoever calls this has looked");
         let result = run(vm, cell.generation);
         if let Err(failure) = &result {
-            self.lost(cell, *failure);
+            let took = vm.state().deadline.spent();
+            self.lost(cell, *failure, took);
         }
         result
     }
 
     /// The VM is no good any more. Requests that wait in it begin anew in the next.
-    fn lost(&self, cell: &mut Cell, failure: Failure) {
+    fn lost(&self, cell: &mut Cell, failure: Failure, took: Duration) {
         self.plugin.counters.failed(&self.plugin.name, failure);
-        cell.backoff.failed(Instant::now());
+        cell.budget.spend(took, Instant::now());
         cell.discard();
     }
 

@@ -8,6 +8,7 @@ use http::HeaderMap;
 use wasmtime::{Memory, ResourceLimiter, TypedFunc};
 
 use super::abi::{ROOT, Status};
+use super::deadline::Deadline;
 use super::engine::TABLE_ELEMENTS_MAX;
 use super::inbox::Inbox;
 use super::plugin::Plugin;
@@ -23,6 +24,7 @@ pub(super) struct State {
     pub(super) memory: Option<Memory>,
     pub(super) allocate: Option<TypedFunc<u32, u32>>,
     pub(super) limit: Limit,
+    pub(super) deadline: Deadline,
     /// The context that the guest was called for.
     pub(super) active: u32,
     /// The context that the guest chose instead; 0 where it chose none.
@@ -63,6 +65,7 @@ impl State {
             memory: None,
             allocate: None,
             limit,
+            deadline: Deadline::default(),
             active: ROOT,
             effective: 0,
             scene: Scene::default(),
@@ -116,7 +119,10 @@ impl State {
         let inbox = self.streams.get_mut(&stream)?;
         let made = inbox.get_or_insert_with(|| {
             let inbox = Inbox::default();
-            inbox.open();
+            // One that is not on stage may never come to wait.
+            if self.scene.stream == stream {
+                inbox.open();
+            }
             Arc::new(inbox)
         });
         Some(made.clone())

@@ -151,12 +151,7 @@ impl<'a> Turn<'a> {
             vm.leave(&mut props);
             ended
         });
-        match ended {
-            Some(Ok(())) => slot.succeeded(),
-            Some(Err(failure)) => return Err(failure),
-            None => {}
-        }
-        Ok(())
+        ended.unwrap_or(Ok(()))
     }
 
     fn run(
@@ -205,6 +200,9 @@ impl Stream {
             return Verdict::Go;
         }
         self.inbox = state.inbox(self.id);
+        if let Some(inbox) = &self.inbox {
+            inbox.open();
+        }
         let calls = self.inbox.as_ref().is_some_and(|inbox| inbox.pending() > 0);
         Verdict::Pause { calls, wakes: state.wakes }
     }

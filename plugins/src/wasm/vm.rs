@@ -1,11 +1,13 @@
 //! One running instance of a module, with the plugin's own context.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
-use wasmtime::{AsContextMut, Instance, Store, Trap, TypedFunc, WasmParams, WasmResults};
+use wasmtime::{
+    AsContextMut, Instance, Store, Trap, TypedFunc, UpdateDeadline, WasmParams, WasmResults,
+};
 
 use super::abi::{CONTINUE, Failure, ROOT};
-use super::engine::epochs;
 use super::plugin::Plugin;
 use super::scene::{Phase, Props, Scene};
 use super::slot::Slot;
@@ -23,7 +25,6 @@ const ENDING_MAX: usize = 1000;
 pub(super) struct Vm {
     store: Store<State>,
     hooks: Hooks,
-    deadline_epochs: u64,
 }
 
 /// What the module exports, of what is called after the start.
@@ -75,7 +76,13 @@ impl Vm {
         let state = State::new(plugin.clone(), slot, generation);
         let mut store = Store::new(pre.module().engine(), state);
         store.limiter(|state| &mut state.limit);
-        store.set_epoch_deadline(epochs(deadline * START_DEADLINES));
+        store.epoch_deadline_callback(|mut context| {
+            match context.data_mut().deadline.has_passed() {
+                true => Err(Trap::Interrupt.into()),
+                false => Ok(UpdateDeadline::Continue(1)),
+            }
+        });
+        limit_call(&mut store, deadline * START_DEADLINES);
         let instance = pre.instantiate(&mut store);
         let instance = instance.map_err(|error| start_error(&store, "its start", error))?;
         let hooks = Hooks::find(instance, &mut store).map_err(StartError::Instance)?;
@@ -86,7 +93,7 @@ impl Vm {
         };
         store.data_mut().memory = memory;
         store.data_mut().allocate = allocate.map_err(StartError::Instance)?;
-        let mut vm = Self { store, hooks, deadline_epochs: epochs(deadline) };
+        let mut vm = Self { store, hooks };
         vm.initialise(instance)?;
         vm.configure(instance)?;
         Ok(vm)
@@ -146,7 +153,7 @@ impl Vm {
         let state = self.store.data_mut();
         (state.active, state.effective) = (ROOT, 0);
         let deadline = state.plugin.settings.deadline * START_DEADLINES;
-        self.store.set_epoch_deadline(epochs(deadline));
+        limit_call(&mut self.store, deadline);
         match function.call(&mut self.store, params) {
             Ok(result) => Ok(Some(result)),
             Err(error) if error.downcast_ref() == Some(&Exit(0)) => Ok(None),
@@ -282,7 +289,8 @@ impl Vm {
         let Some(function) = hook(&self.hooks) else { return Ok(None) };
         let state = self.store.data_mut();
         (state.active, state.effective, state.limit.refused) = (context, 0, false);
-        self.store.set_epoch_deadline(self.deadline_epochs);
+        let deadline = state.plugin.settings.deadline;
+        limit_call(&mut self.store, deadline);
         match function.call(&mut self.store, params) {
             Ok(result) => Ok(Some(result)),
             Err(error) => Err(failure(&self.store, &error)),
@@ -307,6 +315,12 @@ impl Hooks {
             delete: optional(instance, store, "proxy_on_delete")?,
         })
     }
+}
+
+/// The call that follows may take this long. The first look at the clock is at the end of an epoch.
+fn limit_call(store: &mut Store<State>, deadline: Duration) {
+    store.data_mut().deadline.begin(deadline);
+    store.set_epoch_deadline(1);
 }
 
 /// The function of this name, if the module exports one; an error if it has another type.

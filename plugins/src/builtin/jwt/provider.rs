@@ -41,8 +41,8 @@ fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerif
     let algorithm = *algorithm;
     match key.kind() {
         DecodingKeyKind::RsaModulusExponent { n, e } => {
-            let (n, e) = (n.clone(), e.clone());
-            Ok(Box::new(Rsa { algorithm, by: rsa(algorithm)?, n, e }))
+            let n = modulus(n).ok_or(ErrorKind::InvalidKeyFormat)?.to_vec();
+            Ok(Box::new(Rsa { algorithm, by: rsa(algorithm)?, n, e: e.clone() }))
         }
         DecodingKeyKind::SecretOrDer(key) => {
             let (by, bytes): (&'static dyn ring::VerificationAlgorithm, _) = match algorithm {
@@ -57,6 +57,14 @@ fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerif
             Ok(Box::new(Curve { algorithm, key: ring::UnparsedPublicKey::new(by, key.clone()) }))
         }
     }
+}
+
+/// A modulus of 2048 to 8192 bits, which is what ring verifies with. RFC 7518, 6.3.1.1 wants no zeros
+/// before it, which some issuers write all the same and ring refuses.
+fn modulus(n: &[u8]) -> Option<&[u8]> {
+    let begin = n.iter().position(|byte| *byte != 0)?;
+    let n = &n[begin..];
+    (256..=1024).contains(&n.len()).then_some(n)
 }
 
 fn rsa(algorithm: Algorithm) -> Result<&'static ring::RsaParameters, Error> {

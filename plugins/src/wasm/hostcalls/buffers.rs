@@ -4,10 +4,12 @@ use wasmtime::Linker;
 
 use super::MODULE;
 use crate::wasm::abi::{BufferKind, Fault, Status, answer};
-use crate::wasm::filter::HELD_BYTES_MAX;
 use crate::wasm::guest::{Guest, Out, Span, give, room, split, write, write_number};
 use crate::wasm::scene::Phase;
 use crate::wasm::state::State;
+
+/// What a guest may make of a body that is shorter: what it may hold back, with room to grow.
+const BODY_BYTES_MAX: usize = 4 << 20;
 
 pub(super) fn define(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.func_wrap(
@@ -82,11 +84,12 @@ fn set_bytes(
     if !matches!(kind, BufferKind::RequestBody | BufferKind::ResponseBody) {
         return Err(Status::BadArgument.into());
     }
-    // A guest may add what it may hold to what there is.
-    if data.len() > HELD_BYTES_MAX && data.len() > size {
+    let (start, length) = (start as usize, length as usize);
+    let replaced = length.min(size.saturating_sub(start));
+    if size - replaced + data.len() > size.max(BODY_BYTES_MAX) {
         return Err(Status::Internal.into());
     }
-    state.scene.body.splice(start as usize, length as usize, data);
+    state.scene.body.splice(start, length, data);
     Ok(())
 }
 

@@ -17,6 +17,9 @@ use crate::wasm::state::{ReplyShown, State};
 /// The longest response to a call: it is copied into the guest whole.
 const REPLY_BYTES_MAX: usize = 4 << 20;
 
+/// The longest body of a call.
+const BODY_BYTES_MAX: u32 = 4 << 20;
+
 /// The longest that a call may take, whatever the guest says.
 const TIMEOUT_MAX: Duration = Duration::from_secs(60);
 
@@ -54,6 +57,9 @@ fn http_call(
 ) -> Result<(), Fault> {
     // Whether the number can be told shows before the call begins.
     write_number(guest, out, 0)?;
+    if body.size > BODY_BYTES_MAX {
+        return Err(Status::BadArgument.into());
+    }
     let body = copy(guest, body)?;
     let (memory, state) = split(guest)?;
     let upstream = std::str::from_utf8(upstream.of(memory)?).map_err(|_| Status::BadArgument)?;

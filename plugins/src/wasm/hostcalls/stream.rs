@@ -16,6 +16,9 @@ use crate::wasm::state::State;
 /// Fields of a local response.
 const FIELDS_MAX: usize = 100;
 
+/// The body of one: it is made in the guest's memory, whole.
+const BODY_BYTES_MAX: usize = 4 << 20;
+
 pub(super) fn define(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.func_wrap(
         MODULE,
@@ -86,6 +89,9 @@ fn respond(guest: &mut Guest<'_>, status: u32, body: Span, fields: Span) -> Resu
     let status = status.filter(|status| !status.is_informational()).ok_or(Status::BadArgument)?;
     let pairs = maps::read(fields.of(memory)?).ok_or(Status::BadArgument)?;
     let body = body.of(memory)?;
+    if body.len() > BODY_BYTES_MAX {
+        return Err(Status::BadArgument.into());
+    }
     let body = if may_have_body(status) { Bytes::copy_from_slice(body) } else { Bytes::new() };
     let fields = pairs.into_iter().filter_map(|(name, value)| field(name, value));
     let fields = fields.filter(|(name, _)| !is_framing(name.as_str())).take(FIELDS_MAX);

@@ -186,3 +186,11 @@ fn wasi_is_there_as_far_as_runtimes_need_it() {
         assert_eq!(tried.request.headers[name], expected, "{name}");
     }
 }
+
+#[test]
+fn the_example_is_assembled_from_its_source() {
+    let assembled = wat::parse_str(include_str!("../hello.wat")).unwrap();
+    assert!(assembled == include_bytes!("../hello.wasm"), "assemble hello.wat anew");
+    let settings = "phases: [request_headers, response_headers]";
+    assert_eq!(said(&assembled, settings), "");
+}

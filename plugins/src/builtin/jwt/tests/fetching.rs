@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
-use super::{KIND, claims, es};
+use super::{claims, es, jwks};
+use crate::builtin::jwt::KIND;
 use crate::builtin::jwt::fetch::{FetchError, Place, Remote};
 use crate::chain::Step;
 use crate::filter::BoxFuture;
@@ -18,10 +19,6 @@ use crate::testing::Tried;
 
 const UPSTREAM: &str = "{ jwks: { upstream: idp, path: /keys, host: idp.example }, issuer: me, \
     audience: [shop] }";
-
-fn jwks() -> Vec<u8> {
-    std::fs::read("src/builtin/jwt/jwks.json").unwrap()
-}
 
 type Given = Result<(u16, Vec<u8>), CallError>;
 
@@ -122,7 +119,7 @@ fn what_is_no_set_of_keys_is_told_apart_and_counted() {
 #[test]
 fn what_fails_leaves_the_keys_as_they_are() {
     use crate::builtin::jwt::keys::{Keys, KeysError};
-    let filter = super::super::tests::filter_without_keys();
+    let filter = super::filter_without_keys();
     assert!(!filter.take(Err(FetchError::Keys(KeysError::NoneUsable))));
     assert!(filter.keys.load().is_none());
     assert!(filter.take(Ok(Keys::parse(&jwks()).unwrap())));
@@ -197,7 +194,7 @@ fn an_unknown_kid_asks_for_a_fetch() {
     let filter = super::filter_without_keys();
     filter.keys.store(Some(Arc::new(Keys::parse(&jwks()).unwrap())));
     let header = serde_json::json!({ "alg": "ES256", "kid": "new" });
-    let token = super::sign("es.pem", &header, &claims());
+    let token = super::sign("es", &header, &claims());
     let mut request = http::Request::new(()).into_parts().0;
     let value = format!("Bearer {token}").parse().unwrap();
     request.headers.insert("authorization", value);
