@@ -18,7 +18,7 @@ BPF_TOOLS   = /usr/bin/rustc:rustc-web /usr/bin/cargo:cargo-web \
 BPF_LINKER  = 0.13.0
 
 .PHONY: help run test lint unit bench bench-smoke bench-overhead bench-plugins bench-classifier \
-        guests classifier xdp fuzz deny install build-deps bpf-deps test-deps cargo-there
+        guests envoy classifier xdp fuzz deny install build-deps bpf-deps test-deps cargo-there
 
 help:
 	@echo "make run             build and start the demo on $(CONFIG)"
@@ -35,18 +35,19 @@ help:
 run: build-deps
 	$(CARGO) run --release --locked --bin sallyport -- demo --config $(CONFIG)
 
-test: build-deps test-deps xdp lint unit bench-smoke deny
+test: build-deps test-deps xdp guests envoy lint unit bench-smoke deny
 	@echo "make test: all passed"
 
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path ebpf-classifier/xdp/Cargo.toml --check
 	$(CARGO) fmt --manifest-path ebpf-classifier/abi/fuzz/Cargo.toml --check
+	$(CARGO) fmt --all --manifest-path plugins/examples/rust/Cargo.toml --check
 	$(CARGO) clippy --workspace --all-targets --all-features --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --all-features --locked
 
-# SALLYPORT_REQUIRE_TOOLS turns a test that would be skipped for want of a tool, of the XDP program or
-# of root into a failure. The binaries come first: the classifier's tests start the gateway's.
+# SALLYPORT_REQUIRE_TOOLS turns a test that would be skipped for want of a tool, of the XDP program, of
+# a guest or of root into a failure. The binaries come first: the classifier's tests start the gateway's.
 unit:
 	$(CARGO) build --workspace --bins --locked
 	SALLYPORT_REQUIRE_TOOLS=1 $(CARGO) test --workspace --all-features --locked
@@ -70,7 +71,11 @@ bench-plugins: build-deps test-deps guests
 	target/release/plugins --envoy "$$(sh loadtest/install-envoy.sh)" --rounds 15 --seconds 2
 
 guests: cargo-there
-	sh plugins/examples/build.sh
+	@sh plugins/examples/build.sh
+
+# The same guests run in it; nothing outside target/ is changed.
+envoy: cargo-there
+	@sh loadtest/install-envoy.sh >/dev/null
 
 # The XDP program alone; the loader embeds it when it is built next.
 xdp: bpf-deps

@@ -122,6 +122,9 @@ pub struct Reader<'a> {
     upstreams: Vec<UpstreamUse>,
 }
 
+/// Entries of one list: each may be a call on every request.
+const ENTRIES_MAX: usize = 64;
+
 /// The name of an entry that is not its kind.
 const NAME: &str = "name";
 
@@ -168,6 +171,11 @@ impl<'a> Reader<'a> {
     /// filters to be kept.
     pub fn list(&mut self, scope: &str, node: Node<'_>, sink: &mut Sink) -> Option<Vec<Entry>> {
         let mut entries: Vec<Entry> = Vec::new();
+        let written = node.value.as_sequence().map_or(0, Vec::len);
+        if written > ENTRIES_MAX {
+            let fix = format!("write at most {ENTRIES_MAX}");
+            return node.refuse(sink, format!("has {written} filters"), fix);
+        }
         node.list(sink, |node, sink| {
             let entry = self.entry(scope, node, sink)?;
             if entries.iter().any(|before| before.name() == entry.name()) {

@@ -51,6 +51,8 @@ fn the_most_specific_place_has_the_last_word() {
 fn entries_are_of_one_known_kind_and_names_are_their_own() {
     assert!(problem("[{ header: {} }]").contains("unknown key `header`, did you mean `headers`?"));
     assert!(problem("[{ name: a }]").contains("has none of `headers`"));
+    let many = problem(&format!("[{}]", ["{ headers: off }"; 65].join(", ")));
+    assert!(many.contains("has 65 filters, write at most 64"), "{many}");
     let twice = problem(&format!("[{{ headers: {SERVER} }}, {{ headers: {SERVER} }}]"));
     assert!(twice.contains("[1]: a second filter called \"headers\" in one list"), "{twice}");
 }
