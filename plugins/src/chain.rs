@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, request, response};
+use smallvec::SmallVec;
 
 use crate::exchange::{About, Exchange, Marks, Outcome, Slot};
 use crate::filter::{Answer, Body, Flow, Next, Phases, Stop};
@@ -29,8 +30,11 @@ pub struct Chain {
 pub struct Run {
     /// What they decided.
     pub marks: Marks,
-    slots: Vec<Slot>,
+    slots: SmallVec<[Slot; SLOTS]>,
 }
+
+/// Filters whose state needs no room of its own: few routes have more.
+const SLOTS: usize = 4;
 
 impl fmt::Debug for Run {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

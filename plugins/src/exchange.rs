@@ -169,6 +169,12 @@ const LABEL_BYTES_MAX: usize = 64;
 const LABELS_MAX: usize = 8;
 
 impl Marks {
+    /// Whether the request has a label.
+    #[must_use]
+    pub fn has_labels(&self) -> bool {
+        !self.labels.is_empty()
+    }
+
     /// Counts the request in `sallyport_route_labels_total` under this label and value. The number of
     /// values is bounded for the process: those beyond are counted as `other`. Values are cut at 64
     /// bytes, and a request's labels beyond the eighth are dropped.

@@ -329,20 +329,21 @@ fn failure() -> (response::Parts, Bytes) {
 
 /// Runs the hooks of the request's end.
 pub(super) fn log(session: &mut Session, ctx: &mut RequestContext, duration: Duration) {
-    if ctx.chain().is_none() {
+    let labelled = ctx.filters.as_ref().is_some_and(|run| run.marks.has_labels());
+    if !labelled && !takes_part(ctx, Phases::LOG) {
         return;
     }
-    let sent = session.response_written().cloned().map(response::Parts::from);
+    let mut lent = Lent::take(session, ctx);
+    let about = about(session, ctx);
+    let sent: Option<&response::Parts> = session.response_written().map(|head| &**head);
     let outcome = Outcome {
-        status: sent.as_ref().map(|head| head.status),
-        response: sent.as_ref(),
+        status: sent.map(|head| head.status),
+        response: sent,
         cause: ctx.cause.map(Cause::label),
         duration,
         request_bytes: session.body_bytes_read() as u64,
         response_bytes: session.body_bytes_sent() as u64,
     };
-    let mut lent = Lent::take(session, ctx);
-    let about = about(session, ctx);
     if let Some(chain) = ctx.chain() {
         Chain::log(chain, &mut lent.run, &mut lent.request, &about, &outcome);
     }

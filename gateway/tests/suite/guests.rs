@@ -2,6 +2,8 @@
 
 #[path = "guests/behaviour.rs"]
 mod behaviour;
+#[path = "guests/envoy.rs"]
+mod envoy;
 #[path = "guests/rogue.rs"]
 mod rogue;
 #[path = "guests/swap.rs"]

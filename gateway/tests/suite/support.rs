@@ -271,7 +271,14 @@ impl Origin {
     pub(crate) fn start(
         handler: impl Fn(&Received, &mut TcpStream) -> bool + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::start_on(TcpListener::bind("127.0.0.1:0").unwrap(), handler)
+    }
+
+    /// As [`Origin::start`], on a socket that is already bound.
+    pub(crate) fn start_on(
+        listener: TcpListener,
+        handler: impl Fn(&Received, &mut TcpStream) -> bool + Send + Sync + 'static,
+    ) -> Self {
         let address = listener.local_addr().unwrap();
         let (received, connections) = (Arc::default(), Arc::new(Mutex::new(0)));
         let ended = Arc::new(AtomicBool::new(false));

@@ -178,9 +178,10 @@ impl Scene {
         let Ok(name) = HeaderName::from_bytes(name) else { return };
         if name == header::CONTENT_LENGTH {
             self.free_length(message);
-        } else if !is_framing(name.as_str())
-            && !(message == Message::Request && is_host_name(&name))
-        {
+            return;
+        }
+        let is_host = message == Message::Request && is_host_name(&name);
+        if !is_host && !is_framing(name.as_str()) {
             self.fields_mut(message).remove(name);
         }
     }
@@ -230,15 +231,17 @@ impl Scene {
     fn write_pseudo(&mut self, message: Message, name: &[u8], value: &[u8]) {
         let Ok(text) = std::str::from_utf8(value) else { return };
         match (message, name) {
-            (Message::Request, b":path") => {
-                if set_path(&mut self.request, &mut self.marks, text).is_err() {
-                    tracing::debug!("a guest wrote what is no path");
-                }
-            }
+            (Message::Request, b":path") => self.write_path(text),
             (Message::Request, b":method") => self.write_method(text),
             (Message::Request, b":authority" | b"host") => self.write_authority(text),
             (Message::Response, b":status") => self.write_status(text),
             _ => {}
+        }
+    }
+
+    fn write_path(&mut self, text: &str) {
+        if set_path(&mut self.request, &mut self.marks, text).is_err() {
+            tracing::debug!("a guest wrote what is no path");
         }
     }
 

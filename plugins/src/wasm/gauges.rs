@@ -15,16 +15,16 @@ const NAME_BYTES_MAX: usize = 200;
 
 /// The metrics of one filter, whatever VM defined them.
 #[derive(Debug, Default)]
-pub(super) struct Gauges(Mutex<Vec<(Box<str>, Gauge)>>);
+pub(super) struct Gauges(Mutex<Vec<(Box<str>, Metric)>>);
 
 #[derive(Clone, Debug)]
-enum Gauge {
+enum Metric {
     Counter(IntCounter),
     Gauge(IntGauge),
     Histogram(Histogram),
 }
 
-impl Gauge {
+impl Metric {
     fn is(&self, kind: u32) -> bool {
         let own = match self {
             Self::Counter(_) => 0,
@@ -70,9 +70,9 @@ impl Gauges {
     /// [`Status::NotFound`].
     pub(super) fn record(&self, number: u32, value: u64) -> Result<(), Status> {
         match self.find(number)? {
-            Gauge::Counter(counter) => counter.inc_by(value),
-            Gauge::Gauge(gauge) => gauge.set(i64::try_from(value).unwrap_or(i64::MAX)),
-            Gauge::Histogram(histogram) => histogram.observe(value as f64),
+            Metric::Counter(counter) => counter.inc_by(value),
+            Metric::Gauge(gauge) => gauge.set(i64::try_from(value).unwrap_or(i64::MAX)),
+            Metric::Histogram(histogram) => histogram.observe(value as f64),
         }
         Ok(())
     }
@@ -83,8 +83,8 @@ impl Gauges {
     /// [`Status::NotFound`], and [`Status::BadArgument`] where the kind does not allow it.
     pub(super) fn increment(&self, number: u32, offset: i64) -> Result<(), Status> {
         match (self.find(number)?, u64::try_from(offset)) {
-            (Gauge::Counter(counter), Ok(offset)) => counter.inc_by(offset),
-            (Gauge::Gauge(gauge), _) => gauge.add(offset),
+            (Metric::Counter(counter), Ok(offset)) => counter.inc_by(offset),
+            (Metric::Gauge(gauge), _) => gauge.add(offset),
             _ => return Err(Status::BadArgument),
         }
         Ok(())
@@ -96,40 +96,40 @@ impl Gauges {
     /// [`Status::NotFound`], and [`Status::BadArgument`] for a histogram.
     pub(super) fn value(&self, number: u32) -> Result<u64, Status> {
         match self.find(number)? {
-            Gauge::Counter(counter) => Ok(counter.get()),
-            Gauge::Gauge(gauge) => Ok(gauge.get().cast_unsigned()),
-            Gauge::Histogram(_) => Err(Status::BadArgument),
+            Metric::Counter(counter) => Ok(counter.get()),
+            Metric::Gauge(gauge) => Ok(gauge.get().cast_unsigned()),
+            Metric::Histogram(_) => Err(Status::BadArgument),
         }
     }
 
-    fn find(&self, number: u32) -> Result<Gauge, Status> {
+    fn find(&self, number: u32) -> Result<Metric, Status> {
         let index = (number as usize).checked_sub(1).ok_or(Status::NotFound)?;
         self.all().get(index).map(|(_, gauge)| gauge.clone()).ok_or(Status::NotFound)
     }
 
-    fn all(&self) -> MutexGuard<'_, Vec<(Box<str>, Gauge)>> {
+    fn all(&self) -> MutexGuard<'_, Vec<(Box<str>, Metric)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn make(metrics: &Metrics, filter: &str, kind: u32, name: &str) -> Gauge {
+fn make(metrics: &Metrics, filter: &str, kind: u32, name: &str) -> Metric {
     let labels = &["filter", "name"];
     match kind {
         0 => {
             let name_of_all = "sallyport_wasm_counter_total";
             let help = "Counters that WebAssembly filters define.";
             let family = metrics.counters(name_of_all, help, labels);
-            Gauge::Counter(family.with_label_values(&[filter, name]))
+            Metric::Counter(family.with_label_values(&[filter, name]))
         }
         1 => {
             let help = "Gauges that WebAssembly filters define.";
             let family = metrics.gauges("sallyport_wasm_gauge", help, labels);
-            Gauge::Gauge(family.with_label_values(&[filter, name]))
+            Metric::Gauge(family.with_label_values(&[filter, name]))
         }
         _ => {
             let help = "Histograms that WebAssembly filters define.";
             let family = metrics.histograms("sallyport_wasm_histogram", help, labels);
-            Gauge::Histogram(family.with_label_values(&[filter, name]))
+            Metric::Histogram(family.with_label_values(&[filter, name]))
         }
     }
 }

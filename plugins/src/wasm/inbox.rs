@@ -70,20 +70,17 @@ impl Inbox {
         inner.pending + inner.replies.len()
     }
 
-    /// Takes a response.
-    ///
-    /// # Errors
-    /// Gives it back if the request does not wait.
-    pub(super) fn reply(&self, call: u32, result: CallResult) -> Result<(), CallResult> {
+    /// Takes a response; gives it back if the request does not wait.
+    pub(super) fn reply(&self, call: u32, result: CallResult) -> Option<CallResult> {
         let mut inner = self.inner();
         inner.pending = inner.pending.saturating_sub(1);
         if !inner.open {
-            return Err(result);
+            return Some(result);
         }
         inner.replies.push_back((call, result));
         drop(inner);
         self.notify.notify_one();
-        Ok(())
+        None
     }
 
     /// Takes what the guest asks for.

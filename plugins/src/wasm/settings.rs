@@ -100,9 +100,8 @@ fn settings(
     let upstreams = fields.optional(sink, "upstreams", |node, sink| {
         node.list(sink, |node, sink| setting.upstream(node, sink))
     });
-    let environment = fields.optional(sink, "environment", |node, sink| {
-        node.entries(sink, |name, node, sink| variable(name, node, sink))
-    });
+    let environment =
+        fields.optional(sink, "environment", |node, sink| node.entries(sink, variable));
     (sink.len() == before).then(|| Settings {
         configuration: own.unwrap_or_default(),
         vm_configuration: vm.unwrap_or_default(),

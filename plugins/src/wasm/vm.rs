@@ -27,6 +27,9 @@ pub(super) struct Vm {
     hooks: Hooks,
 }
 
+/// Context, call, fields, body bytes and trailers.
+type CallResponse = (u32, u32, u32, u32, u32);
+
 /// What the module exports, of what is called after the start.
 struct Hooks {
     create: Option<TypedFunc<(u32, u32), ()>>,
@@ -35,7 +38,7 @@ struct Hooks {
     response_headers: Option<TypedFunc<(u32, u32, u32), u32>>,
     response_body: Option<TypedFunc<(u32, u32, u32), u32>>,
     response_trailers: Option<TypedFunc<(u32, u32), u32>>,
-    call_response: Option<TypedFunc<(u32, u32, u32, u32, u32), ()>>,
+    call_response: Option<TypedFunc<CallResponse, ()>>,
     tick: Option<TypedFunc<u32, ()>>,
     queue_ready: Option<TypedFunc<(u32, u32), ()>>,
     done: Option<TypedFunc<u32, u32>>,

@@ -243,18 +243,18 @@ fn claims_become_fields_and_forged_fields_go() {
 
 #[test]
 fn a_token_in_a_cookie_is_taken_from_it_alone() {
-    let rest = ", issuer: me, audience: [shop], cookie: s, forward: false";
+    let rules = ", issuer: me, audience: [shop], cookie: s, forward: false";
     let token = es(&claims());
     for (cookie, rest) in
         [(format!("s={token}"), None), (format!("a=1; s={token}; ss=2"), Some("a=1; ss=2"))]
     {
-        let mut tried = filter(rest);
+        let mut tried = filter(rules);
         tried.header("cookie", &cookie);
         assert!(matches!(tried.request(), Step::Continue), "{cookie}");
         let left = tried.request.headers.get("cookie").map(|left| left.to_str().unwrap());
         assert_eq!(left, rest);
     }
-    let mut twice = filter(rest);
+    let mut twice = filter(rules);
     twice.header("cookie", &format!("s={token}; s={token}"));
     assert!(matches!(twice.request(), Step::Answer(_)));
 }

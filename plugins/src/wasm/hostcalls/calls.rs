@@ -128,8 +128,8 @@ fn begin(state: &mut State, upstream: &str, call: Call) -> Result<u32, Status> {
         let is_root = inbox.is_none();
         if let Some(inbox) = inbox {
             match inbox.reply(number, result) {
-                Ok(()) => return,
-                Err(back) => result = back,
+                None => return,
+                Some(back) => result = back,
             }
         }
         if let Some(slot) = slot.upgrade() {

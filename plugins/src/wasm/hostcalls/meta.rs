@@ -30,7 +30,7 @@ pub(super) fn define(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         },
     )?;
     linker.func_wrap(MODULE, "proxy_get_log_level", |mut guest: Guest<'_>, out: u32| {
-        answer(write_number(&mut guest, out, level()).map_err(Fault::from))
+        answer(write_number(&mut guest, out, shown()).map_err(Fault::from))
     })?;
     for (name, params) in MISSING {
         let params = std::iter::repeat_n(ValType::I32, params);
@@ -43,7 +43,8 @@ pub(super) fn define(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-fn level() -> u32 {
+/// The least level that is shown.
+fn shown() -> u32 {
     match LevelFilter::current() {
         LevelFilter::TRACE => 0,
         LevelFilter::DEBUG => 1,
@@ -60,6 +61,10 @@ fn write_log(guest: &mut Guest<'_>, level: u32, text: Span) -> Result<(), Fault>
 
 /// Logs a line of the guest's.
 pub(in crate::wasm) fn log(state: &State, level: u32, line: &[u8]) -> Result<(), Status> {
+    // What nobody will see is not made into text.
+    if level < shown() {
+        return Ok(());
+    }
     let line = &line[..line.len().min(LINE_BYTES_MAX)];
     let line = String::from_utf8_lossy(line);
     let (filter, line) = (&*state.plugin.name, line.trim_end());

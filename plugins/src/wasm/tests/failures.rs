@@ -6,7 +6,6 @@ use http::StatusCode;
 
 use super::{CALM, counted, response, tried, tried_with};
 use crate::Step;
-use crate::chain::Run;
 use crate::host::Host;
 
 /// A guest that fails as the request says.
@@ -120,7 +119,7 @@ fn many_requests_share_a_vm() {
     for number in 1..=20 {
         tried.request();
         assert_eq!(tried.request.headers["x-requests"], format!("{number:02}").as_str());
-        runs.push(std::mem::replace(&mut tried.run, Run::default()));
+        runs.push(std::mem::take(&mut tried.run));
     }
 }
 
