@@ -35,7 +35,7 @@ pub(super) fn run(request: &mut RequestHeader, ctx: &RequestContext) -> Result<(
         // Its length is not known before its end; Pingora writes the framing of what has none.
         parts.headers.remove(header::CONTENT_LENGTH);
     }
-    *request = parts.into();
+    lent::give_back(request, parts);
     if let Some(target) = &ctx.target {
         request.set_raw_path(target.as_bytes())?;
     }

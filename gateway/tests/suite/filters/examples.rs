@@ -1,4 +1,4 @@
-//! `plugins/src/builtin/FILTER/`: `example.yaml` is served, `cases.yaml` is sent through it, and
+//! `plugins/src/builtin/FILTER/` and `plugins/src/wasm/`: `example.yaml` is served, `cases.yaml` is sent through it, and
 //! `bad.yaml` is refused. What the files may say is told by the reading of them here.
 
 use std::collections::BTreeMap;
@@ -19,6 +19,7 @@ fn folders() -> Vec<PathBuf> {
     let builtin = fs::read_dir(plugins.join("builtin")).unwrap();
     let mut folders: Vec<PathBuf> = builtin.map(|entry| entry.unwrap().path()).collect();
     folders.retain(|folder| folder.is_dir());
+    folders.push(plugins.join("wasm"));
     folders.sort();
     folders
 }
@@ -40,7 +41,7 @@ fn copy_beside(folder: &Path, to: &Path) {
 #[test]
 fn every_documented_example_does_what_its_cases_say() {
     let folders = folders();
-    assert!(folders.len() >= 14, "{folders:?}");
+    assert!(folders.len() >= 15, "{folders:?}");
     let mut cases = 0;
     for folder in folders {
         cases += Example::start(&folder).run(&folder);
