@@ -68,6 +68,8 @@ bench-overhead: build-deps test-deps
 # Native filters, a WebAssembly guest, and the same guest in Envoy.
 bench-plugins: build-deps test-deps guests
 	$(CARGO) build --release --locked -p sallyport -p loadtest
+	@sh loadtest/install-tools.sh h2load:nghttp2-client
+	sh loadtest/rogue.sh
 	target/release/plugins --envoy "$$(sh loadtest/install-envoy.sh)" --rounds 15 --seconds 2
 
 guests: cargo-there
