@@ -13,7 +13,7 @@ fn field(request: &Received, name: &str) -> Option<String> {
 #[test]
 fn rfc9112_9_3_connections_are_kept_on_both_sides() {
     let origin = Origin::named("a");
-    let gateway = Gateway::start(&forward_all(&[origin.address]));
+    let gateway = Gateway::start_single(&forward_all(&[origin.address]));
     let mut client = Client::connect(gateway.web());
     for _ in 0..5 {
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");

@@ -2,6 +2,8 @@
 
 #[path = "guests/behaviour.rs"]
 mod behaviour;
+#[path = "guests/cache.rs"]
+mod cache;
 #[path = "guests/envoy.rs"]
 mod envoy;
 #[path = "guests/rogue.rs"]

@@ -71,7 +71,7 @@ impl Gateway {
 
     /// As [`Gateway::start`], on a file that is already there.
     pub(crate) fn start_in(folder: TempDir, config: PathBuf) -> Self {
-        Self::spawn(folder, config, sallyport())
+        Self::spawn(folder, config, sallyport(), 2)
     }
 
     /// As [`Gateway::start`], logging what `filter` lets through.
@@ -83,14 +83,19 @@ impl Gateway {
 
     /// As [`Gateway::start`], with another program.
     pub(crate) fn start_with(yaml: &str, program: Command) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let config = folder.path().join("sallyport.yaml");
-        std::fs::write(&config, yaml).unwrap();
-        Self::spawn(folder, config, program)
+        let (folder, config) = written(yaml);
+        Self::spawn(folder, config, program, 2)
     }
 
-    fn spawn(folder: TempDir, config: PathBuf, mut command: Command) -> Self {
-        command.args(["run", "--threads", "2", "--config"]).arg(&config);
+    /// As [`Gateway::start`], with one worker. Between two, Pingora's pool may now and then fail to hand
+    /// out a connection: its watcher, on the other thread, has unlocked it and not let go of it yet.
+    pub(crate) fn start_single(yaml: &str) -> Self {
+        let (folder, config) = written(yaml);
+        Self::spawn(folder, config, sallyport(), 1)
+    }
+
+    fn spawn(folder: TempDir, config: PathBuf, mut command: Command, threads: usize) -> Self {
+        command.args(["run", "--threads", &threads.to_string(), "--config"]).arg(&config);
         let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let stderr = BufReader::new(child.stderr.take().unwrap());
@@ -176,6 +181,14 @@ impl Gateway {
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
+}
+
+/// A folder with `yaml` in it as a file.
+fn written(yaml: &str) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("sallyport.yaml");
+    std::fs::write(&config, yaml).unwrap();
+    (folder, config)
 }
 
 /// The name and the labels of a sample, in one order.
