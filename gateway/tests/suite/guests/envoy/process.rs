@@ -12,7 +12,7 @@ use crate::support::{eventually, get};
 
 const TYPES: &str = "type.googleapis.com/envoy.extensions";
 
-/// Where `loadtest/install-envoy.sh` puts it.
+/// Where `loadtest/install-wheel.sh envoy` puts it.
 pub(super) fn program() -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let path = root.join("target/tools/envoy-1.40.0/envoy/_bin/envoy");
