@@ -71,6 +71,9 @@ fn host(request: &RequestHeader) -> Result<&str, Cause> {
 
 /// What follows the authority of an absolute-form target; Pingora has compared that with Host.
 fn strip_authority(target: &str) -> Option<&str> {
+    if target.starts_with('/') {
+        return None;
+    }
     let scheme_end = target.find("://")?;
     let scheme = &target[..scheme_end];
     if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
