@@ -6,11 +6,12 @@
 
 use crate::client::Client;
 use crate::congestion::Congestion;
-use crate::contestant::{Addresses, Choice, Contestant, Kind, Variant};
+use crate::contestant::{Contestant, seen};
 use crate::interrupt::Interrupt;
+use crate::origin::{Origin, Stage};
 use crate::process::{Process, free_address};
-use crate::sallyport::Filters;
-use crate::{nginx, sallyport};
+use crate::proxies::Setup;
+use crate::site::{Feature, Place, Site};
 use anyhow::{Context, Result, ensure};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_setaffinity};
@@ -19,14 +20,22 @@ use std::cell::Cell;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Routes of the proxies that have routes; the load asks for the one in the middle.
 const ROUTES: usize = 100;
 /// The path that every request asks for.
-pub const PATH: &str = "/r050/x";
+pub const PATH: &str = "/r00050/x";
 /// The path on the same route at which the origin answers with the fields that filters set.
-pub const SEEN: &str = "/r050/seen";
+pub const SEEN: &str = "/r00050/seen";
+/// How long a proxy may take until it answers rightly; ten thousand routes take some of them a while.
+const START: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(20);
+/// A limit low enough to be met, and more requests than it admits.
+const LOW_PER_S: u32 = 5;
+const ABOVE_LOW: usize = 50;
 
 /// What every experiment takes from the command line.
 #[derive(Clone, Debug, clap::Args)]
@@ -56,71 +65,16 @@ impl SceneOptions {
 }
 
 /// The program of this name in the folder of this one.
-fn beside(name: &str) -> Result<PathBuf> {
+pub fn beside(name: &str) -> Result<PathBuf> {
     Ok(std::env::current_exe()?.with_file_name(name))
-}
-
-/// Which proxies are compared, from the command line.
-#[derive(Clone, Debug, clap::Args)]
-pub struct FieldOptions {
-    /// The scene they are compared in.
-    #[command(flatten)]
-    pub scene: SceneOptions,
-    /// The proxies to measure; all if left out.
-    #[arg(long, value_delimiter = ',')]
-    pub only: Vec<Choice>,
-    /// Settings of `bare-tuned`, which should be the gateway's.
-    #[arg(long, value_name = "SETTINGS", default_value = "steal=off,read=4096")]
-    pub tuned: Variant,
-    /// Another bare Pingora to measure, e.g. `steal=off,read=4096`; may be repeated.
-    #[arg(long, value_name = "SETTINGS")]
-    pub bare: Vec<String>,
-    /// Another build of the gateway to measure; may be repeated.
-    #[arg(long, value_name = "PATH")]
-    pub against: Vec<PathBuf>,
-}
-
-impl FieldOptions {
-    /// The proxies to measure, all of them present.
-    pub fn contestants(&self) -> Result<Vec<Contestant>> {
-        let bare = beside("bare-pingora")?;
-        let mut contestants = Vec::new();
-        for choice in Choice::value_variants_in(&self.only) {
-            let kind = match choice {
-                Choice::Nginx => Kind::Nginx,
-                Choice::Bare => Kind::Bare(bare.clone(), Variant::default()),
-                Choice::BareTuned => Kind::Bare(bare.clone(), self.tuned.clone()),
-                Choice::Sallyport => Kind::Sallyport(self.scene.gateway()?, Filters::None),
-            };
-            contestants.push(Contestant { name: choice.name().to_owned(), kind });
-        }
-        for settings in &self.bare {
-            let kind = Kind::Bare(bare.clone(), settings.parse()?);
-            contestants.push(Contestant { name: format!("bare {settings}"), kind });
-        }
-        for program in &self.against {
-            let name = format!("against {}", program.display());
-            let kind = Kind::Sallyport(program.clone(), Filters::None);
-            contestants.push(Contestant { name, kind });
-        }
-        contestants.iter().try_for_each(Contestant::check)?;
-        Ok(contestants)
-    }
-}
-
-impl Choice {
-    fn value_variants_in(only: &[Self]) -> Vec<Self> {
-        let all = <Self as clap::ValueEnum>::value_variants();
-        all.iter().copied().filter(|choice| only.is_empty() || only.contains(choice)).collect()
-    }
 }
 
 /// Everything that runs during an experiment but the proxies. Fields are dropped in this order:
 /// the origin ends before its folder goes and the kernel setting returns.
 #[derive(Debug)]
 pub struct Scene {
-    origin: Process,
-    origin_address: SocketAddr,
+    /// What stands behind the proxies.
+    pub origin: Origin,
     started: Cell<usize>,
     dir: TempDir,
     congestion: Congestion,
@@ -130,7 +84,6 @@ pub struct Scene {
     pub proxy_cpu: usize,
     /// CPU of the origin and the load.
     pub load_cpu: usize,
-    body_bytes: usize,
 }
 
 /// A proxy that has been seen to answer; dropping it ends it.
@@ -142,6 +95,23 @@ pub struct Proxy {
     pub address: SocketAddr,
     /// Its process, which on nginx's part has a child.
     pub process: Process,
+    contestant: Contestant,
+    place: Place,
+    setup: Setup,
+}
+
+impl Proxy {
+    /// Has it serve `site` from now on, as far as it can be told while it runs. When it does so is for
+    /// its answers to show.
+    ///
+    /// # Errors
+    /// It cannot do what the site asks for, cannot be told, or refused.
+    pub fn reload(&mut self, site: &Site) -> Result<()> {
+        let setup = self.contestant.setup(site, &self.place)?;
+        setup.apply(&self.setup, &self.process)?;
+        self.setup = setup;
+        Ok(())
+    }
 }
 
 /// What a run was made under, for its report.
@@ -163,40 +133,85 @@ impl Scene {
     /// Starts the origin. This process moves to the load's CPU and takes all the file descriptors
     /// it may; what it starts inherits that limit.
     pub fn set(options: &SceneOptions) -> Result<Self> {
-        ensure!(options.body_bytes <= nginx::BODY_BYTES_MAX, "--body-bytes: at most 1 MiB");
         ensure!(options.proxy_cpu != options.load_cpu, "the proxy needs a CPU of its own");
         let interrupt = Interrupt::install()?;
         let congestion = Congestion::hold();
         raise_descriptor_limit()?;
         move_to(options.load_cpu)?;
         let dir = tempfile::Builder::new().prefix("sallyport-loadtest-").tempdir()?;
-        let origin_address = free_address()?;
-        let origin = start_origin(options, origin_address, dir.path(), &interrupt)?;
+        let stage = Stage::one(options.body_bytes);
+        let origin = Origin::start(&stage, options.load_cpu, dir.path(), &interrupt)?;
         Ok(Self {
             origin,
-            origin_address,
             started: Cell::new(0),
             dir,
             congestion,
             interrupt,
             proxy_cpu: options.proxy_cpu,
             load_cpu: options.load_cpu,
-            body_bytes: options.body_bytes,
         })
     }
 
-    /// Starts a proxy and sees that it passes on the origin's answer and that its filters run.
+    /// Puts another origin behind proxies that are started from now on.
+    pub fn restage(&mut self, stage: &Stage) -> Result<()> {
+        self.origin = Origin::start(stage, self.load_cpu, &self.folder()?, &self.interrupt)?;
+        Ok(())
+    }
+
+    /// Starts a proxy with a hundred routes and what the contestant does to requests.
     pub fn start(&self, contestant: &Contestant) -> Result<Proxy> {
-        let dir = self.folder()?;
-        let listen = free_address()?;
-        let addresses = Addresses { listen, admin: free_address()?, upstream: self.origin_address };
-        let command = contestant.prepare(addresses, &sallyport::prefixes(ROUTES), &dir)?;
-        let mut process = Process::start("proxy", self.proxy_cpu, &command, &dir)?;
-        let name = contestant.name.clone();
-        process.wait_for_listener(listen, &self.interrupt).with_context(|| name.clone())?;
-        check_answer(listen, self.body_bytes).with_context(|| name.clone())?;
-        check_filters(listen, &contestant.seen()).with_context(|| name.clone())?;
-        Ok(Proxy { name, address: listen, process })
+        let site = Site::new(ROUTES, self.origin.upstreams.clone());
+        self.serve(contestant, &site.with(contestant.feature.clone()))
+    }
+
+    /// Starts a proxy and sees that it passes on the origin's answer and that its feature works.
+    ///
+    /// # Errors
+    /// [`crate::proxies::Unsupported`] if the proxy cannot do what the site asks for; it does not
+    /// start, or does not answer rightly within a minute.
+    pub fn serve(&self, contestant: &Contestant, site: &Site) -> Result<Proxy> {
+        let proxy = self.launch(contestant, site)?;
+        check_answer(proxy.address, self.origin.body_bytes).with_context(|| proxy.name.clone())?;
+        check_feature(proxy.address, &site.feature).with_context(|| proxy.name.clone())?;
+        Ok(proxy)
+    }
+
+    /// Sees that a limit of the same kind refuses what is above it, on a proxy of its own.
+    pub fn check_limit(&self, contestant: &Contestant, site: &Site) -> Result<()> {
+        let low = site.clone().with(Feature::RateLimit { per_s: LOW_PER_S });
+        let proxy = self.launch(contestant, &low)?;
+        let mut client = Client::connect(proxy.address)?;
+        let answers: Vec<u16> =
+            (0..ABOVE_LOW).filter_map(|_| Some(client.ask(PATH).ok()?.status)).collect();
+        let refused = answers.iter().filter(|&&status| status == 429 || status == 503).count();
+        ensure!(refused > 0, "{}: a limit of {LOW_PER_S}/s refused nothing", proxy.name);
+        Ok(())
+    }
+
+    /// Starts a proxy and waits until it answers the first request.
+    fn launch(&self, contestant: &Contestant, site: &Site) -> Result<Proxy> {
+        let place = Place { listen: free_address()?, admin: free_address()?, dir: self.folder()? };
+        let setup = contestant.setup(site, &place)?;
+        setup.write()?;
+        let process = Process::start("proxy", self.proxy_cpu, &setup.command, &place.dir)?;
+        let (name, address) = (contestant.name.clone(), place.listen);
+        let mut proxy =
+            Proxy { name, address, process, contestant: contestant.clone(), place, setup };
+        self.wait_for_answer(&mut proxy).with_context(|| proxy.name.clone())?;
+        Ok(proxy)
+    }
+
+    fn wait_for_answer(&self, proxy: &mut Proxy) -> Result<()> {
+        let deadline = Instant::now() + START;
+        let answer = || Client::connect(proxy.address)?.fetch(PATH);
+        while let Err(error) = answer() {
+            self.interrupt.check()?;
+            proxy.process.check_alive()?;
+            let printed = proxy.process.printed();
+            ensure!(Instant::now() < deadline, "does not serve ({error:#}): {}", printed.trim());
+            sleep(POLL);
+        }
+        Ok(())
     }
 
     /// Fails if the origin has ended.
@@ -215,7 +230,7 @@ impl Scene {
             congestion_control: self.congestion.in_force(),
             proxy_cpu: self.proxy_cpu,
             load_cpu: self.load_cpu,
-            body_bytes: self.body_bytes,
+            body_bytes: self.origin.body_bytes,
             routes: ROUTES,
         }
     }
@@ -226,19 +241,6 @@ impl Scene {
         fs::create_dir(&dir)?;
         Ok(dir)
     }
-}
-
-fn start_origin(
-    options: &SceneOptions,
-    listen: SocketAddr,
-    dir: &Path,
-    interrupt: &Interrupt,
-) -> Result<Process> {
-    let conf = dir.join("origin.conf");
-    fs::write(&conf, nginx::origin(listen, options.body_bytes, dir))?;
-    let mut origin = Process::start("origin", options.load_cpu, &nginx::command(&conf), dir)?;
-    origin.wait_for_listener(listen, interrupt).context("the origin (Debian package nginx)")?;
-    Ok(origin)
 }
 
 /// A few requests, so that lazy parts are up and the answer is known to be the origin's.
@@ -252,9 +254,14 @@ fn check_answer(address: SocketAddr, body_bytes: usize) -> Result<()> {
     Ok(())
 }
 
-fn check_filters(address: SocketAddr, expected: &str) -> Result<()> {
-    let seen = String::from_utf8(Client::connect(address)?.fetch(SEEN)?)?;
-    ensure!(seen == expected, "the origin saw {seen:?} of filters, not {expected:?}");
+fn check_feature(address: SocketAddr, feature: &Feature) -> Result<()> {
+    let answer = Client::connect(address)?.ask(SEEN)?;
+    let (fields, expected) = (String::from_utf8_lossy(&answer.body), seen(feature));
+    ensure!(fields == expected, "the origin saw {fields:?} of filters, not {expected:?}");
+    if *feature == Feature::Headers {
+        ensure!(answer.field("x-seen") == Some("b"), "the response lacks x-seen");
+        ensure!(answer.field("x-origin").is_none(), "the response still has x-origin");
+    }
     Ok(())
 }
 
@@ -264,12 +271,20 @@ pub fn descriptor_limit() -> usize {
     limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
 }
 
-fn raise_descriptor_limit() -> Result<()> {
+/// Takes all the descriptors this process may have; what it starts inherits them.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn raise_descriptor_limit() -> Result<()> {
     let maximum = getrlimit(Resource::Nofile).maximum;
     Ok(setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?)
 }
 
-fn move_to(cpu: usize) -> Result<()> {
+/// Moves this process to `cpu`; what it starts follows.
+///
+/// # Errors
+/// There is no such CPU to use.
+pub fn move_to(cpu: usize) -> Result<()> {
     let mut set = CpuSet::new();
     set.set(cpu);
     sched_setaffinity(None, &set).with_context(|| format!("there is no CPU {cpu} to use"))

@@ -19,6 +19,24 @@ pub struct Client {
     stream: TcpStream,
 }
 
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its status.
+    pub status: u16,
+    /// Status line and fields.
+    pub head: String,
+    /// The whole body.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The first field of that name, in whatever case.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        field(&self.head, name)
+    }
+}
+
 impl Client {
     /// Connects; reads and writes give up after five seconds.
     pub fn connect(address: SocketAddr) -> Result<Self> {
@@ -34,15 +52,26 @@ impl Client {
     /// # Errors
     /// Anything but a 200 with a length and that many bytes.
     pub fn fetch(&mut self, path: &str) -> Result<Vec<u8>> {
+        let answer = self.ask(path)?;
+        ensure!(answer.status == 200, "answered with {}", answer.status);
+        Ok(answer.body)
+    }
+
+    /// The whole answer to `GET path`; the connection stays open.
+    ///
+    /// # Errors
+    /// No answer, or one without a length and that many bytes.
+    pub fn ask(&mut self, path: &str) -> Result<Answer> {
         let request = format!("GET {path} HTTP/1.1\r\nHost: loadtest.example\r\n\r\n");
         self.stream.write_all(request.as_bytes())?;
         let (head, mut body) = self.read_head()?;
+        let status = status(&head)?;
         let length_bytes = body_bytes(&head)?;
         ensure!(body.len() <= length_bytes, "more came than the head announced");
         let missing = length_bytes - body.len();
         let read = (&mut self.stream).take(missing as u64).read_to_end(&mut body)?;
         ensure!(read == missing, "the body ended {} bytes early", missing - read);
-        Ok(body)
+        Ok(Answer { status, head, body })
     }
 
     /// The head, and what came with it of the body.
@@ -62,14 +91,21 @@ impl Client {
     }
 }
 
+fn status(head: &str) -> Result<u16> {
+    let line = head.lines().next().unwrap_or_default();
+    let status = line.split(' ').nth(1).and_then(|status| status.parse().ok());
+    status.with_context(|| format!("answered {line:?}"))
+}
+
 fn body_bytes(head: &str) -> Result<usize> {
-    let mut lines = head.lines();
-    let status = lines.next().unwrap_or_default();
-    ensure!(status.split(' ').nth(1) == Some("200"), "answered {status:?}");
-    let lengths = lines.filter_map(|line| line.split_once(':'));
-    let length = lengths.into_iter().find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
-    let (_, length) = length.context("the answer has no length")?;
-    Ok(length.trim().parse()?)
+    let length = field(head, "content-length").context("the answer has no length")?;
+    Ok(length.parse()?)
+}
+
+fn field<'head>(head: &'head str, name: &str) -> Option<&'head str> {
+    let mut fields = head.lines().skip(1).filter_map(|line| line.split_once(':'));
+    let (_, value) = fields.find(|(found, _)| found.eq_ignore_ascii_case(name))?;
+    Some(value.trim())
 }
 
 #[cfg(test)]
@@ -95,6 +131,14 @@ mod tests {
         let mut client = answering(b"HTTP/1.1 200 OK\r\ncontent-LENGTH: 3\r\n\r\nabc");
         assert_eq!(client.fetch("/").unwrap(), b"abc");
         assert_eq!(client.fetch("/").unwrap(), b"abc");
+    }
+
+    #[test]
+    fn an_answer_has_a_status_and_fields() {
+        let mut client = answering(b"HTTP/1.1 429 Slow\r\nX-Seen: b\r\nContent-Length: 0\r\n\r\n");
+        let answer = client.ask("/").unwrap();
+        assert_eq!((answer.status, answer.field("x-seen")), (429, Some("b")));
+        assert_eq!(answer.field("x-origin"), None);
     }
 
     #[test]

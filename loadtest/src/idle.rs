@@ -100,7 +100,11 @@ impl Series {
     }
 }
 
-fn sample(scene: &Scene, contestant: &Contestant, count: usize) -> Result<Sample> {
+/// One start of one proxy, with `count` connections.
+///
+/// # Errors
+/// A request failed or a connection did not last.
+pub fn sample(scene: &Scene, contestant: &Contestant, count: usize) -> Result<Sample> {
     let proxy = scene.start(contestant)?;
     sleep(SETTLE);
     let before_bytes = held_bytes(proxy.process.id())?;

@@ -6,25 +6,37 @@
 //! other proxy, as a binary with a file. It deliberately draws no conclusions about machines other
 //! than the one it runs on: the figures to trust are the ratios inside one run.
 //!
-//! Reading order: [`mod@bench`] sets the scene, [`requests`], [`plugins`] and [`idle`] are the experiments,
+//! Reading order: [`mod@bench`] sets the scene, [`site`] and [`proxies`] say what is served and by
+//! whom; [`requests`], [`plugins`], [`idle`] and [`mod@compare`] are the experiments;
 //! [`figures`] and [`report`] turn samples into tables, [`verdict`] says whether they count.
 
 pub mod bench;
+pub mod bulk;
 pub mod client;
+pub mod compare;
 pub mod congestion;
 pub mod contestant;
 pub mod cpu;
-pub mod envoy;
+pub mod echo;
+pub mod fairness;
 pub mod figures;
 pub mod idle;
 pub mod interrupt;
 pub mod load;
 pub mod machine;
 pub mod memory;
+pub mod mouse;
 pub mod nginx;
+pub mod open;
+pub mod origin;
+pub mod plot;
 pub mod plugins;
 pub mod process;
+pub mod proxies;
 pub mod report;
 pub mod requests;
-pub mod sallyport;
+pub mod scenarios;
+pub mod simulation;
+pub mod site;
 pub mod verdict;
+pub mod wrk_load;

@@ -7,9 +7,9 @@
 use crate::interrupt::Interrupt;
 use crate::process::Process;
 use anyhow::{Context, Result, ensure};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 #[cfg(test)]
@@ -24,6 +24,8 @@ pub struct Load {
     pub connections: usize,
     /// Path of every request.
     pub path: String,
+    /// Script that makes the requests instead.
+    pub script: Option<PathBuf>,
     /// Ask for each connection to be closed after its first answer.
     pub close: bool,
 }
@@ -44,7 +46,7 @@ pub struct Outcome {
 }
 
 /// `wrk`'s error counters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Errors {
     /// Connections refused or never made.
     pub connect: u64,
@@ -90,7 +92,9 @@ impl Load {
         let seconds = seconds.to_string();
         let fixed = ["wrk", "-t", "1", "-c", &connections, "-d", &seconds, "--latency"];
         let close: &[&str] = if self.close { &["-H", "Connection: close"] } else { &[] };
-        let words = fixed.iter().chain(close).map(|&word| word.to_owned());
+        let script =
+            self.script.iter().flat_map(|file| ["-s".to_owned(), file.display().to_string()]);
+        let words = fixed.iter().chain(close).map(|&word| word.to_owned()).chain(script);
         words.chain([format!("http://{target}{}", self.path)]).collect()
     }
 }

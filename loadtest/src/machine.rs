@@ -54,9 +54,10 @@ fn cpus() -> Option<usize> {
 
 /// nginx says its version on standard error and wrk exits with 1 having said it, so the output
 /// counts and the status does not; but an error message of git's is no commit.
-fn first_line(program: &str, arguments: &[&str]) -> Option<String> {
+pub(crate) fn first_line(program: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program).args(arguments).output().ok()?;
     let said = if output.stdout.is_empty() { output.stderr } else { output.stdout };
-    let line = String::from_utf8(said).ok()?.lines().next()?.trim().to_owned();
+    let said = String::from_utf8(said).ok()?;
+    let line = said.lines().map(str::trim).find(|line| !line.is_empty())?.to_owned();
     (!line.starts_with("fatal:")).then_some(line)
 }

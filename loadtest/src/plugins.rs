@@ -8,7 +8,7 @@
 use crate::contestant::{Contestant, Kind, NATIVE_MAX};
 use crate::figures::Spread;
 use crate::requests::Series;
-use crate::sallyport::Filters;
+use crate::site::Feature;
 use crate::verdict::{self, Verdict};
 use anyhow::Result;
 use serde::Serialize;
@@ -41,17 +41,22 @@ pub struct Programs {
 impl Programs {
     /// The six proxies, all of them present.
     pub fn contestants(&self) -> Result<Vec<Contestant>> {
-        let sallyport = |filters| Kind::Sallyport(self.sallyport.clone(), filters);
-        let envoy = |module| Kind::Envoy(self.envoy.clone(), module);
+        let sallyport = || Kind::Sallyport(self.sallyport.clone());
+        let envoy = || Kind::Envoy(self.envoy.clone());
+        let guest = || Feature::Wasm(self.module.clone());
         let all = [
-            (PLAIN, sallyport(Filters::None)),
-            (ONE, sallyport(Filters::Native(1))),
-            (FIVE, sallyport(Filters::Native(NATIVE_MAX))),
-            (WASM, sallyport(Filters::Wasm(self.module.clone()))),
-            (ENVOY, envoy(None)),
-            (ENVOY_WASM, envoy(Some(self.module.clone()))),
+            (PLAIN, sallyport(), Feature::None),
+            (ONE, sallyport(), Feature::Native(1)),
+            (FIVE, sallyport(), Feature::Native(NATIVE_MAX)),
+            (WASM, sallyport(), guest()),
+            (ENVOY, envoy(), Feature::None),
+            (ENVOY_WASM, envoy(), guest()),
         ];
-        let named = |(name, kind): (&str, Kind)| Contestant { name: name.to_owned(), kind };
+        let named = |(name, kind, feature): (&str, Kind, Feature)| Contestant {
+            name: name.to_owned(),
+            kind,
+            feature,
+        };
         let contestants: Vec<Contestant> = all.into_iter().map(named).collect();
         contestants.iter().try_for_each(Contestant::check)?;
         Ok(contestants)

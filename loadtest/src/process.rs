@@ -103,6 +103,11 @@ impl Process {
         }
     }
 
+    /// How it ended; none while it runs.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
     /// Fails if it has ended: a proxy that died mid-run has no figures.
     pub fn check_alive(&mut self) -> Result<()> {
         match self.child.try_wait()? {

@@ -122,7 +122,7 @@ fn idle_row(series: &idle::Series) -> Vec<String> {
 }
 
 /// Median and range as text; a figure that cannot be had is a dash.
-fn cells(spread: Option<Spread>, decimals: usize) -> [String; 2] {
+pub(crate) fn cells(spread: Option<Spread>, decimals: usize) -> [String; 2] {
     match spread {
         None => ["-".to_owned(), "-".to_owned()],
         Some(Spread { median, min, max }) => {
@@ -132,7 +132,7 @@ fn cells(spread: Option<Spread>, decimals: usize) -> [String; 2] {
 }
 
 /// Columns as wide as their widest cell, the first to the left and figures to the right.
-fn table(heads: &[&str], rows: Vec<Vec<String>>) -> String {
+pub fn table(heads: &[&str], rows: Vec<Vec<String>>) -> String {
     let heads: Vec<String> = heads.iter().map(|&head| head.to_owned()).collect();
     let all: Vec<Vec<String>> = [heads].into_iter().chain(rows).collect();
     let width = |column: usize| all.iter().map(|row| row[column].len()).max().unwrap_or(0);

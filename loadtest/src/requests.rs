@@ -78,8 +78,13 @@ pub fn run(
     close: bool,
 ) -> Result<Vec<Series>> {
     ensure!(plan.rounds > 0 && plan.seconds > 0 && plan.connections > 0, "nothing to do");
-    let load =
-        Load { cpu: scene.load_cpu, connections: plan.connections, path: PATH.to_owned(), close };
+    let load = Load {
+        cpu: scene.load_cpu,
+        connections: plan.connections,
+        path: PATH.to_owned(),
+        script: None,
+        close,
+    };
     let mut proxies = warmed(scene, contestants, &load)?;
     let mut series: Vec<Series> = contestants.iter().map(Series::empty).collect();
     for round in 0..plan.rounds {
@@ -111,7 +116,11 @@ fn warmed(scene: &Scene, contestants: &[Contestant], load: &Load) -> Result<Vec<
     Ok(proxies)
 }
 
-fn sample(
+/// One turn of one proxy: its load, and what it spent meanwhile.
+///
+/// # Errors
+/// `wrk` failed, the proxy ended, or the run was interrupted.
+pub fn sample(
     scene: &Scene,
     proxy: &mut Proxy,
     load: &Load,

@@ -49,6 +49,23 @@ impl Verdict {
     }
 }
 
+/// One verdict on several runs: invalid if one of them is, else failed if one is.
+pub fn worst(verdicts: impl IntoIterator<Item = Verdict>) -> Verdict {
+    let (mut failed, mut invalid) = (Vec::new(), Vec::new());
+    for verdict in verdicts {
+        match verdict {
+            Verdict::Pass => {}
+            Verdict::Fail(reason) => failed.push(reason),
+            Verdict::Invalid(reasons) => invalid.extend(reasons),
+        }
+    }
+    match (invalid.is_empty(), failed.is_empty()) {
+        (false, _) => Verdict::Invalid(invalid),
+        (true, false) => Verdict::Fail(failed.join("; ")),
+        (true, true) => Verdict::Pass,
+    }
+}
+
 /// What a program ends with: the verdict's code, 2 if it could not be reached, and 130 if the run was
 /// interrupted; those two are told on standard error.
 pub fn exit_code(outcome: Result<Verdict>) -> ExitCode {
@@ -183,6 +200,15 @@ mod tests {
     fn a_gate_without_a_gateway_is_invalid() {
         let run = [series("bare", &[10.0]), series("nginx", &[10.0])];
         assert!(matches!(of_requests(&run, Some(1.10)), Verdict::Invalid(_)));
+    }
+
+    #[test]
+    fn the_worst_of_several_runs_counts() {
+        let (fail, invalid) =
+            (Verdict::Fail("slow".to_owned()), Verdict::Invalid(vec!["cut off".to_owned()]));
+        assert_eq!(worst([Verdict::Pass, Verdict::Pass]), Verdict::Pass);
+        assert_eq!(worst([Verdict::Pass, fail.clone()]), fail);
+        assert_eq!(worst([invalid.clone(), fail]), invalid);
     }
 
     #[test]

@@ -8,8 +8,8 @@
 
 use anyhow::{Result, ensure};
 use clap::{Args, Parser, Subcommand};
-use loadtest::bench::{FieldOptions, Scene};
-use loadtest::contestant::Contestant;
+use loadtest::bench::Scene;
+use loadtest::contestant::{Contestant, FieldOptions};
 use loadtest::machine::Machine;
 use loadtest::report::{self, Report};
 use loadtest::verdict::{self, BASELINE, JUDGED, Verdict};

@@ -35,7 +35,7 @@ Transfer/sec:      0.86MB
 ";
 
 fn load(close: bool) -> Load {
-    Load { cpu: 1, connections: 64, path: "/r050/x".to_owned(), close }
+    Load { cpu: 1, connections: 64, path: "/r050/x".to_owned(), script: None, close }
 }
 
 #[test]
@@ -79,5 +79,7 @@ fn connections_are_closed_only_on_request() {
     let target: SocketAddr = "127.0.0.1:8080".parse().unwrap();
     let kept = load(false).command(target, 4).join(" ");
     assert_eq!(kept, "wrk -t 1 -c 64 -d 4 --latency http://127.0.0.1:8080/r050/x");
+    let scripted = Load { script: Some("/tmp/paths.lua".into()), ..load(false) };
+    assert!(scripted.command(target, 4).join(" ").contains("-s /tmp/paths.lua http://"));
     assert!(load(true).command(target, 4).join(" ").contains("-H Connection: close"));
 }
