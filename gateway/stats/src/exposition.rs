@@ -10,6 +10,8 @@
 
 mod family;
 mod figures;
+#[cfg(feature = "push")]
+mod push;
 
 use prometheus::{TextEncoder, proto::MetricFamily};
 
@@ -25,6 +27,9 @@ use crate::{
     verdict::VerdictFigures,
 };
 
+#[cfg(feature = "push")]
+pub(crate) use self::push::push_families;
+
 /// The `Content-Type` of what [`Registry::render`] returns.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -34,6 +39,7 @@ pub(crate) fn render(registry: &Registry, extra: Vec<MetricFamily>) -> String {
     for family in [route_requests, route_active, route_durations, route_errors, route_quantiles] {
         append(&mut text, &family(&figures.routes));
     }
+    append(&mut text, &worker_active(&figures.workers));
     for family in [upstream_requests, upstream_active, upstream_errors, upstream_connect_failures] {
         append(&mut text, &family(&figures.endpoints));
     }
@@ -78,6 +84,18 @@ fn route_requests(routes: &[RouteFigures]) -> MetricFamily {
 fn route_active(routes: &[RouteFigures]) -> MetricFamily {
     let samples = routes.iter().map(|route| (route.labels(None), route.active as f64));
     gauge("sallyport_route_requests_active", "Requests begun and not finished.", samples)
+}
+
+/// How evenly long requests lie on the workers: without work stealing, one stays where it began.
+fn worker_active(workers: &[i64]) -> MetricFamily {
+    let samples = workers.iter().enumerate().map(|(worker, active)| {
+        (vec![family::label("worker", &worker.to_string())], *active as f64)
+    });
+    gauge(
+        "sallyport_worker_requests_active",
+        "Requests begun and not finished, by worker thread in the order of their first request.",
+        samples,
+    )
 }
 
 fn route_durations(routes: &[RouteFigures]) -> MetricFamily {

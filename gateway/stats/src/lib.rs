@@ -18,14 +18,16 @@
 //! assert!(registry.render().contains("sallyport_route_requests_total"));
 //! ```
 //!
-//! What it deliberately does not do: push. A scrape reads; nothing here opens a socket, starts a
-//! thread or asks for the time.
+//! A scrape reads: none of this opens a socket, starts a thread or asks for the time. What does is
+//! behind the feature `push`, in a module of its own that needs nothing of the rest.
 
 mod classifier;
 mod config;
 mod exposition;
 pub mod histogram;
 mod outcome;
+#[cfg(feature = "push")]
+pub mod push;
 mod registry;
 mod route;
 mod sheet;

@@ -94,6 +94,19 @@ impl RouteStats {
     }
 }
 
+/// Requests begun and not over, one figure for each worker that has cells, summed over `rows`.
+/// Below zero where one worker began a request and another finished it.
+pub(crate) fn active_by_worker<'rows>(rows: impl Iterator<Item = &'rows Row>) -> Vec<i64> {
+    let mut active = Vec::new();
+    for (worker, cell) in rows.flat_map(|row| row.cells().enumerate()) {
+        if worker >= active.len() {
+            active.resize(worker + 1, 0);
+        }
+        active[worker] += cell[ACTIVE].load(Ordering::Relaxed).cast_signed();
+    }
+    active
+}
+
 /// What a route had counted at one moment.
 #[derive(Debug, Clone)]
 pub struct RouteSnapshot {
@@ -188,7 +201,7 @@ impl Reading {
     }
 
     fn is_settled(&self) -> bool {
-        self.buckets.iter().sum::<u64>() == self.requests.iter().sum()
+        self.buckets.iter().sum::<u64>() == self.requests.iter().sum::<u64>()
     }
 
     fn add_to(&self, snapshot: &mut RouteSnapshot) {

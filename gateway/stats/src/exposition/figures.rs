@@ -13,7 +13,7 @@ use crate::{
     config::ConfigFigures,
     outcome::{CodeClass, ErrorKind},
     registry::Registry,
-    route::{RouteName, RouteSnapshot},
+    route::{self, RouteName, RouteSnapshot},
     table::Row,
     upstream::{EndpointName, EndpointSnapshot, Reuse},
     verdict::VerdictFigures,
@@ -25,6 +25,8 @@ const QUANTILES: [f64; 3] = [0.5, 0.99, 0.999];
 /// Everything there is to expose, rows without traffic left out.
 pub(super) struct Figures {
     pub(super) routes: Vec<RouteFigures>,
+    /// Requests under way, by worker.
+    pub(super) workers: Vec<i64>,
     pub(super) endpoints: Vec<EndpointFigures>,
     pub(super) upstreams: Vec<UpstreamFigures>,
     pub(super) config: ConfigFigures,
@@ -34,8 +36,10 @@ pub(super) struct Figures {
 
 impl Figures {
     pub(super) fn read(registry: &Registry) -> Self {
+        let routes = registry.routes.installed();
         Self {
-            routes: visited(&registry.routes.installed(), RouteFigures::of),
+            routes: visited(&routes, RouteFigures::of),
+            workers: route::active_by_worker(routes.iter().map(|(_, row)| row)),
             endpoints: visited(&registry.endpoints.installed(), EndpointFigures::of),
             upstreams: visited(&registry.upstreams.installed(), UpstreamFigures::of),
             config: registry.config.figures(),

@@ -146,3 +146,22 @@ fn a_reading_caught_between_never_has_more_durations_than_requests() {
         }
     });
 }
+
+#[test]
+fn active_requests_are_told_by_worker() {
+    // More shards than test threads, so that no two of these share one.
+    let rows =
+        table(1024).install(&["checkout", "search"].map(|it| (Arc::from("shop"), Arc::from(it))));
+    let routes: Vec<_> = rows.iter().cloned().map(RouteStats::new).collect();
+    routes.iter().for_each(RouteStats::begin);
+    let begin_and_end = || {
+        routes[0].begin();
+        routes[1].begin();
+        routes[1].finish(200, None, millis(1));
+    };
+    thread::scope(|scope| scope.spawn(begin_and_end).join().unwrap());
+    let active = active_by_worker(rows.iter());
+    let busy: Vec<i64> = active.into_iter().filter(|active| *active != 0).collect();
+    assert_eq!(busy.iter().sum::<i64>(), 3);
+    assert!(busy.contains(&2) && busy.contains(&1), "{busy:?}");
+}

@@ -112,6 +112,7 @@ fn every_promised_name_is_there() {
         "sallyport_route_requests_active",
         "sallyport_route_errors_total",
         "sallyport_route_quantile_seconds",
+        "sallyport_worker_requests_active",
         "sallyport_upstream_requests_total",
         "sallyport_upstream_requests_active",
         "sallyport_upstream_errors_total",

@@ -1,0 +1,152 @@
+//! OTLP over gRPC. Tonic wants a runtime, so the exporter has one, on its own thread and for itself.
+
+use std::{io, sync::Arc, time::Duration};
+
+use opentelemetry_proto::tonic::collector::metrics::v1::{
+    ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+    metrics_service_client::MetricsServiceClient,
+};
+use prost::Message;
+use tokio::runtime::{Builder, Runtime};
+use tonic::{
+    Code, Request, Status,
+    metadata::{AsciiMetadataKey, AsciiMetadataValue},
+    transport::{Channel, ClientTlsConfig, Endpoint},
+};
+
+use super::{OtlpConfig, Requests};
+use crate::push::{
+    batch::Batch,
+    exporter::{ExportError, Exporter, ExporterSpec, Tally},
+};
+
+/// A receiver of OTLP over gRPC.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtlpGrpcConfig {
+    /// Where it is, as `http://collector:4317`; with `https` the system's root certificates hold.
+    pub url: String,
+    /// Metadata of every request, as for authorisation. ASCII, names in lower case.
+    pub metadata: Vec<(String, String)>,
+    /// How long connecting, and then a request, may take.
+    pub deadline: Duration,
+    /// What is told, and how.
+    pub otlp: OtlpConfig,
+}
+
+impl OtlpGrpcConfig {
+    /// The defaults, and a URL: five seconds a request.
+    pub fn new(url: impl Into<String>) -> Self {
+        let (metadata, otlp) = (Vec::new(), OtlpConfig::default());
+        Self { url: url.into(), metadata, deadline: Duration::from_secs(5), otlp }
+    }
+
+    /// The exporter, ready for a pipeline.
+    pub fn spec(self, name: impl Into<Arc<str>>) -> ExporterSpec {
+        let identity = format!("{self:?}");
+        let build = move || -> Result<Box<dyn Exporter>, ExportError> {
+            Ok(Box::new(OtlpGrpcExporter::new(&self).map_err(ExportError::SetUp)?))
+        };
+        ExporterSpec::new(name, build).identity(identity)
+    }
+}
+
+#[derive(Debug)]
+struct OtlpGrpcExporter {
+    requests: Requests,
+    link: Link,
+    /// Dropped last: the channel has a task on it.
+    runtime: Runtime,
+}
+
+#[derive(Debug)]
+struct Link {
+    endpoint: Endpoint,
+    client: Option<MetricsServiceClient<Channel>>,
+    metadata: Vec<(AsciiMetadataKey, AsciiMetadataValue)>,
+    deadline: Duration,
+}
+
+impl OtlpGrpcExporter {
+    fn new(config: &OtlpGrpcConfig) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let mut endpoint = Endpoint::from_shared(config.url.clone())?;
+        endpoint = endpoint.connect_timeout(config.deadline).tcp_nodelay(true);
+        if config.url.starts_with("https:") {
+            endpoint = endpoint.tls_config(ClientTlsConfig::new().with_native_roots())?;
+        }
+        let mut metadata = Vec::new();
+        for (key, value) in &config.metadata {
+            metadata.push((key.parse()?, value.parse()?));
+        }
+        let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
+        let link = Link { endpoint, client: None, metadata, deadline: config.deadline };
+        Ok(Self { requests: Requests::new(&config.otlp), link, runtime })
+    }
+}
+
+impl Exporter for OtlpGrpcExporter {
+    fn observe(&mut self, batch: &Batch) {
+        self.requests.observe(batch);
+    }
+
+    fn export(&mut self, batch: &Batch, tally: &mut Tally) -> Result<(), ExportError> {
+        let Self { requests, link, runtime } = self;
+        requests.send(batch, tally, |request, tally| {
+            tally.bytes += request.encoded_len() as u64;
+            runtime.block_on(link.call(request))
+        })
+    }
+}
+
+impl Link {
+    /// One request. After an error the connection, and with it the name's address, is forgotten.
+    async fn call(
+        &mut self,
+        message: ExportMetricsServiceRequest,
+    ) -> Result<ExportMetricsServiceResponse, ExportError> {
+        let mut client = match self.client.take() {
+            Some(client) => client,
+            None => self.connect().await?,
+        };
+        let mut request = Request::new(message);
+        for (key, value) in &self.metadata {
+            request.metadata_mut().insert(key.clone(), value.clone());
+        }
+        match tokio::time::timeout(self.deadline, client.export(request)).await {
+            Ok(Ok(answer)) => {
+                self.client = Some(client);
+                Ok(answer.into_inner())
+            }
+            Ok(Err(status)) => Err(failure(&status)),
+            Err(_late) => Err(ExportError::Send(io::ErrorKind::TimedOut.into())),
+        }
+    }
+
+    async fn connect(&self) -> Result<MetricsServiceClient<Channel>, ExportError> {
+        let failed =
+            |source| ExportError::Connect { address: self.endpoint.uri().to_string(), source };
+        match tokio::time::timeout(self.deadline, self.endpoint.connect()).await {
+            Ok(Ok(channel)) => Ok(MetricsServiceClient::new(channel)),
+            Ok(Err(error)) => Err(failed(io::Error::other(error))),
+            Err(_late) => Err(failed(io::ErrorKind::TimedOut.into())),
+        }
+    }
+}
+
+/// Which may be tried again is OTLP's own list, less those after which it may have been taken: a
+/// sum counted twice is worse than one that is missing.
+fn failure(status: &Status) -> ExportError {
+    let code = status.code();
+    let number = code as i32 as u16;
+    match code {
+        Code::Unavailable | Code::Aborted | Code::OutOfRange | Code::DataLoss => {
+            ExportError::Busy { status: number, retry_after: None }
+        }
+        Code::Cancelled | Code::DeadlineExceeded => {
+            ExportError::Send(io::Error::new(io::ErrorKind::TimedOut, status.clone()))
+        }
+        _ => {
+            let reason = status.message().chars().take(200).collect();
+            ExportError::Refused { status: number, reason }
+        }
+    }
+}
