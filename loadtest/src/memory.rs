@@ -56,6 +56,12 @@ mod tests {
         while family(parent.id()).unwrap().len() < 2 {
             std::thread::yield_now();
         }
+        // Until it runs its own program a child shares its memory with its parent, then has none.
+        let child = family(parent.id()).unwrap()[1];
+        let name = || fs::read_to_string(format!("/proc/{child}/comm")).unwrap();
+        while name() != "sleep\n" || process_bytes(child).unwrap() == 0 {
+            std::thread::yield_now();
+        }
         assert!(held_bytes(parent.id()).unwrap() > process_bytes(parent.id()).unwrap());
     }
 }
