@@ -28,7 +28,8 @@ pub(crate) struct RoundRobin {
 
 /// Alone in its cache lines, or every request would also take the schedule's address out of the other
 /// workers' caches. 128 bytes, because processors fetch lines in pairs.
-#[derive(Debug, Default)]
+#[derive(Debug)]
+#[cfg_attr(test, derive(Default))]
 #[repr(align(128))]
 struct Cursor(AtomicUsize);
 
@@ -36,7 +37,9 @@ impl RoundRobin {
     pub(crate) fn new(endpoints: &[Endpoint]) -> Result<Self, BuildError> {
         validate(endpoints)?;
         let schedule = lay_out(&turns(endpoints));
-        Ok(Self { cursor: Cursor::default(), schedule, endpoints: endpoints.len() })
+        // Gateways that start or reload together would otherwise all begin with the same endpoints.
+        let cursor = Cursor(AtomicUsize::new(fastrand::usize(..schedule.len())));
+        Ok(Self { cursor, schedule, endpoints: endpoints.len() })
     }
 
     /// The endpoint whose turn it is. A turn whose endpoint is unusable is used up, not handed to the

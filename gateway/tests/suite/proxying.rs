@@ -149,8 +149,9 @@ fn retries_can_be_turned_off() {
     let yaml = forward_all(&[nobody(), alive.address])
         .replace("upstream: up }", "upstream: up, retries: 0 }");
     let gateway = Gateway::start(&yaml);
-    let statuses: Vec<u16> = (0..4).map(|_| get(gateway.web(), "a", "/").status).collect();
-    assert_eq!(statuses, [502, 200, 502, 200]);
+    let statuses = [(); 4].map(|()| get(gateway.web(), "a", "/").status);
+    // Round robin begins anywhere.
+    assert!([[502, 200, 502, 200], [200, 502, 200, 502]].contains(&statuses), "{statuses:?}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ fn letters(balancer: &RoundRobin, view: &impl View, count: usize) -> String {
 }
 
 fn balancer(weights: &[u16]) -> RoundRobin {
-    RoundRobin::new(&weighted(weights)).unwrap()
+    RoundRobin { cursor: Cursor::default(), ..RoundRobin::new(&weighted(weights)).unwrap() }
 }
 
 #[test]
