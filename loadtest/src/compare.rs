@@ -1,4 +1,4 @@
-//! The comparison: eight proxies, one description, interleaved rounds.
+//! The comparison: other proxies, one description, interleaved rounds.
 //!
 //! Owns the order of a run and what it leaves behind. Rows come one after another; in a row all proxies
 //! run from the start and take turns. Nothing is left out: a proxy that cannot do what a row asks for,

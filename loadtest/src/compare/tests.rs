@@ -12,12 +12,12 @@ fn options(words: &[&str]) -> Options {
 }
 
 #[test]
-fn a_whole_run_of_eight_takes_half_an_hour_at_most() {
+fn a_whole_run_of_nine_takes_forty_minutes_at_most() {
     let options = options(&[]);
-    let estimate = Extent::of(&options).estimate(&options.rows(), 8);
-    assert!(estimate < Duration::from_secs(35 * 60), "{estimate:?}");
+    let estimate = Extent::of(&options).estimate(&options.rows(), 9);
+    assert!(estimate < Duration::from_secs(40 * 60), "{estimate:?}");
     let smoke = self::options(&["--smoke"]);
-    assert!(Extent::of(&smoke).estimate(&smoke.rows(), 8) < estimate / 3);
+    assert!(Extent::of(&smoke).estimate(&smoke.rows(), 9) < estimate / 3);
 }
 
 #[test]
