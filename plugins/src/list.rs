@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use sallyport_config::{Node, Place, Sink};
-use serde_yaml::Value;
+use sallyport_config::{Node, Place, Sink, Value};
 
 use crate::filter::{Filter, Phases};
 use crate::host::Host;

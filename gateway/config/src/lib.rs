@@ -32,37 +32,16 @@ pub mod scalar;
 mod source;
 mod tree;
 pub mod units;
+mod value;
 pub mod watch;
 
 pub use problem::{Found, Problem, Problems};
 pub use source::{FILE_BYTES_MAX, File, Sources};
 pub use tree::{Fields, Node, Place, Sink};
+pub use value::{Mapping, Value};
 
 /// Parses the text of the file with index `file`; what is wrong with its syntax is noted with the
 /// line that the parser gives.
-pub fn parse(file: usize, text: &str, sink: &mut Sink) -> Option<serde_yaml::Value> {
-    match serde_yaml::from_str(text) {
-        Ok(value) => Some(value),
-        Err(error) => {
-            sink.push(syntax(file, &error));
-            None
-        }
-    }
-}
-
-fn syntax(file: usize, error: &serde_yaml::Error) -> Found {
-    let text = error.to_string();
-    // The position is printed in front of the problem, so its copy in the message goes.
-    let what = text.split(" at line ").next().unwrap_or(&text).to_owned();
-    let fix = if what.contains("repetition limit") {
-        "write the values out: aliases that multiply are refused"
-    } else if what.contains("recursion limit") {
-        "nest less deeply"
-    } else if what.contains("duplicate") {
-        "remove one of the two"
-    } else {
-        "mend the YAML here"
-    };
-    let line = error.location().map_or(1, |location| location.line());
-    Found { file, place: String::new(), line: Some(line), what, fix: fix.into() }
+pub fn parse(file: usize, text: &str, sink: &mut Sink) -> Option<Value> {
+    value::read(file, text).map_err(|found| sink.push(found)).ok()
 }

@@ -1,7 +1,7 @@
 //! From a place in the tree to its line in the text.
 //!
-//! The values come from `serde_yaml`, which does not keep positions; this reads the text a second
-//! time as parser events, and only once there is a problem to report.
+//! The tree does not keep positions; this reads the text a second time, and only once there is a
+//! problem to report.
 
 use std::collections::HashMap;
 

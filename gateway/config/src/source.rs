@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::problem::Problems;
+use crate::value::{self, Value};
 
 /// The size above which a file is refused before it is parsed: a table of 100,000 routes is a third
 /// of it, and parsing takes memory in proportion.
@@ -147,12 +148,9 @@ fn include_patterns(text: &str) -> Vec<String> {
     if !text.lines().any(|line| line.starts_with("include") || line.starts_with("\"include")) {
         return Vec::new();
     }
-    #[derive(serde::Deserialize)]
-    struct Includes {
-        #[serde(default)]
-        include: Vec<String>,
-    }
-    serde_yaml::from_str::<Includes>(text).map(|includes| includes.include).unwrap_or_default()
+    let Ok(Value::Mapping(file)) = value::read(0, text) else { return Vec::new() };
+    let patterns = file.get("include").and_then(Value::as_sequence);
+    patterns.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
 fn expand(main: &Path, pattern: &Path) -> Result<Vec<PathBuf>, Problems> {

@@ -6,9 +6,8 @@
 
 use std::fmt;
 
-use serde_yaml::{Mapping, Value};
-
 use crate::problem::Found;
+use crate::value::{Mapping, Value};
 
 /// Where a value stands: a path back to the root of its file.
 #[derive(Clone, Copy, Debug)]
@@ -107,7 +106,7 @@ impl<'a> Node<'a> {
             );
         };
         let mut entries = Vec::new();
-        for (key, value) in mapping {
+        for (key, value) in mapping.iter() {
             let Value::String(key) = key else {
                 self.refuse::<()>(sink, format!("has the key {}", shown(key)), "put it in quotes");
                 continue;
@@ -277,13 +276,13 @@ impl<'a> Fields<'a> {
     }
 
     fn refuse_unknown(&self, sink: &mut Sink) {
-        for (key, value) in self.mapping {
+        for (key, value) in self.mapping.iter() {
             let Value::String(key) = key else {
                 let what = format!("has the key {}", shown(key));
                 self.node.refuse::<()>(sink, what, "keys are strings: put it in quotes");
                 continue;
             };
-            if !self.known.contains(&key.as_str()) {
+            if !self.known.contains(&&**key) {
                 let node = Node { value, place: Place::Key(&self.node.place, key) };
                 let known = match nearest(key, &self.known) {
                     Some(near) => format!("did you mean `{near}`?"),
@@ -308,7 +307,7 @@ fn shown(value: &Value) -> String {
         Value::String(text) => format!("{:?}", text.chars().take(80).collect::<String>()),
         Value::Sequence(_) => "a list".into(),
         Value::Mapping(_) => "a mapping".into(),
-        Value::Tagged(tagged) => format!("tagged {}", tagged.tag),
+        Value::Tagged(tag) => format!("tagged {tag}"),
     }
 }
 

@@ -3,8 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use sallyport_config::{Fields, Node, Sink, scalar};
-use serde_yaml::Value;
+use sallyport_config::{Fields, Node, Sink, Value, scalar};
 
 use super::engine::{MEMORY_BYTES_MAX, engine};
 use super::filter::WasmFilter;

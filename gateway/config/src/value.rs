@@ -1,0 +1,416 @@
+//! YAML text as a tree of values.
+//!
+//! Scalars are told apart by the core schema of YAML 1.2; numbers keep their text, so that a message
+//! can show what was written. What is refused here is what no reader could refuse later: broken
+//! syntax, keys that are there twice, aliases that multiply, nesting without end.
+
+use std::collections::{HashMap, HashSet};
+
+use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
+
+use crate::problem::Found;
+
+/// Collections within one another; a configuration has about ten.
+const DEPTH_MAX: usize = 100;
+
+/// Values that aliases may add to those that were written.
+const COPIES_MAX: usize = 1 << 20;
+
+/// A value of a YAML file.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Value {
+    /// Nothing, `null` or `~`.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A number, as written.
+    Number(Box<str>),
+    /// Any other scalar, and everything in quotes.
+    String(Box<str>),
+    /// A list.
+    Sequence(Vec<Value>),
+    /// A mapping.
+    Mapping(Mapping),
+    /// A value with a tag of its own, of which only the tag is kept.
+    Tagged(Box<str>),
+}
+
+/// Keys and values in the order in which they were written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Mapping(Vec<(Value, Value)>);
+
+impl Value {
+    /// The text of a string.
+    #[must_use]
+    pub fn as_str(&self) -> Option<&str> {
+        if let Self::String(text) = self { Some(text) } else { None }
+    }
+
+    /// Whether it is a string.
+    #[must_use]
+    pub fn is_string(&self) -> bool {
+        matches!(self, Self::String(_))
+    }
+
+    /// The items of a list.
+    #[must_use]
+    pub fn as_sequence(&self) -> Option<&Vec<Value>> {
+        if let Self::Sequence(items) = self { Some(items) } else { None }
+    }
+
+    /// A whole number that is not negative: decimal, or behind `0x` or `0o`.
+    #[must_use]
+    pub fn as_u64(&self) -> Option<u64> {
+        if let Self::Number(text) = self { whole(text) } else { None }
+    }
+
+    fn plain(text: &str) -> Self {
+        match text {
+            "" | "~" | "null" | "Null" | "NULL" => Self::Null,
+            "true" | "True" | "TRUE" => Self::Bool(true),
+            "false" | "False" | "FALSE" => Self::Bool(false),
+            _ if is_number(text) => Self::Number(text.into()),
+            _ => Self::String(text.into()),
+        }
+    }
+
+    fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Self {
+        match tag {
+            Some(tag) if !tag.is_yaml_core_schema() => Self::tagged(tag),
+            Some(tag) if tag.suffix == "str" => Self::String(text.into()),
+            Some(_) => Self::plain(text),
+            None if style == ScalarStyle::Plain => Self::plain(text),
+            None => Self::String(text.into()),
+        }
+    }
+
+    fn tagged(tag: &Tag) -> Self {
+        Self::Tagged(format!("{}{}", tag.handle, tag.suffix).into())
+    }
+
+    /// How many values it is made of.
+    fn count(&self) -> usize {
+        1 + match self {
+            Self::Sequence(items) => items.iter().map(Self::count).sum(),
+            Self::Mapping(Mapping(entries)) => {
+                entries.iter().map(|(key, value)| key.count() + value.count()).sum()
+            }
+            _ => 0,
+        }
+    }
+}
+
+impl Mapping {
+    /// The value under `key`.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.0.iter().find(|(found, _)| found.as_str() == Some(key)).map(|(_, value)| value)
+    }
+
+    /// Whether there is a value under `key`.
+    #[must_use]
+    pub fn contains_key(&self, key: &str) -> bool {
+        self.get(key).is_some()
+    }
+
+    /// The keys.
+    pub fn keys(&self) -> impl Iterator<Item = &Value> {
+        self.0.iter().map(|(key, _)| key)
+    }
+
+    /// Keys with their values.
+    pub fn iter(&self) -> impl Iterator<Item = (&Value, &Value)> {
+        self.0.iter().map(|(key, value)| (key, value))
+    }
+
+    fn repeated(&self) -> Option<&Value> {
+        if let [(one, _), (other, _)] = &self.0[..] {
+            return (one == other).then_some(other);
+        }
+        let mut seen = HashSet::with_capacity(self.0.len());
+        self.keys().find(|key| !seen.insert(*key))
+    }
+}
+
+/// As other formats write it: numbers as numbers, and as text those that are none there.
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null => serializer.serialize_unit(),
+            Self::Bool(flag) => serializer.serialize_bool(*flag),
+            Self::Number(text) => number(text, serializer),
+            Self::String(text) | Self::Tagged(text) => serializer.serialize_str(text),
+            Self::Sequence(items) => serializer.collect_seq(items),
+            Self::Mapping(Mapping(entries)) => {
+                let mut map = serializer.serialize_map(Some(entries.len()))?;
+                for (key, value) in entries {
+                    map.serialize_entry(key, value)?;
+                }
+                map.end()
+            }
+        }
+    }
+}
+
+fn number<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    if let Some(number) = whole(text) {
+        return serializer.serialize_u64(number);
+    }
+    if let Ok(number) = text.parse::<i64>() {
+        return serializer.serialize_i64(number);
+    }
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() => serializer.serialize_f64(number),
+        _ => serializer.serialize_str(text),
+    }
+}
+
+fn whole(text: &str) -> Option<u64> {
+    let in_radix = |prefix, radix| u64::from_str_radix(text.strip_prefix(prefix)?, radix).ok();
+    in_radix("0x", 16).or_else(|| in_radix("0o", 8)).or_else(|| text.parse().ok())
+}
+
+/// YAML 1.2.2, 10.3.2, except that `0123` is text: YAML 1.1 took it for octal, and so may who wrote it.
+fn is_number(text: &str) -> bool {
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if matches!(unsigned, ".inf" | ".Inf" | ".INF") || matches!(text, ".nan" | ".NaN" | ".NAN") {
+        return true;
+    }
+    let radix = |prefix, digit: fn(&u8) -> bool| {
+        text.strip_prefix(prefix)
+            .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| digit(&byte)))
+    };
+    if radix("0x", u8::is_ascii_hexdigit) || radix("0o", |byte| (b'0'..=b'7').contains(byte)) {
+        return true;
+    }
+    let bytes = unsigned.as_bytes();
+    let leading_zero = bytes.len() > 1 && bytes[0] == b'0' && bytes[1].is_ascii_digit();
+    let begins = bytes.iter().find(|byte| **byte != b'.').is_some_and(u8::is_ascii_digit);
+    begins && !leading_zero && unsigned.parse::<f64>().is_ok()
+}
+
+/// A collection that has begun and not ended.
+struct Open {
+    value: Value,
+    /// The key whose value comes next.
+    key: Option<Value>,
+    anchor: usize,
+    /// What stands for it, if it has a tag of its own.
+    tagged: Option<Value>,
+}
+
+/// The tree as far as it was read.
+#[derive(Default)]
+struct Tree {
+    root: Option<Value>,
+    open: Vec<Open>,
+    anchors: HashMap<usize, Value>,
+    copies: usize,
+}
+
+/// What is wrong, and how to mend it.
+struct Fault {
+    /// Where, if it is not where the parser stands.
+    place: Option<String>,
+    what: String,
+    fix: &'static str,
+}
+
+fn fault(what: impl Into<String>, fix: &'static str) -> Fault {
+    Fault { place: None, what: what.into(), fix }
+}
+
+/// Reads `text`, which is the file with index `file`.
+pub(crate) fn read(file: usize, text: &str) -> Result<Value, Found> {
+    let found = |line: usize, Fault { place, what, fix }| Found {
+        file,
+        line: place.is_none().then_some(line.max(1)),
+        place: place.unwrap_or_default(),
+        what,
+        fix: fix.into(),
+    };
+    let mut tree = Tree::default();
+    for event in Parser::new_from_str(text) {
+        let (event, span) = event.map_err(|error| {
+            found(error.marker().line(), fault(error.info(), "mend the YAML here"))
+        })?;
+        tree.take(event).map_err(|fault| found(span.start.line(), fault))?;
+    }
+    Ok(tree.root.unwrap_or(Value::Null))
+}
+
+impl Tree {
+    fn take(&mut self, event: Event<'_>) -> Result<(), Fault> {
+        match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                self.put(Value::scalar(&text, style, tag.as_deref()), anchor)
+            }
+            Event::SequenceStart(anchor, tag) => {
+                self.begin(Value::Sequence(Vec::new()), anchor, tag.as_deref())
+            }
+            Event::MappingStart(anchor, tag) => {
+                self.begin(Value::Mapping(Mapping::default()), anchor, tag.as_deref())
+            }
+            Event::SequenceEnd | Event::MappingEnd => self.end(),
+            Event::Alias(anchor) => self.copy(anchor),
+            Event::DocumentStart(_) if self.root.is_some() => {
+                Err(fault("has more than one document", "split the file"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn begin(&mut self, value: Value, anchor: usize, tag: Option<&Tag>) -> Result<(), Fault> {
+        if self.open.len() >= DEPTH_MAX {
+            let what = format!("is nested more than {DEPTH_MAX} deep");
+            return Err(fault(what, "nest less deeply"));
+        }
+        let tagged = tag.filter(|tag| !tag.is_yaml_core_schema()).map(Value::tagged);
+        self.open.push(Open { value, key: None, anchor, tagged });
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), Fault> {
+        let Some(Open { value, anchor, tagged, .. }) = self.open.pop() else { return Ok(()) };
+        if let Value::Mapping(mapping) = &value
+            && let Some(key) = mapping.repeated()
+        {
+            let place = Some(self.place_of(key));
+            let fix = "remove one of the two";
+            return Err(Fault { place, what: "is a duplicate key".into(), fix });
+        }
+        self.put(tagged.unwrap_or(value), anchor)
+    }
+
+    /// The place of what is under `key` in the collection that ends here.
+    fn place_of(&self, key: &Value) -> String {
+        let mut place = String::new();
+        for Open { value, key, .. } in &self.open {
+            match (value, key) {
+                (Value::Sequence(items), _) => place += &format!("[{}]", items.len()),
+                (_, Some(Value::String(key))) => place += &format!(".{key}"),
+                _ => {}
+            }
+        }
+        if let Value::String(key) = key {
+            place += &format!(".{key}");
+        }
+        place.trim_start_matches('.').to_owned()
+    }
+
+    fn copy(&mut self, anchor: usize) -> Result<(), Fault> {
+        let Some(count) = self.anchors.get(&anchor).map(Value::count) else {
+            return Err(fault("is an alias of what it is part of", "write the values out"));
+        };
+        self.copied(count)?;
+        self.put(self.anchors[&anchor].clone(), 0)
+    }
+
+    fn copied(&mut self, count: usize) -> Result<(), Fault> {
+        self.copies += count;
+        if self.copies > COPIES_MAX {
+            let fix = "write the values out: aliases that multiply are refused";
+            return Err(fault("has aliases of too many values", fix));
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, value: Value, anchor: usize) -> Result<(), Fault> {
+        if anchor > 0 {
+            self.copied(value.count())?;
+            self.anchors.insert(anchor, value.clone());
+        }
+        match self.open.last_mut() {
+            None => self.root = Some(value),
+            Some(Open { value: Value::Sequence(items), .. }) => items.push(value),
+            Some(Open { value: Value::Mapping(mapping), key, .. }) => match key.take() {
+                Some(key) => mapping.0.push((key, value)),
+                None => *key = Some(value),
+            },
+            Some(_) => {}
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(text: &str) -> Value {
+        read(0, text).unwrap()
+    }
+
+    fn json(text: &str) -> String {
+        serde_json::to_string(&value(text)).unwrap()
+    }
+
+    fn refused(text: &str) -> (Option<usize>, String, String) {
+        let Found { line, place, what, .. } = read(0, text).unwrap_err();
+        (line, place, what)
+    }
+
+    #[test]
+    fn scalars_are_told_apart_by_the_core_schema() {
+        for null in ["", "~", "null", "!!null x"] {
+            assert_eq!(json(null), if null.ends_with('x') { "\"x\"" } else { "null" }, "{null}");
+        }
+        for (text, as_json) in [
+            ("true", "true"),
+            ("FALSE", "false"),
+            ("yes", "\"yes\""),
+            ("17", "17"),
+            ("-3", "-3"),
+            ("0x1F", "31"),
+            ("0o17", "15"),
+            ("1.5e3", "1500.0"),
+            (".inf", "\".inf\""),
+            ("0123", "\"0123\""),
+            ("1.2.3.4", "\"1.2.3.4\""),
+            ("1s", "\"1s\""),
+            ("infinity", "\"infinity\""),
+            ("-", "[null]"),
+            ("'17'", "\"17\""),
+            ("\"tr\\x75e\"", "\"true\""),
+            ("!!str 17", "\"17\""),
+            ("|\n  a\n  b\n", "\"a\\nb\\n\""),
+        ] {
+            assert_eq!(json(text), as_json, "{text}");
+        }
+        assert_eq!(value("18446744073709551615").as_u64(), Some(u64::MAX));
+        assert_eq!(value("-1").as_u64(), None);
+        assert_eq!(value("!mine [1, 2]"), Value::Tagged("!mine".into()));
+    }
+
+    #[test]
+    fn collections_keep_their_order() {
+        assert_eq!(json("b: [1, {c: 2}]\na:\n- x\n- y: z\n"), r#"{"b":[1,{"c":2}],"a":["x",{"y":"z"}]}"#);
+        assert_eq!(json("{}"), "{}");
+        assert_eq!(json("# nothing\n"), "null");
+        assert_eq!(json("--- # one\na: 1\n...\n"), r#"{"a":1}"#);
+    }
+
+    #[test]
+    fn aliases_are_copies_and_may_not_multiply() {
+        assert_eq!(json("a: &x {b: 1}\nc: [*x, *x]"), r#"{"a":{"b":1},"c":[{"b":1},{"b":1}]}"#);
+        let mut bomb = "a0: &a0 [x, x]\n".to_owned();
+        for level in 1..40 {
+            bomb += &format!("a{level}: &a{level} [*a{}, *a{}]\n", level - 1, level - 1);
+        }
+        assert_eq!(refused(&bomb).2, "has aliases of too many values");
+        assert_eq!(refused("a: &x [*x]").2, "is an alias of what it is part of");
+        assert!(read(0, "a: *nowhere").is_err());
+    }
+
+    #[test]
+    fn what_no_reader_could_refuse_is_refused_here() {
+        let twice = |place: &str| (None, place.to_owned(), "is a duplicate key".to_owned());
+        assert_eq!(refused("a: 1\nb: 2\na: 3"), twice("a"));
+        assert_eq!(refused("u:\n- a: 1\n- {b: {c: 1, d: 2, c: 3}}"), twice("u[1].b.c"));
+        assert_eq!(refused("a: 1\n---\nb: 2").2, "has more than one document");
+        assert_eq!(refused(&"- ".repeat(1000)).2, "is nested more than 100 deep");
+        assert_eq!(refused(&"[".repeat(1000)).2, "recursion limit exceeded");
+        assert_eq!(refused("a: 1\nb: [1,\n").0, Some(3));
+    }
+}
