@@ -188,8 +188,8 @@ impl ExporterSpec {
         self
     }
 
-    /// Whether what this makes is the same as what `other` does.
-    pub(super) fn is_as(&self, other: &Self) -> bool {
+    /// Whether this is set to what `other` is, its name included.
+    pub fn is_as(&self, other: &Self) -> bool {
         let queue = |spec: &Self| (spec.queue_batches, spec.queue_bytes);
         (&self.name, &self.identity) == (&other.name, &other.identity)
             && queue(self) == queue(other)
