@@ -131,3 +131,6 @@ fn bytes(
 ) -> Option<u64> {
     fields.optional(sink, key, |node, sink| scalar::bytes(node, sink, least, most))
 }
+
+#[cfg(test)]
+mod tests;
