@@ -16,8 +16,10 @@ BPF_TOOLS   = /usr/bin/rustc:rustc-web /usr/bin/cargo:cargo-web \
               /usr/lib/llvm-22/bin/llvm-config:llvm-22-dev /usr/bin/ld.lld-22:lld-22 \
               /usr/include/zlib.h:zlib1g-dev /usr/include/zstd.h:libzstd-dev
 BPF_LINKER  = 0.13.0
+# The crates with Criterion benchmarks, and the features that some of them need.
+BENCHED     = -p sallyport-route -p sallyport-balance -p sallyport-stats --features sallyport-stats/push
 
-.PHONY: help run test lint unit bench bench-smoke bench-overhead bench-plugins bench-classifier \
+.PHONY: help run test lint unit bench bench-smoke bench-overhead bench-push bench-plugins bench-classifier \
         compare fairness mouse simulate loadtest-k6 loadtest-wrk guests envoy k6 classifier xdp fuzz \
         deny install build-deps bpf-deps test-deps cargo-there
 
@@ -26,6 +28,7 @@ help:
 	@echo "make test            install what the tests need and run all of them"
 	@echo "make bench           Criterion benchmarks of routing, balancing and counting"
 	@echo "make bench-overhead  CPU and memory beside nginx and a bare Pingora proxy"
+	@echo "make bench-push      what recording and pushing statistics costs, with receivers and without"
 	@echo "make bench-plugins   CPU that filters add, beside Envoy with the same WebAssembly guest"
 	@echo "make compare         beside seven other proxies, half an hour; COMPARE=--smoke for a short look"
 	@echo "make loadtest-k6     load test scenarios with k6: SCENARIO, RATE, DURATION (seconds), VUS, TARGET"
@@ -60,10 +63,10 @@ unit:
 	SALLYPORT_REQUIRE_TOOLS=1 $(CARGO) test --workspace --all-features --locked
 
 bench-smoke:
-	$(CARGO) bench --locked -p sallyport-route -p sallyport-balance -p sallyport-stats --benches -- --test
+	$(CARGO) bench --locked $(BENCHED) --benches -- --test
 
 bench: build-deps
-	$(CARGO) bench --locked -p sallyport-route -p sallyport-balance -p sallyport-stats --benches
+	$(CARGO) bench --locked $(BENCHED) --benches
 	$(CARGO) test --locked --release -p sallyport-balance -- --nocapture maglev_figures
 
 bench-overhead: build-deps test-deps
@@ -71,6 +74,12 @@ bench-overhead: build-deps test-deps
 	target/release/overhead idle --gate 35
 	target/release/overhead connections --rounds 5 --seconds 2
 	target/release/overhead requests --rounds 15 --seconds 3 --gate 1.10
+
+# The library by itself, then the gateway with three exporters whose receivers are dead.
+bench-push: build-deps test-deps
+	$(CARGO) run --release --locked -p sallyport-stats --features statsd --example bench_push
+	$(CARGO) build --release --locked -p sallyport -p loadtest
+	target/release/overhead push --rounds 15 --seconds 4 --gate 1.02
 
 # Installs the other proxies. COMPARE holds the options, as in COMPARE="--rows plain,reload --rounds 3".
 COMPARE ?= --gate

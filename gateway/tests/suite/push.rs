@@ -100,6 +100,15 @@ fn request(gateway: &Gateway, count: usize, before: usize) -> usize {
     before + count
 }
 
+/// The names of the gateway's threads that push.
+fn threads(gateway: &Gateway) -> Vec<String> {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", gateway.pid())).unwrap();
+    // One that has ended meanwhile has no name any more.
+    let names =
+        tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+    names.map(|name| name.trim().to_owned()).filter(|name| name.starts_with("push")).collect()
+}
+
 fn end(mut gateway: Gateway) {
     gateway.signal("-TERM");
     assert!(gateway.wait().success());
@@ -156,6 +165,9 @@ fn nothing_is_lost_or_told_twice_through_reloads() {
     // Another exporter: the first goes on with its thread and what it has sent.
     gateway.replace(&(base.clone() + &push("1h", &two)));
     arrives(&first, requested);
+    eventually("the other's thread", || {
+        threads(&gateway).contains(&"push-second".to_owned()).then_some(())
+    });
     requested = request(&gateway, 30, requested);
     // Another size: another pipeline, with all that it takes.
     let series = "push:\n  series: 500\n";
@@ -173,9 +185,8 @@ fn nothing_is_lost_or_told_twice_through_reloads() {
     arrives(&second, requested - 20);
     // Gone: what is counted from now on is told to nobody.
     gateway.replace(&base);
-    eventually("no pushing", || {
-        gateway.metric("sallyport_push_flushes_total").is_none().then_some(())
-    });
+    eventually("no pushing", || threads(&gateway).is_empty().then_some(()));
+    assert_eq!(gateway.metric("sallyport_push_flushes_total"), None);
     request(&gateway, 5, requested);
     end(gateway);
     arrives(&first, requested);
@@ -274,6 +285,8 @@ fn what_is_beyond_a_bound_is_told() {
         gateway.metric(full).filter(|dropped| *dropped > 0.0)
     });
     gateway.replace(&(base + &exporters.replace("push:\n", "push:\n  series: 10\n")));
+    // What is visited before the old buffer was sent is in it.
+    gateway.counts(full, 0.0);
     visit();
     eventually("series beyond the bound", || {
         gateway.metric("sallyport_push_series_overflow_total").filter(|count| *count > 0.0)
