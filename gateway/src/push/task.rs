@@ -15,8 +15,10 @@ use crate::config::Push;
 /// How long exporters that are no longer wanted may send what they have.
 pub(super) const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Samples between the one thread that records and the one that puts them together.
-const BUFFER_SAMPLES: usize = 4_096;
+/// Samples between recording them and putting them together, which a reading does by itself as often
+/// as it has to; the pipeline's own worker finds nothing.
+const BUFFER_SAMPLES: usize = 1_024;
+const REST: Duration = Duration::from_secs(1);
 
 /// Totals of what is no longer there are remembered up to this: some ten megabytes.
 const TOTALS_MAX: usize = 1 << 18;
@@ -143,6 +145,7 @@ fn pipeline(push: &Push) -> Result<Pipeline, StartError> {
         capacity: BUFFER_SAMPLES,
         shards: 1,
         workers: 1,
+        rest_max: REST,
         flush_interval: Duration::MAX,
         window_bytes_max: push.buffer_bytes,
         ..PipelineConfig::default()

@@ -59,6 +59,7 @@ impl Monitor {
 #[derive(Debug)]
 struct Shared {
     core: Arc<Core>,
+    rest_max: Duration,
     flush_interval: Duration,
     first_flush: Duration,
     lanes: Mutex<Vec<Running>>,
@@ -117,6 +118,7 @@ impl Pipeline {
         let core = Arc::new(Core::new(config, catalog, clock));
         let shared = Arc::new(Shared {
             core,
+            rest_max: config.rest_max,
             flush_interval,
             first_flush,
             lanes: Mutex::default(),
@@ -178,6 +180,14 @@ impl Pipeline {
         }
         lanes.append(&mut fresh);
         Ok(())
+    }
+
+    /// Puts together what waits in the buffer, now and on this thread, so that there is room again.
+    /// For who records many samples at a time, and would rather work than lose any.
+    pub fn gather(&self) {
+        for worker in 0..self.shared.core.workers() {
+            self.shared.core.drain(worker, usize::MAX);
+        }
     }
 
     /// Hands all that was recorded before this call to the exporters, now.
@@ -251,7 +261,7 @@ impl Shared {
     /// A worker's life; the first one flushes as well.
     fn work(&self, index: usize) {
         let core = &self.core;
-        let mut pace = Pace::default();
+        let mut pace = Pace::new(self.rest_max);
         let mut next_flush = self.first_flush;
         while !self.stopping.load(Ordering::Relaxed) {
             let found = core.drain(index, pace.batch());

@@ -95,8 +95,8 @@ impl PushRecorder {
         n == 0 || self.push(id, value, Rate::standing_for(n))
     }
 
-    /// Samples that have not been put together yet. For who records many at a time and can wait, so
-    /// that it need not lose any: a moment later there will be fewer.
+    /// Samples that have not been put together yet. For who records many at a time and would not lose
+    /// any: [`Pipeline::gather`](super::Pipeline::gather) makes room.
     pub fn waiting(&self) -> usize {
         self.0.ring.len()
     }

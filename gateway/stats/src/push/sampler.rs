@@ -8,7 +8,6 @@
 use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},
-    thread,
     time::Duration,
 };
 
@@ -22,11 +21,8 @@ use super::{
 };
 use crate::histogram;
 
-/// Samples waiting from which on a reading waits itself: half of the smallest shard that is of use.
-const WAITING_MAX: usize = 1_024;
-
-/// Buffers are emptied every few milliseconds. One that is not for so long loses samples instead.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Samples waiting from which on they are put together first. No shard is smaller than this.
+const WAITING_MAX: usize = 64;
 
 /// As many at once as a single float counts exactly.
 const AT_ONCE_MAX: u64 = 1 << 24;
@@ -192,21 +188,13 @@ impl Reading<'_> {
         record: impl FnOnce(MetricBuilder<'_>, &PushRecorder) -> Result<(), RegisterError>,
     ) {
         let Some((pipeline, recorder)) = &self.to else { return };
-        wait_for_room(recorder);
+        if recorder.waiting() >= WAITING_MAX {
+            pipeline.gather();
+        }
         let metric = pipeline.catalog().metric(name).attributes(labels.iter().copied());
         if let Err(error) = record(metric, recorder) {
             self.refused = Some(error);
         }
-    }
-}
-
-/// So that nothing is lost for being read faster than it is put together.
-fn wait_for_room(recorder: &PushRecorder) {
-    const NAP: Duration = Duration::from_millis(1);
-    let mut waited = Duration::ZERO;
-    while recorder.waiting() >= WAITING_MAX && waited < PATIENCE {
-        thread::sleep(NAP);
-        waited += NAP;
     }
 }
 
