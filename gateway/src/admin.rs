@@ -19,6 +19,8 @@ use serde::Serialize;
 
 use crate::config::{Action, parse_hints};
 use crate::explain::{Explanation, Question, explain};
+use crate::process::Process;
+use crate::push::Pushing;
 use crate::reload::Reloader;
 use crate::snapshot::Snapshot;
 use crate::upstream::Endpoint;
@@ -33,6 +35,10 @@ pub struct Admin {
     pub registry: Arc<Registry>,
     /// The counters of filters.
     pub filter_metrics: Metrics,
+    /// What the process takes.
+    pub process: Process,
+    /// The pushing of statistics.
+    pub pushing: Arc<Pushing>,
     /// The sources that are shut out.
     pub verdicts: Arc<Verdicts>,
     /// Whether the process was told to end.
@@ -70,7 +76,10 @@ async fn index() -> &'static str {
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
-    let text = admin.registry.render_with(admin.filter_metrics.gather());
+    let mut others = admin.filter_metrics.gather();
+    others.extend(admin.process.figures().families());
+    others.extend(admin.pushing.families());
+    let text = admin.registry.render_with(others);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 

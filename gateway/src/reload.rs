@@ -18,6 +18,7 @@ use sallyport_config::{Problems, Sources};
 use crate::config::{self, Fixed, Loaded};
 use crate::filters::Filters;
 use crate::live::Live;
+use crate::push::Pushing;
 use crate::snapshot::Snapshot;
 use crate::upstream::health;
 use crate::verdicts::Verdicts;
@@ -49,6 +50,7 @@ pub struct Reloader {
     live: Arc<Live>,
     registry: Arc<Registry>,
     verdicts: Arc<Verdicts>,
+    pushing: Arc<Pushing>,
     filters: Filters,
     fixed: Fixed,
     background: tokio::runtime::Handle,
@@ -89,6 +91,7 @@ impl Reloader {
         loaded: Loaded,
         registry: Arc<Registry>,
         verdicts: Arc<Verdicts>,
+        pushing: Arc<Pushing>,
         filters: Filters,
         background: tokio::runtime::Handle,
     ) -> anyhow::Result<Self> {
@@ -109,6 +112,7 @@ impl Reloader {
         let metrics = &filters.host.metrics;
         let snapshot = Arc::new(Snapshot::compile(loaded, 1, None, &registry, metrics)?);
         verdicts.configure(snapshot.verdicts.as_ref());
+        pushing.configure(snapshot.push.as_ref());
         probe_new(&snapshot, None, &background);
         memory.filters.start(&filters.host);
         Ok(Self {
@@ -116,6 +120,7 @@ impl Reloader {
             live: Arc::new(Live::new(snapshot)),
             registry,
             verdicts,
+            pushing,
             filters,
             fixed,
             background,
@@ -209,6 +214,7 @@ impl Reloader {
         };
         probe_new(&snapshot, Some(current), &self.background);
         self.verdicts.configure(snapshot.verdicts.as_ref());
+        self.pushing.configure(snapshot.push.as_ref());
         self.live.swap(snapshot);
         filters.start(&self.filters.host);
         (memory.filters, memory.files_in_force) = (filters, filter_files);

@@ -14,7 +14,7 @@ use sallyport_route::{HostTable, PathMatch, PathRegex, RouteTable};
 use sallyport_stats::{EndpointStats, Registry, RouteStats};
 
 use crate::config::{
-    Action, Admin, Config, HintField, Limits, Listener, Loaded, Verdicts, VirtualHost,
+    Action, Admin, Config, HintField, Limits, Listener, Loaded, Push, Verdicts, VirtualHost,
 };
 use crate::upstream::{Endpoint, Upstream};
 
@@ -40,6 +40,8 @@ pub struct Snapshot {
     pub upstream_hints: Vec<HintField>,
     /// Which sources are to be shut out.
     pub verdicts: Option<Verdicts>,
+    /// Where statistics are pushed.
+    pub push: Option<Push>,
     /// The upstreams, indexed by [`Target::upstream`](crate::config::Target::upstream).
     pub upstreams: Vec<Arc<Upstream>>,
     /// The virtual hosts.
@@ -100,8 +102,16 @@ impl Snapshot {
         registry: &Registry,
         metrics: &Metrics,
     ) -> anyhow::Result<Self> {
-        let Config { listeners, admin, limits, classifier, verdicts, upstreams, virtual_hosts } =
-            loaded.config;
+        let Config {
+            listeners,
+            admin,
+            limits,
+            classifier,
+            verdicts,
+            push,
+            upstreams,
+            virtual_hosts,
+        } = loaded.config;
         let upstream_hints = classifier.map(|classifier| classifier.upstream_headers);
         let upstream_hints = upstream_hints.unwrap_or_default();
         let tables = listeners
@@ -120,6 +130,7 @@ impl Snapshot {
             limits,
             upstream_hints,
             verdicts,
+            push,
             upstreams,
             hosts,
             unmatched,

@@ -22,6 +22,8 @@ mod guests;
 mod hints;
 #[path = "suite/proxying.rs"]
 mod proxying;
+#[path = "suite/push.rs"]
+mod push;
 #[path = "suite/reload.rs"]
 mod reload;
 #[path = "suite/resilience.rs"]

@@ -101,6 +101,11 @@ pub struct Proxy {
 }
 
 impl Proxy {
+    /// Where its admin listens, if it has one.
+    pub fn admin(&self) -> SocketAddr {
+        self.place.admin
+    }
+
     /// Has it serve `site` from now on, as far as it can be told while it runs. When it does so is for
     /// its answers to show.
     ///

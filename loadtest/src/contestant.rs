@@ -196,7 +196,10 @@ pub fn seen(feature: &Feature) -> String {
         Feature::Headers => (1, ""),
         Feature::Native(count) => (*count, ""),
         Feature::Wasm(_) => (0, "hello"),
-        Feature::None | Feature::RateLimit { .. } | Feature::Flood { .. } => (0, ""),
+        Feature::None
+        | Feature::RateLimit { .. }
+        | Feature::Flood { .. }
+        | Feature::Push { .. } => (0, ""),
     };
     let value = |number| if number <= native { "b," } else { "," };
     (1..=NATIVE_MAX).map(value).collect::<String>() + wasm

@@ -7,7 +7,7 @@
 //! than the one it runs on: the figures to trust are the ratios inside one run.
 //!
 //! Reading order: [`mod@bench`] sets the scene, [`site`] and [`proxies`] say what is served and by
-//! whom; [`requests`], [`plugins`], [`idle`] and [`mod@compare`] are the experiments;
+//! whom; [`requests`], [`plugins`], [`pushing`], [`idle`] and [`mod@compare`] are the experiments;
 //! [`figures`] and [`report`] turn samples into tables, [`verdict`] says whether they count.
 
 pub mod bench;
@@ -33,6 +33,7 @@ pub mod plot;
 pub mod plugins;
 pub mod process;
 pub mod proxies;
+pub mod pushing;
 pub mod report;
 pub mod requests;
 pub mod scenarios;

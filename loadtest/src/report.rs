@@ -106,6 +106,15 @@ pub fn costs_table(costs: &[plugins::Cost]) -> String {
     table(&["filter", "added us/req", "min..max", "gate"], costs.iter().map(row).collect())
 }
 
+/// The table of [`crate::pushing`]'s ratios.
+pub fn ratios_table(ratios: &[(&'static str, Option<Spread>)]) -> String {
+    let row = |(what, ratio): &(&'static str, Option<Spread>)| {
+        let [median, range] = cells(*ratio, 3);
+        vec![(*what).to_owned(), median, range]
+    };
+    table(&["ratio", "median", "min..max"], ratios.iter().map(row).collect())
+}
+
 /// The table of [`crate::idle`].
 pub fn idle_table(all: &[idle::Series]) -> String {
     let heads = ["proxy", "KiB/connection", "min..max", "connections", "base MiB"];

@@ -77,6 +77,16 @@ pub fn run(
     plan: &Plan,
     close: bool,
 ) -> Result<Vec<Series>> {
+    Ok(run_and_keep(scene, contestants, plan, close)?.0)
+}
+
+/// As [`run`]; the proxies are still there afterwards, to be asked.
+pub fn run_and_keep(
+    scene: &mut Scene,
+    contestants: &[Contestant],
+    plan: &Plan,
+    close: bool,
+) -> Result<(Vec<Series>, Vec<Proxy>)> {
     ensure!(plan.rounds > 0 && plan.seconds > 0 && plan.connections > 0, "nothing to do");
     let load = Load {
         cpu: scene.load_cpu,
@@ -97,7 +107,7 @@ pub fn run(
         }
         scene.check_origin()?;
     }
-    Ok(series)
+    Ok((series, proxies))
 }
 
 impl Series {

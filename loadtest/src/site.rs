@@ -60,6 +60,13 @@ pub enum Feature {
     Native(usize),
     /// The example guest `header`, a WebAssembly module in this file.
     Wasm(PathBuf),
+    /// Nothing; statistics are pushed to three receivers every second, of which none takes them.
+    Push {
+        /// An address that nobody listens on.
+        closed: SocketAddr,
+        /// One that takes connections and reads nothing.
+        silent: SocketAddr,
+    },
 }
 
 impl Feature {
@@ -72,6 +79,7 @@ impl Feature {
             Self::Flood { .. } => "refusing connections of a source over its limit",
             Self::Native(_) => "filters of the gateway's own",
             Self::Wasm(_) => "proxy-wasm",
+            Self::Push { .. } => "statistics that are pushed",
         }
     }
 }

@@ -37,7 +37,8 @@ impl Verdict {
         }
     }
 
-    fn gated(figure: Option<Spread>, gate: Option<f64>, what: &str) -> Self {
+    /// Whether the median is within the gate, where there is one; invalid where it has no figure.
+    pub fn gated(figure: Option<Spread>, gate: Option<f64>, what: &str) -> Self {
         match (figure, gate) {
             (_, None) => Self::Pass,
             (None, Some(_)) => Self::Invalid(vec![format!("no figure for the gate on {what}")]),

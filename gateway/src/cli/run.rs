@@ -21,7 +21,9 @@ use crate::admin::{self, Admin};
 use crate::classifier::Classifier;
 use crate::config::{self, Loaded};
 use crate::filters::{Filters, LiveLater};
+use crate::process;
 use crate::proxy::Shared;
+use crate::push::{Pushing, Sources};
 use crate::reload::{self, Reloader};
 use crate::server::{self, Bound, Server};
 use crate::verdicts::Verdicts;
@@ -56,6 +58,7 @@ pub(super) type Addresses = std::collections::BTreeMap<String, std::net::SocketA
 
 /// What is there before the configuration is: a configuration's filters are made of it.
 pub(super) struct Process {
+    process: process::Process,
     threads: usize,
     background: Runtime,
     signals: Signals,
@@ -66,6 +69,7 @@ pub(super) struct Process {
 impl Process {
     /// With so many worker threads, or one for each CPU.
     pub(super) fn new(threads: Option<NonZeroUsize>, kinds: Kinds) -> Result<Self, Failure> {
+        let process = process::Process::starting();
         let available = || std::thread::available_parallelism().ok();
         let threads = threads.or_else(available).map_or(1, NonZeroUsize::get);
         let background = background()?;
@@ -75,7 +79,7 @@ impl Process {
         };
         let live = LiveLater::default();
         let filters = Filters::serving(kinds, threads, background.handle().clone(), live.clone());
-        Ok(Self { threads, background, signals, live, filters })
+        Ok(Self { process, threads, background, signals, live, filters })
     }
 
     /// Reads the configuration that is going to be served.
@@ -90,7 +94,7 @@ impl Process {
         loaded: Loaded,
         ready: impl FnOnce(&Addresses),
     ) -> Result<(), Failure> {
-        let Self { threads, background, mut signals, live, filters } = self;
+        let Self { process, threads, background, mut signals, live, filters } = self;
         let metrics = filters.host.metrics.clone();
         let registry = Arc::new(Registry::new(threads + 1));
         let classifier = loaded.config.classifier.as_ref();
@@ -99,11 +103,14 @@ impl Process {
             .transpose()?
             .map(Arc::new);
         let verdicts = Arc::new(Verdicts::new(registry.clone(), classifier.clone()));
+        let sources = Sources { registry: registry.clone(), filters: metrics.clone(), process };
+        let pushing = Arc::new(Pushing::new(sources));
         let reloader = Arc::new(Reloader::start(
             path,
             loaded,
             registry.clone(),
             verdicts.clone(),
+            pushing.clone(),
             filters,
             background.handle().clone(),
         )?);
@@ -118,6 +125,8 @@ impl Process {
             reloader: reloader.clone(),
             registry: registry.clone(),
             filter_metrics: metrics,
+            process,
+            pushing: pushing.clone(),
             verdicts: verdicts.clone(),
             draining: AtomicBool::new(false),
         });
@@ -141,6 +150,7 @@ impl Process {
         if !access_log::flush(FLUSH) {
             tracing::warn!("access log lines were left unwritten");
         }
+        pushing.shutdown(PUSH);
         tracing::info!(cut_off, "ended");
         Ok(())
     }
@@ -159,6 +169,10 @@ fn background() -> anyhow::Result<Runtime> {
 /// How long access logs may take to write what is queued at the end: a full queue is written in tens
 /// of milliseconds, and a sink that is stuck for longer stays stuck.
 const FLUSH: Duration = Duration::from_secs(2);
+
+/// How long exporters may take at the end to send what was counted last: a receiver that is there
+/// takes it in milliseconds.
+const PUSH: Duration = Duration::from_secs(3);
 
 /// How often the classifier's heartbeat is looked at, and verdicts that have expired are dropped.
 const LOOK_EVERY: Duration = Duration::from_millis(250);

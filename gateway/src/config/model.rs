@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use sallyport_balance::{Endpoint, Policy};
 use sallyport_plugin::Entry;
 use sallyport_route::{Domain, Match};
+use sallyport_stats::push::ExporterSpec;
 
 use super::limits::Limits;
 
@@ -27,6 +28,8 @@ pub struct Config {
     pub classifier: Option<Classifier>,
     /// Which sources are to be shut out, if any are.
     pub verdicts: Option<Verdicts>,
+    /// Where statistics are pushed, if they are.
+    pub push: Option<Push>,
     /// Groups of endpoints.
     pub upstreams: Vec<Upstream>,
     /// Domains and their routes.
@@ -136,6 +139,22 @@ impl Offence {
         }
     }
 }
+
+/// Where statistics are pushed, how often, and what that may take.
+#[derive(Clone, Debug)]
+pub struct Push {
+    /// The time between two readings.
+    pub every: Duration,
+    /// Series at most; the rest is put together by metric.
+    pub series: usize,
+    /// What one reading may take until it is sent.
+    pub buffer_bytes: usize,
+    /// Where to; never empty, and no two of one name.
+    pub exporters: Vec<ExporterSpec>,
+}
+
+/// Exporters of one configuration: each has a thread.
+pub const PUSH_EXPORTERS_MAX: usize = 16;
 
 /// A socket that takes requests.
 #[derive(Clone, Debug)]

@@ -5,6 +5,7 @@
 
 mod classifier;
 mod listener;
+mod push;
 mod route;
 mod scalar;
 mod upstream;
@@ -14,7 +15,7 @@ use sallyport_config::{Fields, Node, Place, Sink};
 use sallyport_plugin::Reader;
 
 use super::limits::Limits;
-use super::model::{Admin, Classifier, Verdicts};
+use super::model::{Admin, Classifier, Push, Verdicts};
 
 pub(super) use classifier::{known_protocol, known_screen};
 pub(super) use listener::RawListener;
@@ -30,6 +31,7 @@ pub(super) struct RawFile {
     pub(super) limits: Limits,
     pub(super) classifier: Option<Classifier>,
     pub(super) verdicts: Option<Verdicts>,
+    pub(super) push: Option<Push>,
     pub(super) upstreams: Vec<RawUpstream>,
     pub(super) virtual_hosts: Vec<RawVirtualHost>,
 }
@@ -59,6 +61,7 @@ fn sections(
         limits: Limits::default(),
         classifier: None,
         verdicts: None,
+        push: None,
         upstreams: Vec::new(),
         virtual_hosts: Vec::new(),
     };
@@ -74,6 +77,7 @@ fn sections(
         raw.limits = fields.optional(sink, "limits", limits).unwrap_or_default();
         raw.classifier = fields.optional(sink, "classifier", classifier::classifier);
         raw.verdicts = fields.optional(sink, "verdicts", verdicts::verdicts);
+        raw.push = fields.optional(sink, "push", push::push);
     }
     raw.upstreams = fields
         .optional(sink, "upstreams", |node, sink| node.list(sink, upstream::upstream))

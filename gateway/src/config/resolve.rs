@@ -34,6 +34,7 @@ pub(super) fn resolve(
         limits: Limits::default(),
         classifier: None,
         verdicts: None,
+        push: None,
         upstreams: Vec::new(),
         virtual_hosts: Vec::new(),
     };
@@ -48,6 +49,7 @@ pub(super) fn resolve(
             config.admin = raw.admin;
             config.classifier = raw.classifier;
             config.verdicts = raw.verdicts;
+            config.push = raw.push;
             listeners = raw.listeners;
         }
         upstreams.extend(raw.upstreams.into_iter().map(|raw| (file, raw)));

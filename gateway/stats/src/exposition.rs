@@ -10,6 +10,7 @@
 
 mod family;
 mod figures;
+mod process;
 #[cfg(feature = "push")]
 mod push;
 
@@ -27,6 +28,7 @@ use crate::{
     verdict::VerdictFigures,
 };
 
+pub(crate) use self::process::process_families;
 #[cfg(feature = "push")]
 pub(crate) use self::push::push_families;
 
@@ -34,29 +36,34 @@ pub(crate) use self::push::push_families;
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 pub(crate) fn render(registry: &Registry, extra: Vec<MetricFamily>) -> String {
-    let figures = Figures::read(registry);
     let mut text = String::new();
-    for family in [route_requests, route_active, route_durations, route_errors, route_quantiles] {
-        append(&mut text, &family(&figures.routes));
-    }
-    append(&mut text, &worker_active(&figures.workers));
-    for family in [upstream_requests, upstream_active, upstream_errors, upstream_connect_failures] {
-        append(&mut text, &family(&figures.endpoints));
-    }
-    append(&mut text, &connection_reuse(&figures.upstreams));
-    for family in [config_version, config_reloads, config_info] {
-        append(&mut text, &family(&figures.config));
-    }
-    for family in [classifier_up, classifier_requests, classifier_waits] {
-        append(&mut text, &family(&figures.classifier));
-    }
-    for family in [verdicts, verdicts_refused, verdicts_active, verdict_connections] {
-        append(&mut text, &family(&figures.verdicts));
-    }
+    each(registry, |family| append(&mut text, &family));
     for family in extra {
         append(&mut text, &family);
     }
     text
+}
+
+/// Everything that is rendered, before it is text.
+pub(crate) fn each(registry: &Registry, mut take: impl FnMut(MetricFamily)) {
+    let figures = Figures::read(registry);
+    for family in [route_requests, route_active, route_durations, route_errors, route_quantiles] {
+        take(family(&figures.routes));
+    }
+    take(worker_active(&figures.workers));
+    for family in [upstream_requests, upstream_active, upstream_errors, upstream_connect_failures] {
+        take(family(&figures.endpoints));
+    }
+    take(connection_reuse(&figures.upstreams));
+    for family in [config_version, config_reloads, config_info] {
+        take(family(&figures.config));
+    }
+    for family in [classifier_up, classifier_requests, classifier_waits] {
+        take(family(&figures.classifier));
+    }
+    for family in [verdicts, verdicts_refused, verdicts_active, verdict_connections] {
+        take(family(&figures.verdicts));
+    }
 }
 
 /// Appends a family unless the encoder would have nothing to say of it.
@@ -252,6 +259,22 @@ fn verdict_connections(verdicts: &VerdictFigures) -> MetricFamily {
         "Connections of sources under a verdict that were turned away or closed.",
         samples,
     )
+}
+
+/// A counter with one label, for tests of what reads families.
+#[cfg(all(test, feature = "push"))]
+pub(crate) fn counter_family(name: &str, label: &str, totals: &[(&str, f64)]) -> MetricFamily {
+    let samples = totals.iter().map(|(value, total)| (vec![family::label(label, value)], *total));
+    family::seconds_total(name, "", samples)
+}
+
+/// A histogram of cumulative counts by edge, for tests of what reads families.
+#[cfg(all(test, feature = "push"))]
+pub(crate) fn histogram_family(name: &str, edges: &[(f64, u64)], count: u64) -> MetricFamily {
+    let mut found = prometheus::proto::Histogram::default();
+    found.set_sample_count(count);
+    found.set_bucket(edges.iter().map(figures::bucket).collect());
+    histogram(name, "", [(Vec::new(), found)])
 }
 
 #[cfg(test)]

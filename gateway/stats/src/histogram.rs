@@ -52,7 +52,7 @@ pub fn quantile(counts: &[u64], q: f64) -> Option<Duration> {
         below += count;
         below >= rank
     })?;
-    Some(Duration::from_nanos(middle_ns(bucket)))
+    Some(middle(bucket))
 }
 
 /// The exposed edges in seconds, each with the count of what is at or below it.
@@ -65,6 +65,11 @@ pub fn cumulative(counts: &[u64]) -> impl Iterator<Item = (f64, u64)> {
         start = end;
         ((1_u64 << octave) as f64 / 1e6, below)
     })
+}
+
+/// What a duration in this bucket is taken as: the bucket's middle.
+pub fn middle(bucket: usize) -> Duration {
+    Duration::from_nanos(middle_ns(bucket))
 }
 
 /// To the nearest nanosecond: just above 1 us a whole one is more than the stated error allows.

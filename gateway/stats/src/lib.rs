@@ -26,6 +26,7 @@ mod config;
 mod exposition;
 pub mod histogram;
 mod outcome;
+mod process;
 #[cfg(feature = "push")]
 pub mod push;
 mod registry;
@@ -39,6 +40,7 @@ pub mod worker;
 pub use classifier::{ClassifierStats, HintStats};
 pub use exposition::CONTENT_TYPE;
 pub use outcome::{CodeClass, ErrorKind};
+pub use process::ProcessFigures;
 pub use registry::Registry;
 pub use route::{RouteSnapshot, RouteStats};
 pub use upstream::{EndpointSnapshot, EndpointStats};

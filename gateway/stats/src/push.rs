@@ -28,6 +28,7 @@ pub mod remote_write;
 mod ring;
 mod runner;
 mod sample;
+mod sampler;
 mod series;
 mod sketch;
 mod snapshot;
@@ -47,10 +48,11 @@ pub use meter::LossReason;
 pub use metric::{
     ATTRIBUTE_BYTES_MAX, ATTRIBUTES_MAX, MetricBuilder, NAME_BYTES_MAX, RegisterError,
 };
-pub use pipeline::{Lost, Pipeline, StartError};
+pub use pipeline::{Lost, Monitor, Pipeline, StartError};
 pub use recorder::{MemoryRecorder, NoopRecorder, PushRecorder, Recorded, Recorder};
 pub use ring::Overflow;
 pub use sample::Rate;
+pub use sampler::{Reading, Sampler};
 pub use series::{Attribute, Counter, Gauge, Histogram, Kind, Series, Timing};
 pub use sketch::Sketch;
 pub use snapshot::{ExporterSnapshot, PushSnapshot};

@@ -106,6 +106,22 @@ impl Registry {
         self.render_with(Vec::new())
     }
 
+    /// Calls `take` with each family that [`render`](Self::render) writes, and with those it leaves
+    /// out for being empty.
+    pub fn each(&self, take: impl FnMut(MetricFamily)) {
+        exposition::each(self, take);
+    }
+
+    /// Calls `take` with virtual host, route and counts of every visited route's durations, in the
+    /// buckets of [`histogram`](crate::histogram).
+    pub fn durations(&self, mut take: impl FnMut(&str, &str, &[u64])) {
+        for ((host, route), row) in self.routes.installed().iter() {
+            if row.is_visited() {
+                take(host, route, route::RouteSnapshot::of(row).buckets());
+            }
+        }
+    }
+
     /// As [`render`](Self::render), with `extra` families behind its own. One without a name or
     /// without metrics is left out, as is an untyped one, which the encoder does not know.
     pub fn render_with(&self, extra: Vec<MetricFamily>) -> String {

@@ -164,6 +164,11 @@ impl RouteSnapshot {
         histogram::quantile(&self.buckets, q)
     }
 
+    /// The counts of the histogram's buckets, as [`histogram`] divides them.
+    pub fn buckets(&self) -> &[u64] {
+        &self.buckets
+    }
+
     /// The exposed edges of the histogram in seconds, each with the count of requests that took
     /// no longer.
     pub fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> {

@@ -83,6 +83,107 @@ const MISTAKES: &[(&str, usize, &str)] = &[
         "more_than: is 0",
     ),
     ("verdicts:\n  rules:\n    - { on: 4xx, more_than: 1, for: 1s }", 6, "has no `within`"),
+    ("push: {}", 4, "push: has no `exporters`"),
+    ("push: { exporters: [] }", 4, "push.exporters: is empty"),
+    (
+        "push: { exporter: [] }",
+        4,
+        "push.exporter: unknown key `exporter`, did you mean `exporters`?",
+    ),
+    ("push: { every: 10ms, exporters: [] }", 4, "push.every: is 10ms, write 100ms or more"),
+    ("push: { every: 10, exporters: [] }", 4, "push.every: is 10, not a string"),
+    ("push: { series: 0, exporters: [] }", 4, "push.series: is 0"),
+    ("push: { buffer: 1KiB, exporters: [] }", 4, "push.buffer: \"1KiB\": is not such a size"),
+    (
+        "push:\n  exporters:\n    - { statsd: { address: localhost:8125 } }",
+        6,
+        "push.exporters[0]: has no `name`",
+    ),
+    (
+        "push:\n  exporters:\n    - { name: a }",
+        6,
+        "has none of `dogstatsd`, `statsd`, `emf`, `remote_write`, `otlp`",
+    ),
+    (
+        "push:\n  exporters:\n    - { name: a, statsd: { address: h:1 }, emf: { address: h:1 } }",
+        6,
+        "push.exporters[0]: has `statsd`, `emf` together",
+    ),
+    (
+        "push:\n  exporters:\n    - { name: a, statsd: { address: h:1 } }\n    - { name: a, emf: { address: h:1 } }",
+        5,
+        "push.exporters: has two exporters called \"a\"",
+    ),
+    (
+        "push:\n  exporters:\n    - name: a\n      statsd: { address: 8125 }",
+        7,
+        "push.exporters[0].statsd.address: is 8125, not a string",
+    ),
+    (
+        "push:\n  exporters:\n    - name: a\n      statsd: { address: \"localhost\" }",
+        7,
+        "statsd.address: \"localhost\": is no such address, write HOST:PORT",
+    ),
+    (
+        "push:\n  exporters:\n    - name: a\n      dogstatsd: { address: \"tcp://h:1\" }",
+        7,
+        "dogstatsd.address: is a stream, write udp://HOST:PORT or unix:///PATH",
+    ),
+    (
+        "push:\n  exporters:\n    - name: a\n      emf: { address: \"unix:///x\" }",
+        7,
+        "emf.address: is a Unix socket",
+    ),
+    (
+        "push:\n  exporters:\n    - name: a\n      statsd: { address: h:1, tags: yes }",
+        7,
+        "statsd.tags: ",
+    ),
+    (
+        "push:\n  exporters:\n    - name: a\n      statsd: { address: h:1, datagram_bytes: 1MiB }",
+        7,
+        "statsd.datagram_bytes: \"1MiB\": is not such a size",
+    ),
+    (
+        "push:\n  exporters:\n    - name: a\n      dogstatsd: { address: h:1, timestamp: true }",
+        7,
+        "dogstatsd.timestamp: unknown key `timestamp`",
+    ),
+    (
+        "push:\n  exporters:\n    - name: a\n      remote_write: { url: prometheus }",
+        7,
+        "remote_write.url: is no URL with a scheme and a host",
+    ),
+    (
+        "push:\n  exporters:\n    - name: a\n      remote_write: { url: \"http://h/w\", headers: { host: b } }",
+        7,
+        "remote_write.headers.host: is the gateway's own to say, remove it",
+    ),
+    (
+        "push:\n  exporters:\n    - name: a\n      otlp: { url: \"http://h\", protocol: http3 }",
+        7,
+        "otlp.protocol: \"http3\": is none of them, write grpc or http",
+    ),
+    (
+        "push:\n  exporters:\n    - name: a\n      otlp: { url: \"http://h\", headers: { a-bin: b } }",
+        7,
+        "otlp: has a header whose name ends in `-bin`",
+    ),
+    (
+        "push:\n  exporters:\n    - { name: a, breaker: { failures: 0 }, emf: { address: h:1 } }",
+        6,
+        "push.exporters[0].breaker.failures: is 0",
+    ),
+    (
+        "push:\n  exporters:\n    - { name: a, attempts: 11, emf: { address: h:1 } }",
+        6,
+        "push.exporters[0].attempts: is 11, write a whole number from 1 to 10",
+    ),
+    (
+        "push:\n  exporters:\n    - { name: a, queue: { batches: 0 }, emf: { address: h:1 } }",
+        6,
+        "push.exporters[0].queue.batches: is 0",
+    ),
     ("upstreams:\n  - name: a", 5, "upstreams[0]: has no `endpoints`"),
     ("upstreams:\n  - { name: a, endpoints: [] }", 5, "upstreams[0].endpoints: is empty"),
     (
@@ -329,6 +430,18 @@ fn every_mistake_is_found_with_its_line() {
         assert!(located, "{snippet}\n{said}\nis not at line {line}");
         assert!(!said.contains("panicked") && !said.contains("RUST_BACKTRACE"), "{said}");
     }
+}
+
+#[test]
+fn exporters_are_bounded_in_number() {
+    let exporters = |count: usize| {
+        let entry = |index| format!("    - {{ name: e{index}, statsd: {{ address: \"h:1\" }} }}\n");
+        config("push:\n  exporters:\n") + &(0..count).map(entry).collect::<String>()
+    };
+    let most = sallyport::config::PUSH_EXPORTERS_MAX;
+    assert!(check(&exporters(most)).status.success());
+    let said = text(&check(&exporters(most + 1)));
+    assert!(said.contains(&format!("has {} exporters, keep to {most}", most + 1)), "{said}");
 }
 
 #[test]

@@ -113,6 +113,24 @@ fn quantiles_and_histogram_agree_with_the_origins_latency() {
 }
 
 #[test]
+fn the_process_tells_what_it_takes() {
+    let gateway = Gateway::start(&forward_all(&[Origin::named("a").address]));
+    let figure = |name: &str| gateway.metric(name).unwrap_or_else(|| panic!("no {name}"));
+    assert!(figure("process_cpu_seconds_total") > 0.0);
+    let resident = figure("process_resident_memory_bytes");
+    let shown = gateway.resident_kib() as f64 * 1024.0;
+    assert!((shown / 2.0..shown * 2.0).contains(&resident), "{resident}, not {shown}");
+    let listed = |folder| {
+        std::fs::read_dir(format!("/proc/{}/{folder}", gateway.pid())).unwrap().count() as f64
+    };
+    // A connection of the admin's more or less.
+    assert!((figure("process_open_fds") - listed("fd")).abs() <= 4.0);
+    assert!((figure("process_threads") - listed("task")).abs() <= 4.0);
+    assert!(figure("process_max_fds") >= figure("process_open_fds"));
+    assert!(figure("process_start_time_seconds") > 1.7e9);
+}
+
+#[test]
 fn the_exposition_is_accepted_by_prometheus_itself() {
     if !tool("promtool") {
         return;

@@ -8,9 +8,10 @@
 
 use anyhow::{Result, ensure};
 use clap::{Args, Parser, Subcommand};
-use loadtest::bench::Scene;
+use loadtest::bench::{Scene, SceneOptions};
 use loadtest::contestant::{Contestant, FieldOptions};
 use loadtest::machine::Machine;
+use loadtest::pushing::{self, Dead};
 use loadtest::report::{self, Report};
 use loadtest::verdict::{self, BASELINE, JUDGED, Verdict};
 use loadtest::{idle, requests};
@@ -31,6 +32,8 @@ enum Experiment {
     Connections(RequestsOptions),
     /// Memory per idle keep-alive connection.
     Idle(IdleOptions),
+    /// CPU per request and p99 with statistics pushed to receivers that are dead.
+    Push(PushOptions),
 }
 
 #[derive(Args)]
@@ -55,11 +58,23 @@ struct IdleOptions {
     gate: Option<f64>,
 }
 
+#[derive(Args)]
+struct PushOptions {
+    #[command(flatten)]
+    scene: SceneOptions,
+    #[command(flatten)]
+    plan: requests::Plan,
+    /// Exit with 1 if the median ratio push / off of CPU or p99 is above this.
+    #[arg(long, value_name = "RATIO")]
+    gate: Option<f64>,
+}
+
 fn main() -> ExitCode {
     verdict::exit_code(match Cli::parse().experiment {
         Experiment::Requests(options) => run_requests(&options, "CPU per request", false),
         Experiment::Connections(options) => run_requests(&options, "CPU per new connection", true),
         Experiment::Idle(options) => run_idle(&options),
+        Experiment::Push(options) => run_push(&options),
     })
 }
 
@@ -102,6 +117,26 @@ fn run_idle(options: &IdleOptions) -> Result<Verdict> {
         verdict: &verdict,
     };
     report.publish(&report::idle_table(&series), options.field.scene.json.as_deref())?;
+    Ok(verdict)
+}
+
+fn run_push(options: &PushOptions) -> Result<Verdict> {
+    let dead = Dead::new()?;
+    let contestants = dead.contestants(options.scene.gateway()?)?;
+    let mut scene = Scene::set(&options.scene)?;
+    let series = pushing::run(&mut scene, &contestants, &options.plan)?;
+    let verdict = pushing::judge(&series, options.gate);
+    let report = Report {
+        experiment: "statistics pushed to three dead receivers",
+        machine: Machine::describe(),
+        conditions: scene.conditions(),
+        plan: &options.plan,
+        series: &series,
+        verdict: &verdict,
+    };
+    let ratios = report::ratios_table(&pushing::ratios(&series));
+    let table = report::requests_table(&series, pushing::OFF) + "\n" + &ratios;
+    report.publish(&table, options.scene.json.as_deref())?;
     Ok(verdict)
 }
 

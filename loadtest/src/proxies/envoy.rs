@@ -103,7 +103,7 @@ fn filter(feature: &Feature) -> Result<String, Unsupported> {
         Feature::None | Feature::Headers => Ok(String::new()),
         Feature::RateLimit { per_s } | Feature::Flood { per_s } => Ok(limit(*per_s)),
         Feature::Wasm(module) => Ok(guest(module)),
-        Feature::Native(_) => Err(Unsupported::feature("Envoy", feature)),
+        Feature::Native(_) | Feature::Push { .. } => Err(Unsupported::feature("Envoy", feature)),
     }
 }
 

@@ -67,7 +67,9 @@ fn rules(feature: &Feature) -> Result<String, Unsupported> {
             .to_owned()),
         Feature::RateLimit { per_s } => Ok(limit(per_s)),
         Feature::Flood { per_s } => Ok(flood(per_s)),
-        Feature::Native(_) | Feature::Wasm(_) => Err(Unsupported::feature("HAProxy", feature)),
+        Feature::Native(_) | Feature::Wasm(_) | Feature::Push { .. } => {
+            Err(Unsupported::feature("HAProxy", feature))
+        }
     }
 }
 

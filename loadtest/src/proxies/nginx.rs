@@ -54,7 +54,9 @@ fn directives(feature: &Feature) -> Result<(String, String), Unsupported> {
         }
         Feature::RateLimit { per_s } => Ok(limit(per_s, 429)),
         Feature::Flood { per_s } => Ok(limit(per_s, 444)),
-        Feature::Native(_) | Feature::Wasm(_) => Err(Unsupported::feature("nginx", feature)),
+        Feature::Native(_) | Feature::Wasm(_) | Feature::Push { .. } => {
+            Err(Unsupported::feature("nginx", feature))
+        }
     }
 }
 

@@ -80,7 +80,7 @@ fn plugin(feature: &Feature) -> Result<Option<String>, Unsupported> {
         Feature::RateLimit { per_s } | Feature::Flood { per_s } => format!(
             "category = \"limit\"\ntype = \"rate\"\ntag = \"ip\"\nmax = {per_s}\ninterval = \"1s\"\n"
         ),
-        Feature::Native(_) | Feature::Wasm(_) => {
+        Feature::Native(_) | Feature::Wasm(_) | Feature::Push { .. } => {
             return Err(Unsupported::feature("Pingap", feature));
         }
     };

@@ -23,6 +23,7 @@ pub fn setup(program: &Path, site: &Site, place: &Place) -> Setup {
 fn configuration(site: &Site, place: &Place) -> String {
     let Place { listen, admin, .. } = place;
     let verdicts = if matches!(site.feature, Feature::Flood { .. }) { VERDICTS } else { "" };
+    let push = push(&site.feature);
     let upstreams: String = site.upstreams.iter().map(upstream).collect();
     let filters = filters(&site.feature);
     let filters = filters.map(|list| format!("    filters: {list}\n")).unwrap_or_default();
@@ -32,7 +33,7 @@ fn configuration(site: &Site, place: &Place) -> String {
   - name: web
     address: "{listen}"
 admin: {{ address: "{admin}" }}
-{verdicts}upstreams:
+{verdicts}{push}upstreams:
 {upstreams}virtual_hosts:
   - name: everyone
     domains: ["*"]
@@ -56,10 +57,24 @@ fn route(route: &Route, site: &Site) -> String {
     )
 }
 
+/// A `push:` section with three dead receivers; nothing where none is asked for.
+fn push(feature: &Feature) -> String {
+    let Feature::Push { closed, silent } = feature else { return String::new() };
+    format!(
+        r#"push:
+  every: 1s
+  exporters:
+    - {{ name: closed, dogstatsd: {{ address: "{closed}" }} }}
+    - {{ name: silent, remote_write: {{ url: "http://{silent}/write", every: 1s, timeout: 1s }} }}
+    - {{ name: nowhere, statsd: {{ address: "nowhere.invalid:8125" }} }}
+"#
+    )
+}
+
 /// A `filters:` list in one line; nothing where there are none.
 fn filters(feature: &Feature) -> Option<String> {
     let entries = match feature {
-        Feature::None => return None,
+        Feature::None | Feature::Push { .. } => return None,
         Feature::Headers => "{ headers: { request: { set: { x-h1: b } }, \
              response: { set: { x-seen: b }, remove: [x-origin] } } }"
             .to_owned(),
@@ -112,6 +127,15 @@ mod tests {
         let wasm = file(Feature::Wasm("/tmp/a b.wasm".into()));
         assert!(wasm.contains("filters: [{ wasm: { module: \"/tmp/a b.wasm\" } }]\n"), "{wasm}");
         assert!(file(Feature::RateLimit { per_s: 7 }).contains("requests: 7, per: 1s"));
+    }
+
+    #[test]
+    fn three_receivers_that_take_nothing_are_pushed_to() {
+        let (closed, silent) = ("127.0.0.1:7".parse().unwrap(), "127.0.0.1:8".parse().unwrap());
+        let file = file(Feature::Push { closed, silent });
+        assert_eq!(file.matches("    - { name: ").count(), 3, "{file}");
+        assert!(file.contains("\"127.0.0.1:7\"") && file.contains("\"http://127.0.0.1:8/write\""));
+        assert!(!file.contains("filters"));
     }
 
     #[test]

@@ -66,7 +66,7 @@ fn middleware(feature: &Feature) -> Result<Option<String>, Unsupported> {
         Feature::RateLimit { per_s } | Feature::Flood { per_s } => {
             format!("rateLimit: {{ average: {per_s}, period: 1s, burst: {per_s} }}")
         }
-        Feature::Native(_) | Feature::Wasm(_) => {
+        Feature::Native(_) | Feature::Wasm(_) | Feature::Push { .. } => {
             return Err(Unsupported::feature("Traefik here", feature));
         }
     };

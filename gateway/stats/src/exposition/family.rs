@@ -21,9 +21,19 @@ pub(super) fn counter(
     help: &str,
     samples: impl IntoIterator<Item = (Labels, u64)>,
 ) -> MetricFamily {
-    let metrics = samples.into_iter().map(|(labels, count)| {
+    let samples = samples.into_iter().map(|(labels, count)| (labels, count as f64));
+    seconds_total(name, help, samples)
+}
+
+/// As [`counter`], of what is no whole number.
+pub(super) fn seconds_total(
+    name: &str,
+    help: &str,
+    samples: impl IntoIterator<Item = (Labels, f64)>,
+) -> MetricFamily {
+    let metrics = samples.into_iter().map(|(labels, total)| {
         let mut counter = Counter::default();
-        counter.set_value(count as f64);
+        counter.set_value(total);
         let mut metric = Metric::from_label(labels);
         metric.set_counter(counter);
         metric

@@ -160,7 +160,7 @@ fn labels(pairs: [(&str, &str); 2], more: Option<(&str, &str)>) -> Labels {
     pairs.into_iter().chain(more).map(|(name, value)| label(name, value)).collect()
 }
 
-fn bucket(&(edge_s, count): &(f64, u64)) -> Bucket {
+pub(super) fn bucket(&(edge_s, count): &(f64, u64)) -> Bucket {
     let mut bucket = Bucket::default();
     bucket.set_upper_bound(edge_s);
     bucket.set_cumulative_count(count);

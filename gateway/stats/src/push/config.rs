@@ -18,6 +18,9 @@ pub struct PipelineConfig {
     pub overflow: Overflow,
     /// Threads that empty it, 1 to 64.
     pub workers: usize,
+    /// How long a worker with nothing to do rests at most. A shard of 4,096 takes 800,000 samples a
+    /// second while its worker rests 5 ms; who records seldom, or gathers by itself, has more time.
+    pub rest_max: Duration,
     /// The time between two flushes. A second is soon enough for a graph, and lets a thousand
     /// samples of a series be one figure on the wire.
     pub flush_interval: Duration,
@@ -34,6 +37,7 @@ impl Default for PipelineConfig {
             shards: 4,
             overflow: Overflow::DropNewest,
             workers: 2,
+            rest_max: Duration::from_millis(5),
             flush_interval: Duration::from_secs(1),
             distributions: Distributions::Sketch,
             window_bytes_max: 1 << 20,

@@ -138,8 +138,8 @@ pub struct ExporterSpec {
 
 impl fmt::Debug for ExporterSpec {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut out = out.debug_struct("ExporterSpec");
-        out.field("name", &self.name).field("identity", &self.identity).finish_non_exhaustive()
+        // The identity may hold what authorises us.
+        out.debug_struct("ExporterSpec").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -164,7 +164,7 @@ impl ExporterSpec {
     }
 
     /// What this exporter was set to, in any form. Where a pipeline is given new exporters, one of
-    /// the same name and identity is left as it is.
+    /// the same name, identity, queue, breaker and attempts is left as it is.
     pub fn identity(mut self, identity: impl Into<String>) -> Self {
         self.identity = identity.into();
         self
@@ -186,6 +186,14 @@ impl ExporterSpec {
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.attempts = attempts.max(1);
         self
+    }
+
+    /// Whether this is set to what `other` is, its name included.
+    pub fn is_as(&self, other: &Self) -> bool {
+        let queue = |spec: &Self| (spec.queue_batches, spec.queue_bytes);
+        (&self.name, &self.identity) == (&other.name, &other.identity)
+            && queue(self) == queue(other)
+            && (self.breaker, self.attempts) == (other.breaker, other.attempts)
     }
 
     /// The name.

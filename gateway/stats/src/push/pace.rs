@@ -12,14 +12,13 @@ pub(super) const BATCH_MIN: usize = 256;
 pub(super) const BATCH_MAX: usize = 4_096;
 
 const REST_MIN: Duration = Duration::from_micros(250);
-/// A shard of 4,096 takes 800,000 samples a second while its worker rests so long.
-const REST_MAX: Duration = Duration::from_millis(5);
 
 /// A worker's batch size and rest.
 #[derive(Debug)]
 pub(super) struct Pace {
     batch: usize,
     rest: Duration,
+    rest_max: Duration,
 }
 
 /// What a worker found.
@@ -33,13 +32,12 @@ pub(super) struct Found {
     pub(super) capacity: usize,
 }
 
-impl Default for Pace {
-    fn default() -> Self {
-        Self { batch: BATCH_MIN, rest: REST_MIN }
-    }
-}
-
 impl Pace {
+    /// Rests no longer than `rest_max`, and sometimes as short as a quarter of a millisecond.
+    pub(super) fn new(rest_max: Duration) -> Self {
+        Self { batch: BATCH_MIN, rest: REST_MIN, rest_max: rest_max.max(REST_MIN) }
+    }
+
     /// How many samples to take next.
     pub(super) fn batch(&self) -> usize {
         self.batch
@@ -62,7 +60,7 @@ impl Pace {
         if waiting * 4 > capacity {
             self.rest = (self.rest / 2).max(REST_MIN);
         } else if waiting * 16 < capacity {
-            self.rest = (self.rest * 2).min(REST_MAX);
+            self.rest = (self.rest * 2).min(self.rest_max);
         }
         Some(self.rest)
     }
@@ -72,13 +70,15 @@ impl Pace {
 mod tests {
     use super::*;
 
+    const REST_MAX: Duration = Duration::from_millis(5);
+
     fn found(waiting: usize, drained: usize) -> Found {
         Found { waiting, drained, capacity: 8_192 }
     }
 
     #[test]
     fn batches_grow_from_half_full_and_shrink_again() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::new(REST_MAX);
         for batch in [512, 1_024, 2_048, 4_096, 4_096] {
             assert_eq!(pace.rest(found(4_096, 256)), None, "there is more to do");
             assert_eq!(pace.batch(), batch);
@@ -93,9 +93,14 @@ mod tests {
 
     #[test]
     fn rests_follow_the_load() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::new(REST_MAX);
         let idle: Vec<_> = (0..8).filter_map(|_| pace.rest(found(0, 0))).collect();
         assert!(idle.is_sorted() && idle.last() == Some(&REST_MAX));
+        let mut patient = Pace::new(Duration::from_secs(1));
+        assert_eq!(
+            (0..20).filter_map(|_| patient.rest(found(0, 0))).last(),
+            Some(Duration::from_secs(1))
+        );
         let before = pace.rest(found(1_000, 1_000));
         assert_eq!(before, Some(REST_MAX), "an eighth full is as it should be");
         assert!(pace.rest(found(2_500, 2_500)) < before);

@@ -44,9 +44,22 @@ pub struct Pipeline {
     workers: Vec<JoinHandle<()>>,
 }
 
+/// Reads a pipeline's snapshots. A copy is another handle on the same; once the pipeline was shut
+/// down there are no exporters in them.
+#[derive(Debug, Clone)]
+pub struct Monitor(Arc<Shared>);
+
+impl Monitor {
+    /// What the pipeline has counted of itself.
+    pub fn snapshot(&self) -> PushSnapshot {
+        self.0.snapshot()
+    }
+}
+
 #[derive(Debug)]
 struct Shared {
     core: Arc<Core>,
+    rest_max: Duration,
     flush_interval: Duration,
     first_flush: Duration,
     lanes: Mutex<Vec<Running>>,
@@ -105,6 +118,7 @@ impl Pipeline {
         let core = Arc::new(Core::new(config, catalog, clock));
         let shared = Arc::new(Shared {
             core,
+            rest_max: config.rest_max,
             flush_interval,
             first_flush,
             lanes: Mutex::default(),
@@ -135,7 +149,7 @@ impl Pipeline {
         &self.shared.core.catalog
     }
 
-    /// Replaces the exporters. Those with the name and identity of a running one go on as they
+    /// Replaces the exporters. Those that are set to what a running one is go on as they
     /// are; the others' threads are given five seconds for what they have queued. What is in the
     /// buffer goes to the new ones. Of two with one name the first counts.
     ///
@@ -150,10 +164,7 @@ impl Pipeline {
             if !names.insert(Arc::clone(&spec.name)) {
                 continue;
             }
-            let same = |lane: &Running| {
-                lane.lane.spec.name == spec.name && lane.lane.spec.identity == spec.identity
-            };
-            match lanes.iter().position(same) {
+            match lanes.iter().position(|running| running.lane.spec.is_as(&spec)) {
                 Some(lane) => kept.push(lane),
                 None => fresh.push(Running::start(spec, &self.shared.core.clock)?),
             }
@@ -171,6 +182,14 @@ impl Pipeline {
         Ok(())
     }
 
+    /// Puts together what waits in the buffer, now and on this thread, so that there is room again.
+    /// For who records many samples at a time, and would rather work than lose any.
+    pub fn gather(&self) {
+        for worker in 0..self.shared.core.workers() {
+            self.shared.core.drain(worker, usize::MAX);
+        }
+    }
+
     /// Hands all that was recorded before this call to the exporters, now.
     pub fn flush(&self) {
         let batch = self.shared.core.flush();
@@ -179,9 +198,12 @@ impl Pipeline {
 
     /// What the pipeline has counted of itself.
     pub fn snapshot(&self) -> PushSnapshot {
-        let core = &self.shared.core;
-        let exporters = self.shared.lock().iter().map(Running::snapshot).collect();
-        PushSnapshot::new(core, exporters)
+        self.shared.snapshot()
+    }
+
+    /// A handle to read snapshots with, wherever the pipeline itself is.
+    pub fn monitor(&self) -> Monitor {
+        Monitor(Arc::clone(&self.shared))
     }
 
     /// Stops recording, sends what there is, and waits for that until `patience` is over. Says
@@ -239,7 +261,7 @@ impl Shared {
     /// A worker's life; the first one flushes as well.
     fn work(&self, index: usize) {
         let core = &self.core;
-        let mut pace = Pace::default();
+        let mut pace = Pace::new(self.rest_max);
         let mut next_flush = self.first_flush;
         while !self.stopping.load(Ordering::Relaxed) {
             let found = core.drain(index, pace.batch());
@@ -254,6 +276,11 @@ impl Shared {
                 thread::park_timeout(if index == 0 { rest.min(until_flush) } else { rest });
             }
         }
+    }
+
+    fn snapshot(&self) -> PushSnapshot {
+        let exporters = self.lock().iter().map(Running::snapshot).collect();
+        PushSnapshot::new(&self.core, exporters)
     }
 
     fn distribute(&self, batch: &Arc<Batch>) {

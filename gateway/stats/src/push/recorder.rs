@@ -34,6 +34,16 @@ pub trait Recorder: Send + Sync {
     /// Adds `n` to a counter, at a rate: one call that is recorded adds `n` divided by the share.
     fn count_at(&self, counter: Counter, n: u64, rate: Rate) -> bool;
 
+    /// Adds an amount that need not be whole to a counter; a negative one is refused.
+    fn add(&self, counter: Counter, amount: f64) -> bool;
+
+    /// Adds `n` durations that are alike to a timing, as one sample. None for 0; exact up to 2^24.
+    fn time_many(&self, timing: Timing, duration: Duration, n: u32) -> bool;
+
+    /// Adds `n` values that are alike to a histogram, as one sample, as
+    /// [`time_many`](Self::time_many) does.
+    fn observe_many(&self, histogram: Histogram, value: f64, n: u32) -> bool;
+
     /// Reports something that happened, as text. Unlike the others this allocates, and exporters
     /// whose protocol has no events leave them out.
     fn event(&self, event: Event) -> bool;
@@ -77,6 +87,19 @@ impl PushRecorder {
         }
         !rate.picks() || self.push(id, value, rate)
     }
+
+    fn observed_many(&self, id: impl Into<SeriesId>, value: f64, n: u32) -> bool {
+        if !value.is_finite() || value < 0.0 {
+            return self.0.ring.refuse();
+        }
+        n == 0 || self.push(id, value, Rate::standing_for(n))
+    }
+
+    /// Samples that have not been put together yet. For who records many at a time and would not lose
+    /// any: [`Pipeline::gather`](super::Pipeline::gather) makes room.
+    pub fn waiting(&self) -> usize {
+        self.0.ring.len()
+    }
 }
 
 impl Recorder for PushRecorder {
@@ -106,6 +129,18 @@ impl Recorder for PushRecorder {
     #[inline]
     fn count_at(&self, counter: Counter, n: u64, rate: Rate) -> bool {
         !rate.picks() || self.push(counter, n as f64, rate)
+    }
+
+    fn add(&self, counter: Counter, amount: f64) -> bool {
+        self.observed(counter, amount, Rate::ALL)
+    }
+
+    fn time_many(&self, timing: Timing, duration: Duration, n: u32) -> bool {
+        self.observed_many(timing, duration.as_secs_f64(), n)
+    }
+
+    fn observe_many(&self, histogram: Histogram, value: f64, n: u32) -> bool {
+        self.observed_many(histogram, value, n)
     }
 
     fn event(&self, event: Event) -> bool {
@@ -139,6 +174,18 @@ impl Recorder for NoopRecorder {
         false
     }
 
+    fn add(&self, _: Counter, _: f64) -> bool {
+        false
+    }
+
+    fn time_many(&self, _: Timing, _: Duration, _: u32) -> bool {
+        false
+    }
+
+    fn observe_many(&self, _: Histogram, _: f64, _: u32) -> bool {
+        false
+    }
+
     fn event(&self, _: Event) -> bool {
         false
     }
@@ -150,6 +197,8 @@ impl Recorder for NoopRecorder {
 pub enum Recorded {
     /// A counter was added to.
     Count(Counter, u64, Rate),
+    /// An amount was added to a counter.
+    Add(Counter, f64),
     /// A gauge was set.
     Set(Gauge, f64),
     /// A histogram was given a value.
@@ -171,7 +220,7 @@ impl MemoryRecorder {
         self.lock().clone()
     }
 
-    /// What was added to a counter so far.
+    /// What was counted by a counter so far; amounts that were [added](Recorder::add) are not in it.
     pub fn total(&self, counter: Counter) -> u64 {
         let counted = |call: &Recorded| match call {
             Recorded::Count(of, n, _) if *of == counter => *n,
@@ -209,6 +258,18 @@ impl Recorder for MemoryRecorder {
 
     fn count_at(&self, counter: Counter, n: u64, rate: Rate) -> bool {
         self.keep(Recorded::Count(counter, n, rate))
+    }
+
+    fn add(&self, counter: Counter, amount: f64) -> bool {
+        self.keep(Recorded::Add(counter, amount))
+    }
+
+    fn time_many(&self, timing: Timing, duration: Duration, n: u32) -> bool {
+        self.keep(Recorded::Time(timing, duration, Rate::standing_for(n)))
+    }
+
+    fn observe_many(&self, histogram: Histogram, value: f64, n: u32) -> bool {
+        self.keep(Recorded::Observe(histogram, value, Rate::standing_for(n)))
     }
 
     fn event(&self, event: Event) -> bool {

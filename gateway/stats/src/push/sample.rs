@@ -18,32 +18,40 @@ const _: () = assert!(size_of::<Sample>() == 16);
 ///
 /// Sampling saves little where samples are summed before they are sent. It is for what is recorded
 /// so often that recording itself is felt.
-#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
-pub struct Rate(f32);
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rate {
+    /// How many one stands for: a whole number up to 2^24 is exact here, its inverse is not.
+    weight: f32,
+}
 
 impl Rate {
     /// Every one.
-    pub const ALL: Rate = Rate(1.0);
+    pub const ALL: Rate = Rate { weight: 1.0 };
 
     /// A share above 0 and up to 1; what is none of that, a NaN among it, is taken as 1.
     pub fn new(share: f32) -> Self {
-        if share > 0.0 && share <= 1.0 { Self(share) } else { Self::ALL }
+        if share > 0.0 && share <= 1.0 { Self { weight: 1.0 / share } } else { Self::ALL }
+    }
+
+    /// One that stands for `n`, of which none is left to chance.
+    pub(super) fn standing_for(n: u32) -> Self {
+        Self { weight: n as f32 }
     }
 
     /// The share, above 0 and up to 1.
     pub fn share(self) -> f32 {
-        self.0
+        1.0 / self.weight
     }
 
     /// How many samples one recorded stands for.
     pub fn weight(self) -> f64 {
-        1.0 / f64::from(self.0)
+        f64::from(self.weight)
     }
 
     /// Whether the next one is to be recorded: a few instructions and a thread-local word.
     #[inline]
     pub(super) fn picks(self) -> bool {
-        self.0 >= 1.0 || random() < self.0
+        self.weight <= 1.0 || random() < self.share()
     }
 }
 

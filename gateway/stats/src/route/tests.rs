@@ -120,7 +120,7 @@ fn concurrent_recording_loses_nothing() {
     let snapshot = route.snapshot();
     assert_eq!(snapshot.active(), 0);
     assert_eq!(snapshot.count(), THREADS * REQUESTS);
-    assert_eq!(snapshot.buckets.iter().sum::<u64>(), THREADS * REQUESTS);
+    assert_eq!(snapshot.buckets().iter().sum::<u64>(), THREADS * REQUESTS);
     assert_eq!(snapshot.errors(ErrorKind::ClientError), 2 * REQUESTS);
     assert_eq!(snapshot.sum(), millis(THREADS * (0..REQUESTS).map(|r| r % 50).sum::<u64>()));
 }

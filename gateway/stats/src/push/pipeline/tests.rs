@@ -253,14 +253,46 @@ fn what_can_be_sent_again_is() {
 }
 
 #[test]
+fn exporters_that_changed_in_anything_are_replaced() {
+    let sink = Sink::default();
+    let pipeline = start(&by_hand(), vec![sink.spec("a")], &ManualClock::default());
+    let breaker = BreakerConfig { failures: 1, ..BreakerConfig::default() };
+    let changed: [&dyn Fn(ExporterSpec) -> ExporterSpec; 5] = [
+        &|spec| spec,
+        &|spec| spec.identity("another"),
+        &|spec| spec.breaker(breaker),
+        &|spec| spec.attempts(1),
+        &|spec| spec.queue(1, 1),
+    ];
+    for (made, change) in changed.into_iter().enumerate() {
+        pipeline.set_exporters(vec![change(sink.spec("a"))]).unwrap();
+        pipeline.flush();
+        let made = made as u64 + 1;
+        eventually("an exporter of its own", || sink.0.made.load(Ordering::SeqCst) == made);
+    }
+    assert!(!format!("{:?}", sink.spec("a").identity("secret")).contains("secret"));
+}
+
+#[test]
+fn a_monitor_outlives_its_pipeline() {
+    let pipeline = start(&by_hand(), vec![Sink::default().spec("a")], &ManualClock::default());
+    let monitor = pipeline.monitor();
+    assert_eq!(monitor.snapshot().exporters.len(), 1);
+    pipeline.flush();
+    assert!(pipeline.shutdown(LONG).is_nothing());
+    assert_eq!((monitor.snapshot().exporters.len(), monitor.snapshot().batches), (0, 2));
+}
+
+#[test]
 fn shutdown_sends_what_there_is() {
     let sink = Sink::default();
     let pipeline = start(&by_hand(), vec![sink.spec("a")], &ManualClock::default());
     let counter = pipeline.catalog().metric("c").counter().unwrap();
     let recorder = pipeline.recorder();
-    (0..5_000).for_each(|_| assert!(recorder.count(counter, 1)));
+    // As many as the shard of one thread holds if no worker has looked yet.
+    (0..4_096).for_each(|_| assert!(recorder.count(counter, 1)));
     assert_eq!(pipeline.shutdown(LONG), Lost::default());
-    assert_eq!(sink.counted(), 5_000.0);
+    assert_eq!(sink.counted(), 4_096.0);
     assert!(!recorder.count(counter, 1), "nothing is kept that nobody will send");
 }
 

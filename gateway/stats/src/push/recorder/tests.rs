@@ -48,6 +48,31 @@ fn what_a_rate_leaves_out_counts_as_kept() {
 }
 
 #[test]
+fn one_sample_may_stand_for_many() {
+    let (recorder, catalog) = recorder();
+    let timing = catalog.metric("t").timing().unwrap();
+    let histogram = catalog.metric("h").histogram().unwrap();
+    let most = 1 << 24;
+    assert!(recorder.time_many(timing, Duration::from_secs(2), most));
+    assert!(recorder.observe_many(histogram, 3.0, 49));
+    assert!(recorder.observe_many(histogram, 3.0, 0), "none is nothing to lose");
+    assert!(!recorder.observe_many(histogram, -1.0, 1));
+    assert_eq!(recorder.waiting(), 2);
+    let weights = [0, 0].map(|shard| recorder.0.ring.pop(shard).unwrap().rate.weight());
+    assert_eq!(weights, [f64::from(most), 49.0]);
+    assert_eq!(recorder.waiting(), 0);
+}
+
+#[test]
+fn amounts_may_have_fractions_and_no_sign() {
+    let (recorder, catalog) = recorder();
+    let counter = catalog.metric("c").counter().unwrap();
+    assert!(recorder.add(counter, 0.25));
+    assert!(!recorder.add(counter, -0.25) && !recorder.add(counter, f64::NAN));
+    assert_eq!(recorder.0.ring.pop(0).unwrap().value, 0.25);
+}
+
+#[test]
 fn the_others_are_interchangeable() {
     let catalog = Catalog::default();
     let counter = catalog.metric("c").counter().unwrap();
@@ -57,5 +82,11 @@ fn the_others_are_interchangeable() {
     assert_eq!(kept, [false, true]);
     memory.count(counter, 3);
     assert_eq!(memory.total(counter), 5);
+    let timing = catalog.metric("t").timing().unwrap();
+    assert!(memory.add(counter, 0.5) && memory.time_many(timing, Duration::from_secs(1), 4));
+    assert_eq!(memory.recorded()[2], Recorded::Add(counter, 0.5));
+    let Recorded::Time(_, _, rate) = memory.recorded()[3] else { panic!("no time") };
+    assert_eq!(rate.weight(), 4.0);
+    assert!(!NoopRecorder.add(counter, 0.5));
     assert_eq!(memory.recorded()[0], Recorded::Count(counter, 2, Rate::ALL));
 }
