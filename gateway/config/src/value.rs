@@ -385,7 +385,10 @@ mod tests {
 
     #[test]
     fn collections_keep_their_order() {
-        assert_eq!(json("b: [1, {c: 2}]\na:\n- x\n- y: z\n"), r#"{"b":[1,{"c":2}],"a":["x",{"y":"z"}]}"#);
+        assert_eq!(
+            json("b: [1, {c: 2}]\na:\n- x\n- y: z\n"),
+            r#"{"b":[1,{"c":2}],"a":["x",{"y":"z"}]}"#
+        );
         assert_eq!(json("{}"), "{}");
         assert_eq!(json("# nothing\n"), "null");
         assert_eq!(json("--- # one\na: 1\n...\n"), r#"{"a":1}"#);

@@ -1,7 +1,7 @@
 //! `screens:`, by the labels of their reasons.
 
 use classifier_abi::{DISTINCT_MAX, Reason, Screens, Zone, bits_for, per_window};
-use sallyport_config::{Fields, Node, Sink};
+use sallyport_config::{Fields, Node, Sink, Value};
 
 /// The highest rate that can be set: what a window counts, with room to exceed it.
 const RATE_MAX: u64 = 3_900_000;
@@ -55,7 +55,7 @@ pub(super) fn screen(node: Node<'_>, sink: &mut Sink) -> Option<RawScreen> {
 
 fn action(node: Node<'_>, sink: &mut Sink) -> Option<Action> {
     // YAML 1.1 read an unquoted `off` as false; such a file means the same here.
-    if node.value.as_bool() == Some(false) {
+    if matches!(node.value, Value::Bool(false)) {
         return Some(Action::Off);
     }
     node.parsed(sink, "write off, count or drop", |text| match text {
