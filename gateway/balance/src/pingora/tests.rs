@@ -69,7 +69,9 @@ fn a_load_balancer_passes_over_disabled_backends() {
 fn a_load_balancer_goes_round_by_weight() {
     let balancer = load_balancer::<fixed::RoundRobin>(&[2, 1]);
     let chosen: Vec<usize> = (0..6).map(|_| balancer.select(b"", 2).unwrap().weight).collect();
-    assert_eq!(chosen, [2, 1, 2, 2, 1, 2]);
+    // It begins anywhere in its turns.
+    let turns = [[2, 1, 2, 2, 1, 2], [1, 2, 2, 1, 2, 2], [2, 2, 1, 2, 2, 1]];
+    assert!(turns.iter().any(|turns| chosen == turns), "{chosen:?}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use http::{HeaderMap, StatusCode};
-use tokio::sync::Notify;
+use tokio::sync::Semaphore;
 
 use super::{counted, response, tried_with, until};
 use crate::host::{Call, CallError, Calls, Host, Reply};
@@ -14,7 +14,7 @@ use crate::{BoxFuture, Step};
 pub(super) struct Fake {
     pub(super) calls: Mutex<Vec<(String, Call)>>,
     fails: bool,
-    hold: Option<Arc<Notify>>,
+    hold: Option<Arc<Semaphore>>,
 }
 
 impl Calls for Fake {
@@ -23,7 +23,8 @@ impl Calls for Fake {
         let (fails, hold) = (self.fails, self.hold.clone());
         Box::pin(async move {
             if let Some(hold) = hold {
-                hold.notified().await;
+                // Closed is let go.
+                drop(hold.acquire().await);
             }
             let mut headers = HeaderMap::new();
             headers.insert("x-user", "ann".parse().unwrap());
@@ -167,7 +168,7 @@ fn what_nobody_waits_for_is_told_from_the_background() {
 
 #[test]
 fn a_request_that_waits_begins_anew_when_its_vm_is_lost() {
-    let hold = Arc::new(Notify::new());
+    let hold = Arc::new(Semaphore::new(0));
     let fake = Arc::new(Fake { hold: Some(hold.clone()), ..Fake::default() });
     let text = ask(ASK).replace(
         "(global.set $stream (local.get 0))",
@@ -193,10 +194,7 @@ fn a_request_that_waits_begins_anew_when_its_vm_is_lost() {
             while asked() < 2 {
                 tokio::task::yield_now().await;
             }
-            hold.notify_waiters();
-            // Whichever of the two calls waits next.
-            hold.notify_one();
-            hold.notify_one();
+            hold.close();
         };
         let (step, ()) = tokio::join!(waits, fails);
         assert!(matches!(step, Step::Continue));
@@ -206,7 +204,7 @@ fn a_request_that_waits_begins_anew_when_its_vm_is_lost() {
 
 #[test]
 fn a_request_that_is_dropped_while_it_waits_ends_in_the_guest() {
-    let hold = Arc::new(Notify::new());
+    let hold = Arc::new(Semaphore::new(0));
     let fake = Arc::new(Fake { hold: Some(hold.clone()), ..Fake::default() });
     let text = format!(
         "{} (func (export \"proxy_on_delete\") (param i32)
@@ -232,5 +230,5 @@ fn a_request_that_is_dropped_while_it_waits_ends_in_the_guest() {
     });
     tried.again();
     assert_eq!(counted(&host, "sallyport_wasm_counter_total", Some("deleted")), 1);
-    hold.notify_one();
+    hold.close();
 }
