@@ -80,7 +80,7 @@ bench-overhead: build-deps test-deps
 bench-push: build-deps test-deps
 	$(CARGO) run --release --locked -p sallyport-stats --features statsd --example bench_push
 	$(CARGO) build --release --locked -p sallyport -p loadtest
-	target/release/overhead push --rounds 15 --seconds 4 --gate 1.02
+	target/release/overhead push --rounds 60 --seconds 1 --gate 1.02
 
 # The gateway built by the profile of a load, in target/pgo/dist/sallyport.
 pgo: build-deps test-deps
