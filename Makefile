@@ -16,11 +16,13 @@ BPF_TOOLS   = /usr/bin/rustc:rustc-web /usr/bin/cargo:cargo-web \
               /usr/lib/llvm-22/bin/llvm-config:llvm-22-dev /usr/bin/ld.lld-22:lld-22 \
               /usr/include/zlib.h:zlib1g-dev /usr/include/zstd.h:libzstd-dev
 BPF_LINKER  = 0.13.0
+# Miri is in nightlies only.
+MIRI        = nightly-2026-10-30
 # The crates with Criterion benchmarks, and the features that some of them need.
 BENCHED     = -p sallyport-route -p sallyport-balance -p sallyport-stats --features sallyport-stats/push
 
 .PHONY: help run test lint unit bench bench-smoke bench-overhead bench-push bench-plugins bench-classifier \
-        pgo compare fairness mouse simulate loadtest-k6 loadtest-wrk guests envoy k6 classifier xdp fuzz \
+        pgo compare fairness mouse simulate loadtest-k6 loadtest-wrk guests envoy k6 classifier xdp fuzz miri \
         deny install build-deps bpf-deps test-deps cargo-there
 
 help:
@@ -41,6 +43,7 @@ help:
 	@echo "make classifier      build the XDP program and its loader (installs the BPF toolchain)"
 	@echo "make bench-classifier  nanoseconds a packet, in the kernel; needs root"
 	@echo "make fuzz            fuzz the packet parser and classification for a minute"
+	@echo "make miri            the push library under Miri; installs a nightly toolchain"
 	@echo "make install         binary, configuration and units under DESTDIR=$(DESTDIR)"
 
 run: build-deps
@@ -76,8 +79,9 @@ bench-overhead: build-deps test-deps
 	target/release/overhead connections --rounds 5 --seconds 2
 	target/release/overhead requests --rounds 15 --seconds 3 --gate 1.10
 
-# The library by itself, then the gateway with three exporters whose receivers are dead.
+# Single calls, the library by itself, then the gateway with three exporters whose receivers are dead.
 bench-push: build-deps test-deps
+	$(CARGO) bench --locked -p sallyport-stats --features push --bench push
 	$(CARGO) run --release --locked -p sallyport-stats --features statsd --example bench_push
 	$(CARGO) build --release --locked -p sallyport -p loadtest
 	target/release/overhead push --rounds 60 --seconds 1 --gate 1.02
@@ -149,6 +153,14 @@ bench-classifier: build-deps xdp
 fuzz: build-deps
 	$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install cargo-fuzz --locked --quiet
 	cd ebpf-classifier/abi && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run classify -- -max_total_time=60
+
+# What several threads share in the push library, under Miri, which finds undefined behaviour and races.
+miri: build-deps
+	@rustup +$(MIRI) component list 2>/dev/null | grep -q 'miri.*(installed)' || \
+	  rustup toolchain install $(MIRI) --profile minimal --component miri,rust-src
+	CARGO_TARGET_DIR=target/miri MIRIFLAGS=-Zmiri-disable-isolation $(CARGO) +$(MIRI) miri test --locked \
+	  -p sallyport-stats --features push --lib -- push::ring push::recorder push::sample push::window \
+	  push::breaker push::catalog push::sketch push::sampler
 
 # The advisory database is fetched from the network; where it cannot be, the other checks still run.
 deny:

@@ -20,5 +20,6 @@ pub mod push;
 pub mod reload;
 pub mod server;
 pub mod snapshot;
+pub mod turns;
 pub mod upstream;
 pub mod verdicts;

@@ -47,6 +47,7 @@ use self::context::RequestContext;
 pub(crate) use self::target::hash_key;
 use crate::classifier::Classifier;
 use crate::live::Live;
+use crate::turns;
 use crate::verdicts::Verdicts;
 
 /// What all listeners' proxies share.
@@ -101,6 +102,7 @@ impl ProxyHttp for Proxy {
         end_of_stream: bool,
         ctx: &mut RequestContext,
     ) -> Result<()> {
+        turns::moved(body.as_ref().map_or(0, Bytes::len));
         request_filter::body(body.as_ref(), ctx)?;
         filters::request_body(session, body, end_of_stream, ctx).await
     }
@@ -181,6 +183,7 @@ impl ProxyHttp for Proxy {
         end_of_stream: bool,
         ctx: &mut RequestContext,
     ) -> Result<Option<Duration>> {
+        turns::moved(body.as_ref().map_or(0, Bytes::len));
         filters::response_body(session, body, end_of_stream, ctx)?;
         Ok(None)
     }

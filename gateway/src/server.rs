@@ -27,6 +27,7 @@ use tokio::sync::watch;
 use crate::config::Listener;
 use crate::proxy::{Proxy, Shared};
 use crate::snapshot::Snapshot;
+use crate::turns::InTurns;
 use crate::verdicts::Door;
 
 /// The read buffer of a client connection. Pingora's default of 64 KiB is most of what an idle
@@ -130,7 +131,7 @@ fn service(
     index: usize,
     listener: &Listener,
     address: SocketAddr,
-) -> Service<pingora_proxy::HttpProxy<Proxy>> {
+) -> Service<InTurns<pingora_proxy::HttpProxy<Proxy>>> {
     let conf = ServerConf {
         threads,
         work_stealing: false,
@@ -151,7 +152,7 @@ fn service(
         h2.max_pending_accept_reset_streams(32);
         proxy.h2_options = Some(h2);
     }
-    let mut service = Service::new(listener.name.to_string(), proxy);
+    let mut service = Service::new(listener.name.to_string(), InTurns::new(proxy));
     // The write buffer stays as it is: without one, a response takes a system call more.
     let buffers = L4BufferSettings::default().read(READ_BUFFER_BYTES);
     service.add_listener(ListenerConfig::tcp(address.to_string()).l4_buffer(buffers));

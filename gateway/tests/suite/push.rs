@@ -154,6 +154,32 @@ fn what_was_counted_arrives_exactly_and_once() {
 }
 
 #[test]
+fn counters_of_filters_and_of_the_classifier_arrive_too() {
+    let (origin, receiver) = (Origin::named("a"), Receiver::start());
+    let yaml = forward_all(&[origin.address])
+        + "classifier: { pin_path: /nowhere/sallyport }\n"
+        + &push("100ms", &[dog("dog", &receiver)]);
+    let filters = "      - name: guarded\n        match: { path: { prefix: /guarded } }\n        \
+                   filters: [ { name: nobody, ip_access: { deny: [127.0.0.0/8] } } ]\n        \
+                   forward: { upstream: up }\n";
+    let gateway =
+        Gateway::start(&yaml.replace("    routes:\n", &format!("    routes:\n{filters}")));
+    for _ in 0..3 {
+        assert_eq!(get(gateway.web(), "a", "/guarded").status, 403);
+    }
+    request(&gateway, 4, 0);
+    let answers = ["filter:nobody", "reason:forbidden"];
+    let unknown = ["network:unknown", "protocol:unknown", "zone:unknown"];
+    let sums = || {
+        let seen = receiver.sum("sallyport_classifier_requests_total", &unknown);
+        (receiver.sum("sallyport_filter_answers_total", &answers), seen)
+    };
+    eventually("both to arrive", || (sums().0 >= 3.0 && sums().1 >= 7.0).then_some(()));
+    end(gateway);
+    assert_eq!(sums(), (3.0, 7.0));
+}
+
+#[test]
 fn nothing_is_lost_or_told_twice_through_reloads() {
     let origin = Origin::named("a");
     let [first, second] = [Receiver::start(), Receiver::start()];
