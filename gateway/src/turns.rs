@@ -2,7 +2,7 @@
 //!
 //! A worker runs what is ready, one after the other. The turn of a small request takes tens of microseconds;
 //! that of a long download up to ten times as much, and when a hundred of them are ready everybody else waits
-//! for all. So the long requests of a worker share a [`Lane`], which gives them a few turns each time the worker
+//! for all. So the long requests of a worker share a lane, which gives them a few turns each time the worker
 //! has been through all that is ready: one where the others are few, more where they are many, so that downloads
 //! slow down beside a flood of small requests and do not stop.
 
