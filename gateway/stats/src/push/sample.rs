@@ -92,6 +92,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "a hundred thousand draws take Miri minutes")]
     fn a_share_is_picked() {
         let rate = Rate::new(0.25);
         let picked = (0..100_000).filter(|_| rate.picks()).count();

@@ -42,9 +42,10 @@ fn what_a_rate_leaves_out_counts_as_kept() {
     let (recorder, catalog) = recorder();
     let counter = catalog.metric("c").counter().unwrap();
     let rate = Rate::new(0.5);
-    assert!((0..1_000).all(|_| recorder.count_at(counter, 1, rate)));
+    let events = if cfg!(miri) { 100 } else { 1_000 };
+    assert!((0..events).all(|_| recorder.count_at(counter, 1, rate)));
     let recorded = recorder.0.ring.len();
-    assert!((300..700).contains(&recorded), "{recorded}");
+    assert!((events * 3 / 10..events * 7 / 10).contains(&recorded), "{recorded}");
 }
 
 #[test]
