@@ -104,14 +104,15 @@ fn totals_that_are_gone_are_forgotten_when_there_are_many() {
 
 #[test]
 fn more_than_the_buffer_holds_is_recorded_without_loss() {
-    let names: Vec<String> = (0..5_000).map(|index| index.to_string()).collect();
+    let series: usize = if cfg!(miri) { 50 } else { 5_000 };
+    let names: Vec<String> = (0..series).map(|index| index.to_string()).collect();
     let totals: Vec<(&str, f64)> = names.iter().map(|name| (&**name, 1.0)).collect();
     let config = PipelineConfig { capacity: 1, shards: 1, workers: 1, ..PipelineConfig::default() };
     let arrived = pushed(config, |pipeline| {
         Sampler::new(10_000).reading(Some(pipeline)).family(&requests(&totals));
         assert_eq!(pipeline.snapshot().dropped_total(), 0);
     });
-    assert_eq!(arrived.len(), 5_000);
+    assert_eq!(arrived.len(), series);
 }
 
 fn sketch(arrived: &Arrived) -> &Sketch {
