@@ -27,6 +27,10 @@ use std::time::Duration;
 /// More of either would measure the load.
 const BULK_MAX: usize = 1024;
 const SMALL_MAX: usize = 1000;
+/// What others may take of the gateway's CPU.
+const DISTURBANCE_MAX: f64 = 0.05;
+/// How often a turn that others disturbed is taken. What they do is chance and not the gateway's doing.
+const TAKES_MAX: usize = 3;
 /// How long downloads may take to settle.
 const SETTLE: Duration = Duration::from_secs(15);
 
@@ -68,6 +72,8 @@ pub struct Targets {
 pub struct Turn {
     /// Counted from 0.
     pub round: usize,
+    /// How often it was taken until others let it be; the last one is what follows.
+    pub takes: usize,
     /// Downloads.
     pub bulk: usize,
     /// Small clients.
@@ -118,7 +124,9 @@ pub fn run(
             let mut engine = Engine::new(targets, bulk, plan.bulk_kb_per_s * 1000)?;
             let settled = engine.settle(SETTLE, interrupt)?;
             for &small in &rotated(&plan.small, round) {
-                let turn = turn(&mut engine, plan, targets, gateway, (bulk, small), interrupt)?;
+                let cell = (bulk, small);
+                let turn =
+                    undisturbed(|| turn(&mut engine, plan, targets, gateway, cell, interrupt))?;
                 let turn = Turn { round, settled, ..turn };
                 eprintln!(
                     "round {}/{}: {bulk} downloads, {small} small: p99 {:.0} us",
@@ -153,6 +161,16 @@ fn rotated(counts: &[usize], by: usize) -> Vec<usize> {
     counts
 }
 
+/// Takes a turn again while others take too much of the gateway's CPU. Nothing else is a reason to.
+fn undisturbed(mut take: impl FnMut() -> Result<Turn>) -> Result<Turn> {
+    let mut turn = take()?;
+    while turn.disturbance > DISTURBANCE_MAX && turn.takes < TAKES_MAX {
+        eprintln!("others took {:.0} % of the gateway's CPU: once more", turn.disturbance * 100.0);
+        turn = Turn { takes: turn.takes + 1, ..take()? };
+    }
+    Ok(turn)
+}
+
 fn turn(
     engine: &mut Engine,
     plan: &Plan,
@@ -174,6 +192,7 @@ fn turn(
     let wall_s = load.wall.as_secs_f64();
     Ok(Turn {
         round: 0,
+        takes: 1,
         bulk,
         small,
         requests: seen.latencies.len(),
@@ -210,6 +229,22 @@ mod tests {
         assert_eq!(rotated(&[0, 8, 32], 0), [0, 8, 32]);
         assert_eq!(rotated(&[0, 8, 32], 1), [8, 32, 0]);
         assert_eq!(rotated(&[0, 8, 32], 5), [32, 0, 8]);
+    }
+
+    #[test]
+    fn only_what_others_do_is_a_reason_to_take_a_turn_again() {
+        let taken = |disturbances: &[f64]| {
+            let mut left = disturbances.iter();
+            let turn = verdict::tests::turn(8, 1, 9000.0);
+            let turn = undisturbed(|| {
+                Ok(Turn { disturbance: *left.next().unwrap(), settled: false, ..turn.clone() })
+            });
+            let Turn { takes, disturbance, .. } = turn.unwrap();
+            (takes, disturbance)
+        };
+        assert_eq!(taken(&[0.05, 0.0]), (1, 0.05));
+        assert_eq!(taken(&[0.2, 0.01, 0.0]), (2, 0.01));
+        assert_eq!(taken(&[0.2, 0.3, 0.06, 0.0]), (3, 0.06));
     }
 
     #[test]

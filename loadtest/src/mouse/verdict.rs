@@ -1,6 +1,6 @@
 //! Which turns count, and whether small requests fare well beside downloads.
 
-use super::Turn;
+use super::{DISTURBANCE_MAX, Turn};
 use crate::figures::Spread;
 use crate::verdict::Verdict;
 
@@ -10,8 +10,6 @@ const JUDGED: (usize, usize) = (128, 10);
 const YARDSTICK: (usize, usize) = (0, 10);
 /// The load's CPU has run out when this share of it was taken.
 const LOAD_BUSY_MAX: f64 = 0.85;
-/// What others may take of the gateway's CPU.
-const DISTURBANCE_MAX: f64 = 0.05;
 /// How much what is read of the downloads may vary during a turn.
 const VARIATION_MAX: f64 = 0.15;
 /// How long a download may stand still.
@@ -90,6 +88,7 @@ pub(super) mod tests {
     pub(in super::super) fn turn(bulk: usize, small: usize, p99_us: f64) -> Turn {
         Turn {
             round: 0,
+            takes: 1,
             bulk,
             small,
             requests: 5000,
