@@ -23,3 +23,4 @@ pub mod snapshot;
 pub mod turns;
 pub mod upstream;
 pub mod verdicts;
+pub mod workers;

@@ -6,6 +6,7 @@
 //! take sockets that are already bound, and that is all this needs.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::IntoRawFd;
 use std::sync::Arc;
@@ -20,8 +21,7 @@ use pingora_core::server::{Fds, ListenFds};
 use pingora_core::services::Service as _;
 use pingora_core::services::listening::Service;
 use pingora_proxy::http_proxy;
-use pingora_runtime::Runtime;
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 use tokio::sync::watch;
 
 use crate::config::Listener;
@@ -29,6 +29,7 @@ use crate::proxy::{Proxy, Shared};
 use crate::snapshot::Snapshot;
 use crate::turns::InTurns;
 use crate::verdicts::Door;
+use crate::workers::Workers;
 
 /// The read buffer of a client connection. Pingora's default of 64 KiB is most of what an idle
 /// connection costs; measured against 0 to 64 KiB, see `docs/performance.md`.
@@ -42,27 +43,49 @@ const UNSENT_BYTES: u32 = 128 << 10;
 /// How long requests may take to finish once the process was told to end.
 const DRAIN: Duration = Duration::from_secs(30);
 
-/// A socket that is bound and listening, though nobody accepts yet.
+/// Sockets that are bound and listening on one address, though nobody accepts yet.
 #[derive(Debug)]
 pub struct Bound {
-    socket: TcpListener,
+    sockets: Vec<TcpListener>,
     address: SocketAddr,
 }
 
 impl Bound {
-    /// Binds and listens on `address`; `name` is for the message.
+    /// Binds so many sockets and listens on `address`; `name` is for the message. The kernel spreads new
+    /// connections over them (`SO_REUSEPORT`).
     ///
     /// # Errors
     /// If the address is in use, not of this host, or not permitted.
-    pub fn new(name: &str, address: SocketAddr) -> anyhow::Result<Self> {
-        // The standard library sets SO_REUSEADDR, so that a restart does not wait for old sockets.
-        let socket = TcpListener::bind(address)
-            .with_context(|| format!("listener {name:?} cannot listen on {address}"))?;
-        socket.set_nonblocking(true)?;
-        // Accepted sockets inherit it.
-        SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT_BYTES)?;
-        let address = socket.local_addr()?;
-        Ok(Self { socket, address })
+    ///
+    /// # Panics
+    /// If `count` is 0.
+    pub fn new(name: &str, address: SocketAddr, count: usize) -> anyhow::Result<Self> {
+        let bind = || -> io::Result<Self> {
+            // By itself it fails where a process of the same user listens; sockets that share would
+            // take a part of its connections. The standard library sets SO_REUSEADDR, so that a restart does not
+            // wait for old sockets.
+            let alone = TcpListener::bind(address)?;
+            if count == 1 {
+                return Self::of(vec![alone]);
+            }
+            drop(alone);
+            let first = sharing(address)?;
+            // Port 0 has become one that is free.
+            let address = first.local_addr()?;
+            let others = (1..count).map(|_| sharing(address));
+            Self::of(std::iter::once(Ok(first)).chain(others).collect::<io::Result<_>>()?)
+        };
+        bind().with_context(|| format!("listener {name:?} cannot listen on {address}"))
+    }
+
+    fn of(sockets: Vec<TcpListener>) -> io::Result<Self> {
+        for socket in &sockets {
+            socket.set_nonblocking(true)?;
+            // Accepted sockets inherit it.
+            SockRef::from(socket).set_tcp_notsent_lowat(UNSENT_BYTES)?;
+        }
+        let address = sockets[0].local_addr()?;
+        Ok(Self { sockets, address })
     }
 
     /// The address, with the port that 0 became.
@@ -71,40 +94,46 @@ impl Bound {
         self.address
     }
 
-    /// The socket itself.
+    /// The first of the sockets.
     #[must_use]
-    pub fn into_socket(self) -> TcpListener {
-        self.socket
+    pub fn into_socket(mut self) -> TcpListener {
+        self.sockets.swap_remove(0)
     }
+}
+
+/// A socket that listens where others of its kind do.
+fn sharing(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&address.into())?;
+    // Pingora sets what may queue up when it takes a socket over.
+    socket.listen(128)?;
+    Ok(socket.into())
 }
 
 /// The proxy services at work.
 pub struct Server {
-    runtime: Runtime,
+    workers: Workers,
     shutdown: watch::Sender<bool>,
 }
 
 impl Server {
-    /// Begins to accept on `sockets`, one for each listener of the snapshot in force, in order.
-    ///
-    /// # Panics
-    /// If `threads` is 0.
-    #[must_use]
-    pub fn start(threads: usize, shared: &Shared, sockets: Vec<Bound>) -> Self {
-        // One runtime a thread, without work stealing: a connection stays on its thread, with its
-        // caches and its counters.
-        let runtime = Runtime::new_no_steal(threads, "worker");
+    /// Begins to accept on `sockets`, of which there is a `Bound` for each listener of the snapshot in
+    /// force, in order, and in it a socket for each worker.
+    pub fn start(workers: Workers, shared: &Shared, sockets: Vec<Bound>) -> Self {
         let (shutdown, watch) = watch::channel(false);
         let snapshot = shared.live.current();
         for (index, (listener, bound)) in snapshot.listeners.iter().zip(sockets).enumerate() {
-            let mut service = service(threads, shared, &snapshot, index, listener, bound.address);
-            let fds = inherited(bound);
-            let watch = watch.clone();
-            runtime
-                .get_handle()
-                .spawn(async move { service.start_service(Some(fds), watch, 1).await });
+            let address = bound.address;
+            for (worker, socket) in workers.handles().zip(bound.sockets) {
+                let mut service = service(shared, &snapshot, index, listener, address);
+                let fds = inherited(address, socket);
+                let watch = watch.clone();
+                worker.spawn(async move { service.start_service(Some(fds), watch, 1).await });
+            }
         }
-        Self { runtime, shutdown }
+        Self { workers, shutdown }
     }
 
     /// Stops accepting and waits until no request is in flight, but no longer than 30 s.
@@ -119,13 +148,12 @@ impl Server {
         }
         let left = in_flight();
         // Responses are counted out when their last byte is written; sockets close right after.
-        self.runtime.shutdown_timeout(Duration::from_millis(100));
+        self.workers.end(Duration::from_millis(100));
         left
     }
 }
 
 fn service(
-    threads: usize,
     shared: &Shared,
     snapshot: &Snapshot,
     index: usize,
@@ -133,7 +161,7 @@ fn service(
     address: SocketAddr,
 ) -> Service<InTurns<pingora_proxy::HttpProxy<Proxy>>> {
     let conf = ServerConf {
-        threads,
+        threads: 1,
         work_stealing: false,
         upstream_keepalive_pool_size: snapshot.limits.upstream_idle_connections as usize,
         ..ServerConf::default()
@@ -161,24 +189,27 @@ fn service(
 }
 
 /// Hands the socket over by the address under which Pingora looks for one to take over.
-fn inherited(bound: Bound) -> ListenFds {
+fn inherited(address: SocketAddr, socket: TcpListener) -> ListenFds {
     let mut fds = Fds::new();
-    fds.add(bound.address.to_string(), bound.socket.into_raw_fd());
+    fds.add(address.to_string(), socket.into_raw_fd());
     // Pingora's own lock type, which it does not re-export; `From` spells it without naming it.
     Arc::new(fds.into())
 }
 
-/// Binds every listener and, last, the admin listener.
+/// Binds every listener with a socket for each of `workers` and, last, the admin listener.
 ///
 /// # Errors
 /// The first that cannot be bound.
-pub fn bind_all(snapshot: &Snapshot) -> anyhow::Result<(Vec<Bound>, Option<Bound>)> {
+pub fn bind_all(
+    snapshot: &Snapshot,
+    workers: usize,
+) -> anyhow::Result<(Vec<Bound>, Option<Bound>)> {
     let listeners = snapshot.listeners.iter();
     let sockets = listeners
-        .map(|listener| Bound::new(&listener.name, listener.address))
+        .map(|listener| Bound::new(&listener.name, listener.address, workers))
         .collect::<Result<_, _>>()?;
     let admin =
-        snapshot.admin.as_ref().map(|admin| Bound::new("admin", admin.address)).transpose()?;
+        snapshot.admin.as_ref().map(|admin| Bound::new("admin", admin.address, 1)).transpose()?;
     Ok((sockets, admin))
 }
 

@@ -37,15 +37,31 @@ const POLL: Duration = Duration::from_millis(20);
 const LOW_PER_S: u32 = 5;
 const ABOVE_LOW: usize = 50;
 
+/// Who runs where: the proxy under test has a CPU of its own, so that nothing else is in its account.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Cpus {
+    /// CPU of the proxy under test, with all its workers.
+    #[arg(long = "proxy-cpu", value_name = "CPU", default_value_t = 0)]
+    pub proxy: usize,
+    /// CPU of the origins and the load.
+    #[arg(long = "load-cpu", value_name = "CPU", default_value_t = 1)]
+    pub load: usize,
+}
+
+impl Cpus {
+    /// Fails if both are the same.
+    pub fn check(self) -> Result<Self> {
+        ensure!(self.proxy != self.load, "the proxy needs a CPU of its own");
+        Ok(self)
+    }
+}
+
 /// What every experiment takes from the command line.
 #[derive(Clone, Debug, clap::Args)]
 pub struct SceneOptions {
-    /// CPU of the proxy under test.
-    #[arg(long, default_value_t = 0)]
-    pub proxy_cpu: usize,
-    /// CPU of the origin and the load.
-    #[arg(long, default_value_t = 1)]
-    pub load_cpu: usize,
+    /// Who runs where.
+    #[command(flatten)]
+    pub cpus: Cpus,
     /// Length of the origin's answer, up to 1 MiB.
     #[arg(long, default_value_t = 1024)]
     pub body_bytes: usize,
@@ -138,22 +154,22 @@ impl Scene {
     /// Starts the origin. This process moves to the load's CPU and takes all the file descriptors
     /// it may; what it starts inherits that limit.
     pub fn set(options: &SceneOptions) -> Result<Self> {
-        ensure!(options.proxy_cpu != options.load_cpu, "the proxy needs a CPU of its own");
+        let cpus = options.cpus.check()?;
         let interrupt = Interrupt::install()?;
         let congestion = Congestion::hold();
         raise_descriptor_limit()?;
-        move_to(options.load_cpu)?;
+        move_to(cpus.load)?;
         let dir = tempfile::Builder::new().prefix("sallyport-loadtest-").tempdir()?;
         let stage = Stage::one(options.body_bytes);
-        let origin = Origin::start(&stage, options.load_cpu, dir.path(), &interrupt)?;
+        let origin = Origin::start(&stage, cpus.load, dir.path(), &interrupt)?;
         Ok(Self {
             origin,
             started: Cell::new(0),
             dir,
             congestion,
             interrupt,
-            proxy_cpu: options.proxy_cpu,
-            load_cpu: options.load_cpu,
+            proxy_cpu: cpus.proxy,
+            load_cpu: cpus.load,
         })
     }
 

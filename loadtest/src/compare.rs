@@ -16,7 +16,7 @@ pub mod rows;
 pub mod tables;
 pub mod turns;
 
-use crate::bench::{Scene, SceneOptions};
+use crate::bench::{Cpus, Scene, SceneOptions};
 use crate::process::Process;
 use crate::{idle, verdict::Verdict};
 use anyhow::{Context, Result, ensure};
@@ -32,12 +32,9 @@ use std::time::Duration;
 /// What the comparison takes from the command line.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// CPU of the proxy under test.
-    #[arg(long, default_value_t = 0)]
-    pub proxy_cpu: usize,
-    /// CPU of the origin and the load.
-    #[arg(long, default_value_t = 1)]
-    pub load_cpu: usize,
+    /// Who runs where.
+    #[command(flatten)]
+    pub cpus: Cpus,
     /// The programs that are not on the search path.
     #[command(flatten)]
     pub programs: Programs,
@@ -163,9 +160,8 @@ impl Options {
     }
 
     fn scene(&self) -> Result<Scene> {
-        let (proxy_cpu, load_cpu) = (self.proxy_cpu, self.load_cpu);
-        let sallyport = self.programs.sallyport.clone();
-        Scene::set(&SceneOptions { proxy_cpu, load_cpu, body_bytes: 1024, sallyport, json: None })
+        let (cpus, sallyport) = (self.cpus, self.programs.sallyport.clone());
+        Scene::set(&SceneOptions { cpus, body_bytes: 1024, sallyport, json: None })
     }
 
     /// Measures, prints, and leaves everything in a folder.
@@ -229,7 +225,7 @@ impl Options {
         }
         let file = scene.dir().join("flood.json");
         let command = self.flood_command(&file)?;
-        let mut inside = Process::start("flood", self.load_cpu, &command, scene.dir())?;
+        let mut inside = Process::start("flood", self.cpus.load, &command, scene.dir())?;
         let limit = Extent::of(self).estimate(&[Row::Flood], entrants.len()) * 5;
         let status = inside.wait(limit, &scene.interrupt)?;
         if !status.success() {
@@ -243,7 +239,7 @@ impl Options {
     fn flood_command(&self, file: &Path) -> Result<Vec<String>> {
         let program = std::env::current_exe()?.display().to_string();
         let file = file.display().to_string();
-        let (proxy_cpu, load_cpu) = (self.proxy_cpu.to_string(), self.load_cpu.to_string());
+        let (proxy_cpu, load_cpu) = (self.cpus.proxy.to_string(), self.cpus.load.to_string());
         let fixed = ["unshare", "--net", "--", &program, "--flood-into", &file];
         let cpus = ["--proxy-cpu", &proxy_cpu, "--load-cpu", &load_cpu];
         let mut command: Vec<String> = fixed.into_iter().chain(cpus).map(str::to_owned).collect();

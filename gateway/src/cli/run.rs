@@ -27,6 +27,7 @@ use crate::push::{Pushing, Sources};
 use crate::reload::{self, Reloader};
 use crate::server::{self, Bound, Server};
 use crate::verdicts::Verdicts;
+use crate::workers::Workers;
 
 /// Serve; watch the file and everything it includes.
 #[derive(Debug, Parser)]
@@ -117,7 +118,7 @@ impl Process {
         // Nobody else sets it.
         live.set(reloader.live().clone()).ok();
         let snapshot = reloader.live().current();
-        let (sockets, admin_socket) = server::bind_all(&snapshot)?;
+        let (sockets, admin_socket) = server::bind_all(&snapshot, threads)?;
         let addresses = server::addresses(&snapshot, &sockets, admin_socket.as_ref());
         drop(snapshot);
 
@@ -135,7 +136,8 @@ impl Process {
         }
         background.spawn(look_after(classifier.clone(), verdicts.clone()));
         let shared = Shared { live: reloader.live().clone(), classifier, verdicts };
-        let server = Server::start(threads, &shared, sockets);
+        let workers = Workers::start(threads).context("cannot start the worker threads")?;
+        let server = Server::start(workers, &shared, sockets);
         let waker = reload::spawn(reloader.clone()).context("cannot start the reload thread")?;
         ready(&addresses);
         notify(NotifyState::Ready);

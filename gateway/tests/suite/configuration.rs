@@ -2,13 +2,13 @@
 //! has no effect.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use crate::support::{check, config, sallyport};
+use crate::support::{Gateway, check, config, sallyport};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -532,11 +532,18 @@ fn alias_bombs_are_refused_quickly() {
 #[test]
 fn a_port_in_use_is_one_line_and_exit_1() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap().to_string();
+    second_on(taken.local_addr().unwrap());
+    // The sockets of its workers share their port with each other, and with nobody else.
+    second_on(Gateway::start(&config("")).web());
+}
+
+fn second_on(address: SocketAddr) {
+    let address = address.to_string();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("a.yaml");
     fs::write(&file, config("").replacen("127.0.0.1:0", &address, 1)).unwrap();
-    let output = sallyport().args(["run", "--config"]).arg(&file).output().unwrap();
+    let output =
+        sallyport().args(["run", "--threads", "2", "--config"]).arg(&file).output().unwrap();
     let said = text(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains(&address) && said.contains("in use"), "{said}");

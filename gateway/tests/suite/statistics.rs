@@ -10,6 +10,34 @@ fn metrics(gateway: &Gateway) -> String {
 }
 
 #[test]
+fn connections_lie_on_all_workers_and_stay_there() {
+    let origin = Origin::named("a");
+    let gateway = Gateway::start(&forward_all(&[origin.address]));
+    let active = |worker| {
+        gateway.metric(&format!("sallyport_worker_requests_active{{worker=\"{worker}\"}}"))
+    };
+    let begin = |client: &mut Client| {
+        client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n");
+    };
+    let mut clients: Vec<Client> = (0..32).map(|_| Client::connect(gateway.web())).collect();
+    let mut before = None;
+    for _ in 0..2 {
+        clients.iter_mut().for_each(begin);
+        let lie = eventually("every request to begin", || {
+            let lie = (active(0)?, active(1)?);
+            (lie.0 + lie.1 == 32.0).then_some(lie)
+        });
+        // All on one worker: once in two billion times.
+        assert!(lie.0 > 0.0 && lie.1 > 0.0, "{lie:?}");
+        assert_eq!(*before.get_or_insert(lie), lie);
+        for client in &mut clients {
+            assert_eq!(client.send("x").receive().status, 200);
+        }
+        eventually("every request to end", || (active(0)? + active(1)? == 0.0).then_some(()));
+    }
+}
+
+#[test]
 fn counts_are_exact() {
     let origin = Origin::start(|request, stream| {
         let status = if request.request_line().contains("/fail") { "500 No" } else { "200 OK" };

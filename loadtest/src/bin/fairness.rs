@@ -4,9 +4,9 @@
 
 #![allow(missing_docs, reason = "a binary has no reader of its items but its own source")]
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use clap::Parser;
-use loadtest::bench;
+use loadtest::bench::{self, Cpus};
 use loadtest::bulk::{Gateway, Origins};
 use loadtest::congestion::Congestion;
 use loadtest::fairness::{self, Plan, Run, Summary};
@@ -24,12 +24,8 @@ const SMOKE_S: usize = 3;
 struct Cli {
     #[command(flatten)]
     plan: Plan,
-    /// CPU of the gateway, with all its workers.
-    #[arg(long, default_value_t = 0)]
-    proxy_cpu: usize,
-    /// CPU of the origin and the clients.
-    #[arg(long, default_value_t = 1)]
-    load_cpu: usize,
+    #[command(flatten)]
+    cpus: Cpus,
     /// The gateway's binary; the one beside this program if left out.
     #[arg(long, value_name = "PATH")]
     sallyport: Option<PathBuf>,
@@ -74,16 +70,15 @@ fn smoke(run: &Run) -> Verdict {
 }
 
 fn measure(options: &Cli, interrupt: &Interrupt) -> Result<Run> {
-    let Cli { plan, proxy_cpu, load_cpu, .. } = options;
-    ensure!(proxy_cpu != load_cpu, "the gateway needs a CPU of its own");
+    let (plan, cpus) = (&options.plan, options.cpus.check()?);
     let program = options.sallyport.clone().map_or_else(|| bench::beside("sallyport"), Ok)?;
-    bench::move_to(*load_cpu)?;
+    bench::move_to(cpus.load)?;
     let dir = tempfile::Builder::new().prefix("sallyport-loadtest-").tempdir()?;
-    let mut origins = Origins::start(*load_cpu, dir.path(), interrupt)?;
+    let mut origins = Origins::start(cpus.load, dir.path(), interrupt)?;
     let mut gateway =
-        Gateway::start(&program, *proxy_cpu, plan.threads, &origins, dir.path(), interrupt)?;
+        Gateway::start(&program, cpus.proxy, plan.threads, &origins, dir.path(), interrupt)?;
     eprintln!("{} downloads for {} s", plan.flows, plan.seconds);
-    let run = fairness::measure(plan, &mut gateway, (*proxy_cpu, *load_cpu), interrupt)?;
+    let run = fairness::measure(plan, &mut gateway, (cpus.proxy, cpus.load), interrupt)?;
     origins.check_alive()?;
     Ok(run)
 }

@@ -4,9 +4,9 @@
 
 #![allow(missing_docs, reason = "a binary has no reader of its items but its own source")]
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use clap::Parser;
-use loadtest::bench;
+use loadtest::bench::{self, Cpus};
 use loadtest::bulk::{Gateway, Origins};
 use loadtest::congestion::Congestion;
 use loadtest::interrupt::Interrupt;
@@ -25,12 +25,8 @@ struct Cli {
     /// What p99(128 downloads, 10 small) may be by p99(0, 10).
     #[arg(long, default_value_t = 2.0)]
     gate: f64,
-    /// CPU of the gateway.
-    #[arg(long, default_value_t = 0)]
-    proxy_cpu: usize,
-    /// CPU of the origins and the clients.
-    #[arg(long, default_value_t = 1)]
-    load_cpu: usize,
+    #[command(flatten)]
+    cpus: Cpus,
     /// The gateway's binary; the one beside this program if left out.
     #[arg(long, value_name = "PATH")]
     sallyport: Option<PathBuf>,
@@ -75,19 +71,18 @@ fn run(mut options: Cli) -> Result<Verdict> {
 }
 
 fn measure(options: &Cli, interrupt: &Interrupt) -> Result<Vec<Turn>> {
-    let Cli { plan, proxy_cpu, load_cpu, .. } = options;
-    ensure!(proxy_cpu != load_cpu, "the gateway needs a CPU of its own");
+    let (plan, cpus) = (&options.plan, options.cpus.check()?);
     let program = options.sallyport.clone().map_or_else(|| bench::beside("sallyport"), Ok)?;
     bench::raise_descriptor_limit()?;
-    bench::move_to(*load_cpu)?;
+    bench::move_to(cpus.load)?;
     let dir = tempfile::Builder::new().prefix("sallyport-loadtest-").tempdir()?;
-    let mut origins = Origins::start(*load_cpu, dir.path(), interrupt)?;
-    let mut gateway = Gateway::start(&program, *proxy_cpu, 1, &origins, dir.path(), interrupt)?;
+    let mut origins = Origins::start(cpus.load, dir.path(), interrupt)?;
+    let mut gateway = Gateway::start(&program, cpus.proxy, 1, &origins, dir.path(), interrupt)?;
     let targets = Targets {
         gateway: gateway.listen,
         direct: origins.small,
-        gateway_cpu: *proxy_cpu,
-        load_cpu: *load_cpu,
+        gateway_cpu: cpus.proxy,
+        load_cpu: cpus.load,
     };
     mouse::run(plan, &targets, &mut gateway, &mut origins, interrupt)
 }

@@ -7,8 +7,9 @@
 
 use anyhow::{Result, ensure};
 use clap::{Parser, ValueEnum};
+use loadtest::bench::Cpus;
 use loadtest::congestion::Congestion;
-use loadtest::interrupt::{Interrupt, Interrupted};
+use loadtest::interrupt::Interrupted;
 use loadtest::scenarios::stage::Setting;
 use loadtest::scenarios::{Kind, Load, Plan, Spoiled, play};
 use loadtest::verdict::{self, Verdict};
@@ -45,12 +46,8 @@ struct Cli {
     /// see that the scenario notices: each must end with 1.
     #[arg(long)]
     spoil: bool,
-    /// CPU of the gateway.
-    #[arg(long, default_value_t = 0)]
-    proxy_cpu: usize,
-    /// CPU of k6 and the origins.
-    #[arg(long, default_value_t = 1)]
-    load_cpu: usize,
+    #[command(flatten)]
+    cpus: Cpus,
     /// The folder of the scripts.
     #[arg(long, value_name = "FOLDER", default_value = "loadtest/k6")]
     scripts: PathBuf,
@@ -99,16 +96,9 @@ impl Cli {
     }
 
     fn plan(&self) -> Result<Plan> {
-        ensure!(self.proxy_cpu != self.load_cpu, "the gateway needs a CPU of its own");
         ensure!(self.k6.exists(), "there is no {}", self.k6.display());
-        let beside = std::env::current_exe()?.with_file_name("sallyport");
         Ok(Plan {
-            setting: Setting {
-                gateway: self.sallyport.clone().unwrap_or(beside),
-                gateway_cpu: self.proxy_cpu,
-                load_cpu: self.load_cpu,
-                interrupt: Interrupt::install()?,
-            },
+            setting: Setting::new(self.sallyport.as_deref(), self.cpus)?,
             k6: std::path::absolute(&self.k6)?,
             scripts: self.scripts.clone(),
             results: self.results.clone(),

@@ -7,6 +7,7 @@
 
 use anyhow::{Result, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use loadtest::bench::Cpus;
 use loadtest::congestion::Congestion;
 use loadtest::interrupt::{Interrupt, Interrupted};
 use loadtest::scenarios::Spoiled;
@@ -70,12 +71,8 @@ struct Options {
     /// scripts notice: each must end with 1.
     #[arg(long)]
     spoil: bool,
-    /// CPU of the gateway.
-    #[arg(long, default_value_t = 0)]
-    proxy_cpu: usize,
-    /// CPU of wrk and the origin.
-    #[arg(long, default_value_t = 1)]
-    load_cpu: usize,
+    #[command(flatten)]
+    cpus: Cpus,
     /// The folder of the scripts.
     #[arg(long, value_name = "FOLDER", default_value = "loadtest/wrk")]
     folder: PathBuf,
@@ -128,16 +125,9 @@ impl Options {
     }
 
     fn plan(&self) -> Result<Plan> {
-        ensure!(self.proxy_cpu != self.load_cpu, "the gateway needs a CPU of its own");
         ensure!(self.hosts > 0 && self.routes > 0 && self.connections > 0, "nothing to do");
-        let beside = std::env::current_exe()?.with_file_name("sallyport");
         Ok(Plan {
-            setting: Setting {
-                gateway: self.sallyport.clone().unwrap_or(beside),
-                gateway_cpu: self.proxy_cpu,
-                load_cpu: self.load_cpu,
-                interrupt: Interrupt::install()?,
-            },
+            setting: Setting::new(self.sallyport.as_deref(), self.cpus)?,
             scripts: self.folder.clone(),
             results: self.results.clone(),
             hosts: self.hosts,

@@ -35,7 +35,7 @@ fn the_flood_is_measured_by_the_same_program_with_the_same_proxies() {
     let words: Vec<&str> = command[4..].iter().map(String::as_str).collect();
     let inside = Cli::parse_from([&["compare"], &words[..]].concat()).options;
     assert_eq!(inside.flood_into, Some("/tmp/f".into()));
-    assert_eq!((inside.only, inside.proxy_cpu), (options.only, 3));
+    assert_eq!((inside.only, inside.cpus.proxy), (options.only, 3));
     assert_eq!(inside.programs.envoy, Some("/opt/envoy".into()));
     assert!(inside.smoke);
 }

@@ -5,6 +5,7 @@
 
 use super::file::{self, Addresses, CANARY, ROUTE, Shape};
 use super::{Kind, Spoiled};
+use crate::bench::{Cpus, beside};
 use crate::client::Client;
 use crate::echo::Echo;
 use crate::interrupt::Interrupt;
@@ -43,6 +44,18 @@ pub struct Stage {
     pub file: PathBuf,
     origins: Vec<Process>,
     _echo: Option<Echo>,
+}
+
+impl Setting {
+    /// With this gateway, or the one beside this program.
+    ///
+    /// # Errors
+    /// The gateway would share its CPU.
+    pub fn new(gateway: Option<&Path>, cpus: Cpus) -> Result<Self> {
+        let Cpus { proxy: gateway_cpu, load: load_cpu } = cpus.check()?;
+        let gateway = gateway.map_or_else(|| beside("sallyport"), |it| Ok(it.to_owned()))?;
+        Ok(Self { gateway, gateway_cpu, load_cpu, interrupt: Interrupt::install()? })
+    }
 }
 
 impl Stage {
