@@ -65,3 +65,30 @@ impl Worker {
         Ok(Self { runtime: handle, end, thread })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn each_has_a_thread_of_its_own_until_they_end() {
+        let workers = Workers::start(3).unwrap();
+        let (sender, threads) = mpsc::channel();
+        for worker in workers.handles() {
+            let sender = sender.clone();
+            worker.spawn(async move {
+                sender.send(thread::current().id()).unwrap();
+                // Holds the channel open for as long as the runtime lives.
+                std::future::pending::<()>().await;
+            });
+        }
+        drop(sender);
+        let seen: HashSet<_> = threads.iter().take(3).collect();
+        assert_eq!(seen.len(), 3);
+        workers.end(Duration::from_secs(1));
+        assert_eq!(threads.try_recv(), Err(mpsc::TryRecvError::Disconnected));
+    }
+}

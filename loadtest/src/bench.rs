@@ -65,6 +65,9 @@ pub struct SceneOptions {
     /// Length of the origin's answer, up to 1 MiB.
     #[arg(long, default_value_t = 1024)]
     pub body_bytes: usize,
+    /// Workers of each proxy, all on its CPU.
+    #[arg(long, default_value_t = 1)]
+    pub workers: usize,
     /// The gateway's binary; the one beside this program if left out.
     #[arg(long, value_name = "PATH")]
     pub sallyport: Option<PathBuf>,
@@ -100,6 +103,7 @@ pub struct Scene {
     pub proxy_cpu: usize,
     /// CPU of the origin and the load.
     pub load_cpu: usize,
+    workers: usize,
 }
 
 /// A proxy that has been seen to answer; dropping it ends it.
@@ -148,6 +152,8 @@ pub struct Conditions {
     pub body_bytes: usize,
     /// Routes of the proxies that have routes.
     pub routes: usize,
+    /// Workers of each proxy.
+    pub workers: usize,
 }
 
 impl Scene {
@@ -155,6 +161,7 @@ impl Scene {
     /// it may; what it starts inherits that limit.
     pub fn set(options: &SceneOptions) -> Result<Self> {
         let cpus = options.cpus.check()?;
+        ensure!(options.workers > 0, "somebody has to work");
         let interrupt = Interrupt::install()?;
         let congestion = Congestion::hold();
         raise_descriptor_limit()?;
@@ -168,6 +175,7 @@ impl Scene {
             dir,
             congestion,
             interrupt,
+            workers: options.workers,
             proxy_cpu: cpus.proxy,
             load_cpu: cpus.load,
         })
@@ -182,6 +190,7 @@ impl Scene {
     /// Starts a proxy with a hundred routes and what the contestant does to requests.
     pub fn start(&self, contestant: &Contestant) -> Result<Proxy> {
         let site = Site::new(ROUTES, self.origin.upstreams.clone());
+        let site = Site { workers: self.workers, ..site };
         self.serve(contestant, &site.with(contestant.feature.clone()))
     }
 
@@ -253,6 +262,7 @@ impl Scene {
             load_cpu: self.load_cpu,
             body_bytes: self.origin.body_bytes,
             routes: ROUTES,
+            workers: self.workers,
         }
     }
 

@@ -84,7 +84,7 @@ fn bulk_origin(listen: SocketAddr, root: &Path, dir: &Path) -> String {
          sendfile_max_chunk 256k; root {}; default_type application/octet-stream; }}\n",
         root.display()
     );
-    nginx::around("bulk", &server, dir)
+    nginx::around("bulk", &server, 1, dir)
 }
 
 /// The gateway's file: the object and the small answers, each with an upstream of its own.

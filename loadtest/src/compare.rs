@@ -161,7 +161,7 @@ impl Options {
 
     fn scene(&self) -> Result<Scene> {
         let (cpus, sallyport) = (self.cpus, self.programs.sallyport.clone());
-        Scene::set(&SceneOptions { cpus, body_bytes: 1024, sallyport, json: None })
+        Scene::set(&SceneOptions { cpus, workers: 1, body_bytes: 1024, sallyport, json: None })
     }
 
     /// Measures, prints, and leaves everything in a folder.

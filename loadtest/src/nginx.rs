@@ -49,16 +49,16 @@ pub fn origin_at(
          $http_x_h5,$http_x_wasm\"; }} }}\n{}",
         other.unwrap_or_default()
     );
-    around("origin", &server, dir)
+    around("origin", &server, 1, dir)
 }
 
-/// The configuration of one worker with `servers` in it, called `name` wherever it needs a name.
-pub fn around(name: &str, servers: &str, dir: &Path) -> String {
+/// The configuration of so many workers with `servers` in it, called `name` wherever it needs a name.
+pub fn around(name: &str, servers: &str, workers: usize, dir: &Path) -> String {
     let dir = dir.display();
     // Started by root, workers would become another user and could not enter the run's folder.
     let user = if rustix::process::geteuid().is_root() { "user root root;\n" } else { "" };
     format!(
-        "{user}daemon off;\nworker_processes 1;\nworker_rlimit_nofile {files};\n\
+        "{user}daemon off;\nworker_processes {workers};\nworker_rlimit_nofile {files};\n\
          pid {dir}/{name}.pid;\nerror_log stderr warn;\n\
          events {{ worker_connections {WORKER_CONNECTIONS}; }}\n\
          http {{\naccess_log off;\nkeepalive_requests 100000000;\nkeepalive_timeout 3600s;\n\

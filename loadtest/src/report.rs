@@ -34,12 +34,12 @@ pub struct Report<'run, Plan, Series> {
 impl<Plan: Serialize, Series: Serialize> Report<'_, Plan, Series> {
     /// Two lines that say what the table below them was measured under.
     pub fn heading(&self) -> String {
-        let Conditions { congestion_control, proxy_cpu, load_cpu, body_bytes, routes } =
+        let Conditions { congestion_control, proxy_cpu, load_cpu, body_bytes, routes, workers } =
             &self.conditions;
         let unknown = || "unknown".to_owned();
         format!(
             "{}: {congestion_control}, proxy on CPU {proxy_cpu}, load and origin on CPU {load_cpu}, \
-             body {body_bytes} bytes, {routes} routes\nkernel {}, {}\n",
+             body {body_bytes} bytes, {routes} routes, workers: {workers}\nkernel {}, {}\n",
             self.experiment,
             self.machine.kernel.clone().unwrap_or_else(unknown),
             self.machine.processor.clone().unwrap_or_else(unknown),

@@ -16,6 +16,8 @@ pub struct Site {
     pub upstreams: Vec<Upstream>,
     /// What is done to every request.
     pub feature: Feature,
+    /// Threads or processes that serve it.
+    pub workers: usize,
 }
 
 /// Requests of one prefix.
@@ -85,13 +87,14 @@ impl Feature {
 }
 
 impl Site {
-    /// `routes` routes that take the upstreams in turn; nothing is done to requests.
+    /// `routes` routes that take the upstreams in turn; nothing is done to requests, by one worker.
     pub fn new(routes: usize, upstreams: Vec<Vec<SocketAddr>>) -> Self {
         let count = upstreams.len();
         let upstream = |(index, endpoints)| Upstream { name: format!("u{index:03}"), endpoints };
         let upstreams = upstreams.into_iter().enumerate().map(upstream).collect();
         let route = |index| Route::numbered(index, routes, index % count);
-        Self { routes: (0..routes).map(route).collect(), upstreams, feature: Feature::None }
+        let routes = (0..routes).map(route).collect();
+        Self { routes, upstreams, feature: Feature::None, workers: 1 }
     }
 
     /// The same with that done to every request.

@@ -72,7 +72,7 @@ pub fn setup(
     }
     let program = variant.program.as_deref().unwrap_or(program).display().to_string();
     let mut command = vec![program, format!("--listen={}", place.listen)];
-    command.extend([format!("--upstream={endpoint}"), "--threads=1".to_owned()]);
+    command.extend([format!("--upstream={endpoint}"), format!("--threads={}", site.workers)]);
     command.extend(variant.arguments());
     Ok(Setup { files: Vec::new(), command, reload: Reload::Never })
 }

@@ -29,7 +29,7 @@ fn configuration(site: &Site, place: &Place) -> Result<String, Unsupported> {
          proxy_max_temp_file_size 0;\n{within}{locations}}}\n",
         listen = place.listen
     );
-    Ok(nginx::around("proxy", &server, &place.dir))
+    Ok(nginx::around("proxy", &server, site.workers, &place.dir))
 }
 
 fn upstream(upstream: &Upstream) -> String {

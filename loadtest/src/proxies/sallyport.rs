@@ -15,7 +15,8 @@ const VERDICTS: &str =
 pub fn setup(program: &Path, site: &Site, place: &Place) -> Setup {
     let conf = place.file("sallyport.yaml");
     let program = program.display().to_string();
-    let command = words([&program, "run", "--config", &conf, "--threads", "1"]);
+    let threads = site.workers.to_string();
+    let command = words([&program, "run", "--config", &conf, "--threads", &threads]);
     let files = vec![(conf.into(), configuration(site, place))];
     Setup { files, command, reload: Reload::Watched }
 }
