@@ -177,6 +177,10 @@ impl Contestant {
     /// # Errors
     /// The proxy cannot do what the site asks for.
     pub fn setup(&self, site: &Site, place: &Place) -> Result<Setup, Unsupported> {
+        let any_number = matches!(self.kind, Kind::Nginx | Kind::Bare(..) | Kind::Sallyport(_));
+        if site.workers > 1 && !any_number {
+            return Err(Unsupported(format!("{} is set up with one worker", self.name)));
+        }
         match &self.kind {
             Kind::Nginx => nginx::setup(site, place),
             Kind::Haproxy => haproxy::setup(site, place),
