@@ -42,7 +42,7 @@ pub enum Command {
 
 /// Pingora logs every client that goes away as an error; what matters of it is logged by the phase
 /// that knows the route.
-const LOG: &str = "info,pingora_core=off,pingora_proxy=off,pingora_runtime=warn";
+const LOG: &str = "info,pingora_core=off,pingora_proxy=off";
 
 /// The whole program, for a gateway that knows these kinds of filters: reads the command line, starts
 /// logging, runs the command. Returns what the process is to exit with.
