@@ -147,9 +147,9 @@ impl Control {
         match kernel.apply(&loaded.config) {
             Ok(generation) => {
                 self.reloads.applied.fetch_add(1, Ordering::Relaxed);
-                let elapsed_ms = started.elapsed().as_secs_f64() * 1e3;
+                let elapsed_us = started.elapsed().as_micros();
                 let sha256 = &loaded.sha256;
-                tracing::info!(generation, sha256, elapsed_ms, "configuration in force");
+                tracing::info!(generation, sha256, elapsed_us, "configuration in force");
                 state.in_force = loaded.sha256;
                 state.config = loaded.config;
             }

@@ -224,8 +224,8 @@ impl Reloader {
         self.registry.config_applied(version, &sha256);
         memory.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
         memory.retired.push(current.clone());
-        let elapsed_ms = started.elapsed().as_secs_f64() * 1e3;
-        tracing::info!(version, sha256, elapsed_ms, "configuration in force");
+        let elapsed_us = started.elapsed().as_micros();
+        tracing::info!(version, sha256, elapsed_us, "configuration in force");
     }
 
     fn refuse(&self, problems: Problems) {
