@@ -38,13 +38,15 @@ const LOW_PER_S: u32 = 5;
 const ABOVE_LOW: usize = 50;
 
 /// Who runs where: the proxy under test has a CPU of its own, so that nothing else is in its account.
-#[derive(Clone, Copy, Debug, clap::Args)]
+#[derive(Clone, Copy, Debug, clap::Args, Serialize)]
 pub struct Cpus {
     /// CPU of the proxy under test, with all its workers.
     #[arg(long = "proxy-cpu", value_name = "CPU", default_value_t = 0)]
+    #[serde(rename = "proxy_cpu")]
     pub proxy: usize,
     /// CPU of the origins and the load.
     #[arg(long = "load-cpu", value_name = "CPU", default_value_t = 1)]
+    #[serde(rename = "load_cpu")]
     pub load: usize,
 }
 
@@ -99,10 +101,8 @@ pub struct Scene {
     congestion: Congestion,
     /// Raised when the run should stop.
     pub interrupt: Interrupt,
-    /// CPU of the proxy under test.
-    pub proxy_cpu: usize,
-    /// CPU of the origin and the load.
-    pub load_cpu: usize,
+    /// Who runs where.
+    pub cpus: Cpus,
     workers: usize,
 }
 
@@ -144,10 +144,9 @@ impl Proxy {
 pub struct Conditions {
     /// TCP congestion control in force.
     pub congestion_control: String,
-    /// CPU of the proxy under test.
-    pub proxy_cpu: usize,
-    /// CPU of the origin and the load.
-    pub load_cpu: usize,
+    /// Who ran where.
+    #[serde(flatten)]
+    pub cpus: Cpus,
     /// Length of the origin's answer.
     pub body_bytes: usize,
     /// Routes of the proxies that have routes.
@@ -176,14 +175,13 @@ impl Scene {
             congestion,
             interrupt,
             workers: options.workers,
-            proxy_cpu: cpus.proxy,
-            load_cpu: cpus.load,
+            cpus,
         })
     }
 
     /// Puts another origin behind proxies that are started from now on.
     pub fn restage(&mut self, stage: &Stage) -> Result<()> {
-        self.origin = Origin::start(stage, self.load_cpu, &self.folder()?, &self.interrupt)?;
+        self.origin = Origin::start(stage, self.cpus.load, &self.folder()?, &self.interrupt)?;
         Ok(())
     }
 
@@ -223,7 +221,7 @@ impl Scene {
         let place = Place { listen: free_address()?, admin: free_address()?, dir: self.folder()? };
         let setup = contestant.setup(site, &place)?;
         setup.write()?;
-        let process = Process::start("proxy", self.proxy_cpu, &setup.command, &place.dir)?;
+        let process = Process::start("proxy", self.cpus.proxy, &setup.command, &place.dir)?;
         let (name, address) = (contestant.name.clone(), place.listen);
         let mut proxy =
             Proxy { name, address, process, contestant: contestant.clone(), place, setup };
@@ -258,8 +256,7 @@ impl Scene {
     pub fn conditions(&self) -> Conditions {
         Conditions {
             congestion_control: self.congestion.in_force(),
-            proxy_cpu: self.proxy_cpu,
-            load_cpu: self.load_cpu,
+            cpus: self.cpus,
             body_bytes: self.origin.body_bytes,
             routes: ROUTES,
             workers: self.workers,

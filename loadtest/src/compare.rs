@@ -239,9 +239,9 @@ impl Options {
     fn flood_command(&self, file: &Path) -> Result<Vec<String>> {
         let program = std::env::current_exe()?.display().to_string();
         let file = file.display().to_string();
-        let (proxy_cpu, load_cpu) = (self.cpus.proxy.to_string(), self.cpus.load.to_string());
+        let (proxy, load) = (self.cpus.proxy.to_string(), self.cpus.load.to_string());
         let fixed = ["unshare", "--net", "--", &program, "--flood-into", &file];
-        let cpus = ["--proxy-cpu", &proxy_cpu, "--load-cpu", &load_cpu];
+        let cpus = ["--proxy-cpu", &proxy, "--load-cpu", &load];
         let mut command: Vec<String> = fixed.into_iter().chain(cpus).map(str::to_owned).collect();
         command.extend(self.smoke.then(|| "--smoke".to_owned()));
         for peer in &self.only {

@@ -14,6 +14,7 @@ mod verdict;
 pub use report::{Summary, draw, tables};
 pub use verdict::{judge, ratio};
 
+use crate::bench::Cpus;
 use crate::bulk::{Gateway, Origins};
 use crate::cpu::Account;
 use crate::interrupt::Interrupt;
@@ -61,10 +62,8 @@ pub struct Targets {
     pub gateway: SocketAddr,
     /// The origin of the small answers, which a probe asks directly.
     pub direct: SocketAddr,
-    /// CPU of the gateway.
-    pub gateway_cpu: usize,
-    /// CPU of clients and origins.
-    pub load_cpu: usize,
+    /// Who runs where: the gateway, and clients with origins.
+    pub cpus: Cpus,
 }
 
 /// One turn of one cell.
@@ -181,8 +180,8 @@ fn turn(
 ) -> Result<Turn> {
     let id = gateway.process.id();
     let read = || -> Result<_> {
-        let gateway = Account::read(id, targets.gateway_cpu)?;
-        Ok((gateway, Account::read(std::process::id(), targets.load_cpu)?))
+        let gateway = Account::read(id, targets.cpus.proxy)?;
+        Ok((gateway, Account::read(std::process::id(), targets.cpus.load)?))
     };
     let before = read()?;
     let seen = engine.turn(small, Duration::from_secs(plan.seconds), interrupt)?;

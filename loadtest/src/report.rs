@@ -3,7 +3,7 @@
 //! Owns the form of what a run prints. Every figure comes with its range, and the conditions come
 //! with the figures, because neither means anything alone.
 
-use crate::bench::Conditions;
+use crate::bench::{Conditions, Cpus};
 use crate::figures::Spread;
 use crate::machine::Machine;
 use crate::requests::DISTURBED;
@@ -34,11 +34,11 @@ pub struct Report<'run, Plan, Series> {
 impl<Plan: Serialize, Series: Serialize> Report<'_, Plan, Series> {
     /// Two lines that say what the table below them was measured under.
     pub fn heading(&self) -> String {
-        let Conditions { congestion_control, proxy_cpu, load_cpu, body_bytes, routes, workers } =
-            &self.conditions;
+        let Conditions { congestion_control, cpus, body_bytes, routes, workers } = &self.conditions;
+        let Cpus { proxy, load } = cpus;
         let unknown = || "unknown".to_owned();
         format!(
-            "{}: {congestion_control}, proxy on CPU {proxy_cpu}, load and origin on CPU {load_cpu}, \
+            "{}: {congestion_control}, proxy on CPU {proxy}, load and origin on CPU {load}, \
              body {body_bytes} bytes, {routes} routes, workers: {workers}\nkernel {}, {}\n",
             self.experiment,
             self.machine.kernel.clone().unwrap_or_else(unknown),

@@ -89,7 +89,7 @@ pub fn run_and_keep(
 ) -> Result<(Vec<Series>, Vec<Proxy>)> {
     ensure!(plan.rounds > 0 && plan.seconds > 0 && plan.connections > 0, "nothing to do");
     let load = Load {
-        cpu: scene.load_cpu,
+        cpu: scene.cpus.load,
         connections: plan.connections,
         path: PATH.to_owned(),
         script: None,
@@ -138,10 +138,10 @@ pub fn sample(
     round: usize,
 ) -> Result<Sample> {
     let id = proxy.process.id();
-    let before = Account::read(id, scene.proxy_cpu)?;
+    let before = Account::read(id, scene.cpus.proxy)?;
     let outcome = load.run(proxy.address, seconds, scene.dir(), &scene.interrupt)?;
     proxy.process.check_alive()?;
-    let spent = Account::read(id, scene.proxy_cpu)?.since(&before);
+    let spent = Account::read(id, scene.cpus.proxy)?.since(&before);
     Ok(Sample {
         round,
         requests: outcome.requests,

@@ -235,7 +235,7 @@ fn perform(
     stage: Option<&mut Stage>,
 ) -> Result<(Value, Option<Seen>)> {
     let folder = run.summary.parent().context("the summary has no folder")?;
-    let mut k6 = Process::start("k6", plan.setting.load_cpu, &run.command(), folder)?;
+    let mut k6 = Process::start("k6", plan.setting.cpus.load, &run.command(), folder)?;
     let seen = attend(kind, load, plan, &mut k6, stage)?;
     let status = k6.ended()?.context("k6 has not ended")?;
     println!("{}", k6.printed().trim_end());
@@ -288,7 +288,7 @@ fn attend(
         return Ok(None);
     };
     let every = Duration::from_millis((load.duration_s * 1000 / SAMPLES).max(SAMPLE_MIN_MS));
-    let mut watch = Watch::begin(stage.gateway.id(), plan.setting.gateway_cpu, every)?;
+    let mut watch = Watch::begin(stage.gateway.id(), plan.setting.cpus.proxy, every)?;
     let mut hand = Hand::new(kind, plan.spoiled, load.rate * load.duration_s, stage)?;
     let deadline = Instant::now() + limit;
     while k6.ended()?.is_none() {

@@ -100,7 +100,7 @@ pub fn run(script: Script, plan: &Plan) -> Result<Verdict> {
     let dir = tempfile::Builder::new().prefix("sallyport-wrk-").tempdir()?;
     let mut scene = Scene::set(script, plan, dir.path())?;
     let command = command(script, plan, &scene.target(), dir.path());
-    let mut wrk = Process::start("wrk", plan.setting.load_cpu, &command, dir.path())?;
+    let mut wrk = Process::start("wrk", plan.setting.cpus.load, &command, dir.path())?;
     let status = wrk.wait(Duration::from_secs(plan.seconds) + GRACE, &plan.setting.interrupt)?;
     scene.gateway.check_alive()?;
     let outcome = Outcome::read(&wrk.printed(), status)?;
@@ -148,6 +148,7 @@ fn settings(script: Script, plan: &Plan, dir: &Path) -> Vec<(&'static str, Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::Cpus;
     use crate::interrupt::Interrupt;
     use clap::ValueEnum;
 
@@ -155,8 +156,7 @@ mod tests {
         Plan {
             setting: Setting {
                 gateway: "/opt/sallyport".into(),
-                gateway_cpu: 0,
-                load_cpu: 1,
+                cpus: Cpus { proxy: 0, load: 1 },
                 interrupt: Interrupt::default(),
             },
             scripts: concat!(env!("CARGO_MANIFEST_DIR"), "/wrk").into(),

@@ -78,7 +78,7 @@ fn measure(options: &Cli, interrupt: &Interrupt) -> Result<Run> {
     let mut gateway =
         Gateway::start(&program, cpus.proxy, plan.threads, &origins, dir.path(), interrupt)?;
     eprintln!("{} downloads for {} s", plan.flows, plan.seconds);
-    let run = fairness::measure(plan, &mut gateway, (cpus.proxy, cpus.load), interrupt)?;
+    let run = fairness::measure(plan, &mut gateway, cpus, interrupt)?;
     origins.check_alive()?;
     Ok(run)
 }

@@ -78,12 +78,7 @@ fn measure(options: &Cli, interrupt: &Interrupt) -> Result<Vec<Turn>> {
     let dir = tempfile::Builder::new().prefix("sallyport-loadtest-").tempdir()?;
     let mut origins = Origins::start(cpus.load, dir.path(), interrupt)?;
     let mut gateway = Gateway::start(&program, cpus.proxy, 1, &origins, dir.path(), interrupt)?;
-    let targets = Targets {
-        gateway: gateway.listen,
-        direct: origins.small,
-        gateway_cpu: cpus.proxy,
-        load_cpu: cpus.load,
-    };
+    let targets = Targets { gateway: gateway.listen, direct: origins.small, cpus };
     mouse::run(plan, &targets, &mut gateway, &mut origins, interrupt)
 }
 

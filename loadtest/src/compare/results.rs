@@ -2,7 +2,7 @@
 
 use super::field::{Entrant, versions};
 use super::{Extent, Options, Results, pictures, tables};
-use crate::bench::{Conditions, Scene};
+use crate::bench::{Conditions, Cpus, Scene};
 use crate::machine::Machine;
 use crate::verdict::Verdict;
 use anyhow::{Context, Result};
@@ -81,14 +81,14 @@ impl Run {
 
     fn heading(&self) -> String {
         let unknown = || "unknown".to_owned();
-        let Conditions { congestion_control, proxy_cpu, load_cpu, .. } = &self.conditions;
+        let Conditions { congestion_control, cpus: Cpus { proxy, load }, .. } = &self.conditions;
         let plan = &self.extent.turns;
         let versions: String =
             self.versions.iter().map(|(name, version)| format!("- {name}: {version}\n")).collect();
         format!(
             "# Comparison of {date}\n\n{processor}, {cpus} CPUs, kernel {kernel}, commit {commit}; \
-             TCP {congestion_control}. One worker each on CPU {proxy_cpu}; load and origin on CPU \
-             {load_cpu}. {rounds} rounds of {seconds} s, {connections} connections. Medians, and \
+             TCP {congestion_control}. One worker each on CPU {proxy}; load and origin on CPU \
+             {load}. {rounds} rounds of {seconds} s, {connections} connections. Medians, and \
              ranges over the rounds.\n\n{versions}",
             date = self.date,
             processor = self.machine.processor.clone().unwrap_or_else(unknown),

@@ -106,7 +106,7 @@ fn load(scene: &Scene, traffic: &Traffic, plan: &Plan) -> Result<Load> {
     });
     let script: Option<PathBuf> = script.transpose()?;
     let path = traffic.paths[0].clone();
-    let (cpu, connections, close) = (scene.load_cpu, plan.connections, traffic.close);
+    let (cpu, connections, close) = (scene.cpus.load, plan.connections, traffic.close);
     Ok(Load { cpu, connections, path, script, close })
 }
 
@@ -184,9 +184,9 @@ impl RowRun<'_> {
             close,
             paths: self.traffic.paths.clone(),
         };
-        let before = Account::read(proxy.process.id(), scene.proxy_cpu)?;
+        let before = Account::read(proxy.process.id(), scene.cpus.proxy)?;
         let outcome = offer.make(&scene.interrupt)?;
-        let spent = Account::read(proxy.process.id(), scene.proxy_cpu)?.since(&before);
+        let spent = Account::read(proxy.process.id(), scene.cpus.proxy)?.since(&before);
         let answered = outcome.answers.len() as f64;
         let cpu_us = spent.process_ns as f64 / 1e3 / answered;
         Ok(Offered {

@@ -2,6 +2,7 @@
 
 use super::placement::{Workers, newcomer};
 use super::{Flow, Plan, Run, arithmetic};
+use crate::bench::Cpus;
 use crate::bulk::{self, BULK, Gateway};
 use crate::cpu::Account;
 use crate::interrupt::Interrupt;
@@ -19,14 +20,14 @@ const CLIENTS_MAX: usize = 200;
 const READ_BYTES: usize = 256 * 1024;
 const POLL: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
-/// Runs the plan against `gateway`, which nobody else asks anything of; the load is on `load_cpu`.
+/// Runs the plan against `gateway`, which nobody else asks anything of; both are on the CPUs that `cpus` says.
 ///
 /// # Errors
 /// A download failed, the run was interrupted, or the plan has nothing in it.
 pub fn measure(
     plan: &Plan,
     gateway: &mut Gateway,
-    cpus: (usize, usize),
+    cpus: Cpus,
     interrupt: &Interrupt,
 ) -> Result<Run> {
     let Plan { threads, flows, clients, seconds } = *plan;
@@ -96,12 +97,12 @@ impl Downloads {
         &mut self,
         seconds: usize,
         gateway: &Gateway,
-        (gateway_cpu, load_cpu): (usize, usize),
+        cpus: Cpus,
         interrupt: &Interrupt,
     ) -> Result<Busy> {
         let id = gateway.process.id();
         let read = || -> Result<_> {
-            Ok((Account::read(id, gateway_cpu)?, Account::read(std::process::id(), load_cpu)?))
+            Ok((Account::read(id, cpus.proxy)?, Account::read(std::process::id(), cpus.load)?))
         };
         let start = Instant::now();
         let at = |second: usize| start + Duration::from_secs(second as u64);

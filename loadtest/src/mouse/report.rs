@@ -62,8 +62,7 @@ fn row(cell: (usize, usize), plan: &Plan, turns: &[Turn]) -> Vec<String> {
     let median = |figure: fn(&Turn) -> f64| of(figure).map(|spread| spread.median);
     let whole = |figure: Option<f64>| figure.map_or("-".to_owned(), |it| format!("{it:.0}"));
     let percent = |figure: fn(&Turn) -> f64| whole(median(figure).map(|it| it * 100.0)) + " %";
-    let of_cell = turns.iter().filter(|turn| (turn.bulk, turn.small) == cell);
-    let retaken: usize = of_cell.map(|turn| turn.takes.saturating_sub(1)).sum();
+    let retaken: f64 = each(turns, cell, |turn| turn.takes.saturating_sub(1) as f64).iter().sum();
     let p99 = of(|turn| turn.p99_us);
     let rate = median(|turn| turn.requests as f64).map(|requests| requests / plan.seconds as f64);
     vec![

@@ -25,10 +25,8 @@ const THREADS: &str = "2";
 pub struct Setting {
     /// The gateway's binary, which is the origins' too.
     pub gateway: PathBuf,
-    /// CPU of the gateway.
-    pub gateway_cpu: usize,
-    /// CPU of the origins and of k6.
-    pub load_cpu: usize,
+    /// Who runs where: the gateway, and the origins with k6.
+    pub cpus: Cpus,
     /// Raised when the run should stop.
     pub interrupt: Interrupt,
 }
@@ -52,9 +50,9 @@ impl Setting {
     /// # Errors
     /// The gateway would share its CPU.
     pub fn new(gateway: Option<&Path>, cpus: Cpus) -> Result<Self> {
-        let Cpus { proxy: gateway_cpu, load: load_cpu } = cpus.check()?;
+        let cpus = cpus.check()?;
         let gateway = gateway.map_or_else(|| beside("sallyport"), |it| Ok(it.to_owned()))?;
-        Ok(Self { gateway, gateway_cpu, load_cpu, interrupt: Interrupt::install()? })
+        Ok(Self { gateway, cpus, interrupt: Interrupt::install()? })
     }
 }
 
@@ -156,7 +154,7 @@ pub fn start_origin(
     let gateway = program(setting)?;
     let listen = address.to_string();
     let command = [&gateway, "origin", "--name", name, "--address", &listen];
-    let mut origin = Process::start(&format!("origin-{name}"), setting.load_cpu, &command, dir)?;
+    let mut origin = Process::start(&format!("origin-{name}"), setting.cpus.load, &command, dir)?;
     origin.wait_for_listener(address, &setting.interrupt)?;
     Ok(origin)
 }
@@ -173,7 +171,7 @@ pub fn start_gateway(
 ) -> Result<Process> {
     let (gateway, path) = (program(setting)?, path.display().to_string());
     let command = [&gateway, "run", "--threads", THREADS, "--config", &path];
-    let mut process = Process::start("gateway", setting.gateway_cpu, &command, dir)?;
+    let mut process = Process::start("gateway", setting.cpus.proxy, &command, dir)?;
     process.wait_for_listener(addresses.web, &setting.interrupt)?;
     process.wait_for_listener(addresses.admin, &setting.interrupt)?;
     Ok(process)

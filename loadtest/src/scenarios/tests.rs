@@ -1,4 +1,5 @@
 use super::*;
+use crate::bench::Cpus;
 use crate::interrupt::Interrupt;
 use clap::ValueEnum;
 
@@ -6,8 +7,7 @@ fn plan(target: Option<&str>, smoke: bool) -> Plan {
     Plan {
         setting: Setting {
             gateway: "/opt/sallyport".into(),
-            gateway_cpu: 0,
-            load_cpu: 1,
+            cpus: Cpus { proxy: 0, load: 1 },
             interrupt: Interrupt::default(),
         },
         k6: "/opt/k6".into(),
