@@ -9,6 +9,7 @@ pub mod admin;
 pub mod classifier;
 pub mod cli;
 pub mod config;
+pub mod connection;
 pub mod decide;
 pub mod explain;
 pub mod filters;

@@ -46,6 +46,7 @@ use sallyport_plugin::Phases;
 use self::context::RequestContext;
 pub(crate) use self::target::hash_key;
 use crate::classifier::Classifier;
+use crate::connection;
 use crate::live::Live;
 use crate::turns;
 use crate::verdicts::Verdicts;
@@ -238,9 +239,10 @@ impl ProxyHttp for Proxy {
 
     fn persist_connection_context(
         &self,
-        _session: &Session,
+        session: &Session,
         ctx: &RequestContext,
     ) -> Option<Box<dyn Any + Send + Sync>> {
+        connection::account(session.as_downstream());
         hints::keep(ctx)
     }
 

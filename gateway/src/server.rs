@@ -25,6 +25,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 use tokio::sync::watch;
 
 use crate::config::Listener;
+use crate::connection::OnDemand;
 use crate::proxy::{Proxy, Shared};
 use crate::snapshot::Snapshot;
 use crate::turns::InTurns;
@@ -159,7 +160,7 @@ fn service(
     index: usize,
     listener: &Listener,
     address: SocketAddr,
-) -> Service<InTurns<pingora_proxy::HttpProxy<Proxy>>> {
+) -> Service<OnDemand<InTurns<pingora_proxy::HttpProxy<Proxy>>>> {
     let conf = ServerConf {
         threads: 1,
         work_stealing: false,
@@ -180,7 +181,7 @@ fn service(
         h2.max_pending_accept_reset_streams(32);
         proxy.h2_options = Some(h2);
     }
-    let mut service = Service::new(listener.name.to_string(), InTurns::new(proxy));
+    let mut service = Service::new(listener.name.to_string(), OnDemand::new(InTurns::new(proxy)));
     // The write buffer stays as it is: without one, a response takes a system call more.
     let buffers = L4BufferSettings::default().read(READ_BUFFER_BYTES);
     service.add_listener(ListenerConfig::tcp(address.to_string()).l4_buffer(buffers));

@@ -44,6 +44,36 @@ fn rfc9112_9_3_2_pipelined_requests_are_answered_in_order() {
 }
 
 #[test]
+fn rfc9112_9_3_a_kept_connection_takes_requests_in_any_pieces() {
+    let origin = Origin::named("a");
+    let gateway = Gateway::start_single(&forward_all(&[origin.address]));
+    let get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let sized = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc";
+    let chunked =
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+    for body in [get, sized, chunked] {
+        let mut client = Client::connect(gateway.web());
+        // Alone; with the next one; with a part of the next one, which comes when the first is answered.
+        let rounds = [vec![get], vec![body], vec![body, get], vec![get, body, get], vec![body]];
+        for (round, requests) in rounds.iter().enumerate() {
+            let bytes = requests.concat();
+            for cut in [bytes.len(), requests[0].len(), requests[0].len() + 7, 9] {
+                let (now, later) = bytes.split_at(cut.min(bytes.len()));
+                client.send(now);
+                let answered = usize::from(now.len() >= requests[0].len());
+                for _ in 0..answered {
+                    assert_eq!(client.receive().status, 200, "{round}: {cut}: {bytes}");
+                }
+                client.send(later);
+                for _ in answered..requests.len() {
+                    assert_eq!(client.receive().status, 200, "{round}: {cut}: {bytes}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn rfc9110_7_6_1_hop_by_hop_fields_end_here() {
     let origin = Origin::start(|_, stream| {
         let response = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nKeep-Alive: timeout=9\r\nX-Hop: 1\r\n\
@@ -234,4 +264,19 @@ fn rfc9113_8_3_1_authority_is_the_host() {
     assert_eq!(field(&origin.last(), "x-forwarded-host").as_deref(), Some("shop.example"));
     assert!(curl("--http2-prior-knowledge", "other.example").ends_with("2 404"));
     assert_eq!(curl("--http1.1", "shop.example"), "h2 1.1 200");
+}
+
+#[test]
+fn rfc9113_3_4_a_preface_may_come_in_pieces_and_an_http1_request_be_shorter() {
+    let origin = Origin::named("a");
+    let yaml = forward_all(&[origin.address])
+        .replace("address: 127.0.0.1:0 }\nadmin", "address: 127.0.0.1:0, h2c: true }\nadmin");
+    let gateway = Gateway::start(&yaml);
+    let mut http1 = Client::connect(gateway.web());
+    http1.send("GET / HTTP/1.0\r\n\r\n");
+    assert!(http1.try_receive(false).is_some());
+    let mut http2 = Client::connect(gateway.web());
+    http2.send("PRI * HTTP/2.0\r\n").send("\r\nSM\r\n\r\n").send([0, 0, 0, 4, 0, 0, 0, 0, 0]);
+    let [_, _, _, kind, ..] = http2.read_exact(9)[..] else { unreachable!() };
+    assert_eq!(kind, 4, "SETTINGS come first");
 }
