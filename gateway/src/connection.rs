@@ -3,13 +3,15 @@
 //! What Pingora makes for a request, it makes before it waits for one: some 16 KiB that an idle connection would
 //! hold as well. So the first bytes are waited for here, and a request is begun when they have come. That
 //! needs to know that none are left of what was read before, which is counted.
+//!
+//! A head that comes in pieces is given up when it takes too long as a whole; Pingora looks at each read.
 
 use std::future::{Future, poll_fn};
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -17,6 +19,7 @@ use async_trait::async_trait;
 use bytes::{Buf as _, Bytes};
 use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream, ServerApp};
 use pingora_core::protocols::http::ServerSession;
+use pingora_core::protocols::http::v1::server::HttpSession as Http1;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_core::protocols::tls::SslDigest;
 use pingora_core::protocols::{
@@ -26,35 +29,48 @@ use pingora_core::protocols::{
 use pingora_core::server::ShutdownWatch;
 use pingora_timeout::timeout;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
+
+use crate::config::ListenerTimeouts;
 
 /// How a client of HTTP/2 begins (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// How long a new connection may be silent; how long others may, each request says.
-const SILENT_FOR: Duration = Duration::from_secs(60);
 /// As much as Pingora first makes room for.
 const AHEAD_BYTES: usize = 4 << 10;
 
+type Timeouts = Box<dyn Fn() -> ListenerTimeouts + Send + Sync>;
+
 /// An application whose requests begin when something has come.
-#[derive(Debug)]
-pub struct OnDemand<A>(Arc<A>);
+pub struct OnDemand<A> {
+    app: Arc<A>,
+    timeouts: Timeouts,
+}
 
 impl<A> OnDemand<A> {
-    /// The same application, on demand.
-    pub fn new(app: A) -> Self {
-        Self(Arc::new(app))
+    /// The same application, on demand; `timeouts` are those in force when it is asked.
+    pub fn new(app: A, timeouts: impl Fn() -> ListenerTimeouts + Send + Sync + 'static) -> Self {
+        Self { app: Arc::new(app), timeouts: Box::new(timeouts) }
     }
 }
 
-/// Notes what the request of `session` has taken from its connection, and how long that may now be idle.
+/// Notes that the head of `session` is complete.
+pub fn head_came(session: &ServerSession) {
+    if let Some((_, counted)) = counted(session) {
+        counted.in_head.store(false, Relaxed);
+    }
+}
+
+/// Notes what the request of `session` has taken from its connection.
 pub fn account(session: &ServerSession) {
-    let ServerSession::H1(http1) = session else { return };
-    if let Some(counted) = http1.stream().as_any().downcast_ref::<Counted>() {
+    if let Some((http1, counted)) = counted(session) {
         let taken = http1.get_headers_raw_bytes().len() + http1.body_bytes_read();
         counted.taken.fetch_add(taken as u64, Relaxed);
-        if let Some(idle_s) = http1.get_keepalive_timeout() {
-            counted.idle_s.store(idle_s, Relaxed);
-        }
     }
+}
+
+fn counted(session: &ServerSession) -> Option<(&Http1, &Counted)> {
+    let ServerSession::H1(http1) = session else { return None };
+    Some((http1, http1.stream().as_any().downcast_ref()?))
 }
 
 #[async_trait]
@@ -66,28 +82,33 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for OnDemand<A> {
     ) -> Option<Stream> {
         let mut stream = Box::new(Counted::new(stream));
         let mut ending = shutdown.clone();
-        if self.0.server_options().is_some_and(|options| options.h2c)
-            && within(SILENT_FOR, stream.begins_with(PREFACE), &mut ending).await?
+        let ListenerTimeouts { idle, read, .. } = (self.timeouts)();
+        if self.app.server_options().is_some_and(|options| options.h2c)
+            && within(idle, stream.begins_with(PREFACE), &mut ending).await?
         {
-            return self.0.process_new(stream, shutdown).await;
+            return self.app.process_new(stream, shutdown).await;
         }
         if stream.ahead.is_empty() {
-            within(SILENT_FOR, stream.read_ahead(), &mut ending).await?;
+            within(idle, stream.read_ahead(), &mut ending).await?;
         }
-        let mut reused = self.request(stream, None, shutdown).await?;
+        let mut reused = self.request(stream, None, read, shutdown).await?;
         loop {
             let (stream, settings) = reused.consume();
             let mut stream = stream.into_any().downcast::<Counted>().ok()?;
-            if stream.is_drained() {
-                let idle = Duration::from_secs(stream.idle_s.load(Relaxed));
+            let ListenerTimeouts { idle, read, .. } = (self.timeouts)();
+            let head_within = if stream.is_drained() {
                 within(idle, stream.read_ahead(), &mut ending).await?;
-            }
-            reused = self.request(stream, settings, shutdown).await?;
+                read
+            } else {
+                // Pingora waits, and then reads the head.
+                idle + read
+            };
+            reused = self.request(stream, settings, head_within, shutdown).await?;
         }
     }
 
     async fn cleanup(&self) {
-        self.0.http_cleanup().await;
+        self.app.http_cleanup().await;
     }
 }
 
@@ -96,16 +117,19 @@ impl<A: HttpServerApp + Send + Sync + 'static> OnDemand<A> {
     /// keeps room for the session while waiting.
     fn request<'a>(
         &'a self,
-        stream: Box<Counted>,
+        mut stream: Box<Counted>,
         settings: Option<HttpPersistentSettings>,
+        head_within: Duration,
         shutdown: &'a ShutdownWatch,
     ) -> impl Future<Output = Option<ReusedHttpStream>> + Send + 'a {
+        stream.begin_head(head_within);
         let mut session = ServerSession::new_http1(stream);
         match settings {
             Some(settings) => settings.apply_to_session(&mut session),
-            None => session.set_keepalive(Some(SILENT_FOR.as_secs())),
+            // How long, is told with each request.
+            None => session.set_keepalive(Some(head_within.as_secs().max(1))),
         }
-        self.0.process_new_http(session, shutdown)
+        self.app.process_new_http(session, shutdown)
     }
 }
 
@@ -133,14 +157,41 @@ struct Counted {
     /// Bytes that they made use of. Less than were given where some belong to the next request, or where it is
     /// not known, as with chunks.
     taken: AtomicU64,
-    /// How long it may be idle.
-    idle_s: AtomicU64,
+    /// Whether a head is being read, how long that may take, and when that is over: told when there is something
+    /// to wait for.
+    in_head: AtomicBool,
+    head_within: Duration,
+    head_late: Option<Pin<Box<Sleep>>>,
 }
 
 impl Counted {
     fn new(stream: Stream) -> Self {
-        let (taken, idle_s) = (AtomicU64::new(0), AtomicU64::new(SILENT_FOR.as_secs()));
-        Self { stream, ahead: Bytes::new(), given: 0, taken, idle_s }
+        Self {
+            stream,
+            ahead: Bytes::new(),
+            given: 0,
+            taken: AtomicU64::new(0),
+            in_head: AtomicBool::new(false),
+            head_within: Duration::ZERO,
+            head_late: None,
+        }
+    }
+
+    /// What is read from now on is a head, which may take so long.
+    fn begin_head(&mut self, within: Duration) {
+        *self.in_head.get_mut() = true;
+        self.head_within = within;
+        self.head_late = None;
+    }
+
+    /// Ready if a head was read for too long.
+    fn poll_head_late(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if !*self.in_head.get_mut() {
+            return Poll::Pending;
+        }
+        let within = self.head_within;
+        let late = self.head_late.get_or_insert_with(|| Box::pin(sleep(within)));
+        late.as_mut().poll(context)
     }
 
     /// Whether requests have used up all that was read.
@@ -195,7 +246,13 @@ impl AsyncRead for Counted {
     ) -> Poll<io::Result<()>> {
         let before = into.filled().len();
         if self.ahead.is_empty() {
-            ready!(Pin::new(&mut self.stream).poll_read(context, into))?;
+            match Pin::new(&mut self.stream).poll_read(context, into) {
+                Poll::Ready(read) => read?,
+                Poll::Pending => {
+                    ready!(self.poll_head_late(context));
+                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                }
+            }
         } else {
             let part = self.ahead.len().min(into.remaining());
             into.put_slice(&self.ahead[..part]);
@@ -344,6 +401,32 @@ mod tests {
         assert_eq!(read(&mut stream, PREFACE.len()).await.as_bytes(), PREFACE);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_head_in_pieces_has_so_long_as_a_whole_and_what_follows_has_not() {
+        let (mut client, mut stream) = pair();
+        let pieces = tokio::spawn(async move {
+            for _ in 0..20 {
+                sleep(Duration::from_secs(1)).await;
+                if client.write_all(b"x").await.is_err() {
+                    break;
+                }
+            }
+        });
+        stream.begin_head(Duration::from_secs(5));
+        let started = tokio::time::Instant::now();
+        let error = loop {
+            if let Err(error) = stream.read_u8().await {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(started.elapsed().as_secs(), 5);
+        stream.in_head.store(false, Relaxed);
+        assert_eq!(read(&mut stream, 10).await, "x".repeat(10));
+        drop(stream);
+        pieces.await.unwrap();
+    }
+
     #[tokio::test]
     async fn waiting_ends_with_the_connection_with_patience_and_with_the_server() {
         let (end, mut ending) = watch::channel(false);
@@ -351,7 +434,7 @@ mod tests {
         let short = Duration::from_millis(10);
         assert!(within(short, stream.read_ahead(), &mut ending).await.is_none());
         end.send_replace(true);
-        assert!(within(SILENT_FOR, stream.read_ahead(), &mut ending).await.is_none());
+        assert!(within(Duration::from_secs(60), stream.read_ahead(), &mut ending).await.is_none());
         drop(client);
         assert!(stream.read_ahead().await.is_err());
     }

@@ -181,7 +181,10 @@ fn service(
         h2.max_pending_accept_reset_streams(32);
         proxy.h2_options = Some(h2);
     }
-    let mut service = Service::new(listener.name.to_string(), OnDemand::new(InTurns::new(proxy)));
+    let live = shared.live.clone();
+    let app =
+        OnDemand::new(InTurns::new(proxy), move || live.pin().listeners[index].timeouts.clone());
+    let mut service = Service::new(listener.name.to_string(), app);
     // The write buffer stays as it is: without one, a response takes a system call more.
     let buffers = L4BufferSettings::default().read(READ_BUFFER_BYTES);
     service.add_listener(ListenerConfig::tcp(address.to_string()).l4_buffer(buffers));

@@ -180,7 +180,7 @@ pub struct Listener {
 pub struct ListenerTimeouts {
     /// Between two requests on a connection.
     pub idle: Duration,
-    /// Between two reads of a request.
+    /// For a whole head of HTTP/1, and between two reads of a body.
     pub read: Duration,
     /// For one write of a response.
     pub write: Duration,

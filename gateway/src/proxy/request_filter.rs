@@ -12,6 +12,7 @@ use super::context::{RequestContext, Upgrade};
 use super::target::{Target, hash_key};
 use super::{Shared, conformance, filters, forwarded, hints, reply};
 use crate::config::{Action, Forward, Redirect, Target as Share};
+use crate::connection;
 use crate::decide;
 
 /// Admits and routes the request. `true` means that a response was written.
@@ -97,6 +98,7 @@ pub(super) fn body(body: Option<&Bytes>, ctx: &mut RequestContext) -> Result<()>
 fn set_up_connection(session: &mut Session, ctx: &RequestContext) {
     let timeouts = &ctx.listener().timeouts;
     let (idle, read, write) = (timeouts.idle, timeouts.read, timeouts.write);
+    connection::head_came(session.as_downstream());
     let downstream = session.as_downstream_mut();
     downstream.set_read_timeout(Some(read));
     downstream.set_write_timeout(Some(write));

@@ -239,6 +239,28 @@ fn upstream_and_listener_timeouts_take_effect() {
 }
 
 #[test]
+fn a_head_that_comes_byte_by_byte_is_given_up_when_it_takes_too_long_as_a_whole() {
+    let origin = Origin::named("a");
+    let yaml = forward_all(&[origin.address]).replace(
+        "address: 127.0.0.1:0 }\nadmin",
+        "address: 127.0.0.1:0, timeouts: { read: 300ms } }\nadmin",
+    );
+    let gateway = Gateway::start(&yaml);
+    let mut client = Client::connect(gateway.web());
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.receive().status, 200);
+    client.send("GET / HTTP/1.1\r\nX-Slow: ");
+    let started = Instant::now();
+    // Each byte is in time; were only reads looked at, this would go on for ever.
+    while client.stream().write_all(b"x").is_ok() {
+        assert!(started.elapsed() < Duration::from_secs(20), "never given up");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(client.is_closed());
+    assert_eq!(get(gateway.web(), "a", "/").status, 200);
+}
+
+#[test]
 fn broken_origins_are_502() {
     let garbage = Origin::start(|_, stream| {
         drop(stream.write_all(b"\x16\x03\x01 not http\r\n\r\n"));
