@@ -195,7 +195,7 @@ impl ProxyHttp for Proxy {
         trailers: &mut HeaderMap,
         ctx: &mut RequestContext,
     ) -> Result<Option<Bytes>> {
-        filters::response_trailers(session, trailers, ctx);
+        filters::response_trailers(session, trailers, ctx)?;
         Ok(None)
     }
 

@@ -31,6 +31,10 @@ pub struct Run {
     /// What they decided.
     pub marks: Marks,
     slots: SmallVec<[Slot; SLOTS]>,
+    /// Whether the head of a response has passed its hooks.
+    response_begun: bool,
+    /// Filters that answered in the place of a response: none of their hooks sees the answer.
+    answered: SmallVec<[usize; 1]>,
 }
 
 /// Filters whose state needs no room of its own: few routes have more.
@@ -142,7 +146,9 @@ impl Chain {
         Step::Continue
     }
 
-    /// Runs the hooks of the response's head.
+    /// Runs the hooks of the response's head. Where another head passed them before, that response is
+    /// not sent, and filters drop what they kept of it. A filter that answers does so once a request:
+    /// the hooks of all others see its answer as they see any response.
     pub async fn response_headers(
         &self,
         run: &mut Run,
@@ -150,7 +156,13 @@ impl Chain {
         about: &About<'_>,
         response: &mut response::Parts,
     ) -> Step {
+        if std::mem::replace(&mut run.response_begun, true) {
+            self.drop_response(run, request, about);
+        }
         for &index in &self.response_headers {
+            if run.answered.contains(&index) {
+                continue;
+            }
             let (filter, x) = self.at(index, run, request, about);
             let next = match filter.filter.response_headers(x, &mut *response) {
                 Flow::Continue | Flow::HoldHead => continue,
@@ -158,10 +170,19 @@ impl Chain {
                 Flow::Wait(future) => future.await,
             };
             if let Next::Answer(answer) = next {
-                return self.answered(filter, answer);
+                let step = self.answered(filter, answer);
+                run.answered.push(index);
+                return step;
             }
         }
         Step::Continue
+    }
+
+    fn drop_response(&self, run: &mut Run, request: &mut request::Parts, about: &About<'_>) {
+        for index in 0..self.filters.len() {
+            let (filter, x) = self.at(index, run, request, about);
+            filter.filter.response_dropped(x);
+        }
     }
 
     /// Runs the hooks of a piece of the response's body.
@@ -180,6 +201,9 @@ impl Chain {
             if data.is_none() && !end {
                 break;
             }
+            if run.answered.contains(&index) {
+                continue;
+            }
             let (filter, x) = self.at(index, run, request, about);
             filter.filter.response_body(x, Body { data: &mut *data, end })?;
         }
@@ -187,17 +211,24 @@ impl Chain {
     }
 
     /// Runs the hooks of the response's trailers.
+    ///
+    /// # Errors
+    /// If the response cannot be completed.
     pub fn response_trailers(
         &self,
         run: &mut Run,
         request: &mut request::Parts,
         about: &About<'_>,
         trailers: &mut HeaderMap,
-    ) {
+    ) -> Result<(), Stop> {
         for &index in &self.response_trailers {
+            if run.answered.contains(&index) {
+                continue;
+            }
             let (filter, x) = self.at(index, run, request, about);
-            filter.filter.response_trailers(x, trailers);
+            filter.filter.response_trailers(x, trailers)?;
         }
+        Ok(())
     }
 
     /// Runs the hooks of the request's end, and counts its labels.

@@ -40,6 +40,11 @@ impl<'a> Exchange<'a> {
         *self.slot = Some(Box::new(state));
     }
 
+    /// Drops what was kept.
+    pub fn discard(&mut self) {
+        *self.slot = None;
+    }
+
     /// What an earlier phase kept, if it is of this type.
     pub fn kept<T: 'static>(&mut self) -> Option<&mut T> {
         self.slot.as_mut()?.downcast_mut()
@@ -124,6 +129,8 @@ pub struct About<'a> {
     pub path_regex: Option<&'a PathRegex>,
     /// When the request's head was read.
     pub started: Instant,
+    /// Whether the request has no body, by how it is framed; `None` where that is not known.
+    pub bodiless: Option<bool>,
 }
 
 impl About<'static> {
@@ -143,6 +150,7 @@ impl About<'static> {
             hints: None,
             path_regex: None,
             started: Instant::now(),
+            bodiless: None,
         }
     }
 }

@@ -49,6 +49,11 @@ pub trait Filter: Send + Sync + 'static {
         Flow::Continue
     }
 
+    /// The response whose head this filter has seen is not sent: another takes its place, and its head
+    /// comes next. What was kept of the first is to be dropped, whether its head passed this filter
+    /// or an earlier one answered in its stead.
+    fn response_dropped(&self, _x: Exchange<'_>) {}
+
     /// A piece of the response's body. Taking the data out of `body` holds it back. Pingora cannot
     /// wait here, so neither can a filter. A filter that may change the body's length says so in
     /// [`Filter::response_headers`] with [`body_changes`].
@@ -62,7 +67,12 @@ pub trait Filter: Send + Sync + 'static {
 
     /// The trailers of a response, where it has some: over HTTP/2 only, Pingora drops those of
     /// HTTP/1.
-    fn response_trailers(&self, _x: Exchange<'_>, _trailers: &mut HeaderMap) {}
+    ///
+    /// # Errors
+    /// [`Stop`], as in [`Filter::response_body`].
+    fn response_trailers(&self, _x: Exchange<'_>, _trailers: &mut HeaderMap) -> Result<(), Stop> {
+        Ok(())
+    }
 
     /// The request has ended, however it did.
     fn log(&self, _x: Exchange<'_>, _outcome: &Outcome<'_>) {}
@@ -80,7 +90,8 @@ pub fn body_changes(response: &mut response::Parts) {
 pub enum Flow<'a> {
     /// It goes on to the next filter.
     Continue,
-    /// The gateway answers with this instead. It passes the response hooks like any response.
+    /// The gateway answers with this instead. It passes the response hooks like any response; given in
+    /// [`Filter::response_headers`] it passes those of the other filters.
     Answer(Box<Answer>),
     /// It waits for the future, and goes on as that says.
     Wait(BoxFuture<'a, Next>),

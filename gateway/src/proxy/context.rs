@@ -40,6 +40,8 @@ pub struct RequestContext {
     pub(super) filters: Option<Box<Run>>,
     /// What a filter answers in place of the response that was under way.
     pub(super) answer: Option<Box<Answer>>,
+    /// Whether it has no body; `None` until filters ask.
+    pub(super) bodiless: Option<bool>,
     /// A body that was read and filtered before its head went upstream.
     pub(super) held_body: Option<Bytes>,
 }
@@ -87,6 +89,7 @@ impl RequestContext {
             body_bytes: 0,
             filters: None,
             answer: None,
+            bodiless: None,
             held_body: None,
         }
     }

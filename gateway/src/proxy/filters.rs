@@ -10,7 +10,7 @@ use pingora_error::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 use sallyport_classifier::pinned::abi::VerdictReason;
-use sallyport_plugin::{About, Answer, Chain, Outcome, Phases, Run, Step};
+use sallyport_plugin::{About, Answer, Chain, Outcome, Phases, Run, Step, Stop};
 
 use super::cause::Cause;
 use super::context::{RequestContext, Upgrade};
@@ -62,6 +62,7 @@ fn about<'a>(session: &Session, ctx: &'a RequestContext) -> About<'a> {
         hints: ctx.hints(),
         path_regex: ctx.path_regex(),
         started: ctx.started(),
+        bodiless: ctx.bodiless,
     }
 }
 
@@ -72,6 +73,7 @@ pub(super) async fn request(
     ctx: &mut RequestContext,
 ) -> Result<Option<Box<Answer>>> {
     let target = ctx.target.take();
+    ctx.bodiless = Some(session.as_downstream_mut().is_body_empty());
     let mut lent = Lent::take(session, ctx);
     let about = about(session, ctx);
     if let Some(target) = target {
@@ -269,11 +271,13 @@ pub(super) fn response_body(
         chain.response_body(&mut lent.run, &mut lent.request, &about, data, end)
     });
     lent.put_back(session, ctx);
-    done.map_err(|stop| {
-        tracing::warn!(%stop, "a filter stopped a response");
-        ctx.cause = Some(Cause::Filter);
-        Cause::Filter.into_error()
-    })
+    done.map_err(|stop| stopped(ctx, &stop))
+}
+
+fn stopped(ctx: &mut RequestContext, stop: &Stop) -> Box<pingora_error::Error> {
+    tracing::warn!(%stop, "a filter stopped a response");
+    ctx.cause = Some(Cause::Filter);
+    Cause::Filter.into_error()
 }
 
 /// Runs the hooks of a response's trailers.
@@ -281,19 +285,21 @@ pub(super) fn response_trailers(
     session: &mut Session,
     trailers: &mut HeaderMap,
     ctx: &mut RequestContext,
-) {
+) -> Result<()> {
     if !takes_part(ctx, Phases::RESPONSE_TRAILERS) {
-        return;
+        return Ok(());
     }
     let mut lent = Lent::take(session, ctx);
     let about = about(session, ctx);
-    if let Some(chain) = ctx.chain() {
-        chain.response_trailers(&mut lent.run, &mut lent.request, &about, trailers);
-    }
+    let done = ctx.chain().map_or(Ok(()), |chain| {
+        chain.response_trailers(&mut lent.run, &mut lent.request, &about, trailers)
+    });
     lent.put_back(session, ctx);
+    done.map_err(|stop| stopped(ctx, &stop))
 }
 
-/// Runs the hooks of a response that the gateway itself gives. A filter that answers replaces it, once.
+/// Runs the hooks of a response that the gateway itself gives. A filter that answers replaces it, once
+/// a request, and its answer passes the hooks of the others.
 pub(super) async fn own_response(
     session: &mut Session,
     ctx: &mut RequestContext,
@@ -301,10 +307,11 @@ pub(super) async fn own_response(
     body: Bytes,
 ) -> (response::Parts, Bytes) {
     let (mut head, mut body) = (head, body);
-    if takes_part(ctx, Phases::RESPONSE_HEADERS)
-        && let Some(answer) = Box::pin(head_hooks(session, ctx, &mut head)).await
-    {
-        (head, body) = into_response(*answer);
+    if takes_part(ctx, Phases::RESPONSE_HEADERS) {
+        // Ends: each round takes the filter that answered out of the next.
+        while let Some(answer) = Box::pin(head_hooks(session, ctx, &mut head)).await {
+            (head, body) = into_response(*answer);
+        }
     }
     if session.req_header().method != Method::HEAD && !body.is_empty() {
         let mut data = Some(body);
@@ -323,7 +330,15 @@ pub(super) fn into_response(answer: Answer) -> (response::Parts, Bytes) {
     for (name, value) in answer.headers {
         head.headers.append(name, value);
     }
+    if may_have_length(head.status) {
+        head.headers.insert(header::CONTENT_LENGTH, answer.body.len().into());
+    }
     (head, answer.body)
+}
+
+/// RFC 9110, 8.6: no `Content-Length` with 204, and none is needed with 304.
+pub(super) fn may_have_length(status: StatusCode) -> bool {
+    !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 fn failure() -> (response::Parts, Bytes) {

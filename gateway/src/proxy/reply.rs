@@ -57,9 +57,7 @@ async fn send(
     mut head: response::Parts,
     body: Bytes,
 ) -> Result<()> {
-    // RFC 9110, 8.6: no Content-Length with 204, and none is needed with 304.
-    let counts = !matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    if counts {
+    if filters::may_have_length(head.status) {
         head.headers.insert(header::CONTENT_LENGTH, body.len().into());
     }
     let (mut head, body) = if ctx.chain().is_some() {
@@ -68,7 +66,7 @@ async fn send(
         (head, body)
     };
     head.headers.remove(header::TRANSFER_ENCODING);
-    if counts && session.req_header().method != Method::HEAD {
+    if filters::may_have_length(head.status) && session.req_header().method != Method::HEAD {
         head.headers.insert(header::CONTENT_LENGTH, body.len().into());
     }
     let bodiless = body.is_empty() || session.req_header().method == Method::HEAD;

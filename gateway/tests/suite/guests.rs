@@ -6,6 +6,8 @@ mod behaviour;
 mod cache;
 #[path = "guests/envoy.rs"]
 mod envoy;
+#[path = "guests/held.rs"]
+mod held;
 #[path = "guests/rogue.rs"]
 mod rogue;
 #[path = "guests/swap.rs"]
@@ -28,6 +30,27 @@ fn guest(name: &str) -> Option<PathBuf> {
     }
     missing(&format!("the guest {name}"));
     None
+}
+
+/// A guest of WebAssembly text, for what no SDK lets one write. The file lasts as long as the folder.
+fn assembled(folder: &Path, text: &str) -> PathBuf {
+    let path = folder.join("guest.wasm");
+    let module = format!(
+        "(module
+        (import \"env\" \"proxy_remove_header_map_value\"
+          (func $remove (param i32 i32 i32) (result i32)))
+        (import \"env\" \"proxy_http_call\"
+          (func $call (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+        (import \"env\" \"proxy_set_tick_period_milliseconds\" (func $timer (param i32) (result i32)))
+        (import \"env\" \"proxy_get_header_map_value\"
+          (func $get (param i32 i32 i32 i32 i32) (result i32)))
+        (memory (export \"memory\") 4)
+        (func (export \"proxy_abi_version_0_2_1\"))
+        (func (export \"proxy_on_memory_allocate\") (param i32) (result i32) (i32.const 65536))
+        {text})"
+    );
+    std::fs::write(&path, wat::parse_str(module).unwrap()).unwrap();
+    path
 }
 
 /// `/guest` past a filter with these settings and `/plain` past none, both to the first of `upstreams`.

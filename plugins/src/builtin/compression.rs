@@ -62,6 +62,11 @@ impl Filter for Compression {
         Flow::Continue
     }
 
+    /// Its coder is of the response that is gone: the next one's head says nothing of a coding.
+    fn response_dropped(&self, mut x: Exchange<'_>) {
+        x.discard();
+    }
+
     fn response_body(&self, mut x: Exchange<'_>, body: Body<'_>) -> Result<(), Stop> {
         let Some(coder) = x.kept::<Coder>() else { return Ok(()) };
         let coded = coder.code(body.data.as_deref().unwrap_or_default(), body.end);

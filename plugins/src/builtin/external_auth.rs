@@ -68,8 +68,9 @@ impl Filter for ExternalAuth {
         response: &'a mut response::Parts,
     ) -> Flow<'a> {
         if let Some(ForResponse(fields)) = x.kept() {
-            for (name, value) in std::mem::take(fields) {
-                response.headers.append(name, value);
+            // They stay: this response may be replaced by another.
+            for (name, value) in fields.iter() {
+                response.headers.append(name.clone(), value.clone());
             }
         }
         Flow::Continue

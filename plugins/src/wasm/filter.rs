@@ -1,6 +1,7 @@
 //! The filter: what a guest says in a phase, and what becomes of the request.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode, Version, header, request, response};
 use thread_local::ThreadLocal;
@@ -14,6 +15,9 @@ use super::wait::Wait;
 use crate::exchange::{Exchange, Outcome};
 use crate::filter::{Answer, Body, Filter, Flow, Phases, Stop};
 use crate::host::Host;
+
+/// How a response ends whose filter failed.
+const FAILED: Stop = Stop("a WebAssembly filter failed");
 
 /// Body that a guest may hold back: what a gateway can spare for each of many requests.
 const HELD_BYTES_MAX: usize = 1 << 20;
@@ -35,6 +39,15 @@ impl WasmFilter {
         self.slots.get_or(|| Slot::new(self.plugin.clone())).clone()
     }
 
+    pub(super) fn pause_timeout(&self) -> Duration {
+        self.plugin.settings.pause_timeout
+    }
+
+    /// Whether the body of a message may let its held head go: see `allow_on_headers_stop_iteration`.
+    fn body_decides(&self, end: bool, hook: Phases) -> bool {
+        !end && self.plugin.settings.body_passes_held_head && self.phases().has(hook)
+    }
+
     /// A call into the guest for this request.
     pub(super) fn turn<'a>(
         &self,
@@ -50,24 +63,36 @@ impl WasmFilter {
         if matches!(failure, Failure::Body | Failure::Paused) {
             self.plugin.counters.failed(&self.plugin.name, failure);
         }
+        let open = self.plugin.settings.open;
         if let Some(stream) = x.kept::<Stream>() {
             stream.failed = true;
             stream.close_inbox();
+            if !open {
+                // It is in nobody's hands any more, and whoever answers now has a body of their own.
+                stream.drop_held();
+            }
         } else {
             let mut stream = Stream::new(self.slot());
             stream.failed = true;
             x.keep(stream);
         }
-        if self.plugin.settings.open {
+        if open {
             return None;
         }
-        let text = "a filter failed";
-        Some(Box::new(Answer::error(StatusCode::SERVICE_UNAVAILABLE, "wasm", text)))
+        let (status, text) = match failure {
+            // RFC 9110, 15.5.14; a response cannot be answered any more.
+            Failure::Body => (StatusCode::PAYLOAD_TOO_LARGE, "a filter holds no more of a body"),
+            _ => (StatusCode::SERVICE_UNAVAILABLE, "a filter failed"),
+        };
+        Some(Box::new(Answer::error(status, "wasm", text)))
     }
 
     fn flow<'a>(&self, x: &mut Exchange<'a>, verdict: Result<Verdict, Failure>) -> Flow<'a> {
         match verdict {
-            Ok(Verdict::Answer(answer)) => Flow::Answer(answer),
+            Ok(Verdict::Answer(answer)) => {
+                drop_held(x);
+                Flow::Answer(answer)
+            }
             Ok(Verdict::Go | Verdict::Pause { .. }) => Flow::Continue,
             Err(failure) => self.failed(x, failure).map_or(Flow::Continue, Flow::Answer),
         }
@@ -111,13 +136,20 @@ pub(super) fn release(x: &mut Exchange<'_>, phase: Phase, body: &mut Body<'_>) {
     }
 }
 
+/// Drops what is held back.
+pub(super) fn drop_held(x: &mut Exchange<'_>) {
+    if let Some(stream) = x.kept::<Stream>() {
+        stream.drop_held();
+    }
+}
+
 fn close_inbox(x: &mut Exchange<'_>) {
     if let Some(stream) = x.kept::<Stream>() {
         stream.close_inbox();
     }
 }
 
-/// Whether the request has no body. An HTTP/2 request without a length has one if its method is of
+/// Whether the request seems to have no body, where its framing is not known. An HTTP/2 request without a length has one if its method is of
 /// those that have.
 fn is_bodiless(request: &request::Parts) -> bool {
     match request.headers.get(header::CONTENT_LENGTH) {
@@ -159,16 +191,15 @@ impl Filter for WasmFilter {
 
     fn request_headers<'a>(&'a self, mut x: Exchange<'a>) -> Flow<'a> {
         let phase = Phase::RequestHeaders;
-        let end = is_bodiless(x.request);
+        let end = x.about.bodiless.unwrap_or_else(|| is_bodiless(x.request));
         let verdict = self.turn(&mut x, phase, Extra::default()).hook(end);
-        if let Ok(Verdict::Pause { calls, wakes }) = verdict {
-            let body_may_tell = !end && self.phases().has(Phases::REQUEST_BODY);
-            if calls || wakes && !body_may_tell {
+        if let Ok(Verdict::Pause { calls, .. }) = verdict {
+            if calls || !self.body_decides(end, Phases::REQUEST_BODY) {
+                // Also with nothing to wait for: who holds a request means that it shall not pass.
                 return Flow::wait(Wait { filter: self, x, phase, end }.headers(None));
             }
             close_inbox(&mut x);
-            let hold = self.phases().has(Phases::REQUEST_BODY);
-            return if hold { Flow::HoldHead } else { Flow::Continue };
+            return Flow::HoldHead;
         }
         close_inbox(&mut x);
         self.flow(&mut x, verdict)
@@ -177,8 +208,8 @@ impl Filter for WasmFilter {
     fn request_body<'a>(&'a self, mut x: Exchange<'a>, mut body: Body<'a>) -> Flow<'a> {
         let phase = Phase::RequestBody;
         let Some(verdict) = self.body(&mut x, phase, &mut body) else { return Flow::Continue };
-        if let Ok(Verdict::Pause { calls, wakes }) = verdict {
-            if calls || wakes && body.end {
+        if let Ok(Verdict::Pause { calls, .. }) = verdict {
+            if calls || body.end {
                 let end = body.end;
                 return Flow::wait(Wait { filter: self, x, phase, end }.body(body));
             }
@@ -187,8 +218,9 @@ impl Filter for WasmFilter {
             }
         }
         close_inbox(&mut x);
+        let flow = self.flow(&mut x, verdict);
         release(&mut x, phase, &mut body);
-        self.flow(&mut x, verdict)
+        flow
     }
 
     fn response_headers<'a>(
@@ -204,7 +236,7 @@ impl Filter for WasmFilter {
         let extra = Extra { response: Some(&mut *response), ..Extra::default() };
         let verdict = self.turn(&mut x, phase, extra).hook(end);
         if let Ok(Verdict::Pause { calls, wakes }) = verdict
-            && (calls || wakes)
+            && (calls || wakes || !self.body_decides(end, Phases::RESPONSE_BODY))
         {
             return Flow::wait(Wait { filter: self, x, phase, end }.headers(Some(response)));
         }
@@ -212,35 +244,52 @@ impl Filter for WasmFilter {
         self.flow(&mut x, verdict)
     }
 
+    fn response_dropped(&self, mut x: Exchange<'_>) {
+        close_inbox(&mut x);
+        if let Some(stream) = x.kept::<Stream>() {
+            stream.held(Phase::ResponseBody).take();
+        }
+    }
+
     fn response_body(&self, mut x: Exchange<'_>, mut body: Body<'_>) -> Result<(), Stop> {
         let phase = Phase::ResponseBody;
         let Some(verdict) = self.body(&mut x, phase, &mut body) else { return Ok(()) };
         close_inbox(&mut x);
-        match verdict {
+        let failure = match verdict {
             Ok(Verdict::Pause { .. }) if !body.end => return Ok(()),
-            Ok(Verdict::Answer(_)) => return Err(Stop("a filter ended the response")),
-            Ok(_) => {}
-            Err(failure) => {
-                if self.failed(&mut x, failure).is_some() {
-                    return Err(Stop("a WebAssembly filter failed"));
-                }
+            // It cannot wait here, and what its guest holds does not pass unasked.
+            Ok(Verdict::Pause { .. }) => Some(Failure::Paused),
+            Ok(Verdict::Answer(_)) => {
+                drop_held(&mut x);
+                return Err(Stop("a filter ended the response"));
             }
+            Ok(Verdict::Go) => None,
+            Err(failure) => Some(failure),
+        };
+        if let Some(failure) = failure
+            && self.failed(&mut x, failure).is_some()
+        {
+            return Err(FAILED);
         }
         release(&mut x, phase, &mut body);
         Ok(())
     }
 
-    fn response_trailers(&self, mut x: Exchange<'_>, trailers: &mut HeaderMap) {
+    fn response_trailers(&self, mut x: Exchange<'_>, trailers: &mut HeaderMap) -> Result<(), Stop> {
         if has_failed(&mut x) {
-            return;
+            return Ok(());
         }
         let extra = Extra { trailers: Some(trailers), ..Extra::default() };
         let verdict = self.turn(&mut x, Phase::ResponseTrailers, extra).hook(true);
         close_inbox(&mut x);
-        if let Err(failure) = verdict {
-            // Too late for an answer: the body is out.
-            drop(self.failed(&mut x, failure));
-        }
+        let failure = match verdict {
+            Ok(Verdict::Go) => return Ok(()),
+            Ok(Verdict::Answer(_)) => return Err(Stop("a filter ended the response")),
+            Ok(Verdict::Pause { .. }) => Failure::Paused,
+            Err(failure) => failure,
+        };
+        // Too late for an answer: the body is out.
+        self.failed(&mut x, failure).map_or(Ok(()), |_| Err(FAILED))
     }
 
     fn log(&self, mut x: Exchange<'_>, outcome: &Outcome<'_>) {

@@ -22,6 +22,10 @@ pub(super) struct Settings {
     pub(super) open: bool,
     /// For one call into the guest.
     pub(super) deadline: Duration,
+    /// How long the guest may hold a request in one phase.
+    pub(super) pause_timeout: Duration,
+    /// Whether a message's body goes on to its hook while its head is held.
+    pub(super) body_passes_held_head: bool,
     /// For one VM.
     pub(super) memory_bytes: usize,
     pub(super) phases: Phases,

@@ -17,6 +17,12 @@ use crate::kind::Setting;
 /// A call into a guest that takes longer than this holds up every request of its thread.
 const DEADLINE: Duration = Duration::from_millis(10);
 
+/// Longer than any service that a guest asks should take, and as long as clients commonly wait.
+const PAUSE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What is held takes memory and a connection of a client's; nobody waits longer than this.
+const PAUSE_TIMEOUT_MAX: Duration = Duration::from_secs(3600);
+
 /// A thousand times the usual is as good as none.
 const DEADLINE_MAX: Duration = Duration::from_secs(10);
 
@@ -93,6 +99,9 @@ fn settings(
     let vm_id = fields.optional(sink, "vm_id", text);
     let open = fields.optional(sink, "on_failure", on_failure);
     let deadline = fields.optional(sink, "deadline", deadline);
+    let pause_timeout = fields.optional(sink, "pause_timeout", pause_timeout);
+    let body_passes_held_head =
+        fields.optional(sink, "allow_on_headers_stop_iteration", scalar::flag);
     let memory = fields.optional(sink, "memory", |node, sink| {
         scalar::bytes(node, sink, MEMORY_BYTES_MIN, MEMORY_BYTES_MAX)
     });
@@ -108,6 +117,8 @@ fn settings(
         vm_id: vm_id.unwrap_or_default(),
         open: open.unwrap_or(false),
         deadline: deadline.unwrap_or(DEADLINE),
+        pause_timeout: pause_timeout.unwrap_or(PAUSE_TIMEOUT),
+        body_passes_held_head: body_passes_held_head.unwrap_or(false),
         memory_bytes: memory.unwrap_or(MEMORY_BYTES) as usize,
         phases: Phases::default(),
         upstreams: upstreams.unwrap_or_default(),
@@ -147,6 +158,14 @@ fn deadline(node: Node<'_>, sink: &mut Sink) -> Option<Duration> {
         return node.refuse(sink, "is out of range", "write a time from 1ms to 10s");
     }
     Some(deadline)
+}
+
+fn pause_timeout(node: Node<'_>, sink: &mut Sink) -> Option<Duration> {
+    let timeout = scalar::duration(node, sink)?;
+    if timeout < Duration::from_millis(10) || timeout > PAUSE_TIMEOUT_MAX {
+        return node.refuse(sink, "is out of range", "write a time from 10ms to 1h");
+    }
+    Some(timeout)
 }
 
 fn variable(name: &str, node: Node<'_>, sink: &mut Sink) -> Option<Box<str>> {

@@ -82,6 +82,12 @@ impl Stream {
         if phase == Phase::ResponseBody { &mut self.response_body } else { &mut self.request_body }
     }
 
+    /// Drops the bodies that are held back.
+    pub(super) fn drop_held(&mut self) {
+        self.request_body.take();
+        self.response_body.take();
+    }
+
     /// It does not wait any more: what it did not take goes to the guest without it.
     pub(super) fn close_inbox(&mut self) {
         let Some(inbox) = &self.inbox else { return };

@@ -7,6 +7,7 @@ mod cost;
 mod failures;
 mod load;
 mod messages;
+mod pauses;
 mod real;
 mod services;
 

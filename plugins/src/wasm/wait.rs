@@ -1,21 +1,16 @@
 //! A request that its guest holds until a call of its own is answered, or until it says so from
 //! another context.
 
-use std::time::Duration;
-
 use http::response;
 use tokio::time::{Instant, timeout_at};
 
 use super::abi::Failure;
-use super::filter::{WasmFilter, release};
+use super::filter::{WasmFilter, drop_held, release};
 use super::inbox::Event;
 use super::scene::Phase;
 use super::stream::{Extra, Stream, Verdict, said};
 use crate::exchange::Exchange;
 use crate::filter::{Body, Next};
-
-/// How long a guest may hold a request in one phase: as long as clients commonly wait.
-const LONGEST: Duration = Duration::from_secs(60);
 
 /// How often the hook is run anew because the VM was lost meanwhile.
 const ANEW_MAX: u32 = 3;
@@ -38,12 +33,15 @@ impl<'a> Wait<'a> {
     /// Waits with a body held.
     pub(super) async fn body(mut self, mut body: Body<'a>) -> Next {
         let next = self.until_done(None).await;
-        release(&mut self.x, self.phase, &mut body);
+        match next {
+            Next::Continue => release(&mut self.x, self.phase, &mut body),
+            Next::Answer(_) => drop_held(&mut self.x),
+        }
         next
     }
 
     async fn until_done(&mut self, mut response: Option<&'a mut response::Parts>) -> Next {
-        let (until, mut anew) = (Instant::now() + LONGEST, 0);
+        let (until, mut anew) = (Instant::now() + self.filter.pause_timeout(), 0);
         loop {
             let event = timeout_at(until, self.event()).await.unwrap_or(None);
             let verdict = match event {

@@ -158,3 +158,51 @@ fn labels_are_counted_and_bounded() {
         gateway.counts(&format!("{own},{labels}}}"), count);
     }
 }
+
+/// A route whose own filters have seen the origin's response when one of the listener's replaces it.
+fn replaced(filters: &str, upstreams: &str, origin: &Origin) -> Response {
+    let yaml = format!(
+        "listeners:
+  - {{ name: web, address: 127.0.0.1:0, filters: [{{ probe: {{ answer_in: response_headers }} }}] }}
+admin: {{ address: 127.0.0.1:0 }}
+upstreams:
+  - {{ name: up, endpoints: [{{ address: \"{}\" }}] }}
+{upstreams}
+virtual_hosts:
+  - name: all
+    domains: [\"*\"]
+    routes: [{{ name: up, filters: [{filters}], forward: {{ upstream: up }} }}]
+",
+        origin.address
+    );
+    let gateway = Gateway::start_with(&yaml, probe());
+    let head = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAccept-Encoding: gzip\r\n\r\n";
+    request(gateway.web(), head)
+}
+
+#[test]
+fn a_replaced_response_leaves_no_coding_to_the_one_in_its_place() {
+    let origin = Origin::start(|_, stream| {
+        let (kind, body) = ("Content-Type: text/plain", "compressible ".repeat(200));
+        let head = format!("HTTP/1.1 200 OK\r\n{kind}\r\nContent-Length: {}\r\n\r\n", body.len());
+        std::io::Write::write_all(stream, format!("{head}{body}").as_bytes()).is_ok()
+    });
+    let response = replaced("{ compression: {} }", "", &origin);
+    let said = (response.status, response.field("content-encoding"), response.body.as_str());
+    assert_eq!(said, (418, None, "probe: as configured\n"));
+}
+
+#[test]
+fn a_replaced_response_passes_its_fields_to_the_one_in_its_place() {
+    let origin = Origin::named("one");
+    let asked = Origin::start(|_, stream| {
+        let reply = "HTTP/1.1 200 OK\r\nX-Session: ann\r\nContent-Length: 0\r\n\r\n";
+        std::io::Write::write_all(stream, reply.as_bytes()).is_ok()
+    });
+    let filters =
+        "{ external_auth: { upstream: auth, path: /check, response_headers: [x-session] } }";
+    let upstreams =
+        format!("  - {{ name: auth, endpoints: [{{ address: \"{}\" }}] }}", asked.address);
+    let response = replaced(filters, &upstreams, &origin);
+    assert_eq!((response.status, response.fields("x-session")), (418, vec!["ann".to_owned()]));
+}

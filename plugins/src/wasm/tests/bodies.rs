@@ -25,7 +25,7 @@ const BRACKETS: &str = r#"
 
 #[test]
 fn bodies_are_held_changed_and_let_go() {
-    let mut tried = tried(BRACKETS, CALM);
+    let mut tried = tried(BRACKETS, &format!("{CALM}, allow_on_headers_stop_iteration: true"));
     tried.header("content-length", "6");
     assert!(matches!(tried.request(), Step::HoldHead));
     assert!(tried.run.marks.request_body_changes);
@@ -81,12 +81,78 @@ const HOLD: &str = r#"(func (export "proxy_on_request_body") (param i32 i32 i32)
     (func (export "proxy_on_response_body") (param i32 i32 i32) (result i32) (i32.const 1))"#;
 
 #[test]
-fn what_is_held_at_the_end_passes() {
+fn what_is_held_at_the_end_waits_for_its_guest_and_then_goes_by_on_failure() {
+    for (settings, open) in [("on_failure: closed", false), ("on_failure: open", true)] {
+        let mut tried = tried(HOLD, &format!("{CALM}, pause_timeout: 50ms, {settings}"));
+        assert_eq!(tried.request_body(Some("a"), false).0, None);
+        let (passed, step) = tried.request_body(Some("b"), true);
+        assert_eq!(matches!(step, Step::Continue), open, "{step:?}");
+        assert_eq!(passed.as_deref(), open.then_some(b"ab".as_slice()));
+
+        // A response's cannot wait.
+        tried.again();
+        assert_eq!(tried.response_body(Some("a".into()), false), None);
+        let mut data = Some("b".into());
+        let crate::testing::Tried { chain, run, request, about, .. } = &mut tried;
+        assert_eq!(chain.response_body(run, request, about, &mut data, true).is_ok(), open);
+        assert_eq!(data.as_deref(), open.then_some(b"ab".as_slice()));
+    }
+}
+
+/// A guest that holds bodies and traps at their end.
+const HOLD_AND_TRAP: &str = r#"
+(func $hold (param $end i32) (result i32) (if (local.get $end) (then unreachable)) (i32.const 1))
+(func (export "proxy_on_request_body") (param i32 i32 i32) (result i32)
+  (call $hold (local.get 2)))
+(func (export "proxy_on_response_body") (param i32 i32 i32) (result i32)
+  (call $hold (local.get 2)))"#;
+
+#[test]
+fn what_a_closed_guest_held_is_dropped_when_it_traps() {
+    let mut tried = tried(HOLD_AND_TRAP, CALM);
+    assert_eq!(tried.request_body(Some("secret"), false).0, None);
+    let (passed, step) = tried.request_body(None, true);
+    assert!(matches!(step, Step::Answer(_)));
+    assert_eq!(passed, None);
+
+    tried.again();
+    tried.response(&mut response());
+    assert_eq!(tried.response_body(Some("secret".into()), false), None);
+    let mut data = None;
+    let crate::testing::Tried { chain, run, request, about, .. } = &mut tried;
+    assert!(chain.response_body(run, request, about, &mut data, true).is_err());
+    assert_eq!(data, None);
+    // What answers instead is another response, and passes as it is.
+    tried.response(&mut response());
+    assert_eq!(tried.response_body(Some("error".into()), true).unwrap(), "error");
+}
+
+#[test]
+fn what_an_open_guest_held_goes_on_when_it_traps() {
+    let mut tried = tried(HOLD_AND_TRAP, &format!("{CALM}, on_failure: open"));
+    assert_eq!(tried.response_body(Some("a".into()), false), None);
+    assert_eq!(tried.response_body(Some("b".into()), true).unwrap(), "ab");
+}
+
+#[test]
+fn what_is_held_of_a_response_that_is_replaced_is_dropped() {
+    let guest = r#"(func (export "proxy_on_response_body") (param i32 i32 i32) (result i32)
+        (i32.eqz (local.get 2)))"#;
+    let mut tried = tried(guest, CALM);
+    tried.response(&mut response());
+    assert_eq!(tried.response_body(Some("half".into()), false), None);
+    tried.response(&mut response());
+    assert_eq!(tried.response_body(Some("error".into()), true).unwrap(), "error");
+}
+
+#[test]
+fn a_request_body_over_what_may_be_held_is_answered_with_413() {
+    let part: &'static str = Box::leak("a".repeat(600 << 10).into_boxed_str());
     let mut tried = tried(HOLD, CALM);
-    assert_eq!(tried.request_body(Some("a"), false).0, None);
-    let (passed, step) = tried.request_body(Some("b"), true);
-    assert!(matches!(step, Step::Continue));
-    assert_eq!(passed.unwrap(), "ab");
+    tried.request_body(Some(part), false);
+    let (_, step) = tried.request_body(Some(part), false);
+    let Step::Answer(answer) = step else { unreachable!("it is refused: {step:?}") };
+    assert_eq!(answer.status, http::StatusCode::PAYLOAD_TOO_LARGE);
 }
 
 #[test]
