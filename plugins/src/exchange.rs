@@ -115,6 +115,9 @@ pub struct About<'a> {
     pub upstream: Option<&'a str>,
     /// The endpoint in use, once there is one.
     pub endpoint: Option<SocketAddr>,
+    /// The host that the client asked for, with its port if it has one; a filter that changes the
+    /// request's host changes only what the origin is asked for.
+    pub host: Option<&'a str>,
     /// The client, by the listener's rule for trusted proxies.
     pub client: Option<IpAddr>,
     /// The other end of the connection.
@@ -143,6 +146,7 @@ impl About<'static> {
             route: "none",
             upstream: None,
             endpoint: None,
+            host: None,
             client: None,
             peer: None,
             local: None,

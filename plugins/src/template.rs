@@ -1,18 +1,19 @@
 //! Text with variables in it, such as `${client} asked for ${path}`.
 //!
 //! Parsed when the configuration is read, so that a variable that does not exist is a problem there
-//! and rendering cannot fail. What a request does not have renders as nothing. `$$` is a dollar sign.
+//! and rendering cannot fail. What a request does not have renders as nothing; a header field whose
+//! text comes out empty is left out. `$$` is a dollar sign.
 //!
 //! | variable | is |
 //! |---|---|
 //! | `${method}` | the method |
 //! | `${path}`, `${query}` | the path and the query, as they go upstream |
 //! | `${client_path}` | the path with its query as it was before filters changed it |
-//! | `${host}` | the host that was asked for, with its port if it has one |
+//! | `${host}` | the host that the client asked for, with its port if it has one, whatever a filter made of it |
 //! | `${client}`, `${peer}` | the client's address; the address at the other end of the connection |
 //! | `${request_id}` | `X-Request-Id`, as the origin gets it |
 //! | `${listener}`, `${virtual_host}`, `${route}`, `${upstream}`, `${endpoint}` | where it belongs |
-//! | `${header.NAME}` | a header field of the request |
+//! | `${header.NAME}` | a header field of the request; several lines are joined by `, `, those of `cookie` by `; ` |
 //! | `${capture.GROUP}` | a group, by name or number, of the regex that the route matched the path with |
 //! | `${hint.network}`, `${hint.zone}`, `${hint.protocol}`, `${hint.screens}`, `${hint.syn_rate}` | what the classifier says |
 //!
@@ -25,13 +26,13 @@
 //! | `${cause}` | what failed, as in `X-Sallyport-Error` |
 //! | `${duration_ms}` | the time from the head's arrival, in milliseconds |
 //! | `${request_bytes}`, `${response_bytes}` | body bytes received and sent |
-//! | `${response.NAME}` | a header field of the response |
+//! | `${response.NAME}` | a header field of the response; several lines are joined by `, ` |
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
-use http::{HeaderName, Version, header};
+use http::{HeaderName, HeaderValue, Version, header};
 use sallyport_config::{Node, Sink};
 
 use crate::exchange::{Exchange, Outcome};
@@ -287,7 +288,7 @@ impl Variable {
             Self::Path => Some(split(x.path_and_query()).0.into()),
             Self::Query => split(x.path_and_query()).1.map(Cow::from),
             Self::ClientPath => Some(client_path(x).into()),
-            Self::Host => host(x),
+            Self::Host => x.about.host.map(Cow::from).or_else(|| host(x)),
             Self::Client => about.client.map(|client| client.to_string().into()),
             Self::Peer => about.peer.map(|peer| peer.to_string().into()),
             Self::RequestId => field(&x.request.headers, "x-request-id"),
@@ -342,8 +343,19 @@ fn host<'v>(x: &'v Exchange<'_>) -> Option<Cow<'v, str>> {
     }
 }
 
+/// The value of a field. Its lines are one list (RFC 9110, 5.3), but for cookies, whose pairs a
+/// semicolon separates (RFC 9113, 8.2.3).
 fn field<'v>(headers: &'v http::HeaderMap, name: &str) -> Option<Cow<'v, str>> {
-    headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()))
+    let mut lines = headers.get_all(name).iter();
+    let text = |line: &'v HeaderValue| String::from_utf8_lossy(line.as_bytes());
+    let mut value = text(lines.next()?);
+    let separator = if name == header::COOKIE { "; " } else { ", " };
+    for line in lines {
+        let value = value.to_mut();
+        value.push_str(separator);
+        value.push_str(&text(line));
+    }
+    Some(value)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::HeaderValue;
 use sallyport_plugin::{Answer, Chain, Run};
 use sallyport_route::{Hints, PathRegex};
 
@@ -27,6 +28,8 @@ pub struct RequestContext {
     counted: bool,
     /// The path and query that go upstream, where they are not what the client sent.
     pub(super) target: Option<String>,
+    /// The host that the client asked for, kept before filters could change it.
+    pub(super) asked_host: Option<HeaderValue>,
     /// What the classifier says of the connection.
     pub(super) known: Option<Arc<Known>>,
     /// Where the request comes from.
@@ -82,6 +85,7 @@ impl RequestContext {
             route: None,
             counted: false,
             target: None,
+            asked_host: None,
             known: None,
             origin: Origin::default(),
             cause: None,

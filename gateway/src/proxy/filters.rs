@@ -14,6 +14,7 @@ use sallyport_plugin::{About, Answer, Chain, Outcome, Phases, Run, Step, Stop};
 
 use super::cause::Cause;
 use super::context::{RequestContext, Upgrade};
+use super::target::asked_host;
 use super::{hints, lent, request_id};
 use crate::snapshot::NONE;
 use crate::verdicts::Verdicts;
@@ -55,6 +56,7 @@ fn about<'a>(session: &Session, ctx: &'a RequestContext) -> About<'a> {
         route: place.map_or(NONE, |(_, route)| &route.name),
         upstream: ctx.upstream_name(),
         endpoint: ctx.endpoint().map(|endpoint| endpoint.address),
+        host: ctx.asked_host.as_ref().and_then(|host| host.to_str().ok()),
         client: ctx.origin.client,
         peer: hints::peer(session),
         local: session.server_addr().and_then(|address| address.as_inet()).copied(),
@@ -74,6 +76,7 @@ pub(super) async fn request(
 ) -> Result<Option<Box<Answer>>> {
     let target = ctx.target.take();
     ctx.bodiless = Some(session.as_downstream_mut().is_body_empty());
+    ctx.asked_host = asked_host(session.req_header());
     let mut lent = Lent::take(session, ctx);
     let about = about(session, ctx);
     if let Some(target) = target {

@@ -61,9 +61,15 @@ fn chain(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> + '_ {
     })
 }
 
-/// Writes the forwarding fields of a request that came from `origin` over `scheme`.
-pub(super) fn write(headers: &mut HeaderMap, origin: &Origin, scheme: &'static str) {
-    let host = headers.get(header::HOST).cloned();
+/// Writes the forwarding fields of a request that came from `origin` over `scheme` and asked for
+/// `asked_host`; `None` where no filter can have changed the request's own.
+pub(super) fn write(
+    headers: &mut HeaderMap,
+    origin: &Origin,
+    scheme: &'static str,
+    asked_host: Option<&HeaderValue>,
+) {
+    let host = asked_host.or_else(|| headers.get(header::HOST)).cloned();
     if headers.keys().any(tells_origin) {
         return rewrite(headers, origin, scheme, host);
     }
@@ -187,7 +193,7 @@ mod tests {
         let chain = |trusted: &[ipnet::IpNet]| {
             let mut sent = headers(&["203.0.113.7", "192.0.2.9"]);
             let origin = Origin::of("10.0.0.1".parse().ok(), &sent, trusted);
-            write(&mut sent, &origin, "http");
+            write(&mut sent, &origin, "http", None);
             assert_eq!(sent.get_all(FOR).iter().count(), 1);
             sent[FOR].clone()
         };
@@ -203,7 +209,7 @@ mod tests {
         headers.insert("x-forwarded-host", HeaderValue::from_static("shop.example"));
         let trusted = ["10.0.0.0/8".parse().unwrap()];
         let origin = Origin::of("10.0.0.1".parse().ok(), &headers, &trusted);
-        write(&mut headers, &origin, "http");
+        write(&mut headers, &origin, "http", None);
         assert_eq!(headers["x-forwarded-proto"], "https");
         assert_eq!(headers["x-forwarded-host"], "shop.example");
         assert_eq!(headers["x-forwarded-for"], "10.0.0.1");
@@ -215,11 +221,30 @@ mod tests {
         headers.insert("host", HeaderValue::from_static("shop.example"));
         headers.insert("x-other", HeaderValue::from_static("1"));
         let origin = Origin::of("192.0.2.1".parse().ok(), &headers, &[]);
-        write(&mut headers, &origin, "http");
+        write(&mut headers, &origin, "http", None);
         assert_eq!(headers["x-forwarded-proto"], "http");
         assert_eq!(headers["x-forwarded-host"], "shop.example");
         assert_eq!(headers["x-forwarded-for"], "192.0.2.1");
         assert_eq!(headers.len(), 5);
+    }
+
+    #[test]
+    fn the_host_that_was_asked_for_is_told_and_not_the_one_the_origin_is_asked_for() {
+        let asked = HeaderValue::from_static("shop.example:8080");
+        for (trusted, sent, told) in [
+            (&[][..], Some("evil.example"), "shop.example:8080"),
+            (&["10.0.0.0/8"][..], None, "shop.example:8080"),
+            (&["10.0.0.0/8"][..], Some("www.example"), "www.example"),
+        ] {
+            let trusted: Vec<_> = trusted.iter().map(|network| network.parse().unwrap()).collect();
+            let mut headers = HeaderMap::new();
+            headers.insert("host", HeaderValue::from_static("app.internal"));
+            headers.extend(sent.map(|sent| (super::HOST, HeaderValue::from_static(sent))));
+            let origin = Origin::of("10.0.0.1".parse().ok(), &headers, &trusted);
+            write(&mut headers, &origin, "http", Some(&asked));
+            assert_eq!(headers["x-forwarded-host"], told);
+            assert_eq!(headers["host"], "app.internal");
+        }
     }
 
     #[test]
@@ -244,7 +269,7 @@ mod tests {
             headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         let origin = Origin::of("192.0.2.1".parse().ok(), &headers, &[]);
-        write(&mut headers, &origin, "http");
+        write(&mut headers, &origin, "http", None);
         let all = |name: &str| -> Vec<_> {
             headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect()
         };

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use http::{HeaderMap, Version, header};
+use http::{HeaderMap, HeaderValue, Version, header};
 use pingora_http::RequestHeader;
 use sallyport_balance::hash_key as hash;
 use sallyport_route::{Hints, normalise_host, normalise_path};
@@ -67,6 +67,13 @@ fn host(request: &RequestHeader) -> Result<&str, Cause> {
         (None, Some(authority)) if request.version == Version::HTTP_2 => Ok(authority.as_str()),
         (None, _) => Err(Cause::BadRequest("Host is missing")),
     }
+}
+
+/// The host that the client asked for, as it was sent, with its port if it has one.
+pub(super) fn asked_host(request: &RequestHeader) -> Option<HeaderValue> {
+    let authority = || request.uri.authority().map(|authority| authority.as_str());
+    let field = request.headers.get(header::HOST).cloned();
+    field.or_else(|| HeaderValue::from_str(authority()?).ok())
 }
 
 /// What follows the authority of an absolute-form target; Pingora has compared that with Host.

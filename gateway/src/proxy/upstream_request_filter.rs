@@ -49,7 +49,7 @@ fn rewrite_fields(headers: &mut HeaderMap, ctx: &RequestContext) {
         }
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     }
-    forwarded::write(headers, &ctx.origin, "http");
+    forwarded::write(headers, &ctx.origin, "http", ctx.asked_host.as_ref());
     if let Some(known) = ctx.hints() {
         hints::write(headers, known, &ctx.snapshot().upstream_hints);
     }

@@ -158,7 +158,9 @@ fn forwarded<'r>(
     about: &'r About<'_>,
 ) -> impl Iterator<Item = (HeaderName, HeaderValue)> + 'r {
     let uri = request.uri.path_and_query().map_or("/", |path| path.as_str());
-    let host = request.headers.get(header::HOST).map(HeaderValue::as_bytes);
+    // What the client asked for: the service judges the client's request, not what the origin gets.
+    let asked = about.host.map(str::as_bytes);
+    let host = asked.or_else(|| request.headers.get(header::HOST).map(HeaderValue::as_bytes));
     let authority = || request.uri.authority().map(|authority| authority.as_str().as_bytes());
     let client = about.client.map(|client| client.to_string());
     let method = Some(request.method.as_str().as_bytes().to_vec());

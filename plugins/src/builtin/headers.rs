@@ -150,10 +150,15 @@ impl Changes {
     }
 }
 
-/// A value that no field can hold, which a client's bytes may make of a template, is none.
+/// The value of a template for the request; `None` where it comes out empty, since a field without
+/// a value tells an origin that there was something, and where no field can hold it, which a
+/// client's bytes may bring about.
 fn render(template: &Template, x: &Exchange<'_>) -> Option<HeaderValue> {
     let mut text = String::new();
     template.render(x, None, &mut text);
+    if text.is_empty() {
+        return None;
+    }
     HeaderValue::from_maybe_shared(Bytes::from(text)).ok()
 }
 
