@@ -40,7 +40,7 @@ pub(super) fn resolve(
     };
     let mut listeners = Vec::new();
     let mut upstreams = Vec::new();
-    let mut hosts = Vec::new();
+    let mut hosts: Vec<(usize, RawVirtualHost)> = Vec::new();
     for raw in files {
         let file = raw.file;
         if file == 0 {
@@ -60,9 +60,11 @@ pub(super) fn resolve(
     resolver.filter_upstreams(filter_upstreams, &upstream_index);
     let shared: HashSet<&str> =
         listeners.iter().flat_map(|raw| &raw.filters).map(|entry| &**entry.name()).collect();
+    let host_places: Vec<_> = hosts.iter().map(|(file, raw)| (*file, raw.place.clone())).collect();
     config.virtual_hosts = resolver.virtual_hosts(hosts, &upstream_index, &shared);
     let host_index = index_of(config.virtual_hosts.iter().map(|host| &host.name));
     config.listeners = resolver.listeners(listeners, config.admin.as_ref(), &host_index);
+    resolver.domains(&config.listeners, &config.virtual_hosts, &host_places);
     config
 }
 
@@ -181,29 +183,64 @@ impl Resolver<'_> {
         self.refuse_over("virtual_hosts", "routes", routes, self.limits.routes);
         self.refuse_over("virtual_hosts", "domains", domains, self.limits.domains);
         let mut names = HashMap::new();
-        let mut seen = HashMap::new();
         raws.into_iter()
             .map(|(file, raw)| {
                 let what = format!("duplicate virtual host {:?}", raw.name);
                 let place = format!("{}.name", raw.place);
                 self.refuse_repeated(&mut names, raw.name.clone(), file, place, what);
-                self.domains(file, &raw, &mut seen);
                 self.filters_turned_off(file, &raw, shared_filters);
                 self.virtual_host(file, raw, upstreams)
             })
             .collect()
     }
 
-    fn domains(&mut self, file: usize, raw: &RawVirtualHost, seen: &mut HashMap<Domain, String>) {
-        for (index, domain) in raw.domains.iter().enumerate() {
-            let place = format!("{}.domains[{index}]", raw.place);
-            self.refuse_repeated(
-                seen,
-                domain.clone(),
-                file,
-                place,
-                format!("duplicate domain \"{domain}\""),
-            );
+    /// A domain leads to one virtual host on each listener; two listeners may route it differently.
+    /// `places` are those of the virtual hosts, each with its file. Where no listener could be read,
+    /// all virtual hosts are taken to be served by one; one that no listener serves is looked at
+    /// alone.
+    fn domains(
+        &mut self,
+        listeners: &[Listener],
+        hosts: &[VirtualHost],
+        places: &[(usize, String)],
+    ) {
+        let all = || (0..hosts.len()).collect::<Vec<_>>();
+        let mut served: Vec<_> = listeners
+            .iter()
+            .map(|listener| listener.virtual_hosts.clone().unwrap_or_else(all))
+            .collect();
+        // Listeners that serve the same would only repeat what is found.
+        served.sort();
+        served.dedup();
+        if served.is_empty() {
+            served.push(all());
+        }
+        let covered: HashSet<usize> = served.iter().flatten().copied().collect();
+        served
+            .extend((0..hosts.len()).filter(|host| !covered.contains(host)).map(|host| vec![host]));
+        let mut told = HashSet::new();
+        for hosts_served in served {
+            let mut seen: HashMap<&Domain, String> = HashMap::new();
+            for host in hosts_served {
+                let (file, place) = &places[host];
+                for (index, domain) in hosts[host].domains.iter().enumerate() {
+                    let at = format!("{place}.domains[{index}]");
+                    match seen.entry(domain) {
+                        Entry::Vacant(entry) => {
+                            entry.insert(at);
+                        }
+                        Entry::Occupied(first) if told.insert((*file, at.clone())) => {
+                            let fix = format!(
+                                "it is taken by {}: choose another, merge the two, or let each be \
+                                 served by a listener of its own (`virtual_hosts`)",
+                                first.get()
+                            );
+                            self.refuse(*file, at, format!("duplicate domain \"{domain}\""), fix);
+                        }
+                        Entry::Occupied(_) => {}
+                    }
+                }
+            }
         }
     }
 
@@ -350,8 +387,18 @@ impl Resolver<'_> {
         hosts: &HashMap<Arc<str>, usize>,
     ) -> Listener {
         let virtual_hosts = raw.virtual_hosts.map(|names| {
-            let names = names.iter().enumerate();
-            names.filter_map(|(index, name)| self.served_host(place, index, name, hosts)).collect()
+            let mut served = Vec::with_capacity(names.len());
+            for (index, name) in names.iter().enumerate() {
+                let Some(host) = self.served_host(place, index, name, hosts) else { continue };
+                if served.contains(&host) {
+                    let at = format!("{place}.virtual_hosts[{index}]");
+                    let what = format!("names virtual host {name:?} again");
+                    self.refuse(0, at, what, "remove one of the two");
+                } else {
+                    served.push(host);
+                }
+            }
+            served
         });
         Listener {
             name: raw.name.into(),

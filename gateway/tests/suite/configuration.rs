@@ -253,6 +253,11 @@ const MISTAKES: &[(&str, usize, &str)] = &[
         "virtual_hosts[1].domains[0]: duplicate domain",
     ),
     (
+        "virtual_hosts:\n  - { name: a, domains: [a.example, A.example], routes: [] }",
+        5,
+        "virtual_hosts[0].domains[1]: duplicate domain \"a.example\"",
+    ),
+    (
         "virtual_hosts:\n  - { name: a, domains: [\"a.*.b\"], routes: [] }",
         5,
         "virtual_hosts[0].domains[0]",
@@ -471,6 +476,37 @@ virtual_hosts:
     }
     // The upstream `a` has problems of its own; the route to it is right.
     assert!(!said.contains("unknown upstream \"a\""), "{said}");
+}
+
+#[test]
+fn a_domain_leads_to_one_virtual_host_on_each_listener() {
+    let yaml = |served: &str| {
+        format!(
+            "listeners:
+  - {{ name: outer, address: 127.0.0.1:0, virtual_hosts: [a] }}
+  - {{ name: inner, address: 127.0.0.1:0, virtual_hosts: {served} }}
+virtual_hosts:
+  - {{ name: a, domains: [a.example], routes: [] }}
+  - {{ name: b, domains: [a.example, b.example], routes: [] }}
+  - {{ name: c, domains: [b.example], routes: [] }}
+"
+        )
+    };
+    let output = check(&yaml("[b]"));
+    assert!(output.status.success(), "{}", text(&output));
+    let said = text(&check(&yaml("[b, c]")));
+    assert!(
+        said.contains("test.yaml:7: virtual_hosts[2].domains[0]: duplicate domain \"b.example\""),
+        "{said}"
+    );
+    assert!(said.contains("taken by virtual_hosts[1].domains[1]"), "{said}");
+    assert!(!said.contains("\"a.example\""), "{said}");
+    let said = text(&check(&yaml("[a, b, a]")));
+    assert!(said.contains("virtual_hosts[1].domains[0]: duplicate domain \"a.example\""), "{said}");
+    assert!(
+        said.contains("listeners[1].virtual_hosts[2]: names virtual host \"a\" again"),
+        "{said}"
+    );
 }
 
 #[test]
