@@ -23,8 +23,8 @@ pub use fixed::Fixed;
 pub use limits::Limits;
 pub use model::{
     Action, Admin, Classifier, Config, Forward, HashOn, HealthCheck, HintField, Listener,
-    ListenerTimeouts, Offence, PUSH_EXPORTERS_MAX, Push, Redirect, Respond, Route, Target,
-    Upstream, UpstreamTimeouts, VERDICT_RULES_MAX, VerdictRule, Verdicts, VirtualHost,
+    ListenerTimeouts, Offence, PUSH_EXPORTERS_MAX, Push, Redirect, RedirectPath, Respond, Route,
+    Target, Upstream, UpstreamTimeouts, VERDICT_RULES_MAX, VerdictRule, Verdicts, VirtualHost,
 };
 
 /// Reads hints written as `key=value`: `network`, `zone`, `protocol`, `screens` (separated by

@@ -1,8 +1,10 @@
 //! The decision itself, shared by the proxy and by `explain`, so that the two cannot disagree.
 
-use sallyport_route::Request;
+use std::borrow::Cow;
 
-use crate::config::{Redirect, Target};
+use sallyport_route::{PathRegex, Replacement, Request, normalise_host};
+
+use crate::config::{Redirect, RedirectPath, Target};
 use crate::snapshot::Snapshot;
 
 /// The virtual host and route, as indices, of a request for `host` (normalised) on a listener.
@@ -31,72 +33,102 @@ pub fn share(targets: &[Target], draw: u32) -> Option<usize> {
         .map(|target| target.upstream)
 }
 
-/// The `Location` of a redirect for a request to `authority` with this path and query.
-#[must_use]
-pub fn location(redirect: &Redirect, authority: &str, path_and_query: &str) -> String {
-    let scheme = redirect.scheme.as_deref().unwrap_or("http");
-    let (sent_host, sent_port) = split_port(authority);
-    let host = redirect.host.as_deref().unwrap_or(sent_host);
-    // The port that was asked belongs to the scheme and host that were asked.
-    let moved = redirect.scheme.is_some() || redirect.host.is_some();
-    let port = match redirect.port {
-        Some(port) => format!(":{port}"),
-        None if moved => String::new(),
-        None => sent_port.map_or_else(String::new, |port| format!(":{port}")),
-    };
-    let path = redirect.path.as_deref().unwrap_or(path_and_query);
-    format!("{scheme}://{host}{port}{path}")
+/// What a client asked for, as far as a redirect takes it over.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The scheme that the client used.
+    pub scheme: &'a str,
+    /// The host, with its port if the client named one.
+    pub authority: &'a str,
+    /// The path, as the route matched it.
+    pub path: &'a str,
+    /// The path and query, as filters left them.
+    pub path_and_query: &'a str,
+    /// The regex that the route matched the path with.
+    pub regex: Option<&'a PathRegex>,
 }
 
-fn split_port(authority: &str) -> (&str, Option<&str>) {
+/// The `Location` of a redirect; `None` if groups of the path make no host.
+///
+/// What the redirect does not name stays as the client asked for it. Of the port, the rules are the
+/// Gateway API's (`HTTPRequestRedirectFilter`): one that is given wins, a given scheme brings its own,
+/// and else the one that was asked stays, even with another host; a scheme's own port is not written.
+/// The port that was asked is the one in the client's `Host`, which is the listener's unless
+/// something in between has mapped it, and then the client cannot reach the listener's.
+#[must_use]
+pub fn location(redirect: &Redirect, asked: &Asked<'_>) -> Option<String> {
+    let scheme = redirect.scheme.as_deref().unwrap_or(asked.scheme);
+    let (asked_host, asked_port) = split_port(asked.authority);
+    let host = match &redirect.host {
+        Some(host) => Cow::Owned(redirect_host(host, asked)?),
+        None => Cow::Borrowed(asked_host),
+    };
+    let port = match (redirect.port, &redirect.scheme) {
+        (Some(port), _) => Some(port),
+        (None, Some(_)) => None,
+        (None, None) => asked_port,
+    };
+    let port = port.filter(|&port| port != default_port(scheme));
+    let port = port.map_or_else(String::new, |port| format!(":{port}"));
+    let path = path_to(&redirect.path, asked);
+    Some(format!("{scheme}://{host}{port}{path}"))
+}
+
+/// The host with its groups filled in. They are the client's to choose, and a host is all that they
+/// may make: `/`, `@` or `:` in one would send the client to a site that nobody configured.
+fn redirect_host(host: &Replacement, asked: &Asked<'_>) -> Option<String> {
+    if let Some(host) = host.constant() {
+        return Some(host.to_owned());
+    }
+    let host = host.expand(asked.regex, asked.path);
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let is_host = host.bytes().all(is_name) && normalise_host(&host).is_ok();
+    is_host.then(|| host.to_ascii_lowercase())
+}
+
+/// The path, query and fragment to go to.
+fn path_to<'a>(path: &RedirectPath, asked: &Asked<'a>) -> Cow<'a, str> {
+    let query = asked.path_and_query.split_once('?').map(|(_, query)| query);
+    match path {
+        RedirectPath::Keep => Cow::Borrowed(asked.path_and_query),
+        RedirectPath::Prefix { prefix, with } => {
+            let rest = asked.path.strip_prefix(&**prefix).unwrap_or(asked.path);
+            let path = if with.is_empty() && rest.is_empty() { "/" } else { rest };
+            Cow::Owned(with_query(&format!("{with}{path}"), query))
+        }
+        RedirectPath::Full(path) => {
+            Cow::Owned(with_query(&path.expand(asked.regex, asked.path), query))
+        }
+    }
+}
+
+/// `path` with `query`, unless it has one of its own; an empty one of its own means none.
+fn with_query(path: &str, query: Option<&str>) -> String {
+    let (path, fragment) = path.split_once('#').map_or((path, None), |(path, f)| (path, Some(f)));
+    let (path, query) = match path.split_once('?') {
+        Some((path, own)) => (path, Some(own)),
+        None => (path, query),
+    };
+    let query = query.filter(|query| !query.is_empty());
+    let query = query.map_or_else(String::new, |query| format!("?{query}"));
+    let fragment = fragment.map_or_else(String::new, |fragment| format!("#{fragment}"));
+    format!("{path}{query}{fragment}")
+}
+
+/// RFC 9110, 4.2: what stands for no port at all.
+fn default_port(scheme: &str) -> u16 {
+    if scheme == "https" { 443 } else { 80 }
+}
+
+/// The host and, if it is there and not empty, the port (RFC 3986, 3.2.3).
+fn split_port(authority: &str) -> (&str, Option<u16>) {
     match authority.rsplit_once(':') {
-        Some((host, port))
-            if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) =>
-        {
-            (host, Some(port))
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            (host, port.parse().ok())
         }
         _ => (authority, None),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{location, share};
-    use crate::config::{Redirect, Target};
-    use http::StatusCode;
-
-    fn redirect() -> Redirect {
-        Redirect { status: StatusCode::FOUND, scheme: None, host: None, port: None, path: None }
-    }
-
-    #[test]
-    fn locations_keep_what_is_not_replaced() {
-        let sent = ("shop.example:8080", "/a?b=c");
-        let to = |redirect: Redirect| location(&redirect, sent.0, sent.1);
-        assert_eq!(
-            to(Redirect { path: Some("/new".into()), ..redirect() }),
-            "http://shop.example:8080/new"
-        );
-        assert_eq!(
-            to(Redirect { scheme: Some("https".into()), ..redirect() }),
-            "https://shop.example/a?b=c"
-        );
-        assert_eq!(
-            to(Redirect { host: Some("x.example".into()), port: Some(81), ..redirect() }),
-            "http://x.example:81/a?b=c"
-        );
-        let v6 = location(&Redirect { path: Some("/".into()), ..redirect() }, "[::1]", "/x");
-        assert_eq!(v6, "http://[::1]/");
-    }
-
-    #[test]
-    fn every_draw_falls_to_its_share() {
-        let targets =
-            [(7, 90), (8, 0), (9, 10)].map(|(upstream, weight)| Target { upstream, weight });
-        assert_eq!(share(&targets, 0), Some(7));
-        assert_eq!(share(&targets, 89), Some(7));
-        assert_eq!(share(&targets, 90), Some(9));
-        assert_eq!(share(&targets, 99), Some(9));
-        assert_eq!(share(&targets, 100), None);
-    }
-}
+mod tests;

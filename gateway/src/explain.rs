@@ -135,7 +135,24 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Explanation {
         Action::Redirect(redirect) => {
             answer.action = Some("redirect");
             answer.status = Some(redirect.status.as_u16());
-            answer.location = Some(decide::location(redirect, &question.host, &question.path));
+            let path_and_query = match query {
+                Some(query) => format!("{path}?{query}"),
+                None => path.to_string(),
+            };
+            let asked = decide::Asked {
+                scheme: "http",
+                authority: &question.host,
+                path: &path,
+                path_and_query: &path_and_query,
+                regex: found.path_regex(index),
+            };
+            match decide::location(redirect, &asked) {
+                Some(location) => answer.location = Some(location),
+                None => {
+                    answer.status = Some(400);
+                    answer.error = Some("the path makes no host to redirect to".into());
+                }
+            }
         }
         Action::Respond(respond) => {
             answer.action = Some("respond");

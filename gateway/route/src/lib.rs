@@ -38,6 +38,7 @@ mod hint;
 mod host;
 mod matcher;
 mod path;
+mod replacement;
 mod table;
 
 pub use hint::{HintMatch, HintMismatch, Hints};
@@ -47,4 +48,5 @@ pub use matcher::{
     query_value,
 };
 pub use path::{PathError, normalise_path};
+pub use replacement::{Replacement, ReplacementError};
 pub use table::RouteTable;

@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use ipnet::IpNet;
 use sallyport_balance::{Endpoint, Policy};
 use sallyport_plugin::Entry;
-use sallyport_route::{Domain, Match};
+use sallyport_route::{Domain, Match, Replacement};
 use sallyport_stats::push::ExporterSpec;
 
 use super::limits::Limits;
@@ -342,11 +342,27 @@ pub struct Redirect {
     /// The scheme; the request's own by default.
     pub scheme: Option<Box<str>>,
     /// The host; the request's own by default.
-    pub host: Option<Box<str>>,
-    /// The port; the one in the request's `Host` by default, none where scheme or host change.
+    pub host: Option<Replacement>,
+    /// The port. By default that of `scheme` where it is given, else the one that was asked.
     pub port: Option<u16>,
-    /// The path; the request's own, with its query, by default.
-    pub path: Option<Box<str>>,
+    /// The path.
+    pub path: RedirectPath,
+}
+
+/// The path that a client is sent to. The query goes with it, unless the path brings its own.
+#[derive(Debug)]
+pub enum RedirectPath {
+    /// The request's own.
+    Keep,
+    /// This one, with its query or fragment if it has one.
+    Full(Replacement),
+    /// The request's own with its beginning replaced.
+    Prefix {
+        /// The prefix that the route matches, without a slash at its end.
+        prefix: Box<str>,
+        /// What takes its place, without a slash at its end.
+        with: Box<str>,
+    },
 }
 
 /// What the gateway answers.

@@ -6,6 +6,7 @@
 mod classifier;
 mod listener;
 mod push;
+mod redirect;
 mod route;
 mod scalar;
 mod upstream;

@@ -1,6 +1,8 @@
 //! The first phase: is the request sound, where does it belong, and does the gateway answer it
 //! itself?
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use pingora_error::Result;
@@ -9,7 +11,7 @@ use sallyport_route::Request;
 
 use super::cause::Cause;
 use super::context::{RequestContext, Upgrade};
-use super::target::{Target, hash_key};
+use super::target::{Target, asked_host, hash_key};
 use super::{Shared, conformance, filters, forwarded, hints, reply};
 use crate::config::{Action, Forward, Redirect, Target as Share};
 use crate::connection;
@@ -62,26 +64,31 @@ async fn answer(
     admitted: std::result::Result<(), Cause>,
 ) -> Result<()> {
     if let Err(cause) = admitted {
-        ctx.cause = Some(cause);
-        if ctx.route().is_none() {
-            ctx.enter(None);
-        }
-        if !cause.keeps_connection() {
-            session.set_keepalive(None);
-        }
-        return reply::error(session, ctx, cause).await;
+        return refuse(session, ctx, cause).await;
     }
     let (status, fields, body) = match ctx.route().map(|(_, route)| &route.action) {
         Some(Action::Respond(respond)) => {
             (respond.status, respond.headers.clone(), respond.body.clone())
         }
-        Some(Action::Redirect(redirect)) => {
-            let fields = vec![(header::LOCATION, location(session, redirect))];
-            (redirect.status, fields, Bytes::new())
-        }
+        Some(Action::Redirect(redirect)) => match location(session, ctx, redirect) {
+            Ok(location) => (redirect.status, vec![(header::LOCATION, location)], Bytes::new()),
+            Err(cause) => return refuse(session, ctx, cause).await,
+        },
         Some(Action::Forward(_)) | None => return Ok(()),
     };
     reply::answer(session, ctx, status, &fields, body).await
+}
+
+/// Answers what cannot be served, and says why.
+async fn refuse(session: &mut Session, ctx: &mut RequestContext, cause: Cause) -> Result<()> {
+    ctx.cause = Some(cause);
+    if ctx.route().is_none() {
+        ctx.enter(None);
+    }
+    if !cause.keeps_connection() {
+        session.set_keepalive(None);
+    }
+    reply::error(session, ctx, cause).await
 }
 
 /// Counts the body as it streams; beyond the limit the request ends.
@@ -184,15 +191,29 @@ fn upgrade(session: &Session) -> Upgrade {
 }
 
 /// RFC 9110, 10.2.2: where the client is to go instead.
-fn location(session: &Session, redirect: &Redirect) -> HeaderValue {
+fn location(
+    session: &Session,
+    ctx: &RequestContext,
+    redirect: &Redirect,
+) -> std::result::Result<HeaderValue, Cause> {
     let head = session.req_header();
-    let authority = head
-        .headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok())
-        .or_else(|| head.uri.authority().map(|authority| authority.as_str()))
-        .unwrap_or("");
-    let path_and_query = head.uri.path_and_query().map_or("/", |path| path.as_str());
-    let text = decide::location(redirect, authority, path_and_query);
-    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("/"))
+    let asked_host = ctx.asked_host.clone().or_else(|| asked_host(head));
+    // HTTP/1.0 may name no host; then the address that it came to is all there is to return to.
+    let local = || session.server_addr().map(ToString::to_string).unwrap_or_default();
+    let authority = asked_host.as_ref().and_then(|host| host.to_str().ok());
+    let authority = authority.map_or_else(|| Cow::Owned(local()), Cow::Borrowed);
+    let sent = head.uri.path_and_query().map_or("/", |path| path.as_str());
+    let path_and_query = ctx.target.as_deref().unwrap_or(sent);
+    let matched = ctx.filters.as_ref().and_then(|run| run.marks.client_path.as_deref());
+    let matched = matched.unwrap_or(path_and_query);
+    let asked = decide::Asked {
+        scheme: "http",
+        authority: &authority,
+        path: matched.split_once('?').map_or(matched, |(path, _)| path),
+        path_and_query,
+        regex: ctx.path_regex(),
+    };
+    let location = decide::location(redirect, &asked)
+        .ok_or(Cause::BadRequest("the path makes no host to redirect to"))?;
+    HeaderValue::try_from(location).map_err(|_| Cause::BadRequest("the path cannot be sent back"))
 }

@@ -274,6 +274,46 @@ const MISTAKES: &[(&str, usize, &str)] = &[
         "has `redirect`, `respond` together",
     ),
     (
+        "ROUTE: { name: r, redirect: {} }",
+        8,
+        "write at least one of `scheme`, `host`, `port`, `path`, `path_prefix`, `status`",
+    ),
+    (
+        "ROUTE: { name: r, redirect: { path: /a, path_prefix: /b } }",
+        8,
+        "has both `path` and `path_prefix`",
+    ),
+    ("ROUTE: { name: r, redirect: { host: \"a.example:80\" } }", 8, "write the port under `port`"),
+    ("ROUTE: { name: r, redirect: { host: \"[::1]:80\" } }", 8, "write the port under `port`"),
+    ("ROUTE: { name: r, redirect: { path: \"/new/$1\" } }", 8, "write ${1} for the group"),
+    ("ROUTE: { name: r, redirect: { path: \"/new/${1}\" } }", 8, "the route matches no regex"),
+    (
+        "ROUTE: { name: r, match: { path: { prefix: /a } }, redirect: { host: \"${1}.example\" } }",
+        8,
+        "redirect.host: names the group \"1\", and the route matches no regex",
+    ),
+    (
+        "ROUTE: { name: r, match: { path: { regex: \"/(a)\" } }, redirect: { path: \"/${2}\" } }",
+        8,
+        "redirect.path: there is no group \"2\" in the regex \"/(a)\"",
+    ),
+    (
+        "ROUTE: { name: r, match: { path: { regex: \"/(a)\" } }, redirect: { host: \"${1}:80\" } }",
+        8,
+        "write the port under `port`",
+    ),
+    (
+        "ROUTE: { name: r, match: { path: { regex: \"/(a)\" } }, redirect: { host: \"${1}..x\" } }",
+        8,
+        "redirect.host: host has an empty label",
+    ),
+    (
+        "ROUTE: { name: r, match: { path: { exact: /a } }, redirect: { path_prefix: /b } }",
+        8,
+        "redirect.path_prefix: replaces a prefix, and the route matches none",
+    ),
+    ("ROUTE: { name: r, redirect: { path_prefix: \"/b?c\" } }", 8, "redirect.path_prefix"),
+    (
         "ROUTE: { name: r, forward: { upstream: gone } }",
         8,
         "routes[0].forward.upstream: unknown upstream \"gone\"",
@@ -376,7 +416,6 @@ const MISTAKES: &[(&str, usize, &str)] = &[
         8,
         "leave framing to the gateway",
     ),
-    ("ROUTE: { name: r, redirect: { status: 301 } }", 8, "would send the client where it is"),
     (
         "ROUTE: { name: r, redirect: { status: 304, path: / } }",
         8,

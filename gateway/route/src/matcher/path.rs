@@ -99,7 +99,12 @@ impl Default for PathMatch {
 }
 
 impl PathRegex {
-    fn new(pattern: &str) -> Result<PathRegex, regex::Error> {
+    /// Compiles a pattern that paths have to match from beginning to end.
+    ///
+    /// # Errors
+    ///
+    /// As [`PathMatch::regex`].
+    pub fn new(pattern: &str) -> Result<PathRegex, regex::Error> {
         let tree = ParserBuilder::new()
             .unicode(false)
             .utf8(false)

@@ -9,7 +9,7 @@ use sallyport_route::{
     Domain, HeaderMatch, Match, PathMatch, QueryMatch, ValueMatch, normalise_path,
 };
 
-use super::scalar;
+use super::{redirect, scalar};
 use crate::config::model::{Redirect, Respond};
 
 /// A virtual host as written, and its place for problems that show only later. As with upstreams, a
@@ -116,7 +116,8 @@ fn route(
             filters.list(&scope, node, sink)
         });
         let forward = fields.optional(sink, "forward", forward);
-        let redirect = fields.optional(sink, "redirect", redirect);
+        let redirect = fields
+            .optional(sink, "redirect", |node, sink| redirect::read(node, sink, matches.as_ref()));
         let respond = fields.optional(sink, "respond", respond);
         fields.exactly_one(sink, &["forward", "redirect", "respond"])?;
         let action = forward
@@ -267,54 +268,6 @@ fn target(node: Node<'_>, sink: &mut Sink) -> Option<RawTarget> {
         let upstream = fields.required(sink, "upstream", scalar::name);
         let weight = fields.required(sink, "weight", |node, sink| node.number(sink, 0, 65_535));
         Some(RawTarget { upstream: upstream?, weight: weight? as u32, place })
-    })
-}
-
-fn redirect(node: Node<'_>, sink: &mut Sink) -> Option<Redirect> {
-    const KEYS: [&str; 4] = ["scheme", "host", "port", "path"];
-    node.mapping(sink, |fields, sink| {
-        let status = fields.optional(sink, "status", redirect_status);
-        let scheme = fields.optional(sink, "scheme", |node, sink| {
-            node.parsed(sink, "write http or https", |text| match text {
-                "http" | "https" => Ok(text.into()),
-                _ => Err("is not a scheme this can redirect to"),
-            })
-        });
-        let host = fields.optional(sink, "host", |node, sink| {
-            node.parsed(sink, "write a host without port", |text| {
-                sallyport_route::normalise_host(text).map(|host| Box::from(host.as_ref()))
-            })
-        });
-        let port = fields
-            .optional(sink, "port", |node, sink| node.number(sink, 1, 65_535))
-            .map(|n| n as u16);
-        let path = fields.optional(sink, "path", redirect_path);
-        if !KEYS.iter().any(|key| fields.has(key)) {
-            return fields.node().refuse(
-                sink,
-                "would send the client where it is",
-                "write at least one of `scheme`, `host`, `port`, `path`",
-            );
-        }
-        Some(Redirect { status: status.unwrap_or(StatusCode::FOUND), scheme, host, port, path })
-    })
-}
-
-fn redirect_status(node: Node<'_>, sink: &mut Sink) -> Option<StatusCode> {
-    let status = node.number(sink, 301, 308)?;
-    if !matches!(status, 301 | 302 | 303 | 307 | 308) {
-        return node.refuse(sink, format!("is {status}"), "write 301, 302, 303, 307 or 308");
-    }
-    StatusCode::from_u16(status as u16).ok()
-}
-
-fn redirect_path(node: Node<'_>, sink: &mut Sink) -> Option<Box<str>> {
-    node.parsed(sink, "write a path that begins with /, with its query if it has one", |text| {
-        if text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            Ok(text.into())
-        } else {
-            Err("is not a path")
-        }
     })
 }
 
