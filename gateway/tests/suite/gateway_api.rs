@@ -23,9 +23,19 @@
 //! | `timeouts.backendRequest` is for a whole try | `timeouts.read` of the upstream, between two reads | a timeout for each try comes with retries that know of it |
 //! | request mirrors, HTTP/2 to backends, TLS | not yet | they are not built yet; the redirects of HTTPS listeners are in `decide`'s own tests |
 
+#[path = "gateway_api/backends.rs"]
+mod backends;
+#[path = "gateway_api/cors.rs"]
+mod cors;
+#[path = "gateway_api/headers.rs"]
+mod headers;
 #[path = "gateway_api/hostnames.rs"]
 mod hostnames;
 #[path = "gateway_api/matching.rs"]
 mod matching;
+#[path = "gateway_api/redirects.rs"]
+mod redirects;
+#[path = "gateway_api/rewrites.rs"]
+mod rewrites;
 #[path = "gateway_api/table.rs"]
 mod table;
