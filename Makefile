@@ -46,8 +46,9 @@ help:
 	@echo "make miri            the push library under Miri; installs a nightly toolchain"
 	@echo "make install         binary, configuration and units under DESTDIR=$(DESTDIR)"
 
+# For a first look, so that it begins soon; whatever is measured or installed is built with --release.
 run: build-deps
-	$(CARGO) run --release --locked --bin sallyport -- demo --config $(CONFIG)
+	$(CARGO) run --profile quick --locked --bin sallyport -- demo --config $(CONFIG)
 
 test: build-deps test-deps xdp guests envoy k6 lint unit bench-smoke deny
 	@echo "make test: all passed"

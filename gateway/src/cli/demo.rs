@@ -4,11 +4,14 @@ use std::path::Path;
 
 use anyhow::Context;
 use clap::Parser;
+use http::HeaderName;
+use sallyport_balance::Policy;
 use sallyport_plugin::Kinds;
+use sallyport_route::PathMatch;
 
 use super::run::{Addresses, Process};
 use super::{ConfigFile, Failure};
-use crate::config::Loaded;
+use crate::config::{Action, HashOn, Loaded};
 use crate::origin::Origin;
 
 /// What the origins are called, in the order of the endpoints.
@@ -32,7 +35,9 @@ pub fn main(args: &Args, kinds: Kinds) -> Result<(), Failure> {
     let origins = tokio::runtime::Runtime::new().context("cannot start the origins")?;
     origins.block_on(start_origins(&loaded))?;
     let domain = first_domain(&loaded);
-    process.serve(&args.config, loaded, |addresses| greet(&args.config, addresses, &domain))
+    let sticky = first_sticky(&loaded);
+    let greet = |addresses: &Addresses| greet(&args.config, addresses, &domain, sticky.as_ref());
+    process.serve(&args.config, loaded, greet)
 }
 
 async fn start_origins(loaded: &Loaded) -> anyhow::Result<()> {
@@ -62,12 +67,43 @@ fn first_domain(loaded: &Loaded) -> String {
         .map_or_else(|| "localhost".into(), |domain| domain.to_string().replace('*', "any"))
 }
 
-fn greet(config: &Path, addresses: &Addresses, domain: &str) {
+/// The path of the first route to an upstream that hashes a header field, and the field's name.
+fn first_sticky(loaded: &Loaded) -> Option<(String, HeaderName)> {
+    let routes = loaded.config.virtual_hosts.iter().flat_map(|host| &host.routes);
+    routes.into_iter().find_map(|route| {
+        let (Action::Forward(forward), PathMatch::Prefix(path)) =
+            (&route.action, &route.matches.path)
+        else {
+            return None;
+        };
+        let upstream = &loaded.config.upstreams[forward.targets.first()?.upstream];
+        match (upstream.policy, &upstream.hash_on) {
+            (Policy::Maglev { .. } | Policy::RingHash, HashOn::Header(field)) => {
+                Some((path.to_string(), field.clone()))
+            }
+            _ => None,
+        }
+    })
+}
+
+fn greet(
+    config: &Path,
+    addresses: &Addresses,
+    domain: &str,
+    sticky: Option<&(String, HeaderName)>,
+) {
     println!("Sallyport is serving {}. Try:\n", config.display());
     for (name, address) in addresses {
-        match name.as_str() {
-            "admin" => println!("  curl http://{address}/metrics"),
-            _ => println!("  curl -H 'Host: {domain}' http://{address}/hello"),
+        if name == "admin" {
+            println!("  curl http://{address}/metrics");
+            continue;
+        }
+        let three_times = "for n in 1 2 3; do curl -s";
+        println!("  {three_times} -H 'Host: {domain}' http://{address}/hello; done");
+        if let Some((path, field)) = sticky {
+            println!(
+                "  {three_times} -H 'Host: {domain}' -H '{field}: ann' http://{address}{path}; done"
+            );
         }
     }
     println!("\nEdit {} and save: traffic moves. Ctrl-C ends it.", config.display());
