@@ -6,14 +6,16 @@ mod issuer;
 #[path = "auth/keys.rs"]
 mod keys;
 
+use std::io::Write as _;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
 use self::issuer::{Issuer, claims, now, unsigned};
-use crate::support::{Client, Gateway, Origin, Response, config};
+use crate::support::{Client, Gateway, Origin, Response, config, tool};
 
 /// A file of a filter's folder.
 fn shipped(path: &str) -> String {
@@ -38,6 +40,40 @@ virtual_hosts:
     let path = folder.path().join("sallyport.yaml");
     std::fs::write(&path, yaml).unwrap();
     Gateway::start_in(folder, path)
+}
+
+#[test]
+fn the_commands_that_the_documentation_gives_make_hashes_that_let_in() {
+    if !tool("htpasswd") || !tool("argon2") {
+        return;
+    }
+    let run = |program: &str, arguments: &[&str]| {
+        let mut command = Command::new(program);
+        let command = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(b"open sesame").unwrap();
+        String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
+    };
+    let documented = shipped("basic_auth/README.md");
+    assert!(
+        documented.contains("htpasswd -nBC 10 ann")
+            && documented.contains("-id -k 19456 -t 2 -p 1 -e")
+    );
+    // `-i` reads the password where the documented command asks for it, and the cost is the least.
+    let mut users = run("htpasswd", &["-niBC", "4", "ann"]);
+    let hash =
+        run("argon2", &["0123456789abcdef", "-id", "-k", "19456", "-t", "2", "-p", "1", "-e"]);
+    users.push_str(&format!("jörg:{hash}"));
+    let origin = Origin::named("inside");
+    let filter = "basic_auth: { file: users.txt, realm: r, user_header: x-user }";
+    let gateway = gateway(&origin, filter, ("users.txt", &users));
+    let mut client = Client::connect(gateway.web());
+    for (name, password, status) in
+        [("ann", "open sesame", 200), ("jörg", "open sesame", 200), ("ann", "open", 401)]
+    {
+        let value = format!("Basic {}", STANDARD.encode(format!("{name}:{password}")));
+        assert_eq!(send(&mut client, &[value.into_bytes()]).status, status, "{name} {password}");
+    }
 }
 
 /// Values of `Authorization` that must be refused, with a word on each.
