@@ -58,6 +58,40 @@ fn every_example_in_the_documentation_is_good() {
     }
 }
 
+/// The number `text` stands for, and half of its last digit.
+fn number(text: &str) -> (f64, f64) {
+    let plain = text.replace(',', "");
+    let decimals = plain.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+    (plain.parse().unwrap(), 0.5 / 10_f64.powi(decimals as i32))
+}
+
+#[test]
+fn every_figure_of_the_readme_is_in_the_samples_it_names() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let numbers = regex::Regex::new("[0-9]+(?:,[0-9]{3})*(?:[.][0-9]+)?").unwrap();
+    let table = readme.split("| figure |").nth(1).unwrap();
+    let rows: Vec<_> = table.lines().skip(2).take_while(|line| line.starts_with('|')).collect();
+    assert!(rows.len() >= 5, "{rows:#?}");
+    for row in rows {
+        let [_, _, figures, samples, _] = row.split('|').collect::<Vec<_>>()[..] else {
+            panic!("not three columns: {row}");
+        };
+        let label = samples.split("][").nth(1).unwrap().split(']').next().unwrap();
+        let link = readme.lines().find_map(|line| line.strip_prefix(&format!("[{label}]: ")));
+        let samples = fs::read_to_string(root().join(link.unwrap())).unwrap();
+        // In a file of samples a comma separates.
+        let kept: Vec<f64> = numbers
+            .find_iter(&samples.replace(',', " "))
+            .map(|found| found.as_str().parse().unwrap())
+            .collect();
+        for figure in numbers.find_iter(figures) {
+            let (figure, half) = number(figure.as_str());
+            let is_it = |kept: &f64| (kept - figure).abs() <= half * 1.000_001;
+            assert!(kept.iter().any(is_it), "{figure} is not in {link:?}: {row}");
+        }
+    }
+}
+
 /// Mistakes under `upstreams` and `virtual_hosts`, with the line and what the message must contain.
 const MISTAKES: &[(&str, usize, &str)] = &[
     ("upstreamz: []", 4, "upstreamz: unknown key `upstreamz`, did you mean `upstreams`?"),
