@@ -40,9 +40,9 @@ pub enum Command {
     Demo(demo::Args),
 }
 
-/// Pingora logs every client that goes away as an error; what matters of it is logged by the phase
-/// that knows the route.
-const LOG: &str = "info,pingora_core=off,pingora_proxy=off";
+/// Pingora logs every client that goes away as an error, and the h2 crate every PING that nobody asked for: a client
+/// must not be able to fill a disk. What matters of it is logged by the phase that knows the route, or counted.
+const LOG: &str = "info,h2=off,pingora=off,rustls=off,tokio_rustls=off";
 
 /// The whole program, for a gateway that knows these kinds of filters: reads the command line, starts
 /// logging, runs the command. Returns what the process is to exit with.

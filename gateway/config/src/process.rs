@@ -66,16 +66,19 @@ pub fn exit(name: &str, result: Result<(), Failure>) -> ExitCode {
     failure.exit_code()
 }
 
-/// Starts logging to standard error, by `default` where the environment does not say otherwise. A
-/// filter that cannot be read is reported and replaced.
+/// Starts logging to standard error, by `default` where the environment does not say otherwise: what it says is
+/// added to `default`, so that a level for everything does not bring back what `default` keeps quiet by name. A
+/// filter that cannot be read is reported and ignored.
 ///
 /// # Panics
 /// If logging was started before.
 pub fn start_log(default: &str) {
     let filter = std::env::var(LOG_VARIABLE).ok();
-    let parsed = filter.as_deref().map(EnvFilter::try_new);
-    let invalid = matches!(parsed, Some(Err(_)));
-    let filter = parsed.and_then(Result::ok).unwrap_or_else(|| EnvFilter::new(default));
+    let invalid = filter.as_deref().is_some_and(|text| EnvFilter::try_new(text).is_err());
+    let filter = match filter {
+        Some(text) if !invalid => EnvFilter::new(format!("{default},{text}")),
+        _ => EnvFilter::new(default),
+    };
     let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
