@@ -12,6 +12,7 @@ mod cause;
 mod conformance;
 mod connected_to_upstream;
 mod context;
+mod cookies;
 mod fail_to_connect;
 mod fail_to_proxy;
 mod filters;
@@ -105,7 +106,12 @@ impl ProxyHttp for Proxy {
     ) -> Result<()> {
         turns::moved(body.as_ref().map_or(0, Bytes::len));
         request_filter::body(body.as_ref(), ctx)?;
-        filters::request_body(session, body, end_of_stream, ctx).await
+        filters::request_body(session, body, end_of_stream, ctx).await?;
+        if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
+            // pingora#935: an empty piece at the end would be a last chunk, and the end itself another.
+            *body = None;
+        }
+        Ok(())
     }
 
     async fn upstream_peer(

@@ -29,6 +29,9 @@ pub(super) fn check(session: &Session, limits: &Limits) -> Result<(), Cause> {
         check_lines(&head)?;
         check_framing(request, &head)?;
     }
+    if request.version == Version::HTTP_2 {
+        check_values(request)?;
+    }
     if content_length(request)?.is_some_and(|length| length > limits.request_body_bytes) {
         return Err(Cause::BodyTooLarge);
     }
@@ -84,6 +87,17 @@ fn names_field(head: &[u8], name: &[u8]) -> bool {
             && line[name.len()] == b':'
             && line[..name.len()].eq_ignore_ascii_case(name)
     })
+}
+
+/// RFC 9113, 8.2.1: a value neither begins nor ends with a space or a tab. In HTTP/1 they would be taken off, so that
+/// the origin and we would see different values.
+fn check_values(request: &RequestHeader) -> Result<(), Cause> {
+    let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let padded = |value: &[u8]| blank(value.first()) || blank(value.last());
+    if request.headers.values().any(|value| padded(value.as_bytes())) {
+        return Err(Cause::BadRequest("a field's value begins or ends with a space"));
+    }
+    Ok(())
 }
 
 /// RFC 9110, 8.6: one field of digits only. Equal copies are refused too: the next parser may take

@@ -12,7 +12,7 @@ use sallyport_route::Request;
 use super::cause::Cause;
 use super::context::{RequestContext, Upgrade};
 use super::target::{Target, asked_host, hash_key};
-use super::{Shared, conformance, filters, forwarded, hints, reply};
+use super::{Shared, conformance, cookies, filters, forwarded, hints, reply};
 use crate::config::{Action, Forward, Redirect, Target as Share};
 use crate::connection;
 use crate::decide;
@@ -29,6 +29,7 @@ pub(super) async fn run(
     }
     set_up_connection(session, ctx);
     hints::strip(session);
+    cookies::join(session);
     hints::find(shared.classifier.as_ref(), session, ctx);
     let admitted = admit(session, ctx);
     if admitted.is_ok() && ctx.chain().is_some() {
