@@ -6,6 +6,7 @@
 //! [`snapshot`](crate::snapshot) and [`server`](crate::server).
 
 mod fixed;
+mod http2;
 mod limits;
 mod model;
 mod raw;
@@ -20,6 +21,7 @@ use sallyport_route::Hints;
 use crate::filters::Filters;
 
 pub use fixed::Fixed;
+pub use http2::Http2;
 pub use limits::Limits;
 pub use model::{
     Action, Admin, Classifier, Config, Forward, HashOn, HealthCheck, HintField, Listener,

@@ -23,6 +23,9 @@ use self::counted::Counted;
 use crate::config::ListenerTimeouts;
 
 mod counted;
+mod http2;
+
+pub use self::http2::Http2;
 
 /// How a client of HTTP/2 begins (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -33,12 +36,18 @@ type Timeouts = Box<dyn Fn() -> ListenerTimeouts + Send + Sync>;
 pub struct OnDemand<A> {
     app: Arc<A>,
     timeouts: Timeouts,
+    http2: Option<Http2>,
 }
 
 impl<A> OnDemand<A> {
-    /// The same application, on demand; `timeouts` are those in force when it is asked.
-    pub fn new(app: A, timeouts: impl Fn() -> ListenerTimeouts + Send + Sync + 'static) -> Self {
-        Self { app: Arc::new(app), timeouts: Box::new(timeouts) }
+    /// The same application, on demand; `timeouts` are those in force when it is asked. `http2` serves connections
+    /// that begin with the preface; without it they are no HTTP.
+    pub fn new(
+        app: A,
+        timeouts: impl Fn() -> ListenerTimeouts + Send + Sync + 'static,
+        http2: Option<Http2>,
+    ) -> Self {
+        Self { app: Arc::new(app), timeouts: Box::new(timeouts), http2 }
     }
 }
 
@@ -71,10 +80,12 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for OnDemand<A> {
         let mut stream = Box::new(Counted::new(stream));
         let mut ending = shutdown.clone();
         let ListenerTimeouts { idle, read, .. } = (self.timeouts)();
-        if self.app.server_options().is_some_and(|options| options.h2c)
+        if let Some(http2) = &self.http2
             && within(idle, stream.begins_with(PREFACE), &mut ending).await?
         {
-            return self.app.process_new(stream, shutdown).await;
+            // Apart and boxed, so that connections of HTTP/1 do not carry its state.
+            Box::pin(http2.serve(&self.app, stream, shutdown)).await;
+            return None;
         }
         if !stream.has_ahead() {
             within(idle, stream.read_ahead(), &mut ending).await?;

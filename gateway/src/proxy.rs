@@ -43,6 +43,7 @@ use pingora_error::{Error, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use sallyport_plugin::Phases;
+use sallyport_stats::Registry;
 
 use self::context::RequestContext;
 pub(crate) use self::target::hash_key;
@@ -61,6 +62,8 @@ pub struct Shared {
     pub classifier: Option<Arc<Classifier>>,
     /// The sources that are shut out.
     pub verdicts: Arc<Verdicts>,
+    /// Where what happens is counted.
+    pub registry: Arc<Registry>,
 }
 
 /// One listener's proxy.

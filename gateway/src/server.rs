@@ -13,9 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use pingora_core::apps::HttpServerOptions;
 use pingora_core::listeners::{L4BufferSettings, ListenerConfig};
-use pingora_core::protocols::http::v2::server::H2Options;
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{Fds, ListenFds};
 use pingora_core::services::Service as _;
@@ -25,7 +23,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 use tokio::sync::watch;
 
 use crate::config::Listener;
-use crate::connection::OnDemand;
+use crate::connection::{Http2, OnDemand};
 use crate::proxy::{Proxy, Shared};
 use crate::snapshot::Snapshot;
 use crate::turns::InTurns;
@@ -167,23 +165,11 @@ fn service(
         upstream_keepalive_pool_size: snapshot.limits.upstream_idle_connections as usize,
         ..ServerConf::default()
     };
-    let mut proxy = http_proxy(&Arc::new(conf), Proxy::new(shared.clone(), index));
-    if listener.h2c {
-        let mut options = HttpServerOptions::default();
-        options.h2c = true;
-        options.h2_idle_timeout = Some(listener.timeouts.idle);
-        proxy.server_options = Some(options);
-        let mut h2 = H2Options::default();
-        let head_bytes = snapshot.limits.request_header_bytes.min(u32::MAX.into()) as u32;
-        h2.max_header_list_size(head_bytes);
-        // RFC 9113, 10.5: a client may otherwise open streams faster than they can be served.
-        h2.max_concurrent_streams(128);
-        h2.max_pending_accept_reset_streams(32);
-        proxy.h2_options = Some(h2);
-    }
+    let proxy = http_proxy(&Arc::new(conf), Proxy::new(shared.clone(), index));
     let live = shared.live.clone();
-    let app =
-        OnDemand::new(InTurns::new(proxy), move || live.pin().listeners[index].timeouts.clone());
+    let timeouts = move || live.pin().listeners[index].timeouts.clone();
+    let http2 = listener.h2c.then(|| Http2::new(shared.clone(), index));
+    let app = OnDemand::new(InTurns::new(proxy), timeouts, http2);
     let mut service = Service::new(listener.name.to_string(), app);
     // The write buffer stays as it is: without one, a response takes a system call more.
     let buffers = L4BufferSettings::default().read(READ_BUFFER_BYTES);

@@ -135,7 +135,8 @@ impl Process {
             background.spawn(admin_listener(socket, admin.clone()));
         }
         background.spawn(look_after(classifier.clone(), verdicts.clone()));
-        let shared = Shared { live: reloader.live().clone(), classifier, verdicts };
+        let live = reloader.live().clone();
+        let shared = Shared { live, classifier, verdicts, registry: registry.clone() };
         let workers = Workers::start(threads).context("cannot start the worker threads")?;
         let server = Server::start(workers, &shared, sockets);
         let waker = reload::spawn(reloader.clone()).context("cannot start the reload thread")?;

@@ -3,6 +3,8 @@
 //! One table, here and in `docs/limits.md`: every entry has a default and a reason, and a test
 //! compares the two.
 
+use std::time::Duration;
+
 /// The limits of a running gateway. `docs/limits.md` gives the reason of each default.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -24,6 +26,12 @@ pub struct Limits {
     pub request_header_bytes: u64,
     /// Bytes of one request's body; more are refused with 413. `u64::MAX` means unlimited.
     pub request_body_bytes: u64,
+    /// Bytes a second that a request's body must bring on average, once it has had [`Self::SLOW_BODY_GRACE`] for
+    /// free and as long as no response has begun; 0 for none. Slower ones end with 408.
+    pub request_body_min_rate: u64,
+    /// Bytes that are held of one response for a client that does not read, and of one request for an origin that
+    /// does not.
+    pub client_unread_bytes: u64,
     /// Idle connections kept to all endpoints together, per worker thread.
     pub upstream_idle_connections: u64,
 }
@@ -40,15 +48,20 @@ impl Default for Limits {
             request_headers: 100,
             request_header_bytes: 64 << 10,
             request_body_bytes: u64::MAX,
+            request_body_min_rate: 240,
+            client_unread_bytes: 256 << 10,
             upstream_idle_connections: 1_024,
         }
     }
 }
 
 impl Limits {
+    /// How long a body may take before its rate counts: a client that lost its network for a moment is no attack.
+    pub const SLOW_BODY_GRACE: Duration = Duration::from_secs(5);
+
     /// Each limit's key in the file and its value, in the order of the table in the documentation.
     #[must_use]
-    pub fn entries(&self) -> [(&'static str, u64); 10] {
+    pub fn entries(&self) -> [(&'static str, u64); 12] {
         [
             ("virtual_hosts", self.virtual_hosts),
             ("domains", self.domains),
@@ -59,6 +72,8 @@ impl Limits {
             ("request_headers", self.request_headers),
             ("request_header_bytes", self.request_header_bytes),
             ("request_body_bytes", self.request_body_bytes),
+            ("request_body_min_rate", self.request_body_min_rate),
+            ("client_unread_bytes", self.client_unread_bytes),
             ("upstream_idle_connections", self.upstream_idle_connections),
         ]
     }

@@ -13,6 +13,7 @@ use sallyport_plugin::Entry;
 use sallyport_route::{Domain, Match, Replacement};
 use sallyport_stats::push::ExporterSpec;
 
+use super::http2::Http2;
 use super::limits::Limits;
 
 /// Everything the gateway is told.
@@ -167,6 +168,8 @@ pub struct Listener {
     pub virtual_hosts: Option<Vec<usize>>,
     /// Whether it speaks HTTP/2 in clear text to clients that begin with its preface.
     pub h2c: bool,
+    /// What it bears of its HTTP/2 clients.
+    pub http2: Http2,
     /// The addresses whose `X-Forwarded-*` and `Forwarded` fields are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// How long it waits for clients.

@@ -116,6 +116,12 @@ fn limits(node: Node<'_>, sink: &mut Sink) -> Option<Limits> {
         limits.request_header_bytes = header_bytes.unwrap_or(limits.request_header_bytes);
         let body_bytes = fields.optional(sink, "request_body_bytes", scalar::bytes_or_unlimited);
         limits.request_body_bytes = body_bytes.unwrap_or(limits.request_body_bytes);
+        let min_rate = fields.optional(sink, "request_body_min_rate", scalar::rate_or_off);
+        limits.request_body_min_rate = min_rate.unwrap_or(limits.request_body_min_rate);
+        let unread_bytes = fields.optional(sink, "client_unread_bytes", |node, sink| {
+            scalar::bytes(node, sink, 64 << 10, 1 << 30)
+        });
+        limits.client_unread_bytes = unread_bytes.unwrap_or(limits.client_unread_bytes);
         Some(limits)
     })
 }

@@ -400,11 +400,17 @@ impl Resolver<'_> {
             }
             served
         });
+        if raw.http2.is_some() && !raw.h2c {
+            let what = "has no effect: the listener speaks no HTTP/2".to_owned();
+            let fix = "add `h2c: true` to the listener, or remove `http2`";
+            self.refuse(0, format!("{place}.http2"), what, fix);
+        }
         Listener {
             name: raw.name.into(),
             address: raw.address,
             virtual_hosts,
             h2c: raw.h2c,
+            http2: raw.http2.unwrap_or_default(),
             trusted_proxies: raw.trusted_proxies,
             timeouts: raw.timeouts,
             filters: raw.filters,

@@ -23,6 +23,7 @@ use self::{
 use crate::{
     classifier::ClassifierFigures,
     config::ConfigFigures,
+    http2::Http2Closed,
     outcome::{CodeClass, ErrorKind},
     registry::Registry,
     verdict::VerdictFigures,
@@ -64,6 +65,7 @@ pub(crate) fn each(registry: &Registry, mut take: impl FnMut(MetricFamily)) {
     for family in [verdicts, verdicts_refused, verdicts_active, verdict_connections] {
         take(family(&figures.verdicts));
     }
+    take(http2_closed(&figures.http2));
 }
 
 /// Appends a family unless the encoder would have nothing to say of it.
@@ -258,6 +260,17 @@ fn verdict_connections(verdicts: &VerdictFigures) -> MetricFamily {
         "sallyport_verdict_connections_refused_total",
         "Connections of sources under a verdict that were turned away or closed.",
         samples,
+    )
+}
+
+/// Nothing before the first: most gateways have no listener for HTTP/2.
+fn http2_closed(closed: &[(Http2Closed, u64)]) -> MetricFamily {
+    let any = closed.iter().any(|(_, count)| *count > 0);
+    let samples = closed.iter().filter(|_| any);
+    counter(
+        "sallyport_http2_connections_closed_total",
+        "HTTP/2 connections of clients that the gateway ended, by reason.",
+        samples.map(|(reason, count)| (vec![family::label("reason", reason.label())], *count)),
     )
 }
 

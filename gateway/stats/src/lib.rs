@@ -25,6 +25,7 @@ mod classifier;
 mod config;
 mod exposition;
 pub mod histogram;
+mod http2;
 mod outcome;
 mod process;
 #[cfg(feature = "push")]
@@ -39,6 +40,7 @@ pub mod worker;
 
 pub use classifier::{ClassifierStats, HintStats};
 pub use exposition::CONTENT_TYPE;
+pub use http2::{Http2Closed, Http2Stats};
 pub use outcome::{CodeClass, ErrorKind};
 pub use process::ProcessFigures;
 pub use registry::Registry;

@@ -12,6 +12,7 @@ use crate::{
     classifier::ClassifierStats,
     config::ConfigStats,
     exposition,
+    http2::Http2Stats,
     route::{self, RouteName, RouteStats},
     table::Table,
     upstream::{self, EndpointName, EndpointStats},
@@ -26,6 +27,7 @@ pub struct Registry {
     pub(crate) config: ConfigStats,
     pub(crate) classifier: ClassifierStats,
     pub(crate) verdicts: VerdictStats,
+    pub(crate) http2: Http2Stats,
 }
 
 impl fmt::Debug for Registry {
@@ -45,6 +47,7 @@ impl Registry {
             config: ConfigStats::default(),
             classifier: ClassifierStats::new(shards),
             verdicts: VerdictStats::default(),
+            http2: Http2Stats::default(),
         }
     }
 
@@ -93,6 +96,11 @@ impl Registry {
     /// What is counted of verdicts.
     pub fn verdicts(&self) -> &VerdictStats {
         &self.verdicts
+    }
+
+    /// What is counted of clients' HTTP/2 connections.
+    pub fn http2(&self) -> &Http2Stats {
+        &self.http2
     }
 
     /// Everything counted, in the Prometheus text format 0.0.4.

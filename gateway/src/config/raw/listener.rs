@@ -7,6 +7,7 @@ use sallyport_config::{Node, Sink};
 use sallyport_plugin::{Entry, Reader};
 
 use super::scalar;
+use crate::config::http2::Http2;
 use crate::config::model::{Admin, ListenerTimeouts};
 
 /// A listener as written.
@@ -17,6 +18,7 @@ pub(in crate::config) struct RawListener {
     pub(in crate::config) address: SocketAddr,
     pub(in crate::config) virtual_hosts: Option<Vec<Box<str>>>,
     pub(in crate::config) h2c: bool,
+    pub(in crate::config) http2: Option<Http2>,
     pub(in crate::config) trusted_proxies: Vec<IpNet>,
     pub(in crate::config) timeouts: ListenerTimeouts,
     pub(in crate::config) filters: Vec<Entry>,
@@ -34,6 +36,7 @@ pub(super) fn listener(
         let virtual_hosts =
             fields.optional(sink, "virtual_hosts", |node, sink| node.list(sink, scalar::name));
         let h2c = fields.optional(sink, "h2c", scalar::flag);
+        let http2 = fields.optional(sink, "http2", http2);
         let trusted_proxies =
             fields.optional(sink, "trusted_proxies", |node, sink| node.list(sink, scalar::network));
         let timeouts = fields.optional(sink, "timeouts", timeouts);
@@ -46,9 +49,35 @@ pub(super) fn listener(
             address: address?,
             virtual_hosts,
             h2c: h2c.unwrap_or(false),
+            http2,
             trusted_proxies: trusted_proxies.unwrap_or_default(),
             timeouts: timeouts.unwrap_or_default(),
             filters: filters.unwrap_or_default(),
+        })
+    })
+}
+
+fn http2(node: Node<'_>, sink: &mut Sink) -> Option<Http2> {
+    node.mapping(sink, |fields, sink| {
+        let default = Http2::default();
+        let mut count = |key, default, most| {
+            let number = fields.optional(sink, key, |node, sink| node.number(sink, 1, most));
+            number.unwrap_or(default)
+        };
+        let max_streams = count("max_streams", default.max_streams, 10_000);
+        let max_resets = count("max_resets_per_10s", default.max_resets, 10_000_000);
+        let max_pings = count("max_pings_per_10s", default.max_pings, 10_000_000);
+        let max_settings = count("max_settings_per_10s", default.max_settings, 10_000_000);
+        let max_control_frames =
+            count("max_control_frames_per_10s", default.max_control_frames, 10_000_000);
+        let max_age = fields.optional(sink, "max_age", scalar::duration);
+        Some(Http2 {
+            max_streams,
+            max_resets,
+            max_pings,
+            max_settings,
+            max_control_frames,
+            max_age: max_age.unwrap_or(default.max_age),
         })
     })
 }

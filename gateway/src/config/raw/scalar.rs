@@ -27,6 +27,15 @@ pub(super) fn bytes_or_unlimited(node: Node<'_>, sink: &mut Sink) -> Option<u64>
     })
 }
 
+/// A number of bytes a second, or `off`, which is 0.
+pub(super) fn rate_or_off(node: Node<'_>, sink: &mut Sink) -> Option<u64> {
+    let fix = "write the bytes of a second, such as 240B, or off";
+    node.parsed(sink, fix, |text| match text {
+        "off" | "0" => Ok(0),
+        _ => units::bytes(text).ok_or("is not such a size"),
+    })
+}
+
 /// The name of a header field.
 pub(super) fn header_name(node: Node<'_>, sink: &mut Sink) -> Option<HeaderName> {
     node.parsed(sink, "write a field name of letters, digits and hyphens", |text| {

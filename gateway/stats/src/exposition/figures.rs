@@ -11,6 +11,7 @@ use super::family::{Labels, label};
 use crate::{
     classifier::{ClassifierFigures, EDGES_US, Waits},
     config::ConfigFigures,
+    http2::Http2Closed,
     outcome::{CodeClass, ErrorKind},
     registry::Registry,
     route::{self, RouteName, RouteSnapshot},
@@ -32,6 +33,7 @@ pub(super) struct Figures {
     pub(super) config: ConfigFigures,
     pub(super) classifier: ClassifierFigures,
     pub(super) verdicts: VerdictFigures,
+    pub(super) http2: [(Http2Closed, u64); Http2Closed::ALL.len()],
 }
 
 impl Figures {
@@ -45,6 +47,7 @@ impl Figures {
             config: registry.config.figures(),
             classifier: registry.classifier.figures(),
             verdicts: registry.verdicts.figures(),
+            http2: registry.http2.figures(),
         }
     }
 }

@@ -1,0 +1,33 @@
+//! What a listener bears of its HTTP/2 clients.
+
+use std::time::Duration;
+
+/// Bounds of one HTTP/2 connection of a client. `docs/limits.md` gives the reason of each default.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http2 {
+    /// Requests under way at once.
+    pub max_streams: u64,
+    /// RST_STREAM in ten seconds.
+    pub max_resets: u64,
+    /// PING in ten seconds, and one more for each KiB sent.
+    pub max_pings: u64,
+    /// SETTINGS in ten seconds.
+    pub max_settings: u64,
+    /// Other frames that carry nothing of a message in ten seconds, and one more for each KiB sent.
+    pub max_control_frames: u64,
+    /// How long it takes new requests.
+    pub max_age: Duration,
+}
+
+impl Default for Http2 {
+    fn default() -> Self {
+        Self {
+            max_streams: 128,
+            max_resets: 200,
+            max_pings: 200,
+            max_settings: 100,
+            max_control_frames: 10_000,
+            max_age: Duration::from_secs(3_600),
+        }
+    }
+}
