@@ -20,6 +20,7 @@ mod forwarded;
 mod hints;
 mod lent;
 mod logging;
+mod pace;
 mod reply;
 mod request_filter;
 mod request_id;
@@ -109,6 +110,7 @@ impl ProxyHttp for Proxy {
     ) -> Result<()> {
         turns::moved(body.as_ref().map_or(0, Bytes::len));
         request_filter::body(body.as_ref(), ctx)?;
+        pace::body_came(session, end_of_stream, ctx)?;
         filters::request_body(session, body, end_of_stream, ctx).await?;
         if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
             // pingora#935: an empty piece at the end would be a last chunk, and the end itself another.
@@ -137,15 +139,14 @@ impl ProxyHttp for Proxy {
 
     async fn connected_to_upstream(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         reused: bool,
-        _peer: &HttpPeer,
-        _fd: std::os::unix::io::RawFd,
+        peer: &HttpPeer,
+        fd: std::os::unix::io::RawFd,
         _digest: Option<&Digest>,
         ctx: &mut RequestContext,
     ) -> Result<()> {
-        connected_to_upstream::run(reused, ctx);
-        Ok(())
+        connected_to_upstream::run(session, reused, peer, fd, ctx)
     }
 
     async fn upstream_request_filter(
@@ -159,21 +160,24 @@ impl ProxyHttp for Proxy {
 
     async fn upstream_response_filter(
         &self,
-        _session: &mut Session,
-        _response: &mut ResponseHeader,
+        session: &mut Session,
+        response: &mut ResponseHeader,
         ctx: &mut RequestContext,
     ) -> Result<()> {
-        upstream_response_filter::check_deadline(ctx)
+        upstream_response_filter::check_deadline(ctx)?;
+        pace::response_came(session, response, ctx);
+        Ok(())
     }
 
     fn upstream_response_body_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         _body: &mut Option<Bytes>,
         _end_of_stream: bool,
         ctx: &mut RequestContext,
     ) -> Result<Option<Duration>> {
         upstream_response_filter::check_deadline(ctx)?;
+        pace::limit_write(session, ctx);
         Ok(None)
     }
 
@@ -217,6 +221,17 @@ impl ProxyHttp for Proxy {
         ctx: &mut RequestContext,
         client_reused: bool,
     ) -> Box<Error> {
+        pace::unwatch(ctx);
+        if ctx.attempt.stale {
+            // Nothing was sent on it.
+            error.set_retry(true);
+            return error;
+        }
+        if let Some(cause) = pace::overdue(ctx) {
+            ctx.cause = Some(cause);
+            error.set_retry(false);
+            return error;
+        }
         let filtered = ctx.body_bytes > 0 && filters::takes_part(ctx, Phases::REQUEST_BODY);
         let repeatable = session.req_header().method.is_idempotent()
             && !session.as_ref().retry_buffer_truncated();
@@ -243,6 +258,7 @@ impl ProxyHttp for Proxy {
         _error: Option<&Error>,
         ctx: &mut RequestContext,
     ) {
+        pace::unwatch(ctx);
         logging::run(&self.shared.verdicts, session, ctx);
     }
 

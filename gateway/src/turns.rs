@@ -5,20 +5,27 @@
 //! for all. So the long requests of a worker share a lane, which gives them a few turns each time the worker
 //! has been through all that is ready: one where the others are few, more where they are many, so that downloads
 //! slow down beside a flood of small requests and do not stop.
+//!
+//! A turn is also where a request meets its deadline: Pingora has a timer for each read and each write, and none for
+//! the whole. When the time is up, the socket of its origin is shut down, which Pingora notices as it does any origin
+//! that goes away, and the request ends through its phases.
 
 use std::cell::Cell;
 use std::future::Future;
+use std::os::fd::RawFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use nix::sys::socket::{Shutdown, shutdown};
 use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v2::server::H2Options;
 use pingora_core::server::ShutdownWatch;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Sleep, sleep_until};
 
 /// A request that has moved as much of its bodies is a long one, for a while: a WebSocket that says little
 /// need not wait behind downloads because it has been open for hours.
@@ -41,6 +48,23 @@ thread_local! {
     static SHORT: Cell<usize> = const { Cell::new(0) };
     /// Bytes of bodies that passed in the turn that is under way.
     static MOVED: Cell<usize> = const { Cell::new(0) };
+    /// What the request whose turn it is said of its deadline in it.
+    static DEADLINE: Cell<Option<Option<Deadline>>> = const { Cell::new(None) };
+}
+
+/// When a request must have ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline {
+    /// The moment.
+    pub at: Instant,
+    /// The socket of the origin that serves the request: its own, for as long as the deadline stands.
+    pub origin: RawFd,
+}
+
+/// Sets or lifts the deadline of the request whose turn it is. It must be lifted before the origin's connection is
+/// closed or goes back to the pool and the request has another turn.
+pub fn set_deadline(deadline: Option<Deadline>) {
+    DEADLINE.set(Some(deadline));
 }
 
 /// Notes that the request whose turn it is has passed on a part of a body.
@@ -145,18 +169,50 @@ struct Turns<F> {
     moved: usize,
     long_since: Option<Instant>,
     waiting: Option<Waiting>,
+    deadline: Option<Deadline>,
+    /// Made when the request first waits with a deadline.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl<F: Future + Unpin> Turns<F> {
     fn new(request: F) -> Self {
-        Self { request, moved: 0, long_since: None, waiting: None }
+        Self { request, moved: 0, long_since: None, waiting: None, deadline: None, timer: None }
     }
 
     fn turn(&mut self, context: &mut Context<'_>) -> Poll<F::Output> {
         MOVED.set(0);
+        DEADLINE.set(None);
         let result = Pin::new(&mut self.request).poll(context);
         self.moved = self.moved.saturating_add(MOVED.get());
+        if let Some(deadline) = DEADLINE.take() {
+            self.deadline = deadline;
+            if result.is_pending() {
+                self.end_when_late(context);
+            }
+        }
         result
+    }
+
+    /// Shuts the origin's socket down if the deadline is over, and otherwise wakes the task when it is.
+    fn end_when_late(&mut self, context: &mut Context<'_>) {
+        let Some(Deadline { at, origin }) = self.deadline else { return };
+        let at = at.into();
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
+        // A timer for an earlier moment is left alone: most requests end before it.
+        if timer.deadline() > at {
+            timer.as_mut().reset(at);
+        }
+        while timer.as_mut().poll(context).is_ready() {
+            if timer.deadline() >= at {
+                self.deadline = None;
+                self.timer = None;
+                if let Err(error) = shutdown(origin, Shutdown::Both) {
+                    tracing::debug!(%error, "an origin's socket could not be shut down");
+                }
+                return;
+            }
+            timer.as_mut().reset(at);
+        }
     }
 
     /// A turn, as soon as the lane has one.
@@ -182,6 +238,7 @@ impl<F: Future + Unpin> Future for Turns<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        self.end_when_late(context);
         if self.moved >= LONG_BYTES {
             return LANE.with(|lane| self.long_turn(context, lane));
         }

@@ -22,6 +22,8 @@ mod gateway_api;
 mod guests;
 #[path = "suite/hints.rs"]
 mod hints;
+#[path = "suite/http2.rs"]
+mod http2;
 #[path = "suite/proxying.rs"]
 mod proxying;
 #[path = "suite/push.rs"]

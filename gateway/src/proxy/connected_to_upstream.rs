@@ -1,11 +1,48 @@
-//! A connection to the endpoint is there: how often one could be reused is worth publishing, since
-//! Pingora silently stops reusing when peers differ in anything.
+//! A connection to the endpoint is there: is it fit for use, and until when is it this request's?
+//!
+//! How often one could be reused is worth publishing, since Pingora silently stops reusing when peers differ in
+//! anything.
+
+use std::os::fd::RawFd;
+
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, recv};
+use pingora_core::protocols::ALPN;
+use pingora_core::upstreams::peer::{HttpPeer, Peer as _};
+use pingora_error::{Error, ErrorType, Result};
+use pingora_proxy::Session;
 
 use super::context::RequestContext;
+use super::pace;
 
-/// Counts the connection.
-pub(super) fn run(reused: bool, ctx: &RequestContext) {
+/// Counts the connection and sets the request's deadline on it.
+///
+/// # Errors
+/// It came from the pool, and bytes came on it that nobody asked for: they would be taken for the answer. Another
+/// connection is tried.
+pub(super) fn run(
+    session: &mut Session,
+    reused: bool,
+    peer: &HttpPeer,
+    socket: RawFd,
+    ctx: &mut RequestContext,
+) -> Result<()> {
+    let http1 = matches!(peer.get_alpn(), None | Some(ALPN::H1));
+    if reused && http1 && !peer.tls() && !is_silent(socket) {
+        ctx.attempt.stale = true;
+        return Err(Error::new_up(ErrorType::ConnectionClosed));
+    }
     if let Some(endpoint) = ctx.endpoint() {
         endpoint.connected(reused);
     }
+    if http1 {
+        pace::watch(session, socket, ctx);
+    }
+    Ok(())
+}
+
+/// Whether neither bytes nor an end have come. Pingora asks its reactor when it takes a connection from the pool, and
+/// the reactor knows what it was told before this turn of the worker: only the kernel knows what has come since.
+fn is_silent(socket: RawFd) -> bool {
+    recv(socket, &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT) == Err(Errno::EAGAIN)
 }

@@ -13,6 +13,7 @@ use crate::config::{Forward, Limits, Listener};
 use crate::live::Pinned;
 use crate::proxy::cause::Cause;
 use crate::proxy::forwarded::Origin;
+use crate::proxy::pace::Pace;
 use crate::snapshot::{Host, Route};
 use crate::upstream::{Endpoint, Upstream};
 
@@ -47,6 +48,8 @@ pub struct RequestContext {
     pub(super) bodiless: Option<bool>,
     /// A body that was read and filtered before its head went upstream.
     pub(super) held_body: Option<Bytes>,
+    /// How the request's body comes.
+    pub(super) pace: Pace,
 }
 
 /// The choice of upstream and endpoint, over all attempts.
@@ -63,6 +66,8 @@ pub(super) struct Attempt {
     /// The endpoint in use, which counts this request as in flight.
     pub(super) endpoint: Option<usize>,
     pub(super) upgrade: Upgrade,
+    /// Whether the connection that this attempt took from the pool was unfit for use.
+    pub(super) stale: bool,
 }
 
 /// Whether a request asks to change protocols.
@@ -95,6 +100,7 @@ impl RequestContext {
             answer: None,
             bodiless: None,
             held_body: None,
+            pace: Pace::default(),
         }
     }
 

@@ -6,7 +6,7 @@ use sallyport_plugin::Answer;
 
 use super::cause::Cause;
 use super::context::RequestContext;
-use super::reply;
+use super::{pace, reply};
 
 /// Answers with the cause, unless a response has begun or nobody is there to read it.
 pub(super) async fn run(
@@ -14,7 +14,8 @@ pub(super) async fn run(
     error: &Error,
     ctx: &mut RequestContext,
 ) -> FailToProxy {
-    let cause = *ctx.cause.get_or_insert_with(|| Cause::of(error));
+    let found = ctx.cause.or_else(|| pace::overdue(ctx)).unwrap_or_else(|| Cause::of(error));
+    let cause = *ctx.cause.get_or_insert(found);
     report(session, error, ctx, cause);
     let begun =
         session.response_written().is_some_and(|response| !response.status.is_informational());

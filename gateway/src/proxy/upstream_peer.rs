@@ -47,6 +47,7 @@ fn choose(ctx: &mut RequestContext) -> std::result::Result<Box<HttpPeer>, Cause>
         }
     }
     ctx.cause = None;
+    ctx.attempt.stale = false;
     // Pingora sends what it has kept of the body again.
     ctx.body_bytes = 0;
     ctx.begin_at(endpoint);

@@ -1,0 +1,157 @@
+//! Until when a request must have ended, and how slowly its body may come.
+//!
+//! Pingora bounds each read and each write, so that whoever dribbles is never late, and not even the reads of an
+//! HTTP/2 body. Here the whole exchange is bounded by the route's timeout, a body by the rate it must keep, and one of
+//! HTTP/2 by the listener's timeout between two reads. [`turns`] keeps the time while nothing happens.
+
+use std::os::fd::RawFd;
+use std::time::{Duration, Instant};
+
+use http::StatusCode;
+use pingora_error::Result;
+use pingora_http::ResponseHeader;
+use pingora_proxy::Session;
+
+use super::cause::Cause;
+use super::context::{RequestContext, Upgrade};
+use crate::config::Limits;
+use crate::turns::{self, Deadline};
+
+/// How a request's body comes, and the socket that the exchange ends with.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pace {
+    /// The origin's socket, while this request has it to itself.
+    origin: Option<RawFd>,
+    /// When the gateway began to wait for the body; `None` once it need not hurry.
+    body_began: Option<Instant>,
+    /// When the next part of a body of HTTP/2 must be here.
+    body_due: Option<Instant>,
+    /// Bytes of it so far, over all attempts.
+    body_bytes: u64,
+}
+
+/// The request has the connection `origin` from now on, until [`unwatch`].
+pub(super) fn watch(session: &mut Session, origin: RawFd, ctx: &mut RequestContext) {
+    ctx.pace.origin = Some(origin);
+    if ctx.attempt.upgrade == Upgrade::No && !session.as_downstream_mut().is_body_done() {
+        wait_for_body(session, ctx);
+    }
+    keep_time(ctx);
+    limit_write(session, ctx);
+}
+
+/// The origin's connection is no longer the request's own.
+pub(super) fn unwatch(ctx: &mut RequestContext) {
+    if ctx.pace.origin.take().is_some() {
+        turns::set_deadline(None);
+    }
+}
+
+fn keep_time(ctx: &RequestContext) {
+    let Some(origin) = ctx.pace.origin else { return };
+    let at = [exchange_due(ctx), ctx.pace.body_due].into_iter().flatten().min();
+    turns::set_deadline(at.map(|at| Deadline { at, origin }));
+}
+
+/// When the route's timeout is over. Tunnels are exempt.
+fn exchange_due(ctx: &RequestContext) -> Option<Instant> {
+    let timeout = ctx.forward()?.timeout?;
+    (ctx.attempt.upgrade == Upgrade::No).then(|| ctx.started() + timeout)
+}
+
+/// A part of the body is waited for from now on.
+fn wait_for_body(session: &Session, ctx: &mut RequestContext) {
+    let now = Instant::now();
+    ctx.pace.body_began.get_or_insert(now);
+    if session.as_downstream().as_http2().is_some() {
+        ctx.pace.body_due = Some(now + ctx.listener().timeouts.read);
+    }
+}
+
+/// A part of the body has come; at its end nothing more is waited for.
+///
+/// # Errors
+/// The body comes too slowly.
+pub(super) fn body_came(session: &Session, end: bool, ctx: &mut RequestContext) -> Result<()> {
+    let Some(began) = ctx.pace.body_began else { return Ok(()) };
+    if end {
+        (ctx.pace.body_began, ctx.pace.body_due) = (None, None);
+        keep_time(ctx);
+        return Ok(());
+    }
+    // Of a retry, what was kept comes again at once.
+    ctx.pace.body_bytes = ctx.pace.body_bytes.max(ctx.body_bytes);
+    let rate = ctx.limits().request_body_min_rate;
+    if is_slow(ctx.pace.body_bytes, began.elapsed(), rate) {
+        ctx.cause = Some(Cause::ClientTimeout);
+        return Err(Cause::ClientTimeout.into_error());
+    }
+    if ctx.pace.body_due.is_some() {
+        wait_for_body(session, ctx);
+        keep_time(ctx);
+    }
+    Ok(())
+}
+
+/// Whether a body that has brought so many bytes is below `rate`.
+fn is_slow(bytes: u64, elapsed: Duration, rate: u64) -> bool {
+    let counted = elapsed.saturating_sub(Limits::SLOW_BODY_GRACE);
+    (bytes as f64) < counted.as_secs_f64() * rate as f64
+}
+
+/// The origin has begun to answer: from now on the two sides talk as they like, within the route's timeout. A tunnel
+/// has none.
+pub(super) fn response_came(
+    session: &mut Session,
+    response: &ResponseHeader,
+    ctx: &mut RequestContext,
+) {
+    if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
+        return;
+    }
+    if ctx.pace.body_began.take().is_some() {
+        ctx.pace.body_due = None;
+        keep_time(ctx);
+    }
+    limit_write(session, ctx);
+}
+
+/// A client that does not read must not hold the request beyond the route's timeout either.
+pub(super) fn limit_write(session: &mut Session, ctx: &RequestContext) {
+    if let Some(due) = exchange_due(ctx) {
+        let left = due.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        let write = ctx.listener().timeouts.write.min(left);
+        session.as_downstream_mut().set_write_timeout(Some(write));
+    }
+}
+
+/// Why the request has to end now, if its time is up.
+pub(super) fn overdue(ctx: &RequestContext) -> Option<Cause> {
+    let now = Instant::now();
+    let over = |due: Option<Instant>| due.is_some_and(|due| due <= now);
+    if over(exchange_due(ctx)) {
+        Some(Cause::Timeout)
+    } else {
+        over(ctx.pace.body_due).then_some(Cause::ClientTimeout)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_has_its_grace_and_then_an_average_to_keep() {
+        let seconds = Duration::from_secs;
+        for (bytes, elapsed, rate, slow) in [
+            (0, seconds(5), 240, false),
+            (239, seconds(6), 240, true),
+            (240, seconds(6), 240, false),
+            (0, seconds(3_600), 0, false),
+            (1 << 20, seconds(3_600), 240, false),
+            (3_600, seconds(3_600), 240, true),
+        ] {
+            assert_eq!(is_slow(bytes, elapsed, rate), slow, "{bytes} in {elapsed:?} at {rate}");
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! HTTP/2 towards clients: what they may send, how much, for how long, and how connections end.
+
+#[path = "http2/client.rs"]
+mod client;
+#[path = "http2/deadlines.rs"]
+mod deadlines;
+#[path = "http2/floods.rs"]
+mod floods;
+#[path = "http2/messages.rs"]
+mod messages;
