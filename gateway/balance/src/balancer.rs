@@ -110,6 +110,15 @@ impl Balancer {
         }
     }
 
+    /// The endpoint that [`select`](Self::select) would give the next request with this key and view. Takes no
+    /// turn, so asking changes nothing for requests. Policies that draw may well draw another next time.
+    pub fn peek(&self, key: u64, view: &(impl View + ?Sized)) -> Option<usize> {
+        match &self.0 {
+            Algorithm::RoundRobin(algorithm) => algorithm.peek(view),
+            _ => self.select(key, view),
+        }
+    }
+
     /// Bytes this balancer occupies, its tables included.
     pub fn memory_bytes(&self) -> usize {
         let heap = match &self.0 {

@@ -51,6 +51,14 @@ impl RoundRobin {
             .or_else(|| self.skip_ahead(view))
     }
 
+    /// The endpoint whose turn is next. What [`select`](Self::select) finds turn by turn or by looking ahead is
+    /// the same: the first usable turn from here on.
+    pub(crate) fn peek(&self, view: &(impl View + ?Sized)) -> Option<usize> {
+        let start = self.cursor.0.load(Ordering::Relaxed) % self.schedule.len();
+        let found = cycle::first_usable(&self.schedule, start, self.endpoints, view)?;
+        Some(self.schedule[found].into())
+    }
+
     pub(crate) fn heap_bytes(&self) -> usize {
         size_of_val(&*self.schedule)
     }

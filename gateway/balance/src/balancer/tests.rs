@@ -79,3 +79,28 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn peeking_tells_the_next_choice_and_takes_no_turn() {
+    let endpoints: Vec<Endpoint> = (1..=3_u8)
+        .map(|last| Endpoint { address: ([10, 0, 0, last], 80).into(), weight: last.into() })
+        .collect();
+    for policy in [Policy::RoundRobin, Policy::RingHash, Policy::Maglev { table_size: 101 }] {
+        let balancer = Balancer::new(policy, &endpoints).unwrap();
+        for key in 0..20 {
+            let peeked = balancer.peek(key, &());
+            assert_eq!(balancer.peek(key, &()), peeked);
+            assert_eq!(balancer.select(key, &()), peeked, "{policy:?}");
+        }
+        assert_eq!(balancer.peek(0, &Nobody), None);
+    }
+}
+
+/// No endpoint is usable.
+struct Nobody;
+
+impl View for Nobody {
+    fn usable(&self, _endpoint: usize) -> bool {
+        false
+    }
+}
