@@ -36,34 +36,90 @@ pub(crate) use self::push::push_families;
 /// The `Content-Type` of what [`Registry::render`] returns.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-pub(crate) fn render(registry: &Registry, extra: Vec<MetricFamily>) -> String {
+/// A family's name, and how it is built of the figures that it is about.
+type Built<F> = (&'static str, fn(&str, &F) -> MetricFamily);
+
+const ROUTES: &[Built<[RouteFigures]>] = &[
+    ("sallyport_route_requests_total", route_requests),
+    ("sallyport_route_requests_active", route_active),
+    ("sallyport_route_request_duration_seconds", route_durations),
+    ("sallyport_route_errors_total", route_errors),
+    ("sallyport_route_quantile_seconds", route_quantiles),
+];
+
+const WORKERS: &[Built<[i64]>] = &[("sallyport_worker_requests_active", worker_active)];
+
+const ENDPOINTS: &[Built<[EndpointFigures]>] = &[
+    ("sallyport_upstream_requests_total", upstream_requests),
+    ("sallyport_upstream_requests_active", upstream_active),
+    ("sallyport_upstream_errors_total", upstream_errors),
+    ("sallyport_upstream_connect_failures_total", upstream_connect_failures),
+];
+
+const UPSTREAMS: &[Built<[UpstreamFigures]>] =
+    &[("sallyport_connection_reuse_total", connection_reuse)];
+
+const CONFIG: &[Built<ConfigFigures>] = &[
+    ("sallyport_config_version", config_version),
+    ("sallyport_config_reloads_total", config_reloads),
+    ("sallyport_config_info", config_info),
+];
+
+const CLASSIFIER: &[Built<ClassifierFigures>] = &[
+    ("sallyport_classifier_up", classifier_up),
+    ("sallyport_classifier_requests_total", classifier_requests),
+    ("sallyport_classifier_syn_to_request_seconds", classifier_waits),
+];
+
+const VERDICTS: &[Built<VerdictFigures>] = &[
+    ("sallyport_verdicts_total", verdicts),
+    ("sallyport_verdicts_refused_total", verdicts_refused),
+    ("sallyport_verdicts_active", verdicts_active),
+    ("sallyport_verdict_connections_refused_total", verdict_connections),
+];
+
+pub(crate) fn render(
+    registry: &Registry,
+    extra: Vec<MetricFamily>,
+    wanted: impl Fn(&str) -> bool,
+) -> String {
     let mut text = String::new();
-    each(registry, |family| append(&mut text, &family));
-    for family in extra {
-        append(&mut text, &family);
+    each(registry, &wanted, |family| append(&mut text, &family));
+    for family in extra.iter().filter(|family| wanted(family.name())) {
+        append(&mut text, family);
     }
     text
 }
 
-/// Everything that is rendered, before it is text.
-pub(crate) fn each(registry: &Registry, mut take: impl FnMut(MetricFamily)) {
-    let figures = Figures::read(registry);
-    for family in [route_requests, route_active, route_durations, route_errors, route_quantiles] {
-        take(family(&figures.routes));
-    }
-    take(worker_active(&figures.workers));
-    for family in [upstream_requests, upstream_active, upstream_errors, upstream_connect_failures] {
-        take(family(&figures.endpoints));
-    }
-    take(connection_reuse(&figures.upstreams));
-    for family in [config_version, config_reloads, config_info] {
-        take(family(&figures.config));
-    }
-    for family in [classifier_up, classifier_requests, classifier_waits] {
-        take(family(&figures.classifier));
-    }
-    for family in [verdicts, verdicts_refused, verdicts_active, verdict_connections] {
-        take(family(&figures.verdicts));
+/// Every wanted family that is rendered, before it is text. What nobody wants is not read either.
+pub(crate) fn each(
+    registry: &Registry,
+    wanted: impl Fn(&str) -> bool,
+    mut take: impl FnMut(MetricFamily),
+) {
+    let routes = any_wanted(ROUTES, &wanted);
+    let figures = Figures::read(registry, routes, any_wanted(ENDPOINTS, &wanted));
+    build(ROUTES, &*figures.routes, &wanted, &mut take);
+    build(WORKERS, &*figures.workers, &wanted, &mut take);
+    build(ENDPOINTS, &*figures.endpoints, &wanted, &mut take);
+    build(UPSTREAMS, &*figures.upstreams, &wanted, &mut take);
+    build(CONFIG, &figures.config, &wanted, &mut take);
+    build(CLASSIFIER, &figures.classifier, &wanted, &mut take);
+    build(VERDICTS, &figures.verdicts, &wanted, &mut take);
+}
+
+fn any_wanted<F: ?Sized>(families: &[Built<F>], wanted: impl Fn(&str) -> bool) -> bool {
+    families.iter().any(|(name, _)| wanted(name))
+}
+
+fn build<F: ?Sized>(
+    families: &[Built<F>],
+    figures: &F,
+    wanted: impl Fn(&str) -> bool,
+    take: &mut impl FnMut(MetricFamily),
+) {
+    for (name, build) in families.iter().filter(|(name, _)| wanted(name)) {
+        take(build(name, figures));
     }
     take(http2_closed(&figures.http2));
 }
@@ -77,187 +133,155 @@ fn append(text: &mut String, family: &MetricFamily) {
     }
 }
 
-fn route_requests(routes: &[RouteFigures]) -> MetricFamily {
+fn route_requests(name: &str, routes: &[RouteFigures]) -> MetricFamily {
     let samples = routes.iter().flat_map(|route| {
         CodeClass::ALL.map(|class| {
             (route.labels(Some(("code_class", class.label()))), route.requests[class as usize])
         })
     });
     counter(
-        "sallyport_route_requests_total",
+        name,
         "Requests finished, by class of status code; none where no response went out.",
         samples,
     )
 }
 
-fn route_active(routes: &[RouteFigures]) -> MetricFamily {
+fn route_active(name: &str, routes: &[RouteFigures]) -> MetricFamily {
     let samples = routes.iter().map(|route| (route.labels(None), route.active as f64));
-    gauge("sallyport_route_requests_active", "Requests begun and not finished.", samples)
+    gauge(name, "Requests begun and not finished.", samples)
 }
 
 /// How evenly long requests lie on the workers: without work stealing, one stays where it began.
-fn worker_active(workers: &[i64]) -> MetricFamily {
+fn worker_active(name: &str, workers: &[i64]) -> MetricFamily {
     let samples = workers.iter().enumerate().map(|(worker, active)| {
         (vec![family::label("worker", &worker.to_string())], *active as f64)
     });
     gauge(
-        "sallyport_worker_requests_active",
+        name,
         "Requests begun and not finished, by worker thread in the order of their first request.",
         samples,
     )
 }
 
-fn route_durations(routes: &[RouteFigures]) -> MetricFamily {
+fn route_durations(name: &str, routes: &[RouteFigures]) -> MetricFamily {
     let samples = routes.iter().map(|route| (route.labels(None), route.histogram()));
-    histogram(
-        "sallyport_route_request_duration_seconds",
-        "Time from the head of a request to the end of its response.",
-        samples,
-    )
+    histogram(name, "Time from the head of a request to the end of its response.", samples)
 }
 
-fn route_errors(routes: &[RouteFigures]) -> MetricFamily {
+fn route_errors(name: &str, routes: &[RouteFigures]) -> MetricFamily {
     let samples = routes.iter().flat_map(|route| {
         ErrorKind::ALL
             .map(|kind| (route.labels(Some(("kind", kind.label()))), route.errors[kind as usize]))
     });
-    counter(
-        "sallyport_route_errors_total",
-        "Requests that ended in an error, by the most specific kind known.",
-        samples,
-    )
+    counter(name, "Requests that ended in an error, by the most specific kind known.", samples)
 }
 
 /// A summary, since `quantile` is the label of summaries and of nothing else.
-fn route_quantiles(routes: &[RouteFigures]) -> MetricFamily {
+fn route_quantiles(name: &str, routes: &[RouteFigures]) -> MetricFamily {
     let samples = routes.iter().filter_map(|route| Some((route.labels(None), route.summary()?)));
     summary(
-        "sallyport_route_quantile_seconds",
+        name,
         "Quantiles of the request durations since counting began, within 1/32 of the true value.",
         samples,
     )
 }
 
-fn upstream_requests(endpoints: &[EndpointFigures]) -> MetricFamily {
+fn upstream_requests(name: &str, endpoints: &[EndpointFigures]) -> MetricFamily {
     let samples = endpoints.iter().map(|it| (it.labels(None), it.snapshot.requests()));
-    counter(
-        "sallyport_upstream_requests_total",
-        "Requests to an endpoint finished, retries counted singly.",
-        samples,
-    )
+    counter(name, "Requests to an endpoint finished, retries counted singly.", samples)
 }
 
-fn upstream_active(endpoints: &[EndpointFigures]) -> MetricFamily {
+fn upstream_active(name: &str, endpoints: &[EndpointFigures]) -> MetricFamily {
     let samples = endpoints.iter().map(|it| (it.labels(None), it.snapshot.active() as f64));
-    gauge(
-        "sallyport_upstream_requests_active",
-        "Requests to an endpoint begun and not finished.",
-        samples,
-    )
+    gauge(name, "Requests to an endpoint begun and not finished.", samples)
 }
 
-fn upstream_errors(endpoints: &[EndpointFigures]) -> MetricFamily {
+fn upstream_errors(name: &str, endpoints: &[EndpointFigures]) -> MetricFamily {
     let samples = endpoints.iter().flat_map(|it| {
         ErrorKind::ALL
             .map(|kind| (it.labels(Some(("kind", kind.label()))), it.snapshot.errors(kind)))
     });
-    counter(
-        "sallyport_upstream_errors_total",
-        "Requests to an endpoint that ended in an error, by kind.",
-        samples,
-    )
+    counter(name, "Requests to an endpoint that ended in an error, by kind.", samples)
 }
 
-fn upstream_connect_failures(endpoints: &[EndpointFigures]) -> MetricFamily {
+fn upstream_connect_failures(name: &str, endpoints: &[EndpointFigures]) -> MetricFamily {
     let samples = endpoints.iter().map(|it| (it.labels(None), it.snapshot.connect_failures()));
-    counter(
-        "sallyport_upstream_connect_failures_total",
-        "Connections to an endpoint that could not be made.",
-        samples,
-    )
+    counter(name, "Connections to an endpoint that could not be made.", samples)
 }
 
-fn connection_reuse(upstreams: &[UpstreamFigures]) -> MetricFamily {
+fn connection_reuse(name: &str, upstreams: &[UpstreamFigures]) -> MetricFamily {
     let samples = upstreams.iter().flat_map(|it| {
         [("true", it.reuse.reused), ("false", it.reuse.fresh)]
             .map(|(reused, count)| (it.labels(reused), count))
     });
-    counter(
-        "sallyport_connection_reuse_total",
-        "Requests sent on a connection kept from before, and on a new one.",
-        samples,
-    )
+    counter(name, "Requests sent on a connection kept from before, and on a new one.", samples)
 }
 
-fn config_version(config: &ConfigFigures) -> MetricFamily {
+fn config_version(name: &str, config: &ConfigFigures) -> MetricFamily {
     let samples = config.serving.iter().map(|it| (Vec::new(), it.version as f64));
-    gauge("sallyport_config_version", "Version of the configuration that serves.", samples)
+    gauge(name, "Version of the configuration that serves.", samples)
 }
 
-fn config_reloads(config: &ConfigFigures) -> MetricFamily {
+fn config_reloads(name: &str, config: &ConfigFigures) -> MetricFamily {
     let samples = [("success", config.applied), ("failure", config.rejected)]
         .map(|(result, count)| (vec![family::label("result", result)], count));
     counter(
-        "sallyport_config_reloads_total",
+        name,
         "Attempts to replace the configuration, by result; the first load is none.",
         samples,
     )
 }
 
-fn config_info(config: &ConfigFigures) -> MetricFamily {
+fn config_info(name: &str, config: &ConfigFigures) -> MetricFamily {
     let samples = config.serving.iter().map(|it| (vec![family::label("sha256", &it.sha256)], 1.0));
-    gauge("sallyport_config_info", "The configuration that serves, by digest; always 1.", samples)
+    gauge(name, "The configuration that serves, by digest; always 1.", samples)
 }
 
-fn classifier_up(classifier: &ClassifierFigures) -> MetricFamily {
+fn classifier_up(name: &str, classifier: &ClassifierFigures) -> MetricFamily {
     let samples = classifier.up.iter().map(|up| (Vec::new(), f64::from(u8::from(*up))));
-    gauge("sallyport_classifier_up", "Whether the classifier's hints are in use.", samples)
+    gauge(name, "Whether the classifier's hints are in use.", samples)
 }
 
-fn classifier_requests(classifier: &ClassifierFigures) -> MetricFamily {
+fn classifier_requests(name: &str, classifier: &ClassifierFigures) -> MetricFamily {
     let samples = classifier.requests.iter().map(|((network, zone, protocol), count)| {
         let pairs = [("network", &**network), ("zone", &**zone), ("protocol", *protocol)];
         (pairs.into_iter().map(|(name, value)| family::label(name, value)).collect(), *count)
     });
-    counter(
-        "sallyport_classifier_requests_total",
-        "Requests begun, by what the classifier said of their client.",
-        samples,
-    )
+    counter(name, "Requests begun, by what the classifier said of their client.", samples)
 }
 
-fn classifier_waits(classifier: &ClassifierFigures) -> MetricFamily {
+fn classifier_waits(name: &str, classifier: &ClassifierFigures) -> MetricFamily {
     let samples = classifier.waits.iter().map(|waits| (Vec::new(), cumulative(waits)));
     histogram(
-        "sallyport_classifier_syn_to_request_seconds",
+        name,
         "Time from the SYN that the classifier saw to the connection's first request.",
         samples,
     )
 }
 
-fn verdicts(verdicts: &VerdictFigures) -> MetricFamily {
+fn verdicts(name: &str, verdicts: &VerdictFigures) -> MetricFamily {
     let samples = verdicts
         .given
         .iter()
         .map(|(reason, count)| (vec![family::label("reason", reason)], *count));
-    counter("sallyport_verdicts_total", "Verdicts given, by reason.", samples)
+    counter(name, "Verdicts given, by reason.", samples)
 }
 
-fn verdicts_refused(verdicts: &VerdictFigures) -> MetricFamily {
+fn verdicts_refused(name: &str, verdicts: &VerdictFigures) -> MetricFamily {
     let samples =
         verdicts.refused.iter().map(|(why, count)| (vec![family::label("why", why)], *count));
-    counter("sallyport_verdicts_refused_total", "Verdicts asked for and not given.", samples)
+    counter(name, "Verdicts asked for and not given.", samples)
 }
 
-fn verdicts_active(verdicts: &VerdictFigures) -> MetricFamily {
+fn verdicts_active(name: &str, verdicts: &VerdictFigures) -> MetricFamily {
     let samples = verdicts.active.iter().map(|active| (Vec::new(), *active as f64));
-    gauge("sallyport_verdicts_active", "Verdicts in force.", samples)
+    gauge(name, "Verdicts in force.", samples)
 }
 
-fn verdict_connections(verdicts: &VerdictFigures) -> MetricFamily {
+fn verdict_connections(name: &str, verdicts: &VerdictFigures) -> MetricFamily {
     let samples = verdicts.active.iter().map(|_| (Vec::new(), verdicts.connections_refused));
     counter(
-        "sallyport_verdict_connections_refused_total",
+        name,
         "Connections of sources under a verdict that were turned away or closed.",
         samples,
     )

@@ -74,17 +74,23 @@ pub enum ErrorKind {
     Reset,
     /// The upstream had no endpoint to send to.
     NoEndpoint,
+    /// What the origin answered breaks the protocol.
+    BadResponse,
+    /// The gateway had no descriptor or port left.
+    Resources,
 }
 
 impl ErrorKind {
     /// Every kind, in the order of the exposition.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::ClientError,
         Self::ServerError,
         Self::Timeout,
         Self::Connect,
         Self::Reset,
         Self::NoEndpoint,
+        Self::BadResponse,
+        Self::Resources,
     ];
 
     /// What a status says of itself when nothing more specific is known.
@@ -106,6 +112,8 @@ impl ErrorKind {
             Self::Connect => "connect",
             Self::Reset => "reset",
             Self::NoEndpoint => "no_endpoint",
+            Self::BadResponse => "bad_response",
+            Self::Resources => "resources",
         }
     }
 }

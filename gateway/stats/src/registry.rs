@@ -117,7 +117,7 @@ impl Registry {
     /// Calls `take` with each family that [`render`](Self::render) writes, and with those it leaves
     /// out for being empty.
     pub fn each(&self, take: impl FnMut(MetricFamily)) {
-        exposition::each(self, take);
+        exposition::each(self, |_| true, take);
     }
 
     /// Calls `take` with virtual host, route and counts of every visited route's durations, in the
@@ -133,6 +133,12 @@ impl Registry {
     /// As [`render`](Self::render), with `extra` families behind its own. One without a name or
     /// without metrics is left out, as is an untyped one, which the encoder does not know.
     pub fn render_with(&self, extra: Vec<MetricFamily>) -> String {
-        exposition::render(self, extra)
+        self.render_wanted(extra, |_| true)
+    }
+
+    /// As [`render_with`](Self::render_with), only the families whose names are `wanted`. What is not
+    /// wanted of routes and endpoints is not even read.
+    pub fn render_wanted(&self, extra: Vec<MetricFamily>, wanted: impl Fn(&str) -> bool) -> String {
+        exposition::render(self, extra, wanted)
     }
 }

@@ -37,12 +37,18 @@ pub(super) struct Figures {
 }
 
 impl Figures {
-    pub(super) fn read(registry: &Registry) -> Self {
-        let routes = registry.routes.installed();
+    /// Reads everything but routes and endpoints, and those if they are asked for: with thousands of
+    /// them, they are what a scrape costs.
+    pub(super) fn read(registry: &Registry, routes: bool, endpoints: bool) -> Self {
+        let installed = registry.routes.installed();
+        let only = |asked, count| if asked { count } else { 0 };
         Self {
-            routes: visited(&routes, RouteFigures::of),
-            workers: route::active_by_worker(routes.iter().map(|(_, row)| row)),
-            endpoints: visited(&registry.endpoints.installed(), EndpointFigures::of),
+            routes: visited(&installed[..only(routes, installed.len())], RouteFigures::of),
+            workers: route::active_by_worker(installed.iter().map(|(_, row)| row)),
+            endpoints: {
+                let installed = registry.endpoints.installed();
+                visited(&installed[..only(endpoints, installed.len())], EndpointFigures::of)
+            },
             upstreams: visited(&registry.upstreams.installed(), UpstreamFigures::of),
             config: registry.config.figures(),
             classifier: registry.classifier.figures(),

@@ -52,14 +52,14 @@ fn requests_are_counted_by_class() {
 #[test]
 fn the_specific_kind_takes_the_place_of_the_status() {
     let cases = [
-        (200, None, [0, 0, 0, 0, 0, 0]),
-        (404, None, [1, 0, 0, 0, 0, 0]),
-        (500, None, [0, 1, 0, 0, 0, 0]),
-        (504, Some(ErrorKind::Timeout), [0, 0, 1, 0, 0, 0]),
-        (502, Some(ErrorKind::Connect), [0, 0, 0, 1, 0, 0]),
-        (200, Some(ErrorKind::Reset), [0, 0, 0, 0, 1, 0]),
-        (503, Some(ErrorKind::NoEndpoint), [0, 0, 0, 0, 0, 1]),
-        (0, None, [0, 0, 0, 0, 0, 0]),
+        (200, None, [0, 0, 0, 0, 0, 0, 0, 0]),
+        (404, None, [1, 0, 0, 0, 0, 0, 0, 0]),
+        (500, None, [0, 1, 0, 0, 0, 0, 0, 0]),
+        (504, Some(ErrorKind::Timeout), [0, 0, 1, 0, 0, 0, 0, 0]),
+        (502, Some(ErrorKind::Connect), [0, 0, 0, 1, 0, 0, 0, 0]),
+        (200, Some(ErrorKind::Reset), [0, 0, 0, 0, 1, 0, 0, 0]),
+        (503, Some(ErrorKind::NoEndpoint), [0, 0, 0, 0, 0, 1, 0, 0]),
+        (0, None, [0, 0, 0, 0, 0, 0, 0, 0]),
     ];
     for (status, error, expected) in cases {
         let route = route(1);

@@ -18,7 +18,7 @@ fn an_endpoint_counts_requests_errors_and_failures() {
     let (first, second) = (endpoints[0].snapshot(), endpoints[1].snapshot());
     assert_eq!((first.requests(), first.active(), first.connect_failures()), (1, 1, 0));
     assert_eq!((second.requests(), second.active(), second.connect_failures()), (1, 0, 1));
-    assert_eq!(ErrorKind::ALL.map(|kind| second.errors(kind)), [0, 0, 0, 1, 0, 0]);
+    assert_eq!(ErrorKind::ALL.map(|kind| second.errors(kind)), [0, 0, 0, 1, 0, 0, 0, 0]);
 }
 
 #[test]
