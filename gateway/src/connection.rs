@@ -21,6 +21,7 @@ use pingora_timeout::timeout;
 
 use self::counted::Counted;
 use crate::config::ListenerTimeouts;
+use crate::descriptors;
 
 mod counted;
 mod http2;
@@ -77,6 +78,11 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for OnDemand<A> {
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
+        if descriptors::is_reserved(stream.id()) {
+            // Closed as it is dropped: there is no descriptor for an origin either.
+            descriptors::report_exhaustion();
+            return None;
+        }
         let mut stream = Box::new(Counted::new(stream));
         let mut ending = shutdown.clone();
         let ListenerTimeouts { idle, read, .. } = (self.timeouts)();

@@ -11,6 +11,7 @@ pub mod cli;
 pub mod config;
 pub mod connection;
 pub mod decide;
+pub mod descriptors;
 pub mod explain;
 pub mod filters;
 pub mod live;
