@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use sallyport_route::{PathRegex, Replacement, Request, normalise_host};
 
-use crate::config::{Redirect, RedirectPath, Target};
+use crate::config::{Forward, Redirect, RedirectPath, Target};
 use crate::snapshot::Snapshot;
 
 /// The virtual host and route, as indices, of a request for `host` (normalised) on a listener.
@@ -31,6 +31,35 @@ pub fn share(targets: &[Target], draw: u32) -> Option<usize> {
             draw < passed
         })
         .map(|target| target.upstream)
+}
+
+/// The upstream, as an index, that a request for `forward` goes to. `draw` is given the sum of some
+/// weights and draws a number below it.
+///
+/// Where the one that was drawn is not available, those that are take its requests in proportion
+/// to their weights, unless the route says otherwise. With none available it is as drawn.
+#[must_use]
+pub fn upstream(
+    forward: &Forward,
+    is_available: impl Fn(usize) -> bool,
+    draw: impl Fn(u32) -> u32,
+) -> usize {
+    let draw_among = |targets: &[Target]| {
+        let total: u32 = targets.iter().map(|target| target.weight).sum();
+        share(targets, draw(total.max(1)))
+    };
+    match forward.targets.as_slice() {
+        [only] => only.upstream,
+        targets => {
+            let first = targets.first().map_or(0, |target| target.upstream);
+            let drawn = draw_among(targets).unwrap_or(first);
+            if !forward.failover || is_available(drawn) {
+                return drawn;
+            }
+            let others = targets.iter().filter(|target| is_available(target.upstream));
+            draw_among(&others.cloned().collect::<Vec<_>>()).unwrap_or(drawn)
+        }
+    }
 }
 
 /// What a client asked for, as far as a redirect takes it over.

@@ -7,7 +7,7 @@ use http::{HeaderMap, Method};
 use sallyport_route::{Hints, Request, normalise_host, normalise_path};
 use serde::Serialize;
 
-use crate::config::{Action, Forward};
+use crate::config::{Action, Forward, Target};
 use crate::decide;
 use crate::proxy::hash_key;
 use crate::snapshot::{Host, Snapshot};
@@ -51,7 +51,7 @@ pub struct Explanation {
     pub action: Option<&'static str>,
     /// The filters that run, in the order of their request hooks.
     pub filters: Vec<String>,
-    /// The upstream; of a split, the one with the largest share.
+    /// The upstream; of a split, the one with the largest share among those that are available.
     pub upstream: Option<String>,
     /// The upstreams of a split and their weights.
     pub split: Vec<(String, u32)>,
@@ -194,7 +194,15 @@ fn forward_to(
         answer.split =
             forward.targets.iter().map(|target| (name(target.upstream), target.weight)).collect();
     }
-    let Some(target) = forward.targets.iter().max_by_key(|target| target.weight) else { return };
+    let is_available =
+        |target: &Target| !forward.failover || snapshot.upstreams[target.upstream].is_available();
+    // The first of the largest share.
+    let target = forward
+        .targets
+        .iter()
+        .rev()
+        .max_by_key(|target| (target.weight > 0 && is_available(target), target.weight));
+    let Some(target) = target else { return };
     let upstream = &snapshot.upstreams[target.upstream];
     let key = hash_key(
         &upstream.spec.hash_on,
@@ -206,7 +214,7 @@ fn forward_to(
     );
     answer.upstream = Some(name(target.upstream));
     answer.policy = Some(format!("{:?}", upstream.spec.policy));
-    match upstream.select(key, &[]) {
+    match upstream.peek(key) {
         Some(endpoint) => answer.endpoint = Some(upstream.endpoints[endpoint].address.to_string()),
         None => {
             answer.status = Some(503);

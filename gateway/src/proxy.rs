@@ -3,7 +3,7 @@
 //! In the order in which Pingora calls them: `request_filter` (admit, route, answer what the
 //! gateway answers itself), `upstream_peer` (choose an endpoint), `fail_to_connect`,
 //! `connected_to_upstream`, `upstream_request_filter` (what the origin is told),
-//! `upstream_response_filter` (deadlines), `response_filter` (what the client is told),
+//! `error_while_proxy` (is it sent again), `upstream_response_filter` (deadlines), `response_filter` (what the client is told),
 //! `fail_to_proxy` and `logging` (counters, offences, the access record). The implementation of `ProxyHttp` below only
 //! delegates. `hints` is what the classifier says of the connection; `context` is what travels with the request; `cause` is the one place that turns
 //! failures into a status, a header and a metric label.
@@ -13,6 +13,7 @@ mod conformance;
 mod connected_to_upstream;
 mod context;
 mod cookies;
+mod error_while_proxy;
 mod fail_to_connect;
 mod fail_to_proxy;
 mod filters;
@@ -43,9 +44,9 @@ use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
-use sallyport_plugin::Phases;
 use sallyport_stats::Registry;
 
+pub(crate) use self::cause::Cause;
 use self::context::RequestContext;
 pub(crate) use self::target::hash_key;
 use crate::classifier::Classifier;
@@ -130,11 +131,11 @@ impl ProxyHttp for Proxy {
     fn fail_to_connect(
         &self,
         _session: &mut Session,
-        peer: &HttpPeer,
+        _peer: &HttpPeer,
         ctx: &mut RequestContext,
         error: Box<Error>,
     ) -> Box<Error> {
-        fail_to_connect::run(peer, ctx, error)
+        fail_to_connect::run(ctx, error)
     }
 
     async fn connected_to_upstream(
@@ -164,6 +165,7 @@ impl ProxyHttp for Proxy {
         response: &mut ResponseHeader,
         ctx: &mut RequestContext,
     ) -> Result<()> {
+        ctx.answered(response.status.as_u16());
         upstream_response_filter::check_deadline(ctx)?;
         pace::response_came(session, response, ctx);
         Ok(())
@@ -212,35 +214,15 @@ impl ProxyHttp for Proxy {
         Ok(None)
     }
 
-    /// Pingora's own rule, and not again what filters have seen a part of: their state is spent.
     fn error_while_proxy(
         &self,
         _peer: &HttpPeer,
         session: &mut Session,
-        mut error: Box<Error>,
+        error: Box<Error>,
         ctx: &mut RequestContext,
         client_reused: bool,
     ) -> Box<Error> {
-        pace::unwatch(ctx);
-        if ctx.attempt.stale {
-            // Nothing was sent on it.
-            error.set_retry(true);
-            return error;
-        }
-        if let Some(cause) = pace::overdue(ctx) {
-            ctx.cause = Some(cause);
-            error.set_retry(false);
-            return error;
-        }
-        let filtered = ctx.body_bytes > 0 && filters::takes_part(ctx, Phases::REQUEST_BODY);
-        let repeatable = session.req_header().method.is_idempotent()
-            && !session.as_ref().retry_buffer_truncated();
-        if !repeatable || filtered && ctx.held_body.is_none() {
-            error.set_retry(false);
-        } else {
-            error.retry.decide_reuse(client_reused);
-        }
-        error
+        error_while_proxy::run(session, error, ctx, client_reused)
     }
 
     async fn fail_to_proxy(

@@ -266,5 +266,5 @@ fn compile_upstream(
         known.unwrap_or_else(|| Arc::new(Endpoint::new(endpoint.address, stats)))
     });
     let endpoints = endpoints.collect();
-    Ok(Arc::new(Upstream::new(spec, endpoints)?))
+    Ok(Arc::new(Upstream::new(spec, endpoints, old.map(|old| &**old))?))
 }

@@ -1,112 +1,25 @@
 //! An upstream at run time: which endpoint a request gets, and what is known of each.
 //!
 //! The algorithms are [`sallyport_balance`]'s and know nothing of health; this module knows who is
-//! in flight where, who answers, and who was just found dead, and lends that knowledge to them. An
-//! endpoint's state lives as long as any configuration names it, so a reload forgets nothing.
+//! in flight where, who answers and who was just found dead, and lends that knowledge to them. What
+//! requests find out belongs to the endpoint and survives reloads; what probes find out belongs to
+//! the upstream that probes, and ends with it.
 
+pub mod attempt;
+pub mod endpoint;
 pub mod health;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
 use pingora_core::upstreams::peer::HttpPeer;
 use sallyport_balance::{Balancer, BuildError, View};
-use sallyport_stats::EndpointStats;
 
 use crate::config;
 
-/// Connections in a row that must fail before an endpoint is set aside: one failure is a restart,
-/// three are an outage.
-const FAILURES_MAX: u32 = 3;
-
-/// How long an endpoint is set aside: long enough to spare requests the connect timeout, short
-/// enough that a restarted endpoint is soon back without a health check.
-const ASIDE: Duration = Duration::from_secs(5);
-
-/// What is known of one endpoint.
-#[derive(Debug)]
-pub struct Endpoint {
-    /// Where it is.
-    pub address: SocketAddr,
-    /// Its counters.
-    pub stats: EndpointStats,
-    in_flight: AtomicU32,
-    probed_healthy: AtomicBool,
-    connect_failures: AtomicU32,
-    /// Milliseconds after `epoch`, 0 for never.
-    aside_until_ms: AtomicU64,
-    epoch: Instant,
-}
-
-impl Endpoint {
-    /// An endpoint that nothing bad is known of.
-    #[must_use]
-    pub fn new(address: SocketAddr, stats: EndpointStats) -> Self {
-        Self {
-            address,
-            stats,
-            in_flight: AtomicU32::new(0),
-            probed_healthy: AtomicBool::new(true),
-            connect_failures: AtomicU32::new(0),
-            aside_until_ms: AtomicU64::new(0),
-            epoch: Instant::now(),
-        }
-    }
-
-    /// A request begins here; [`Endpoint::finish`] must follow.
-    pub fn begin(&self) {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
-        self.stats.begin();
-    }
-
-    /// A request ended here, well or with an error.
-    pub fn finish(&self, error: Option<sallyport_stats::ErrorKind>) {
-        self.in_flight.fetch_sub(1, Ordering::Relaxed);
-        self.stats.finish(error);
-    }
-
-    /// A connection was made or taken from the pool.
-    pub fn connected(&self, reused: bool) {
-        self.stats.connected(reused);
-        if !reused && self.connect_failures.load(Ordering::Relaxed) != 0 {
-            self.connect_failures.store(0, Ordering::Relaxed);
-            self.aside_until_ms.store(0, Ordering::Relaxed);
-        }
-    }
-
-    /// A connection could not be made. Returns whether the endpoint is set aside because of it.
-    pub fn connect_failed(&self) -> bool {
-        self.stats.connect_failed();
-        let failures = self.connect_failures.fetch_add(1, Ordering::Relaxed) + 1;
-        if failures < FAILURES_MAX {
-            return false;
-        }
-        let until = self.epoch.elapsed() + ASIDE;
-        self.aside_until_ms.store(until.as_millis() as u64, Ordering::Relaxed);
-        failures == FAILURES_MAX
-    }
-
-    /// Requests that began here and have not ended.
-    #[must_use]
-    pub fn in_flight(&self) -> u32 {
-        self.in_flight.load(Ordering::Relaxed)
-    }
-
-    /// Whether probes find it healthy; true where there are none.
-    #[must_use]
-    pub fn probed_healthy(&self) -> bool {
-        self.probed_healthy.load(Ordering::Relaxed)
-    }
-
-    /// Whether connections to it lately failed so often that it is left out for a while.
-    #[must_use]
-    pub fn set_aside(&self) -> bool {
-        let until = self.aside_until_ms.load(Ordering::Relaxed);
-        until != 0 && (self.epoch.elapsed().as_millis() as u64) < until
-    }
-}
+pub use attempt::{Attempts, Failure};
+pub use endpoint::Endpoint;
+pub use health::Healths;
 
 /// A resolved upstream with its balancer and its endpoints' state.
 #[derive(Debug)]
@@ -115,37 +28,106 @@ pub struct Upstream {
     pub spec: config::Upstream,
     /// Its endpoints, in the order of the configuration.
     pub endpoints: Vec<Arc<Endpoint>>,
+    /// What its probes found of each endpoint.
+    pub healths: Healths,
     balancer: Balancer,
     peers: Vec<HttpPeer>,
 }
 
+/// An endpoint that was chosen for one attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// Its index.
+    pub endpoint: usize,
+    /// Whether this attempt decides for everybody if an endpoint that was set aside is back.
+    pub trial: bool,
+}
+
 impl Upstream {
     /// Builds the balancer and the peers; `endpoints` are the states of `spec.endpoints`, in order.
+    /// Where `before` probed in the same way, what it found is taken over.
     ///
     /// # Errors
     /// Whatever the balancing crate refuses; a resolved configuration contains none of it.
-    pub fn new(spec: config::Upstream, endpoints: Vec<Arc<Endpoint>>) -> Result<Self, BuildError> {
+    pub fn new(
+        spec: config::Upstream,
+        endpoints: Vec<Arc<Endpoint>>,
+        before: Option<&Self>,
+    ) -> Result<Self, BuildError> {
         let balancer = Balancer::new(spec.policy, &spec.endpoints)?;
-        if spec.health_check.is_none() {
-            // What the probes of an earlier configuration found is no longer anybody's to revise.
-            for endpoint in &endpoints {
-                endpoint.probed_healthy.store(true, Ordering::Relaxed);
-            }
+        let healths = Healths::new(endpoints.len());
+        if let Some(before) = before.filter(|before| before.probes_as(&spec)) {
+            healths.take_over(&before.healths, |index| before.position(endpoints[index].address));
         }
         let peers =
             spec.endpoints.iter().map(|endpoint| peer(endpoint.address, &spec.timeouts)).collect();
-        Ok(Self { spec, endpoints, balancer, peers })
+        Ok(Self { spec, endpoints, healths, balancer, peers })
     }
 
-    /// Chooses an endpoint for a request with this hash, other than those it has `tried`.
+    /// Chooses an endpoint for an attempt with this hash, other than those `tried`.
     ///
-    /// Endpoints set aside are used when there are no others: a guess about health must not turn a
-    /// request away. Endpoints that probes find unhealthy are never used.
+    /// An endpoint that was set aside is given one request at a time once its time is over, and all
+    /// others go elsewhere until that one has ended. Endpoints set aside are used when there are no
+    /// others: a guess about health must not turn a request away. Endpoints that probes find
+    /// unhealthy are used only while too few are healthy, see [`Upstream::panics`].
+    ///
+    /// What is chosen as a trial must be given back with [`Endpoint::end_trial`].
     #[must_use]
-    pub fn select(&self, key: u64, tried: &[usize]) -> Option<usize> {
-        let careful = Known { endpoints: &self.endpoints, tried, last_resort: false };
-        let desperate = Known { last_resort: true, ..careful };
-        self.balancer.select(key, &careful).or_else(|| self.balancer.select(key, &desperate))
+    pub fn select(&self, key: u64, tried: &[usize]) -> Option<Choice> {
+        /// Another request may take a trial between its choice and its claim; whoever loses that
+        /// often goes where it would go without one.
+        const LOST_MAX: usize = 4;
+        let careful = Known { last_resort: false, ..self.known(tried) };
+        for _ in 0..LOST_MAX {
+            let Some(endpoint) = self.balancer.select(key, &careful) else { break };
+            if let Some(trial) = self.endpoints[endpoint].admit() {
+                return Some(Choice { endpoint, trial });
+            }
+        }
+        let endpoint = self.balancer.select(key, &self.known(tried))?;
+        Some(Choice { endpoint, trial: false })
+    }
+
+    /// The endpoint that [`select`](Self::select) would choose next. Takes no turn and no trial.
+    #[must_use]
+    pub fn peek(&self, key: u64) -> Option<usize> {
+        let careful = Known { last_resort: false, ..self.known(&[]) };
+        self.balancer.peek(key, &careful).or_else(|| self.balancer.peek(key, &self.known(&[])))
+    }
+
+    /// Whether there is an endpoint to try after those `tried`.
+    #[must_use]
+    pub fn has_another(&self, tried: &[usize]) -> bool {
+        let known = self.known(tried);
+        (0..self.endpoints.len()).any(|index| known.usable(index))
+    }
+
+    /// Whether an endpoint is found healthy and is not set aside. Where there is none, a split
+    /// gives this upstream's requests to others.
+    #[must_use]
+    pub fn is_available(&self) -> bool {
+        let mut endpoints = self.endpoints.iter().enumerate();
+        endpoints.any(|(index, endpoint)| self.healths.is_healthy(index) && endpoint.is_welcome())
+    }
+
+    /// Whether so few endpoints are healthy that all are used: probes that fail at most endpoints
+    /// at once say more of the network or of this gateway than of the endpoints.
+    #[must_use]
+    pub fn panics(&self) -> bool {
+        let (healthy, all) = (self.healths.healthy(), self.endpoints.len());
+        healthy < all && healthy * 100 < all * usize::from(self.spec.panic_below_percent)
+    }
+
+    /// Whether the endpoint with this index may be used as far as probes go.
+    #[must_use]
+    pub fn may_use(&self, index: usize) -> bool {
+        self.healths.is_healthy(index) || self.panics()
+    }
+
+    /// The index of the endpoint at `address`.
+    #[must_use]
+    pub fn position(&self, address: SocketAddr) -> Option<usize> {
+        self.endpoints.iter().position(|endpoint| endpoint.address == address)
     }
 
     /// The peer that Pingora connects to for `endpoint`.
@@ -159,31 +141,42 @@ impl Upstream {
     pub fn table_bytes(&self) -> usize {
         self.balancer.memory_bytes()
     }
+
+    /// Whether `spec` asks the same question of its endpoints; how often it asks does not count.
+    fn probes_as(&self, spec: &config::Upstream) -> bool {
+        match (&self.spec.health_check, &spec.health_check) {
+            (Some(before), Some(now)) => before.probe == now.probe,
+            _ => false,
+        }
+    }
+
+    fn known<'a>(&'a self, tried: &'a [usize]) -> Known<'a> {
+        Known { upstream: self, panics: self.panics(), tried, last_resort: true }
+    }
 }
 
 /// What the balancing algorithms may ask.
 #[derive(Clone, Copy)]
 struct Known<'a> {
-    endpoints: &'a [Arc<Endpoint>],
+    upstream: &'a Upstream,
+    panics: bool,
     tried: &'a [usize],
     last_resort: bool,
 }
 
 impl View for Known<'_> {
     fn usable(&self, index: usize) -> bool {
-        let endpoint = &self.endpoints[index];
-        endpoint.probed_healthy()
-            && (self.last_resort || !endpoint.set_aside())
+        (self.panics || self.upstream.healths.is_healthy(index))
+            && (self.last_resort || self.upstream.endpoints[index].is_welcome())
             && !self.tried.contains(&index)
     }
 
     fn in_flight(&self, index: usize) -> u32 {
-        self.endpoints[index].in_flight()
+        self.upstream.endpoints[index].in_flight()
     }
 }
 
-/// Built once an endpoint: its fields decide which pooled connections fit, so they never vary by
-/// request in a way that does.
+/// Built once an endpoint: a pooled connection is used again only by an equal peer.
 fn peer(address: SocketAddr, timeouts: &config::UpstreamTimeouts) -> HttpPeer {
     let mut peer = HttpPeer::new(address, false, String::new());
     peer.options.connection_timeout = Some(timeouts.connect);
@@ -195,4 +188,4 @@ fn peer(address: SocketAddr, timeouts: &config::UpstreamTimeouts) -> HttpPeer {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

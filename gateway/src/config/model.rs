@@ -1,12 +1,13 @@
 //! The resolved configuration: every reference is an index, every default filled in, every value in
 //! its range. Only [`resolve`](super::resolve::resolve) makes one.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use ipnet::IpNet;
 use sallyport_balance::{Endpoint, Policy};
 use sallyport_plugin::Entry;
@@ -216,6 +217,14 @@ pub struct Upstream {
     pub timeouts: UpstreamTimeouts,
     /// Whether and how endpoints are probed.
     pub health_check: Option<HealthCheck>,
+    /// The share of endpoints below which health no longer decides; 0 is never.
+    pub panic_below_percent: u8,
+}
+
+impl Upstream {
+    /// The default of `panic_below_percent`. Endpoints seldom fail by the half; what watches them
+    /// does, and so does the network between. The other half could not take the whole load anyway.
+    pub const PANIC_BELOW_PERCENT: u8 = 50;
 }
 
 /// What decides which endpoint a request belongs to.
@@ -268,8 +277,8 @@ impl Default for UpstreamTimeouts {
 /// How endpoints are probed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthCheck {
-    /// The path to `GET`; `None` only opens a connection.
-    pub path: Option<Box<str>>,
+    /// What a probe asks.
+    pub probe: Probe,
     /// The time between two probes of one endpoint.
     pub interval: Duration,
     /// How long one probe may take.
@@ -278,6 +287,66 @@ pub struct HealthCheck {
     pub healthy: u32,
     /// Probes in a row that must fail before an endpoint is left out.
     pub unhealthy: u32,
+}
+
+/// What a probe asks of an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// A connection.
+    Tcp,
+    /// An answer to a request.
+    Http(HttpProbe),
+}
+
+/// The request of a probe, and which answers are healthy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpProbe {
+    /// The path, with its query if it has one.
+    pub path: Box<str>,
+    /// The value of `Host`; the endpoint's address by default.
+    pub host: Option<Box<str>>,
+    /// The method.
+    pub method: Method,
+    /// The healthy statuses; never empty.
+    pub status: Vec<StatusRange>,
+}
+
+impl HttpProbe {
+    /// The healthy statuses by default: success, and redirects, which an endpoint that is up may
+    /// well answer its root with.
+    pub const STATUS: StatusRange = StatusRange { from: 200, to: 399 };
+
+    /// A `GET` of `path`, healthy with [`HttpProbe::STATUS`].
+    #[must_use]
+    pub fn of_path(path: Box<str>) -> Self {
+        Self { path, host: None, method: Method::GET, status: vec![Self::STATUS] }
+    }
+}
+
+/// Statuses from one to another, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StatusRange {
+    /// The lowest.
+    pub from: u16,
+    /// The highest; not below `from`.
+    pub to: u16,
+}
+
+impl StatusRange {
+    /// Whether `status` is one of them.
+    #[must_use]
+    pub fn contains(self, status: u16) -> bool {
+        (self.from..=self.to).contains(&status)
+    }
+}
+
+impl fmt::Display for StatusRange {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.from, self.to) {
+            (from, to) if from == to => write!(out, "{from}"),
+            (from, to) => write!(out, "{from}-{to}"),
+        }
+    }
 }
 
 /// Domains and the routes of the requests for them.
@@ -324,8 +393,11 @@ pub struct Forward {
     pub targets: Vec<Target>,
     /// The time from the request's arrival to the end of the response; `None` means no limit.
     pub timeout: Option<Duration>,
-    /// How many other endpoints are tried when a connection cannot be made.
+    /// How many other endpoints are tried when a connection cannot be made, or breaks before
+    /// anything was answered.
     pub retries: u32,
+    /// Whether the other upstreams of a split take the requests of one that has no endpoint to use.
+    pub failover: bool,
 }
 
 /// One upstream of a route and its share.

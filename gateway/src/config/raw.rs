@@ -4,6 +4,7 @@
 //! entry to be judged is left to [`resolve`](super::resolve). `raw/` has a file for each part.
 
 mod classifier;
+mod health;
 mod listener;
 mod push;
 mod redirect;

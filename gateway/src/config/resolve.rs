@@ -166,7 +166,9 @@ impl Resolver<'_> {
             self.refuse(file, format!("{place}.load_balancing.table_size"), error.to_string(), fix);
         }
         let RawUpstream { name, policy, hash_on, endpoints, timeouts, health_check, .. } = raw;
-        Upstream { name: name.into(), policy, hash_on, endpoints, timeouts, health_check }
+        let panic_below_percent = raw.panic_below_percent;
+        let name = name.into();
+        Upstream { name, policy, hash_on, endpoints, timeouts, health_check, panic_below_percent }
     }
 
     fn virtual_hosts(
@@ -327,6 +329,7 @@ impl Resolver<'_> {
             targets,
             timeout: raw.timeout,
             retries: raw.retries.unwrap_or(RETRIES),
+            failover: raw.failover,
         })
     }
 

@@ -1,8 +1,8 @@
 use http::StatusCode;
 use sallyport_route::{PathRegex, Replacement};
 
-use super::{Asked, location, share};
-use crate::config::{Redirect, RedirectPath, Target};
+use super::{Asked, location, share, upstream};
+use crate::config::{Forward, Redirect, RedirectPath, Target};
 
 fn redirect() -> Redirect {
     Redirect {
@@ -128,4 +128,21 @@ fn every_draw_falls_to_its_share() {
     assert_eq!(share(&targets, 90), Some(9));
     assert_eq!(share(&targets, 99), Some(9));
     assert_eq!(share(&targets, 100), None);
+}
+
+#[test]
+fn the_share_of_an_upstream_without_endpoints_goes_to_the_others() {
+    let targets = [(7, 50), (8, 30), (9, 20), (6, 0)]
+        .map(|(upstream, weight)| Target { upstream, weight })
+        .to_vec();
+    let mut forward = Forward { targets, timeout: None, retries: 0, failover: true };
+    let to = |forward: &Forward, available: &[usize], draw: u32| {
+        upstream(forward, |index| available.contains(&index), |total| draw.min(total - 1))
+    };
+    assert_eq!(to(&forward, &[7, 8, 9], 0), 7);
+    assert_eq!([0, 29, 30, 49].map(|draw| to(&forward, &[8, 9], draw)), [8, 8, 9, 9]);
+    assert_eq!(to(&forward, &[], 60), 8, "with none available it is as drawn");
+    assert_eq!(to(&forward, &[6], 0), 7, "a weight of 0 takes nothing over");
+    forward.failover = false;
+    assert_eq!(to(&forward, &[8, 9], 0), 7);
 }

@@ -1,4 +1,5 @@
-//! HTTP calls of filters to the configuration's upstreams, balanced and pooled as requests are.
+//! HTTP calls of filters to the configuration's upstreams, balanced, tried again and counted as
+//! requests are.
 
 use std::sync::Arc;
 
@@ -11,9 +12,18 @@ use pingora_error::Error;
 use pingora_http::RequestHeader;
 use sallyport_plugin::{BoxFuture, Call, CallError, Calls, Reply};
 use sallyport_stats::ErrorKind;
+use tokio::time::{Instant, timeout_at};
 
 use super::LiveLater;
-use crate::upstream::Endpoint;
+use crate::descriptors;
+use crate::proxy::Cause;
+use crate::upstream::{Attempts, Failure, Upstream};
+
+/// How many other endpoints a call is tried on: as many as a request whose route does not say.
+const RETRIES: u32 = 2;
+
+/// Connections from the pool that may turn out closed, one after the other; beyond, it is no chance.
+const STALE_MAX: usize = 16;
 
 /// Calls by name of upstream, in whatever configuration is in force when they are made.
 #[derive(Clone)]
@@ -28,54 +38,124 @@ impl UpstreamCalls {
     }
 
     async fn send(&self, upstream: &str, call: &Call) -> Result<Reply, CallError> {
+        let deadline = Instant::now() + call.timeout;
         let snapshot = self.live.get().ok_or(CallError::NoEndpoint)?.current();
         let mut upstreams = snapshot.upstreams.iter();
         let upstream = upstreams
             .find(|found| *found.spec.name == *upstream)
             .ok_or_else(|| CallError::UnknownUpstream(upstream.to_owned()))?;
-        let index = upstream.select(fastrand::u64(..), &[]).ok_or(CallError::NoEndpoint)?;
-        let mut visit = Visit::begin(upstream.endpoints[index].clone());
-        let peer = upstream.peer(index);
-        let mut result = self.exchange(&peer, call, &visit.endpoint).await;
-        // A pooled connection may have been closed by the other end just now.
-        if matches!(result, Err(Broken { reused: true, .. })) && call.method.is_idempotent() {
-            result = self.exchange(&peer, call, &visit.endpoint).await;
+        let mut visit = Visit::new(upstream.clone());
+        let mut stale = 0;
+        loop {
+            let peer = visit.begin().ok_or(CallError::NoEndpoint)?;
+            let exchange = self.exchange(&peer, call, &mut visit);
+            let Ok(result) = timeout_at(deadline, exchange).await else {
+                visit.finish(Some(ErrorKind::Timeout));
+                return Err(CallError::Timeout);
+            };
+            let broken = match result {
+                Ok(reply) => return Ok(reply),
+                Err(broken) => broken,
+            };
+            let again = match broken.what {
+                // Its other end may have closed it just now.
+                What::Stale => {
+                    visit.finish(None);
+                    stale += 1;
+                    stale < STALE_MAX && call.method.is_idempotent()
+                }
+                What::Failed(failure) => {
+                    let another = visit.failed(failure, broken.kind);
+                    another && (failure == Failure::Connect || call.method.is_idempotent())
+                }
+                What::Other => {
+                    visit.finish(broken.kind);
+                    false
+                }
+            };
+            if !again {
+                return Err(broken.error);
+            }
         }
-        result.map_err(|broken| {
-            visit.error = Some(ErrorKind::Reset);
-            broken.error
-        })
     }
 
     async fn exchange(
         &self,
         peer: &HttpPeer,
         call: &Call,
-        endpoint: &Endpoint,
+        visit: &mut Visit,
     ) -> Result<Reply, Broken> {
         let connected = self.connector.get_http_session(peer).await;
-        let (mut session, reused) = connected.map_err(|error| {
-            endpoint.connect_failed();
-            Broken { error: failed(&error), reused: false }
-        })?;
-        endpoint.connected(reused);
-        let (reply, keep) =
-            talk(&mut session, call).await.map_err(|error| Broken { error, reused })?;
-        if keep {
-            let idle = peer.options.idle_timeout;
-            self.connector.release_http_session(session, peer, idle).await;
-        } else {
-            session.shutdown().await;
+        let (mut session, reused) = connected.map_err(|error| Broken::connecting(error))?;
+        visit.connected(reused);
+        let descriptor = session.as_http1().map(|http1| http1.stream().id());
+        if !reused && descriptor.is_some_and(descriptors::is_reserved) {
+            descriptors::report_exhaustion();
+            return Err(Broken::resources());
         }
-        Ok(reply)
+        match talk(&mut session, call, visit).await {
+            Ok(reply) => {
+                if session.response_done() {
+                    let idle = peer.options.idle_timeout;
+                    self.connector.release_http_session(session, peer, idle).await;
+                } else {
+                    session.shutdown().await;
+                }
+                Ok(reply)
+            }
+            Err(error) => Err(Broken::talking(error, reused, visit.attempts.is_answered())),
+        }
     }
 }
 
-/// A call that failed on a connection.
+/// A call that failed at an endpoint.
 struct Broken {
     error: CallError,
-    /// Whether the connection had served before.
-    reused: bool,
+    /// As what the endpoint counts it.
+    kind: Option<ErrorKind>,
+    what: What,
+}
+
+/// What that means for another attempt.
+enum What {
+    /// A connection from the pool was closed.
+    Stale,
+    Failed(Failure),
+    /// The call is over.
+    Other,
+}
+
+impl Broken {
+    fn connecting(mut error: Box<Error>) -> Self {
+        error.as_up();
+        match Cause::of_connecting(&error) {
+            Cause::Resources => Self::resources(),
+            cause => {
+                let what = What::Failed(Failure::Connect);
+                Self { error: failed(&error), kind: cause.upstream_kind(), what }
+            }
+        }
+    }
+
+    fn resources() -> Self {
+        let error = CallError::Failed("out of descriptors or ports".to_owned());
+        Self { error, kind: None, what: What::Failed(Failure::Resources) }
+    }
+
+    fn talking(error: Trouble, reused: bool, answered: bool) -> Self {
+        let mut error = match error {
+            Trouble::Exchange(error) => error,
+            Trouble::Call(error) => return Self { error, kind: None, what: What::Other },
+        };
+        error.as_up();
+        let cause = Cause::of(&error);
+        let what = match cause {
+            Cause::Reset if reused && !answered => What::Stale,
+            Cause::Reset if !answered => What::Failed(Failure::Unanswered),
+            _ => What::Other,
+        };
+        Self { error: failed(&error), kind: cause.upstream_kind(), what }
+    }
 }
 
 impl std::fmt::Debug for UpstreamCalls {
@@ -87,60 +167,95 @@ impl std::fmt::Debug for UpstreamCalls {
 impl Calls for UpstreamCalls {
     fn call(&self, upstream: &str, call: Call) -> BoxFuture<'static, Result<Reply, CallError>> {
         let (calls, upstream) = (self.clone(), upstream.to_owned());
-        Box::pin(async move {
-            let sent = tokio::time::timeout(call.timeout, calls.send(&upstream, &call)).await;
-            sent.unwrap_or(Err(CallError::Timeout))
-        })
+        Box::pin(async move { calls.send(&upstream, &call).await })
     }
 }
 
-/// A call at an endpoint, counted out however it ends.
+/// A call's attempts, counted out however it ends.
 struct Visit {
-    endpoint: Arc<Endpoint>,
-    error: Option<ErrorKind>,
+    upstream: Arc<Upstream>,
+    attempts: Attempts,
 }
 
 impl Visit {
-    fn begin(endpoint: Arc<Endpoint>) -> Self {
-        endpoint.begin();
-        Self { endpoint, error: None }
+    fn new(upstream: Arc<Upstream>) -> Self {
+        // A call has nothing that its endpoint should depend on.
+        let mut attempts = Attempts::default();
+        attempts.key = fastrand::u64(..);
+        Self { upstream, attempts }
+    }
+
+    fn begin(&mut self) -> Option<Box<HttpPeer>> {
+        let endpoint = self.attempts.begin(&self.upstream, None)?;
+        Some(self.upstream.peer(endpoint))
+    }
+
+    fn connected(&self, reused: bool) {
+        self.attempts.connected(&self.upstream, reused);
+    }
+
+    fn answered(&mut self, status: u16) {
+        self.attempts.answered(&self.upstream, status);
+    }
+
+    fn failed(&mut self, failure: Failure, kind: Option<ErrorKind>) -> bool {
+        self.attempts.failed(&self.upstream, failure, kind);
+        self.attempts.may_retry(&self.upstream, failure, RETRIES)
+    }
+
+    fn finish(&mut self, kind: Option<ErrorKind>) {
+        self.attempts.finish(&self.upstream, kind);
     }
 }
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        self.endpoint.finish(self.error);
+        self.finish(None);
     }
 }
 
-/// Sends the request and reads the response; also says whether the connection can be used again.
-async fn talk(session: &mut HttpSession, call: &Call) -> Result<(Reply, bool), CallError> {
-    let head = head(call).map_err(|error| failed(&error))?;
-    session.write_request_header(Box::new(head)).await.map_err(|error| failed(&error))?;
-    if !call.body.is_empty() {
-        let sent = session.write_request_body(call.body.clone(), true).await;
-        sent.map_err(|error| failed(&error))?;
+/// Why an exchange did not yield a reply.
+enum Trouble {
+    Exchange(Box<Error>),
+    /// The endpoint is not to blame.
+    Call(CallError),
+}
+
+impl From<Box<Error>> for Trouble {
+    fn from(error: Box<Error>) -> Self {
+        Self::Exchange(error)
     }
-    session.finish_request_body().await.map_err(|error| failed(&error))?;
+}
+
+/// Sends the request and reads the response.
+async fn talk(session: &mut HttpSession, call: &Call, visit: &mut Visit) -> Result<Reply, Trouble> {
+    let head = head(call).map_err(|error| Trouble::Call(failed(&error)))?;
+    session.write_request_header(Box::new(head)).await?;
+    if !call.body.is_empty() {
+        session.write_request_body(call.body.clone(), true).await?;
+    }
+    session.finish_request_body().await?;
     loop {
-        session.read_response_header().await.map_err(|error| failed(&error))?;
+        session.read_response_header().await?;
         let status = session.response_header().map(|head| head.status);
+        visit.answered(status.map_or(0, |status| status.as_u16()));
         if status.is_none_or(|status| !status.is_informational()) {
             break;
         }
     }
-    let head = session.response_header().ok_or(CallError::Failed("no response".into()))?;
+    let head = session
+        .response_header()
+        .ok_or_else(|| Trouble::Call(CallError::Failed("no response".into())))?;
     let (status, headers): (_, HeaderMap) = (head.status, head.headers.clone());
     let body = body(session, call.reply_bytes_max).await?;
-    let keep = session.response_done();
-    Ok((Reply { status, headers, body }, keep))
+    Ok(Reply { status, headers, body })
 }
 
-async fn body(session: &mut HttpSession, bytes_max: usize) -> Result<Bytes, CallError> {
+async fn body(session: &mut HttpSession, bytes_max: usize) -> Result<Bytes, Trouble> {
     let mut body = BytesMut::new();
-    while let Some(piece) = session.read_response_body().await.map_err(|error| failed(&error))? {
+    while let Some(piece) = session.read_response_body().await? {
         if body.len() + piece.len() > bytes_max {
-            return Err(CallError::TooLarge(bytes_max));
+            return Err(Trouble::Call(CallError::TooLarge(bytes_max)));
         }
         body.extend_from_slice(&piece);
     }

@@ -5,9 +5,11 @@ use http::StatusCode;
 use pingora_error::{Error, ErrorSource, ErrorType};
 use sallyport_stats::ErrorKind;
 
+use crate::descriptors;
+
 /// Why a request was not served as configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cause {
+pub(crate) enum Cause {
     /// The request breaks the protocol or cannot be normalised; the text says how.
     BadRequest(&'static str),
     /// The head is over a limit.
@@ -30,6 +32,8 @@ pub(super) enum Cause {
     ClientGone,
     /// The client took too long to send its body.
     ClientTimeout,
+    /// The gateway had no descriptor or port left.
+    Resources,
     /// A filter answered, for this reason.
     Answered(&'static str),
     /// A filter could not do its part.
@@ -40,7 +44,7 @@ pub(super) enum Cause {
 
 impl Cause {
     /// The cause behind an error that Pingora raised.
-    pub(super) fn of(error: &Error) -> Self {
+    pub(crate) fn of(error: &Error) -> Self {
         use ErrorType::{
             ConnectError, ConnectNoRoute, ConnectRefused, ConnectTimedout, ConnectionClosed,
             H1Error, InvalidHTTPHeader, ReadError, ReadTimedout, SocketError, WriteError,
@@ -67,6 +71,18 @@ impl Cause {
         }
     }
 
+    /// The cause behind a connection that Pingora could not make.
+    pub(crate) fn of_connecting(error: &Error) -> Self {
+        // What Pingora calls internal there is a socket that it could not make or bind.
+        let own = *error.etype() == ErrorType::InternalError;
+        let io = error.root_cause().downcast_ref::<std::io::Error>();
+        if own || io.is_some_and(descriptors::is_exhaustion) {
+            descriptors::report_exhaustion();
+            return Self::Resources;
+        }
+        Self::of(error)
+    }
+
     /// The status of the response; `None` where there is nobody to respond to.
     pub(super) fn status(self) -> Option<StatusCode> {
         Some(match self {
@@ -74,7 +90,7 @@ impl Cause {
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NoRoute => StatusCode::NOT_FOUND,
-            Self::NoEndpoint => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoEndpoint | Self::Resources => StatusCode::SERVICE_UNAVAILABLE,
             Self::Connect | Self::Reset | Self::BadResponse => StatusCode::BAD_GATEWAY,
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
             Self::ClientTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -97,6 +113,7 @@ impl Cause {
             Self::BadResponse => "bad_response",
             Self::ClientGone => "client_gone",
             Self::ClientTimeout => "client_timeout",
+            Self::Resources => "resources",
             Self::Answered(reason) => reason,
             Self::Filter => "filter",
             Self::Internal => "internal",
@@ -117,6 +134,7 @@ impl Cause {
             Self::BadResponse => "the origin's response is malformed",
             Self::ClientGone => "the client closed the connection",
             Self::ClientTimeout => "the request took too long to arrive",
+            Self::Resources => "the gateway is out of descriptors or ports",
             Self::Answered(_) => "a filter answered",
             Self::Filter => "a filter could not do its part",
             Self::Internal => "the gateway failed",
@@ -127,17 +145,18 @@ impl Cause {
     pub(super) fn kind(self) -> Option<ErrorKind> {
         match self {
             Self::NoEndpoint => Some(ErrorKind::NoEndpoint),
+            Self::Resources => Some(ErrorKind::Resources),
             other => other.upstream_kind(),
         }
     }
 
     /// The `kind` under which the endpoint counts it; `None` where the endpoint is not to blame.
-    pub(super) fn upstream_kind(self) -> Option<ErrorKind> {
+    pub(crate) fn upstream_kind(self) -> Option<ErrorKind> {
         match self {
             Self::Connect => Some(ErrorKind::Connect),
             Self::Timeout => Some(ErrorKind::Timeout),
             Self::Reset => Some(ErrorKind::Reset),
-            Self::BadResponse => Some(ErrorKind::ServerError),
+            Self::BadResponse => Some(ErrorKind::BadResponse),
             _ => None,
         }
     }

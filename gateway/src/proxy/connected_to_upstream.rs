@@ -12,14 +12,16 @@ use pingora_core::upstreams::peer::{HttpPeer, Peer as _};
 use pingora_error::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
+use super::cause::Cause;
 use super::context::RequestContext;
 use super::pace;
+use crate::descriptors;
 
 /// Counts the connection and sets the request's deadline on it.
 ///
 /// # Errors
 /// It came from the pool, and bytes came on it that nobody asked for: they would be taken for the answer. Another
-/// connection is tried.
+/// connection is tried. Or it is new and took a descriptor kept in reserve: [`Cause::Resources`].
 pub(super) fn run(
     session: &mut Session,
     reused: bool,
@@ -32,8 +34,11 @@ pub(super) fn run(
         ctx.attempt.stale = true;
         return Err(Error::new_up(ErrorType::ConnectionClosed));
     }
-    if let Some(endpoint) = ctx.endpoint() {
-        endpoint.connected(reused);
+    ctx.attempt.tries.connected(ctx.upstream(), reused);
+    if !reused && descriptors::is_reserved(socket) {
+        descriptors::report_exhaustion();
+        ctx.cause = Some(Cause::Resources);
+        return Err(Cause::Resources.into_error().into_up());
     }
     if http1 {
         pace::watch(session, socket, ctx);

@@ -1,5 +1,6 @@
 //! What travels with a request from phase to phase.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use crate::proxy::cause::Cause;
 use crate::proxy::forwarded::Origin;
 use crate::proxy::pace::Pace;
 use crate::snapshot::{Host, Route};
-use crate::upstream::{Endpoint, Upstream};
+use crate::upstream::{Attempts, Endpoint, Failure, Upstream};
 
 /// A request's own state. It holds the snapshot it began with until it ends, and gives back what it
 /// counted even if the request's task is dropped half-way.
@@ -59,12 +60,8 @@ pub(super) struct Attempt {
     pub(super) upstream: usize,
     /// Whether it is chosen yet.
     pub(super) aimed: bool,
-    /// What a hashing policy goes by.
-    pub(super) key: u64,
-    /// Endpoints that were tried and failed.
-    pub(super) tried: Vec<usize>,
-    /// The endpoint in use, which counts this request as in flight.
-    pub(super) endpoint: Option<usize>,
+    /// What was tried at its endpoints, and what is under way there.
+    pub(super) tries: Attempts,
     pub(super) upgrade: Upgrade,
     /// Whether the connection that this attempt took from the pool was unfit for use.
     pub(super) stale: bool,
@@ -191,7 +188,7 @@ impl RequestContext {
     }
 
     pub(super) fn endpoint(&self) -> Option<&Endpoint> {
-        self.attempt.endpoint.map(|index| &*self.upstream().endpoints[index])
+        self.attempt.tries.endpoint(self.upstream())
     }
 
     /// Time left of the route's timeout; `None` where it has none.
@@ -200,18 +197,36 @@ impl RequestContext {
         Some(timeout.saturating_sub(self.started.elapsed()))
     }
 
-    /// Counts the request in at `endpoint`.
-    pub(super) fn begin_at(&mut self, endpoint: usize) {
-        self.attempt.endpoint = Some(endpoint);
-        self.upstream().endpoints[endpoint].begin();
+    /// Begins an attempt at an endpoint, the one at `preferred` if it can be used, and counts it in.
+    /// `None` if there is no endpoint to use.
+    pub(super) fn begin_attempt(&mut self, preferred: Option<SocketAddr>) -> Option<usize> {
+        let upstream = &self.snapshot.upstreams[self.attempt.upstream];
+        self.attempt.tries.begin(upstream, preferred)
+    }
+
+    /// The head of an answer came from the endpoint.
+    pub(super) fn answered(&mut self, status: u16) {
+        let upstream = &self.snapshot.upstreams[self.attempt.upstream];
+        self.attempt.tries.answered(upstream, status);
+    }
+
+    /// The attempt failed, for the cause that is noted. Returns whether another may be made.
+    pub(super) fn attempt_failed(&mut self, failure: Failure) -> bool {
+        let kind = self.cause.and_then(Cause::upstream_kind);
+        let retries = self.forward().map_or(0, |forward| forward.retries);
+        let in_time = self.time_left().is_none_or(|left| !left.is_zero());
+        let upstream = &self.snapshot.upstreams[self.attempt.upstream];
+        self.attempt.tries.failed(upstream, failure, kind);
+        in_time && self.attempt.tries.may_retry(upstream, failure, retries)
     }
 
     /// Counts the request out at its endpoint, if it is at one.
     pub(super) fn finish_at_endpoint(&mut self) {
-        if let Some(endpoint) = self.endpoint() {
-            endpoint.finish(self.cause.and_then(Cause::upstream_kind));
+        let kind = self.cause.and_then(Cause::upstream_kind);
+        let upstream = self.snapshot.upstreams.get(self.attempt.upstream);
+        if let Some(upstream) = upstream {
+            self.attempt.tries.finish(upstream, kind);
         }
-        self.attempt.endpoint = None;
     }
 
     /// Counts the request out; `status` is 0 where no response went out. Later calls do nothing.

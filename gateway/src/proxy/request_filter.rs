@@ -13,7 +13,7 @@ use super::cause::Cause;
 use super::context::{RequestContext, Upgrade};
 use super::target::{Target, asked_host, hash_key};
 use super::{Shared, conformance, cookies, filters, forwarded, hints, reply};
-use crate::config::{Action, Forward, Redirect, Target as Share};
+use crate::config::{Action, Redirect};
 use crate::connection;
 use crate::decide;
 
@@ -150,31 +150,20 @@ fn admit(session: &Session, ctx: &mut RequestContext) -> std::result::Result<(),
 /// Chooses the upstream and what its balancer goes by.
 fn aim(ctx: &mut RequestContext, path: &str, query: Option<&str>, headers: &HeaderMap) {
     let Some(forward) = ctx.forward() else { return };
-    let upstream = share_of(forward);
+    let upstreams = &ctx.snapshot().upstreams;
+    let is_available = |index: usize| upstreams[index].is_available();
+    let upstream = decide::upstream(forward, is_available, |total| fastrand::u32(..total));
     let hash_on = &ctx.snapshot().upstreams[upstream].spec.hash_on;
     let key = hash_key(hash_on, ctx.origin.client, path, query, headers, ctx.hints());
     ctx.attempt.upstream = upstream;
     ctx.attempt.aimed = true;
-    ctx.attempt.key = key;
+    ctx.attempt.tries.key = key;
 }
 
 /// As [`aim`], by the request as its filters have left it.
 fn aim_filtered(session: &Session, ctx: &mut RequestContext) {
     let head = session.req_header();
     aim(ctx, head.uri.path(), head.uri.query(), &head.headers);
-}
-
-/// The upstream of a split that this request falls to, in proportion to the weights.
-fn share_of(forward: &Forward) -> usize {
-    match forward.targets.as_slice() {
-        [only] => only.upstream,
-        targets => {
-            let total: u32 = targets.iter().map(|target| target.weight).sum();
-            decide::share(targets, fastrand::u32(0..total.max(1)))
-                .or_else(|| targets.first().map(|target: &Share| target.upstream))
-                .unwrap_or(0)
-        }
-    }
 }
 
 fn upgrade(session: &Session) -> Upgrade {

@@ -21,10 +21,9 @@ fn choose(ctx: &mut RequestContext) -> std::result::Result<Box<HttpPeer>, Cause>
     if time_left.is_some_and(|left| left.is_zero()) {
         return Err(Cause::Timeout);
     }
-    let attempt = &ctx.attempt;
-    let endpoint = pinned(ctx)
-        .or_else(|| ctx.upstream().select(attempt.key, &attempt.tried))
-        .ok_or(Cause::NoEndpoint)?;
+    // A filter may have chosen the endpoint.
+    let preferred = ctx.filters.as_ref().and_then(|run| run.marks.endpoint);
+    let endpoint = ctx.begin_attempt(preferred).ok_or(Cause::NoEndpoint)?;
     let mut peer = ctx.upstream().peer(endpoint);
     if let Some(left) = time_left {
         let options = &mut peer.options;
@@ -50,14 +49,5 @@ fn choose(ctx: &mut RequestContext) -> std::result::Result<Box<HttpPeer>, Cause>
     ctx.attempt.stale = false;
     // Pingora sends what it has kept of the body again.
     ctx.body_bytes = 0;
-    ctx.begin_at(endpoint);
     Ok(peer)
-}
-
-/// The endpoint that a filter has chosen, unless it has failed this request.
-fn pinned(ctx: &RequestContext) -> Option<usize> {
-    let address = ctx.filters.as_ref()?.marks.endpoint?;
-    let endpoints = &ctx.upstream().endpoints;
-    let index = endpoints.iter().position(|endpoint| endpoint.address == address)?;
-    (endpoints[index].probed_healthy() && !ctx.attempt.tried.contains(&index)).then_some(index)
 }

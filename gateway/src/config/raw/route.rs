@@ -49,6 +49,7 @@ pub(in crate::config) struct RawForward {
     pub(in crate::config) targets: Vec<RawTarget>,
     pub(in crate::config) timeout: Option<Duration>,
     pub(in crate::config) retries: Option<u32>,
+    pub(in crate::config) failover: bool,
 }
 
 /// An upstream's name and its share.
@@ -241,11 +242,20 @@ fn forward(node: Node<'_>, sink: &mut Sink) -> Option<RawForward> {
         let split = fields.optional(sink, "split", split);
         let timeout = fields.optional(sink, "timeout", scalar::duration);
         let retries = fields.optional(sink, "retries", |node, sink| node.number(sink, 0, 15));
+        let failover = fields.optional(sink, "failover", scalar::flag);
+        if failover.is_some() && !fields.has("split") {
+            fields.node().refuse::<()>(
+                sink,
+                "`failover` has no effect without `split`",
+                "remove it: there is no other upstream to go to",
+            );
+        }
         fields.exactly_one(sink, &["upstream", "split"])?;
         Some(RawForward {
             targets: upstream.or(split)?,
             timeout,
             retries: retries.map(|n| n as u32),
+            failover: failover.unwrap_or(true),
         })
     })
 }

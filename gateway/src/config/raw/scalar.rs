@@ -36,6 +36,14 @@ pub(super) fn rate_or_off(node: Node<'_>, sink: &mut Sink) -> Option<u64> {
     })
 }
 
+/// A share in percent, such as `50%`.
+pub(super) fn percent(node: Node<'_>, sink: &mut Sink) -> Option<u8> {
+    node.parsed(sink, "write a share from 0% to 100%, such as 50%", |text| {
+        let number = text.strip_suffix('%').and_then(|number| number.trim().parse().ok());
+        number.filter(|percent| *percent <= 100).ok_or("is not a share in percent")
+    })
+}
+
 /// The name of a header field.
 pub(super) fn header_name(node: Node<'_>, sink: &mut Sink) -> Option<HeaderName> {
     node.parsed(sink, "write a field name of letters, digits and hyphens", |text| {

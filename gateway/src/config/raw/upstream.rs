@@ -4,8 +4,8 @@ use http::HeaderName;
 use sallyport_balance::{Endpoint, MAGLEV_TABLE_SIZE, Policy};
 use sallyport_config::{Fields, Node, Sink};
 
-use super::scalar;
-use crate::config::model::{HashOn, HealthCheck, HintField, UpstreamTimeouts};
+use super::{health, scalar};
+use crate::config::model::{HashOn, HealthCheck, HintField, Upstream, UpstreamTimeouts};
 
 /// An upstream as written. One whose name could be read is kept, whatever else is wrong with it, so
 /// that the routes to it do not count as wrong too.
@@ -18,6 +18,7 @@ pub(in crate::config) struct RawUpstream {
     pub(in crate::config) endpoints: Vec<Endpoint>,
     pub(in crate::config) timeouts: UpstreamTimeouts,
     pub(in crate::config) health_check: Option<HealthCheck>,
+    pub(in crate::config) panic_below_percent: u8,
 }
 
 pub(super) fn upstream(node: Node<'_>, sink: &mut Sink) -> Option<RawUpstream> {
@@ -27,7 +28,15 @@ pub(super) fn upstream(node: Node<'_>, sink: &mut Sink) -> Option<RawUpstream> {
         let balancing = fields.optional(sink, "load_balancing", load_balancing);
         let endpoints = fields.required(sink, "endpoints", endpoints);
         let timeouts = fields.optional(sink, "timeouts", timeouts);
-        let health_check = fields.optional(sink, "health_check", health_check);
+        let health_check = fields.optional(sink, "health_check", health::health_check);
+        let panic_below = fields.optional(sink, "outlier_detection", health::panic_below);
+        if panic_below.is_some() && !fields.has("health_check") {
+            fields.node().refuse::<()>(
+                sink,
+                "`outlier_detection.panic_below` has no effect without `health_check`",
+                "add a `health_check` or remove it",
+            );
+        }
         let (policy, hash_on) = balancing.unwrap_or((Policy::RoundRobin, HashOn::SourceIp));
         Some(RawUpstream {
             name: name?,
@@ -37,6 +46,7 @@ pub(super) fn upstream(node: Node<'_>, sink: &mut Sink) -> Option<RawUpstream> {
             endpoints: endpoints.unwrap_or_default(),
             timeouts: timeouts.unwrap_or_default(),
             health_check,
+            panic_below_percent: panic_below.unwrap_or(Upstream::PANIC_BELOW_PERCENT),
         })
     })
 }
@@ -151,34 +161,6 @@ fn timeouts(node: Node<'_>, sink: &mut Sink) -> Option<UpstreamTimeouts> {
             write: time("write", default.write),
             idle: time("idle", default.idle),
             upgraded: time("upgraded", default.upgraded),
-        })
-    })
-}
-
-fn health_check(node: Node<'_>, sink: &mut Sink) -> Option<HealthCheck> {
-    use std::time::Duration;
-    node.mapping(sink, |fields, sink| {
-        let path = fields.optional(sink, "path", |node, sink| {
-            node.parsed(sink, "write a path such as /healthz", |text| {
-                if text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic()) {
-                    Ok(Box::from(text))
-                } else {
-                    Err("is not a path")
-                }
-            })
-        });
-        let interval = fields.optional(sink, "interval", scalar::duration);
-        let timeout = fields.optional(sink, "timeout", scalar::duration);
-        let mut count = |key| {
-            fields.optional(sink, key, |node, sink| node.number(sink, 1, 1_000)).map(|n| n as u32)
-        };
-        let (healthy, unhealthy) = (count("healthy"), count("unhealthy"));
-        Some(HealthCheck {
-            path,
-            interval: interval.unwrap_or(Duration::from_secs(5)),
-            timeout: timeout.unwrap_or(Duration::from_secs(1)),
-            healthy: healthy.unwrap_or(2),
-            unhealthy: unhealthy.unwrap_or(3),
         })
     })
 }

@@ -1,0 +1,136 @@
+//! The attempts of one exchange with an upstream: choosing an endpoint, trying another, setting
+//! aside what fails, and counting. Requests and filters' calls go through it alike.
+//!
+//! It holds indices and no counted pointers, so that a request that stays within its snapshot pays
+//! for none; whoever owns it passes the upstream that the indices are of.
+
+use std::net::SocketAddr;
+
+use sallyport_stats::ErrorKind;
+
+use super::{Choice, Endpoint, Upstream};
+
+/// What happened to an attempt that failed, as far as the endpoint and another attempt go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// No connection could be made: nothing was sent, and any request may go elsewhere.
+    Connect,
+    /// A new connection broke before anything was answered: what may be sent twice may go elsewhere.
+    Unanswered,
+    /// This process had no descriptor or port left: no endpoint is to blame, and none would do
+    /// better.
+    Resources,
+}
+
+/// An exchange's attempts. [`Attempts::finish`] must be called in the end.
+#[derive(Debug, Default)]
+pub struct Attempts {
+    /// What a hashing policy goes by.
+    pub key: u64,
+    /// Endpoints that failed.
+    tried: Vec<usize>,
+    current: Option<Current>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Current {
+    choice: Choice,
+    /// The final status of the answer, 0 as long as there is none.
+    status: u16,
+    /// Whether anything was answered at all.
+    answered: bool,
+}
+
+impl Attempts {
+    /// Begins an attempt and counts it in. The endpoint at `preferred` is chosen if it is there,
+    /// found healthy and untried. `None` if there is no endpoint to use.
+    pub fn begin(&mut self, upstream: &Upstream, preferred: Option<SocketAddr>) -> Option<usize> {
+        self.finish(upstream, None);
+        let choice = preferred
+            .and_then(|address| self.preferred(upstream, address))
+            .or_else(|| upstream.select(self.key, &self.tried))?;
+        upstream.endpoints[choice.endpoint].begin();
+        self.current = Some(Current { choice, status: 0, answered: false });
+        Some(choice.endpoint)
+    }
+
+    fn preferred(&self, upstream: &Upstream, address: SocketAddr) -> Option<Choice> {
+        let endpoint = upstream.position(address)?;
+        let usable = upstream.may_use(endpoint) && !self.tried.contains(&endpoint);
+        usable.then_some(Choice { endpoint, trial: false })
+    }
+
+    /// The endpoint that the attempt under way is at.
+    #[must_use]
+    pub fn endpoint<'u>(&self, upstream: &'u Upstream) -> Option<&'u Endpoint> {
+        self.current.map(|current| &*upstream.endpoints[current.choice.endpoint])
+    }
+
+    /// Whether the endpoint has answered anything in the attempt under way.
+    #[must_use]
+    pub fn is_answered(&self) -> bool {
+        self.current.is_some_and(|current| current.answered)
+    }
+
+    /// A connection is there.
+    pub fn connected(&self, upstream: &Upstream, reused: bool) {
+        if let Some(endpoint) = self.endpoint(upstream) {
+            endpoint.connected(reused);
+        }
+    }
+
+    /// The head of an answer came, interim ones included.
+    pub fn answered(&mut self, upstream: &Upstream, status: u16) {
+        let Some(current) = &mut self.current else { return };
+        current.answered = true;
+        if status >= 200 || status == 101 {
+            current.status = status;
+        }
+        upstream.endpoints[current.choice.endpoint].answered();
+    }
+
+    /// The attempt failed: counts that against the endpoint, and the attempt out as `kind`. The next
+    /// goes elsewhere.
+    pub fn failed(&mut self, upstream: &Upstream, failure: Failure, kind: Option<ErrorKind>) {
+        let Some(current) = self.current else { return };
+        let index = current.choice.endpoint;
+        let endpoint = &upstream.endpoints[index];
+        let set_aside = match failure {
+            Failure::Connect => endpoint.connect_failed(),
+            Failure::Unanswered => endpoint.broke_unanswered(),
+            Failure::Resources => false,
+        };
+        if set_aside {
+            let (upstream, endpoint) = (&*upstream.spec.name, endpoint.address);
+            let why = match failure {
+                Failure::Unanswered => "new connections break before anything is answered",
+                _ => "connections cannot be made",
+            };
+            tracing::warn!(upstream, %endpoint, why, "endpoint set aside");
+        }
+        if failure != Failure::Resources {
+            self.tried.push(index);
+        }
+        self.finish(upstream, kind);
+    }
+
+    /// Whether another attempt may be made after a failure, with up to `retries` other endpoints.
+    #[must_use]
+    pub fn may_retry(&self, upstream: &Upstream, failure: Failure, retries: u32) -> bool {
+        failure != Failure::Resources
+            && self.tried.len() <= retries as usize
+            && upstream.has_another(&self.tried)
+    }
+
+    /// Counts the attempt under way out, if there is one: as `kind`, or as what the endpoint's
+    /// own status says.
+    pub fn finish(&mut self, upstream: &Upstream, kind: Option<ErrorKind>) {
+        let Some(Current { choice, status, .. }) = self.current.take() else { return };
+        let endpoint = &upstream.endpoints[choice.endpoint];
+        if choice.trial {
+            endpoint.end_trial();
+        }
+        let own = (500..600).contains(&status).then_some(ErrorKind::ServerError);
+        endpoint.finish(kind.or(own));
+    }
+}
