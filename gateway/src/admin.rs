@@ -1,6 +1,7 @@
 //! The admin listener: what the gateway is doing, on a thread and runtime of its own so that it
 //! answers whatever the workers are busy with. Read-only, except that it can lift a verdict.
 
+mod metrics;
 mod verdicts;
 
 use std::net::TcpListener;
@@ -9,13 +10,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{delete, get};
 use axum::{Router, serve};
 use sallyport_plugin::Metrics;
 use sallyport_stats::Registry;
 use serde::Serialize;
+use tokio::sync::Semaphore;
 
 use crate::config::{Action, parse_hints};
 use crate::explain::{Explanation, Question, explain};
@@ -23,7 +25,7 @@ use crate::process::Process;
 use crate::push::Pushing;
 use crate::reload::Reloader;
 use crate::snapshot::Snapshot;
-use crate::upstream::Endpoint;
+use crate::upstream::Upstream;
 use crate::verdicts::Verdicts;
 
 /// What the admin listener may look at.
@@ -43,6 +45,31 @@ pub struct Admin {
     pub verdicts: Arc<Verdicts>,
     /// Whether the process was told to end.
     pub draining: AtomicBool,
+    /// What answers that take much CPU and memory go through one after the other.
+    pub heavy: Semaphore,
+}
+
+/// What [`Admin::heavy`] is to be.
+#[must_use]
+pub fn one_at_a_time() -> Semaphore {
+    Semaphore::new(1)
+}
+
+/// Makes an answer that takes long on a thread of its own, so that `/healthz` does not wait for it,
+/// and one at a time, so that together they take the memory of one.
+async fn heavy(
+    admin: Arc<Admin>,
+    answer: impl FnOnce(&Admin) -> Response + Send + 'static,
+) -> Response {
+    let lent = admin.clone();
+    let Ok(_permit) = lent.heavy.acquire().await else {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
+    let made = tokio::task::spawn_blocking(move || answer(&admin)).await;
+    made.unwrap_or_else(|error| {
+        tracing::error!(%error, "an answer of the admin listener could not be made");
+        StatusCode::INTERNAL_SERVER_ERROR.into_response()
+    })
 }
 
 /// Serves on `socket` until the runtime ends.
@@ -57,7 +84,7 @@ pub async fn run(socket: TcpListener, admin: Arc<Admin>) -> std::io::Result<()> 
 fn router(admin: Arc<Admin>) -> Router {
     Router::new()
         .route("/", get(index))
-        .route("/metrics", get(metrics))
+        .route("/metrics", get(metrics::scrape))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/config", get(config))
@@ -70,17 +97,9 @@ fn router(admin: Arc<Admin>) -> Router {
 }
 
 async fn index() -> &'static str {
-    "/metrics\n/healthz\n/readyz\n/config\n/routes\n/upstreams\n/verdicts\n\
+    "/metrics[?name[]=METRIC]\n/healthz\n/readyz\n/config\n/routes\n/upstreams\n/verdicts\n\
      /explain?host=HOST&path=PATH[&method=M][&header=k: v][&client=IP][&listener=NAME]\
      [&hint=k=v]\n"
-}
-
-async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
-    let mut others = admin.filter_metrics.gather();
-    others.extend(admin.process.figures().families());
-    others.extend(admin.pushing.families());
-    let text = admin.registry.render_with(others);
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
 async fn readyz(State(admin): State<Arc<Admin>>) -> (StatusCode, &'static str) {
@@ -150,6 +169,10 @@ struct RouteView<'s> {
 }
 
 async fn routes(State(admin): State<Arc<Admin>>) -> Response {
+    heavy(admin, all_routes).await
+}
+
+fn all_routes(admin: &Admin) -> Response {
     let snapshot = admin.reloader.live().current();
     let hosts: Vec<_> = snapshot
         .hosts
@@ -198,6 +221,10 @@ struct UpstreamView<'s> {
     upstream: &'s str,
     policy: String,
     table_bytes: usize,
+    /// How many endpoints probes find healthy.
+    healthy: usize,
+    /// Whether so few are healthy that all are used.
+    panicking: bool,
     endpoints: Vec<EndpointView>,
 }
 
@@ -206,6 +233,8 @@ struct EndpointView {
     address: String,
     weight: u16,
     healthy: bool,
+    /// Why the latest probe failed, if it did.
+    reason: Option<String>,
     set_aside: bool,
     in_flight: u32,
 }
@@ -219,23 +248,24 @@ async fn upstreams(State(admin): State<Arc<Admin>>) -> Response {
             upstream: &upstream.spec.name,
             policy: format!("{:?}", upstream.spec.policy),
             table_bytes: upstream.table_bytes(),
-            endpoints: upstream
-                .endpoints
-                .iter()
-                .zip(&upstream.spec.endpoints)
-                .map(|(endpoint, spec)| endpoint_view(endpoint, spec.weight))
+            healthy: upstream.healths.healthy(),
+            panicking: upstream.panics(),
+            endpoints: (0..upstream.endpoints.len())
+                .map(|index| endpoint_view(upstream, index))
                 .collect(),
         })
         .collect();
     Json(upstreams).into_response()
 }
 
-fn endpoint_view(endpoint: &Endpoint, weight: u16) -> EndpointView {
+fn endpoint_view(upstream: &Upstream, index: usize) -> EndpointView {
+    let endpoint = &upstream.endpoints[index];
     EndpointView {
         address: endpoint.address.to_string(),
-        weight,
-        healthy: endpoint.probed_healthy(),
-        set_aside: endpoint.set_aside(),
+        weight: upstream.spec.endpoints[index].weight,
+        healthy: upstream.healths.is_healthy(index),
+        reason: upstream.healths.reason(index).map(|reason| reason.to_string()),
+        set_aside: endpoint.is_set_aside(),
         in_flight: endpoint.in_flight(),
     }
 }

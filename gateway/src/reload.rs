@@ -4,8 +4,8 @@
 //! notice nothing but the swap. A file that fails changes nothing and is reported. When to look is
 //! [`sallyport_config::watch`]'s, what to do then is this module's.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
@@ -16,11 +16,12 @@ use sallyport_config::watch::{self, Waker};
 use sallyport_config::{Problems, Sources};
 
 use crate::config::{self, Fixed, Loaded};
+use crate::descriptors;
 use crate::filters::Filters;
 use crate::live::Live;
 use crate::push::Pushing;
 use crate::snapshot::Snapshot;
-use crate::upstream::health;
+use crate::upstream::health::Probes;
 use crate::verdicts::Verdicts;
 
 /// What became of the latest attempt, as `/config` shows it.
@@ -53,13 +54,14 @@ pub struct Reloader {
     pushing: Arc<Pushing>,
     filters: Filters,
     fixed: Fixed,
-    background: tokio::runtime::Handle,
     status: Mutex<Status>,
     memory: Mutex<Memory>,
+    /// Whether the latest attempt failed for what may pass without another edit.
+    retry: AtomicBool,
 }
 
 /// What one attempt leaves to the next.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Memory {
     /// The fingerprint seen last, whether it was put in force or refused.
     seen: String,
@@ -71,6 +73,8 @@ struct Memory {
     /// Snapshots no longer in force. They are freed here, not by the last request that held one:
     /// freeing a large table takes milliseconds.
     retired: Vec<Arc<Snapshot>>,
+    /// The probes of the upstreams in force.
+    probes: Probes,
 }
 
 /// Starts the thread that watches the files and reloads them.
@@ -93,7 +97,7 @@ impl Reloader {
         verdicts: Arc<Verdicts>,
         pushing: Arc<Pushing>,
         filters: Filters,
-        background: tokio::runtime::Handle,
+        probes: tokio::runtime::Handle,
     ) -> anyhow::Result<Self> {
         let fixed = Fixed::of(&loaded.config);
         let status = Status {
@@ -101,19 +105,20 @@ impl Reloader {
             applied_at: Some(SystemTime::now()),
             refused: None,
         };
-        let memory = Memory {
+        let mut memory = Memory {
             seen: loaded.sha256.clone(),
             filter_files: loaded.filter_files.clone(),
             filters: loaded.filters.clone(),
             files_in_force: loaded.filter_files.clone(),
             retired: Vec::new(),
+            probes: Probes::new(probes),
         };
         registry.config_loaded(1, &loaded.sha256);
         let metrics = &filters.host.metrics;
         let snapshot = Arc::new(Snapshot::compile(loaded, 1, None, &registry, metrics)?);
         verdicts.configure(snapshot.verdicts.as_ref());
         pushing.configure(snapshot.push.as_ref());
-        probe_new(&snapshot, None, &background);
+        memory.probes.follow(&snapshot.upstreams);
         memory.filters.start(&filters.host);
         Ok(Self {
             path: path.to_path_buf(),
@@ -123,9 +128,9 @@ impl Reloader {
             pushing,
             filters,
             fixed,
-            background,
             status: Mutex::new(status),
             memory: Mutex::new(memory),
+            retry: AtomicBool::new(false),
         })
     }
 
@@ -150,6 +155,13 @@ impl Reloader {
         retired.chain([self.live.current().in_flight()]).max().unwrap_or(0)
     }
 
+    /// Whether to try again though nobody has edited anything: the files could not be read, or
+    /// descriptors were scarce. Nobody is going to save the same edit again.
+    #[must_use]
+    pub fn wants_retry(&self) -> bool {
+        self.retry.load(Ordering::Relaxed)
+    }
+
     /// Reads the files and puts them in force if they changed and are good. Returns the files to
     /// watch from now on.
     pub fn reload(&self) -> Vec<PathBuf> {
@@ -158,6 +170,7 @@ impl Reloader {
         let sources = match Sources::read(&self.path) {
             Ok(sources) => sources,
             Err(problems) => {
+                self.retry.store(true, Ordering::Relaxed);
                 let seen = problems.to_string();
                 if memory.seen != seen {
                     memory.seen = seen;
@@ -166,6 +179,7 @@ impl Reloader {
                 return self.status().files;
             }
         };
+        let again = self.retry.swap(false, Ordering::Relaxed);
         let seen = sources.sha256().to_owned();
         if memory.seen == seen && memory.filter_files.are_current() {
             return watched(&sources, &memory);
@@ -188,7 +202,17 @@ impl Reloader {
         memory.filter_files = reader.files().clone();
         match resolved {
             Ok(loaded) => self.apply(loaded, &current, &mut memory, started),
-            Err(problems) => self.refuse(problems),
+            Err(problems) => {
+                if descriptors::are_scarce() {
+                    // What was wrong may be that a file of a filter could not be opened.
+                    self.retry.store(true, Ordering::Relaxed);
+                    memory.seen.clear();
+                }
+                let known = || self.status().refused.is_some_and(|it| it.problems == problems);
+                if !again || !known() {
+                    self.refuse(problems);
+                }
+            }
         }
         watched(&sources, &memory)
     }
@@ -212,10 +236,10 @@ impl Reloader {
                 return;
             }
         };
-        probe_new(&snapshot, Some(current), &self.background);
         self.verdicts.configure(snapshot.verdicts.as_ref());
         self.pushing.configure(snapshot.push.as_ref());
-        self.live.swap(snapshot);
+        self.live.swap(snapshot.clone());
+        memory.probes.follow(&snapshot.upstreams);
         filters.start(&self.filters.host);
         (memory.filters, memory.files_in_force) = (filters, filter_files);
         self.with_status(|status| {
@@ -248,20 +272,4 @@ impl Reloader {
 /// The files to look at for changes: the configuration's and those of its filters.
 fn watched(sources: &Sources, memory: &Memory) -> Vec<PathBuf> {
     sources.watched().into_iter().chain(memory.filter_files.paths()).collect()
-}
-
-/// Starts health checks for upstreams that `previous` did not have as they are now.
-fn probe_new(
-    snapshot: &Snapshot,
-    previous: Option<&Arc<Snapshot>>,
-    background: &tokio::runtime::Handle,
-) {
-    let _entered = background.enter();
-    let previous = previous.iter().flat_map(|previous| &previous.upstreams);
-    let known: HashSet<_> = previous.map(Arc::as_ptr).collect();
-    for upstream in
-        snapshot.upstreams.iter().filter(|upstream| !known.contains(&Arc::as_ptr(upstream)))
-    {
-        health::spawn(upstream);
-    }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Parser;
 use sallyport_config::process::{NotifyState, Signals, notify};
+use sallyport_config::watch::{Wake, Waker};
 use sallyport_plugin::Kinds;
 use sallyport_plugin::builtin::access_log;
 use sallyport_stats::Registry;
@@ -20,6 +21,7 @@ use super::{ConfigFile, Failure};
 use crate::admin::{self, Admin};
 use crate::classifier::Classifier;
 use crate::config::{self, Loaded};
+use crate::descriptors;
 use crate::filters::{Filters, LiveLater};
 use crate::process;
 use crate::proxy::Shared;
@@ -62,6 +64,10 @@ pub(super) struct Process {
     process: process::Process,
     threads: usize,
     background: Runtime,
+    /// Scrapes take seconds of CPU where there are many routes: nothing else waits behind them.
+    admin: Runtime,
+    /// A probe that waits for its turn fails a healthy endpoint.
+    probes: Runtime,
     signals: Signals,
     live: LiveLater,
     filters: Filters,
@@ -73,14 +79,16 @@ impl Process {
         let process = process::Process::starting();
         let available = || std::thread::available_parallelism().ok();
         let threads = threads.or_else(available).map_or(1, NonZeroUsize::get);
-        let background = background()?;
+        descriptors::raise_limit();
+        let [background, admin, probes] = ["background", "admin", "probes"].map(runtime);
+        let (background, admin, probes) = (background?, admin?, probes?);
         let signals = {
             let _entered = background.enter();
             Signals::listen().context("cannot listen for signals")?
         };
         let live = LiveLater::default();
         let filters = Filters::serving(kinds, threads, background.handle().clone(), live.clone());
-        Ok(Self { process, threads, background, signals, live, filters })
+        Ok(Self { process, threads, background, admin, probes, signals, live, filters })
     }
 
     /// Reads the configuration that is going to be served.
@@ -95,7 +103,8 @@ impl Process {
         loaded: Loaded,
         ready: impl FnOnce(&Addresses),
     ) -> Result<(), Failure> {
-        let Self { process, threads, background, mut signals, live, filters } = self;
+        let Self { process, threads, background, admin, probes, mut signals, live, filters } = self;
+        let admin_runtime = admin;
         let metrics = filters.host.metrics.clone();
         let registry = Arc::new(Registry::new(threads + 1));
         let classifier = loaded.config.classifier.as_ref();
@@ -113,7 +122,7 @@ impl Process {
             verdicts.clone(),
             pushing.clone(),
             filters,
-            background.handle().clone(),
+            probes.handle().clone(),
         )?);
         // Nobody else sets it.
         live.set(reloader.live().clone()).ok();
@@ -130,9 +139,10 @@ impl Process {
             pushing: pushing.clone(),
             verdicts: verdicts.clone(),
             draining: AtomicBool::new(false),
+            heavy: admin::one_at_a_time(),
         });
         if let Some(socket) = admin_socket {
-            background.spawn(admin_listener(socket, admin.clone()));
+            admin_runtime.spawn(admin_listener(socket, admin.clone()));
         }
         background.spawn(look_after(classifier.clone(), verdicts.clone()));
         let live = reloader.live().clone();
@@ -140,6 +150,7 @@ impl Process {
         let workers = Workers::start(threads).context("cannot start the worker threads")?;
         let server = Server::start(workers, &shared, sockets);
         let waker = reload::spawn(reloader.clone()).context("cannot start the reload thread")?;
+        background.spawn(retry_refused(reloader.clone(), waker.clone()));
         ready(&addresses);
         notify(NotifyState::Ready);
 
@@ -154,19 +165,36 @@ impl Process {
             tracing::warn!("access log lines were left unwritten");
         }
         pushing.shutdown(PUSH);
+        // They have nothing to finish.
+        admin_runtime.shutdown_background();
+        probes.shutdown_background();
         tracing::info!(cut_off, "ended");
         Ok(())
     }
 }
 
-/// The runtime of everything that is not a request: admin, probes, signals.
-fn background() -> anyhow::Result<Runtime> {
+/// A runtime of one thread for something that is not a request.
+fn runtime(name: &str) -> anyhow::Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
-        .thread_name("background")
+        .thread_name(name)
         .enable_all()
         .build()
-        .context("cannot start the background thread")
+        .with_context(|| format!("cannot start the thread {name:?}"))
+}
+
+/// How soon a reload that failed without being the file's fault is tried again.
+const RETRY_EVERY: Duration = Duration::from_secs(1);
+
+async fn retry_refused(reloader: Arc<Reloader>, waker: Waker) {
+    let mut ticks = tokio::time::interval(RETRY_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if reloader.wants_retry() && waker.send(Wake::Settled).is_err() {
+            return;
+        }
+    }
 }
 
 /// How long access logs may take to write what is queued at the end: a full queue is written in tens
