@@ -267,6 +267,41 @@ const MISTAKES: &[(&str, usize, &str)] = &[
         "`header`, `cookie` together",
     ),
     (
+        "upstreams:\n  - name: a\n    health_check: { path: /, tcp: {} }\n    endpoints: [ { address: 10.0.0.1:1 } ]",
+        6,
+        "health_check: has `path`, `tcp` together",
+    ),
+    (
+        "upstreams:\n  - name: a\n    health_check: { http: { path: /, status: 99 } }\n    endpoints: [ { address: 10.0.0.1:1 } ]",
+        6,
+        "http.status: is 99, write a whole number from 200 to 599",
+    ),
+    (
+        "upstreams:\n  - name: a\n    health_check: { http: { path: /, status: 399-200 } }\n    endpoints: [ { address: 10.0.0.1:1 } ]",
+        6,
+        "http.status: \"399-200\": is no range from 200 to 599",
+    ),
+    (
+        "upstreams:\n  - name: a\n    health_check: { http: { path: /, host: \"a b\" } }\n    endpoints: [ { address: 10.0.0.1:1 } ]",
+        6,
+        "http.host: \"a b\": is not a host",
+    ),
+    (
+        "upstreams:\n  - name: a\n    health_check: { tcp: {} }\n    outlier_detection: { panic_below: 101% }\n    endpoints: [ { address: 10.0.0.1:1 } ]",
+        7,
+        "panic_below: \"101%\": is not a share in percent",
+    ),
+    (
+        "upstreams:\n  - name: a\n    outlier_detection: { panic_below: 10% }\n    endpoints: [ { address: 10.0.0.1:1 } ]",
+        5,
+        "`outlier_detection.panic_below` has no effect without `health_check`",
+    ),
+    (
+        "ROUTE: { name: r, forward: { upstream: gone, failover: true } }",
+        8,
+        "`failover` has no effect without `split`",
+    ),
+    (
         "upstreams:\n  - name: a\n    timeouts: { read: 5 }\n    endpoints: [ { address: 10.0.0.1:1 } ]",
         6,
         "timeouts.read: is 5, not a string",

@@ -168,7 +168,7 @@ fn unhealthy_endpoints_are_503_until_they_recover() {
     });
     let yaml = forward_all(&[origin.address]).replace(
         "  - name: up\n",
-        "  - name: up\n    health_check: { path: /healthz, interval: 20ms, timeout: 5s, healthy: 2, unhealthy: 2 }\n",
+        "  - name: up\n    health_check: { path: /healthz, interval: 20ms, timeout: 5s, healthy: 2, unhealthy: 2 }\n    outlier_detection: { panic_below: 0% }\n",
     );
     let gateway = Gateway::start(&yaml);
     let refused =

@@ -1,5 +1,12 @@
 //! Reloads under load, tunnels and downloads across them, and an end that waits for requests.
 
+#[path = "resilience/attempts.rs"]
+mod attempts;
+#[path = "resilience/health.rs"]
+mod health;
+#[path = "resilience/resources.rs"]
+mod resources;
+
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! What the gateway says of itself: exact counts, in a format that Prometheus' own parser accepts.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
 use crate::support::{Client, Gateway, Origin, eventually, forward_all, get, request, tool};
@@ -197,4 +197,40 @@ fn the_admin_listener_tells_what_there_is() {
     assert_eq!(explained["route"], "everything");
     assert_eq!(explained["endpoint"], origin.address.to_string());
     assert_eq!(admin("/explain?host=x").status, 400);
+}
+
+#[test]
+fn prometheus_is_sent_the_metrics_it_names_and_gzip_if_it_takes_that() {
+    let origin = Origin::named("a");
+    let gateway = Gateway::start(&forward_all(&[origin.address]));
+    assert_eq!(get(gateway.web(), "a", "/").status, 200);
+    let metrics = |query: &str| get(gateway.admin(), "admin", &format!("/metrics{query}")).body;
+    let names = |text: &str| -> Vec<String> {
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        types.filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+    };
+    let two = "?name[]=sallyport_config_version&name[]=process_threads";
+    assert_eq!(names(&metrics(two)), ["sallyport_config_version", "process_threads"]);
+    let one = "?name%5B%5D=sallyport_route_errors_total";
+    assert_eq!(names(&metrics(one)), ["sallyport_route_errors_total"]);
+    assert_eq!(metrics("?name[]=nothing"), "");
+    let all = names(&metrics(""));
+    for name in &all {
+        assert_eq!(names(&metrics(&format!("?name[]={name}"))), [name.as_str()]);
+    }
+    let mut stream = std::net::TcpStream::connect(gateway.admin()).unwrap();
+    stream
+        .write_all(
+            b"GET /metrics HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n",
+        )
+        .unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8_lossy(&answer[..end]).to_lowercase();
+    assert!(head.contains("content-encoding: gzip"), "{head}");
+    assert!(head.contains("vary: accept-encoding"), "{head}");
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(&answer[end + 4..]).read_to_string(&mut text).unwrap();
+    assert_eq!(names(&text), all);
 }
