@@ -78,6 +78,9 @@ const VERDICTS: &[Built<VerdictFigures>] = &[
     ("sallyport_verdict_connections_refused_total", verdict_connections),
 ];
 
+const HTTP2: &[Built<[(Http2Closed, u64)]>] =
+    &[("sallyport_http2_connections_closed_total", http2_closed)];
+
 pub(crate) fn render(
     registry: &Registry,
     extra: Vec<MetricFamily>,
@@ -106,6 +109,7 @@ pub(crate) fn each(
     build(CONFIG, &figures.config, &wanted, &mut take);
     build(CLASSIFIER, &figures.classifier, &wanted, &mut take);
     build(VERDICTS, &figures.verdicts, &wanted, &mut take);
+    build(HTTP2, &figures.http2[..], &wanted, &mut take);
 }
 
 fn any_wanted<F: ?Sized>(families: &[Built<F>], wanted: impl Fn(&str) -> bool) -> bool {
@@ -121,7 +125,6 @@ fn build<F: ?Sized>(
     for (name, build) in families.iter().filter(|(name, _)| wanted(name)) {
         take(build(name, figures));
     }
-    take(http2_closed(&figures.http2));
 }
 
 /// Appends a family unless the encoder would have nothing to say of it.
@@ -288,11 +291,11 @@ fn verdict_connections(name: &str, verdicts: &VerdictFigures) -> MetricFamily {
 }
 
 /// Nothing before the first: most gateways have no listener for HTTP/2.
-fn http2_closed(closed: &[(Http2Closed, u64)]) -> MetricFamily {
+fn http2_closed(name: &str, closed: &[(Http2Closed, u64)]) -> MetricFamily {
     let any = closed.iter().any(|(_, count)| *count > 0);
     let samples = closed.iter().filter(|_| any);
     counter(
-        "sallyport_http2_connections_closed_total",
+        name,
         "HTTP/2 connections of clients that the gateway ended, by reason.",
         samples.map(|(reason, count)| (vec![family::label("reason", reason.label())], *count)),
     )
