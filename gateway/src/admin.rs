@@ -143,6 +143,7 @@ async fn config(State(admin): State<Arc<Admin>>) -> Json<ConfigView> {
             .entries()
             .map(|(key, value)| (key.to_owned(), value.into()))
             .into_iter()
+            .chain([("header_names".to_owned(), snapshot.limits.header_names.text().into())])
             .collect(),
     })
 }

@@ -22,7 +22,7 @@ use crate::filters::Filters;
 
 pub use fixed::Fixed;
 pub use http2::Http2;
-pub use limits::Limits;
+pub use limits::{HeaderNames, Limits};
 pub use model::{
     Action, Admin, Classifier, Config, Forward, HashOn, HealthCheck, HintField, HttpProbe,
     Listener, ListenerTimeouts, Offence, PUSH_EXPORTERS_MAX, Probe, Push, Redirect, RedirectPath,

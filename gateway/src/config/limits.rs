@@ -24,6 +24,8 @@ pub struct Limits {
     pub request_headers: u64,
     /// Bytes of one request's head; more are refused with 431.
     pub request_header_bytes: u64,
+    /// Which names a request's header fields may have.
+    pub header_names: HeaderNames,
     /// Bytes of one request's body; more are refused with 413. `u64::MAX` means unlimited.
     pub request_body_bytes: u64,
     /// Bytes a second that a request's body must bring on average, once it has had [`Self::SLOW_BODY_GRACE`] for
@@ -34,6 +36,27 @@ pub struct Limits {
     pub client_unread_bytes: u64,
     /// Idle connections kept to all endpoints together, per worker thread.
     pub upstream_idle_connections: u64,
+}
+
+/// Which names of header fields are passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeaderNames {
+    /// Letters, digits and `-`. Fields with other names are left out: an origin behind CGI or WSGI takes
+    /// `X_User` for `X-User`, which a filter may have vouched for.
+    Strict,
+    /// Whatever RFC 9110 allows, but for names that imitate a field that is there.
+    Any,
+}
+
+impl HeaderNames {
+    /// As it is written in the file.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Strict => "strict",
+            Self::Any => "any",
+        }
+    }
 }
 
 impl Default for Limits {
@@ -47,6 +70,7 @@ impl Default for Limits {
             hash_table_slots: 64 << 20,
             request_headers: 100,
             request_header_bytes: 64 << 10,
+            header_names: HeaderNames::Strict,
             request_body_bytes: u64::MAX,
             request_body_min_rate: 240,
             client_unread_bytes: 256 << 10,

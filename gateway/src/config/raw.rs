@@ -16,7 +16,7 @@ mod verdicts;
 use sallyport_config::{Fields, Node, Place, Sink};
 use sallyport_plugin::Reader;
 
-use super::limits::Limits;
+use super::limits::{HeaderNames, Limits};
 use super::model::{Admin, Classifier, Push, Verdicts};
 
 pub(super) use classifier::{known_protocol, known_screen};
@@ -115,6 +115,8 @@ fn limits(node: Node<'_>, sink: &mut Sink) -> Option<Limits> {
             scalar::bytes(node, sink, 256, 1 << 20)
         });
         limits.request_header_bytes = header_bytes.unwrap_or(limits.request_header_bytes);
+        let names = fields.optional(sink, "header_names", header_names);
+        limits.header_names = names.unwrap_or(limits.header_names);
         let body_bytes = fields.optional(sink, "request_body_bytes", scalar::bytes_or_unlimited);
         limits.request_body_bytes = body_bytes.unwrap_or(limits.request_body_bytes);
         let min_rate = fields.optional(sink, "request_body_min_rate", scalar::rate_or_off);
@@ -124,5 +126,13 @@ fn limits(node: Node<'_>, sink: &mut Sink) -> Option<Limits> {
         });
         limits.client_unread_bytes = unread_bytes.unwrap_or(limits.client_unread_bytes);
         Some(limits)
+    })
+}
+
+fn header_names(node: Node<'_>, sink: &mut Sink) -> Option<HeaderNames> {
+    node.parsed(sink, "write strict or any", |text| match text {
+        "strict" => Ok(HeaderNames::Strict),
+        "any" => Ok(HeaderNames::Any),
+        _ => Err("is no rule for names"),
     })
 }
