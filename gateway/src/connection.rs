@@ -1,10 +1,10 @@
-//! Connections that hold little while nothing comes.
+//! Connections that hold little while nothing comes, and requests that begin with a sound head.
 //!
 //! What Pingora makes for a request, it makes before it waits for one: some 16 KiB that an idle connection would
-//! hold as well. So the first bytes are waited for here, and a request is begun when they have come. That
-//! needs to know that none are left of what was read before, which is counted.
-//!
-//! A head that comes in pieces is given up when it takes too long as a whole; Pingora looks at each read.
+//! hold as well. So bytes are waited for here, read until a whole head of HTTP/1 is there, and checked
+//! ([`head`]) before Pingora sees any of it. A head that is refused is replaced by a stand-in, so that the
+//! refusal is answered, counted and logged like every other answer of the gateway: `request_filter` asks
+//! [`refusal`] first.
 
 use std::future::Future;
 use std::io;
@@ -15,15 +15,19 @@ use async_trait::async_trait;
 use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream, ServerApp};
 use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::ServerSession;
-use pingora_core::protocols::http::v1::server::HttpSession as Http1;
 use pingora_core::server::ShutdownWatch;
 use pingora_timeout::timeout;
 
 use self::counted::Counted;
+pub use self::counted::Failure;
+use self::head::HeadCheck;
+pub use self::head::{HeadLimits, Refusal};
 use crate::config::ListenerTimeouts;
 use crate::descriptors;
 
+mod chunks;
 mod counted;
+pub(crate) mod head;
 mod http2;
 
 pub use self::http2::Http2;
@@ -31,44 +35,64 @@ pub use self::http2::Http2;
 /// How a client of HTTP/2 begins (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-type Timeouts = Box<dyn Fn() -> ListenerTimeouts + Send + Sync>;
+/// What a listener allows its clients.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// How long it waits for them.
+    pub timeouts: ListenerTimeouts,
+    /// How large a head may be.
+    pub head: HeadLimits,
+}
 
-/// An application whose requests begin when something has come.
+type TermsInForce = Box<dyn Fn() -> Terms + Send + Sync>;
+
+/// An application whose requests begin when a whole head has come.
 pub struct OnDemand<A> {
     app: Arc<A>,
-    timeouts: Timeouts,
+    terms: TermsInForce,
     http2: Option<Http2>,
 }
 
 impl<A> OnDemand<A> {
-    /// The same application, on demand; `timeouts` are those in force when it is asked. `http2` serves connections
-    /// that begin with the preface; without it they are no HTTP.
+    /// The same application, on demand; `terms` are those in force when it is asked. `http2` serves connections that
+    /// begin with the preface; without it they are no HTTP.
     pub fn new(
         app: A,
-        timeouts: impl Fn() -> ListenerTimeouts + Send + Sync + 'static,
+        terms: impl Fn() -> Terms + Send + Sync + 'static,
         http2: Option<Http2>,
     ) -> Self {
-        Self { app: Arc::new(app), timeouts: Box::new(timeouts), http2 }
+        Self { app: Arc::new(app), terms: Box::new(terms), http2 }
     }
 }
 
-/// Notes that the head of `session` is complete.
-pub fn head_came(session: &ServerSession) {
-    if let Some((_, counted)) = counted(session) {
-        counted.end_head();
+/// Why the request of `session` is to be refused; what `session` has as its head is then a stand-in.
+pub fn refusal(session: &ServerSession) -> Option<Refusal> {
+    counted(session)?.refusal()
+}
+
+/// What ended the request of `session` while it was read, if that is not the client's leaving.
+pub fn failure(session: &ServerSession) -> Option<Failure> {
+    counted(session)?.failure()
+}
+
+/// From now on all that the client of `session` sends belongs to a tunnel.
+pub fn begin_tunnel(session: &ServerSession) {
+    if let Some(counted) = counted(session) {
+        counted.begin_tunnel();
     }
 }
 
-/// Notes what the request of `session` has taken from its connection.
-pub fn account(session: &ServerSession) {
-    if let Some((http1, counted)) = counted(session) {
-        counted.account(http1.get_headers_raw_bytes().len() + http1.body_bytes_read());
+/// Ends the request of `session` with [`Failure::AnswerLate`] if it still waits after `within`; `None` takes that
+/// back.
+pub fn expect_answer(session: &ServerSession, within: Option<Duration>) {
+    if let Some(counted) = counted(session) {
+        counted.expect_answer(within);
     }
 }
 
-fn counted(session: &ServerSession) -> Option<(&Http1, &Counted)> {
+fn counted(session: &ServerSession) -> Option<&Counted> {
     let ServerSession::H1(http1) = session else { return None };
-    Some((http1, http1.stream().as_any().downcast_ref()?))
+    http1.stream().as_any().downcast_ref()
 }
 
 #[async_trait]
@@ -85,30 +109,25 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for OnDemand<A> {
         }
         let mut stream = Box::new(Counted::new(stream));
         let mut ending = shutdown.clone();
-        let ListenerTimeouts { idle, read, .. } = (self.timeouts)();
+        let idle = (self.terms)().timeouts.idle;
         if let Some(http2) = &self.http2
-            && within(idle, stream.begins_with(PREFACE), &mut ending).await?
+            && within(idle, stream.begins_with(PREFACE), &mut ending).await.came()?
         {
             // Apart and boxed, so that connections of HTTP/1 do not carry its state.
             Box::pin(http2.serve(&self.app, stream, shutdown)).await;
             return None;
         }
-        if !stream.has_ahead() {
-            within(idle, stream.read_ahead(), &mut ending).await?;
-        }
-        let mut reused = self.request(stream, None, read, shutdown).await?;
+        let mut settings = None;
         loop {
-            let (stream, settings) = reused.consume();
-            let mut stream = stream.into_any().downcast::<Counted>().ok()?;
-            let ListenerTimeouts { idle, read, .. } = (self.timeouts)();
-            let head_within = if stream.is_drained() {
-                within(idle, stream.read_ahead(), &mut ending).await?;
-                read
-            } else {
-                // Pingora waits, and then reads the head.
-                idle + read
-            };
-            reused = self.request(stream, settings, head_within, shutdown).await?;
+            let idle = self.head(&mut stream, &mut ending).await?;
+            let reused = self.request(stream, settings, idle, shutdown).await?;
+            let (kept, kept_settings) = reused.consume();
+            stream = kept.into_any().downcast::<Counted>().ok()?;
+            if !stream.is_at_request_end() {
+                // What comes next would be read as something that it is not.
+                return None;
+            }
+            settings = kept_settings;
         }
     }
 
@@ -118,36 +137,81 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for OnDemand<A> {
 }
 
 impl<A: HttpServerApp + Send + Sync + 'static> OnDemand<A> {
+    /// Waits for the head of the next request and begins it, or begins a refusal; how long the connection may
+    /// be idle. `None` if the connection is over.
+    async fn head(&self, stream: &mut Counted, ending: &mut ShutdownWatch) -> Option<Duration> {
+        let Terms { timeouts: ListenerTimeouts { idle, read, .. }, head: limits } = (self.terms)();
+        stream.skip_empty_line();
+        if !stream.has_ahead() {
+            within(idle, stream.read_ahead(), ending).await.came()?;
+            stream.skip_empty_line();
+        }
+        let mut check = HeadCheck::default();
+        let refusal = match within(read, stream.read_head(&mut check, limits), ending).await {
+            Came::Came(Ok(head)) => {
+                stream.begin_request(head);
+                return Some(idle);
+            }
+            Came::Came(Err(refusal)) => refusal,
+            Came::Late if !stream.is_blank() => Refusal::Late,
+            Came::Late | Came::Over => return None,
+        };
+        let stand_in = check.stand_in(stream.ahead());
+        stream.begin_refused(refusal, &stand_in);
+        Some(idle)
+    }
+
     /// One request; what it leaves for the next, if the connection is kept. Not an `async fn`, so that nobody
     /// keeps room for the session while waiting.
     fn request<'a>(
         &'a self,
-        mut stream: Box<Counted>,
+        stream: Box<Counted>,
         settings: Option<HttpPersistentSettings>,
-        head_within: Duration,
+        idle: Duration,
         shutdown: &'a ShutdownWatch,
     ) -> impl Future<Output = Option<ReusedHttpStream>> + Send + 'a {
-        stream.begin_head(head_within);
         let mut session = ServerSession::new_http1(stream);
         match settings {
             Some(settings) => settings.apply_to_session(&mut session),
             // How long, is told with each request.
-            None => session.set_keepalive(Some(head_within.as_secs().max(1))),
+            None => session.set_keepalive(Some(idle.as_secs().max(1))),
         }
         self.app.process_new_http(session, shutdown)
     }
 }
 
-/// What comes of `event`; nothing if it takes longer than `patience`, fails, or the server begins to shut down.
+/// What became of waiting.
+enum Came<T> {
+    Came(T),
+    /// It took too long.
+    Late,
+    /// It failed, or the server begins to shut down.
+    Over,
+}
+
+impl<T> Came<T> {
+    fn came(self) -> Option<T> {
+        match self {
+            Self::Came(came) => Some(came),
+            Self::Late | Self::Over => None,
+        }
+    }
+}
+
+/// What comes of `event`, if it takes no longer than `patience`.
 async fn within<T>(
     patience: Duration,
     event: impl Future<Output = io::Result<T>>,
     ending: &mut ShutdownWatch,
-) -> Option<T> {
+) -> Came<T> {
     tokio::select! {
         biased;
-        came = timeout(patience, event) => came.ok()?.ok(),
-        _ = ending.wait_for(|ending| *ending) => None,
+        came = timeout(patience, event) => match came {
+            Ok(Ok(came)) => Came::Came(came),
+            Ok(Err(_)) => Came::Over,
+            Err(_) => Came::Late,
+        },
+        _ = ending.wait_for(|ending| *ending) => Came::Over,
     }
 }
 
@@ -164,9 +228,10 @@ mod tests {
         let (client, server) = UnixStream::pair().unwrap();
         let mut stream = Counted::new(Box::new(server));
         let short = Duration::from_millis(10);
-        assert!(within(short, stream.read_ahead(), &mut ending).await.is_none());
+        assert!(matches!(within(short, stream.read_ahead(), &mut ending).await, Came::Late));
         end.send_replace(true);
-        assert!(within(Duration::from_secs(60), stream.read_ahead(), &mut ending).await.is_none());
+        let long = Duration::from_secs(60);
+        assert!(matches!(within(long, stream.read_ahead(), &mut ending).await, Came::Over));
         drop(client);
         assert!(stream.read_ahead().await.is_err());
     }

@@ -16,6 +16,7 @@ mod cookies;
 mod error_while_proxy;
 mod fail_to_connect;
 mod fail_to_proxy;
+mod fields;
 mod filters;
 mod forwarded;
 mod hints;
@@ -50,7 +51,6 @@ pub(crate) use self::cause::Cause;
 use self::context::RequestContext;
 pub(crate) use self::target::hash_key;
 use crate::classifier::Classifier;
-use crate::connection;
 use crate::live::Live;
 use crate::turns;
 use crate::verdicts::Verdicts;
@@ -152,11 +152,12 @@ impl ProxyHttp for Proxy {
 
     async fn upstream_request_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         request: &mut RequestHeader,
         ctx: &mut RequestContext,
     ) -> Result<()> {
-        upstream_request_filter::run(request, ctx)
+        upstream_request_filter::run(session, request, ctx);
+        Ok(())
     }
 
     async fn upstream_response_filter(
@@ -166,7 +167,7 @@ impl ProxyHttp for Proxy {
         ctx: &mut RequestContext,
     ) -> Result<()> {
         ctx.answered(response.status.as_u16());
-        upstream_response_filter::check_deadline(ctx)?;
+        upstream_response_filter::run(session, ctx)?;
         pace::response_came(session, response, ctx);
         Ok(())
     }
@@ -178,7 +179,7 @@ impl ProxyHttp for Proxy {
         _end_of_stream: bool,
         ctx: &mut RequestContext,
     ) -> Result<Option<Duration>> {
-        upstream_response_filter::check_deadline(ctx)?;
+        upstream_response_filter::run(session, ctx)?;
         pace::limit_write(session, ctx);
         Ok(None)
     }
@@ -246,10 +247,9 @@ impl ProxyHttp for Proxy {
 
     fn persist_connection_context(
         &self,
-        session: &Session,
+        _session: &Session,
         ctx: &RequestContext,
     ) -> Option<Box<dyn Any + Send + Sync>> {
-        connection::account(session.as_downstream());
         hints::keep(ctx)
     }
 

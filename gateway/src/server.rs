@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use pingora_core::apps::HttpServerOptions;
 use pingora_core::listeners::{L4BufferSettings, ListenerConfig};
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{Fds, ListenFds};
@@ -23,7 +24,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 use tokio::sync::watch;
 
 use crate::config::Listener;
-use crate::connection::{Http2, OnDemand};
+use crate::connection::{HeadLimits, Http2, OnDemand, Terms};
 use crate::proxy::{Proxy, Shared};
 use crate::snapshot::Snapshot;
 use crate::turns::InTurns;
@@ -165,11 +166,21 @@ fn service(
         upstream_keepalive_pool_size: snapshot.limits.upstream_idle_connections as usize,
         ..ServerConf::default()
     };
-    let proxy = http_proxy(&Arc::new(conf), Proxy::new(shared.clone(), index));
+    let mut proxy = http_proxy(&Arc::new(conf), Proxy::new(shared.clone(), index));
+    // Refused like anything else that is refused, instead of by an answer of Pingora's own.
+    let mut options = HttpServerOptions::default();
+    options.allow_connect_method_proxying = true;
+    proxy.server_options = Some(options);
     let live = shared.live.clone();
-    let timeouts = move || live.pin().listeners[index].timeouts.clone();
+    let terms = move || {
+        let snapshot = live.pin();
+        let limits = &snapshot.limits;
+        let head =
+            HeadLimits { bytes: limits.request_header_bytes, fields: limits.request_headers };
+        Terms { timeouts: snapshot.listeners[index].timeouts.clone(), head }
+    };
     let http2 = listener.h2c.then(|| Http2::new(shared.clone(), index));
-    let app = OnDemand::new(InTurns::new(proxy), timeouts, http2);
+    let app = OnDemand::new(InTurns::new(proxy), terms, http2);
     let mut service = Service::new(listener.name.to_string(), app);
     // The write buffer stays as it is: without one, a response takes a system call more.
     let buffers = L4BufferSettings::default().read(READ_BUFFER_BYTES);

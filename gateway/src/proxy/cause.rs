@@ -5,6 +5,7 @@ use http::StatusCode;
 use pingora_error::{Error, ErrorSource, ErrorType};
 use sallyport_stats::ErrorKind;
 
+use crate::connection::{Failure, Refusal};
 use crate::descriptors;
 
 /// Why a request was not served as configured.
@@ -14,6 +15,12 @@ pub(crate) enum Cause {
     BadRequest(&'static str),
     /// The head is over a limit.
     HeadTooLarge,
+    /// The request-target is over a limit.
+    TargetTooLong,
+    /// The version of HTTP is not one that is spoken here.
+    Version,
+    /// The method is not one that is passed on.
+    Method,
     /// The body is over a limit.
     BodyTooLarge,
     /// No virtual host or no route matched.
@@ -88,6 +95,9 @@ impl Cause {
         Some(match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::TargetTooLong => StatusCode::URI_TOO_LONG,
+            Self::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            Self::Method => StatusCode::NOT_IMPLEMENTED,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::NoEndpoint | Self::Resources => StatusCode::SERVICE_UNAVAILABLE,
@@ -104,6 +114,9 @@ impl Cause {
         match self {
             Self::BadRequest(_) => "bad_request",
             Self::HeadTooLarge => "head_too_large",
+            Self::TargetTooLong => "target_too_long",
+            Self::Version => "version",
+            Self::Method => "method",
             Self::BodyTooLarge => "body_too_large",
             Self::NoRoute => "no_route",
             Self::NoEndpoint => "no_endpoint",
@@ -125,6 +138,9 @@ impl Cause {
         match self {
             Self::BadRequest(text) => text,
             Self::HeadTooLarge => "the request has too many or too large header fields",
+            Self::TargetTooLong => "the request-target is too long",
+            Self::Version => "HTTP/1.0, HTTP/1.1 and HTTP/2 are spoken here",
+            Self::Method => "CONNECT is not served here",
             Self::BodyTooLarge => "the request body is too large",
             Self::NoRoute => "no route matches this request",
             Self::NoEndpoint => "no endpoint is available",
@@ -175,5 +191,27 @@ impl Cause {
     pub(super) fn into_error(self) -> Box<Error> {
         let status = self.status().map_or(400, |status| status.as_u16());
         Error::new(ErrorType::HTTPStatus(status))
+    }
+}
+
+impl From<Refusal> for Cause {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Malformed(text) => Self::BadRequest(text),
+            Refusal::TooLarge => Self::HeadTooLarge,
+            Refusal::TargetTooLong => Self::TargetTooLong,
+            Refusal::Version => Self::Version,
+            Refusal::Connect => Self::Method,
+            Refusal::Late => Self::ClientTimeout,
+        }
+    }
+}
+
+impl From<Failure> for Cause {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Body(text) => Self::BadRequest(text),
+            Failure::AnswerLate => Self::Timeout,
+        }
     }
 }

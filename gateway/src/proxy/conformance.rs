@@ -1,33 +1,22 @@
-//! What RFC 9112 says to refuse and the HTTP/1 parser lets through.
+//! What is asked of a request head whatever the version of HTTP.
 //!
-//! A gateway and an origin that read one message differently are how requests are smuggled, so
-//! whatever could be read in two ways ends here, before anything reaches an origin. Pingora has by
-//! now refused fields with a space before the colon, folded lines, differing Content-Lengths and
-//! repeated Hosts; this looks at the head as it came, since the parsed one hides what was forgiven.
+//! The bytes of an HTTP/1 head have been checked before Pingora parsed them (`connection/head.rs`), and the h2
+//! crate has checked those of HTTP/2. What is left is what both have in common.
 
-use http::{Version, header};
-use memchr::memchr_iter;
+use http::{Method, Version, header};
 use pingora_http::RequestHeader;
-use pingora_proxy::Session;
 
 use super::cause::Cause;
 use crate::config::Limits;
+use crate::connection::head;
 
-/// Refuses a request that is over a limit or ambiguous.
-///
-/// Costs one pass of `memchr` over the head, and a second one only for chunked requests.
-pub(super) fn check(session: &Session, limits: &Limits) -> Result<(), Cause> {
-    let request = session.req_header();
+/// Refuses a request that is over a limit or asks for a tunnel.
+pub(super) fn check(request: &RequestHeader, limits: &Limits) -> Result<(), Cause> {
     if request.headers.len() as u64 > limits.request_headers {
         return Err(Cause::HeadTooLarge);
     }
-    if let Some(http1) = session.as_downstream().as_http1() {
-        let head = http1.get_headers_raw_bytes();
-        if head.len() as u64 > limits.request_header_bytes {
-            return Err(Cause::HeadTooLarge);
-        }
-        check_lines(&head)?;
-        check_framing(request, &head)?;
+    if request.method == Method::CONNECT {
+        return Err(Cause::Method);
     }
     if request.version == Version::HTTP_2 {
         check_values(request)?;
@@ -36,57 +25,6 @@ pub(super) fn check(session: &Session, limits: &Limits) -> Result<(), Cause> {
         return Err(Cause::BodyTooLarge);
     }
     Ok(())
-}
-
-/// RFC 9112, 2.2: lines end with CRLF, and neither octet stands alone; 5.2: no line is folded.
-fn check_lines(head: &[u8]) -> Result<(), Cause> {
-    let mut line_start = 0;
-    let mut line_feeds = 0;
-    for line_end in memchr_iter(b'\n', head) {
-        line_feeds += 1;
-        if line_end == 0 || head[line_end - 1] != b'\r' {
-            return Err(Cause::BadRequest("a line ends with a bare LF"));
-        }
-        if matches!(head[line_start], b' ' | b'\t') {
-            return Err(Cause::BadRequest("a header field is folded over lines"));
-        }
-        line_start = line_end + 1;
-    }
-    if memchr_iter(b'\r', head).count() != line_feeds {
-        return Err(Cause::BadRequest("a bare CR stands in the head"));
-    }
-    if memchr::memchr(0, head).is_some() {
-        return Err(Cause::BadRequest("a NUL stands in the head"));
-    }
-    Ok(())
-}
-
-/// RFC 9112, 6.1 to 6.3: how long a body is must be said once, in one way.
-fn check_framing(request: &RequestHeader, head: &[u8]) -> Result<(), Cause> {
-    let mut codings = request.headers.get_all(header::TRANSFER_ENCODING).iter();
-    let Some(coding) = codings.next() else { return Ok(()) };
-    if codings.next().is_some() {
-        return Err(Cause::BadRequest("Transfer-Encoding is repeated"));
-    }
-    if !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
-        return Err(Cause::BadRequest("the only transfer coding accepted is chunked"));
-    }
-    if request.version != Version::HTTP_11 {
-        return Err(Cause::BadRequest("Transfer-Encoding is not part of HTTP/1.0"));
-    }
-    // Pingora drops Content-Length where both are sent: only the head as it came still has it.
-    if names_field(head, b"content-length") {
-        return Err(Cause::BadRequest("Content-Length and Transfer-Encoding are sent together"));
-    }
-    Ok(())
-}
-
-fn names_field(head: &[u8], name: &[u8]) -> bool {
-    head.split(|byte| *byte == b'\n').any(|line| {
-        line.len() > name.len()
-            && line[name.len()] == b':'
-            && line[..name.len()].eq_ignore_ascii_case(name)
-    })
 }
 
 /// RFC 9113, 8.2.1: a value neither begins nor ends with a space or a tab. In HTTP/1 they would be taken off, so that
@@ -108,13 +46,37 @@ fn content_length(request: &RequestHeader) -> Result<Option<u64>, Cause> {
     if values.next().is_some() {
         return Err(Cause::BadRequest("Content-Length is repeated"));
     }
-    let digits = value.as_bytes();
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return Err(Cause::BadRequest("Content-Length is not a number"));
-    }
-    let length = value.to_str().ok().and_then(|text| text.parse().ok());
-    length.map(Some).ok_or(Cause::BadRequest("Content-Length is not a number"))
+    Ok(Some(head::content_length(value.as_bytes())?))
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::content_length;
+    use pingora_http::RequestHeader;
+
+    #[test]
+    fn rfc9110_8_6_content_length_is_one_number() {
+        let length = |values: &[&str]| {
+            let mut request = RequestHeader::build("POST", b"/", None).unwrap();
+            for value in values {
+                request.append_header("content-length", *value).unwrap();
+            }
+            content_length(&request).ok()
+        };
+        assert_eq!(length(&[]), Some(None));
+        assert_eq!(length(&["42"]), Some(Some(42)));
+        assert_eq!(length(&["9223372036854775807"]), Some(Some(9_223_372_036_854_775_807)));
+        for refused in [
+            &["42", "42"][..],
+            &["1", "2"],
+            &["+1"],
+            &["1, 1"],
+            &["0x10"],
+            &[""],
+            &["9223372036854775808"],
+            &["99999999999999999999"],
+        ] {
+            assert_eq!(length(refused), None, "{refused:?}");
+        }
+    }
+}

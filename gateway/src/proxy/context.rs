@@ -28,8 +28,8 @@ pub struct RequestContext {
     route: Option<(usize, usize)>,
     /// Whether the route's active count includes this request.
     counted: bool,
-    /// The path and query that go upstream, where they are not what the client sent.
-    pub(super) target: Option<String>,
+    /// Whether the origin has changed protocols: what passes since is no body.
+    pub(super) tunnelled: bool,
     /// The host that the client asked for, kept before filters could change it.
     pub(super) asked_host: Option<HeaderValue>,
     /// What the classifier says of the connection.
@@ -86,7 +86,7 @@ impl RequestContext {
             started: Instant::now(),
             route: None,
             counted: false,
-            target: None,
+            tunnelled: false,
             asked_host: None,
             known: None,
             origin: Origin::default(),

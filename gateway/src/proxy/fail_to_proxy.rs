@@ -7,6 +7,7 @@ use sallyport_plugin::Answer;
 use super::cause::Cause;
 use super::context::RequestContext;
 use super::{pace, reply};
+use crate::connection;
 
 /// Answers with the cause, unless a response has begun or nobody is there to read it.
 pub(super) async fn run(
@@ -14,8 +15,9 @@ pub(super) async fn run(
     error: &Error,
     ctx: &mut RequestContext,
 ) -> FailToProxy {
-    let found = ctx.cause.or_else(|| pace::overdue(ctx)).unwrap_or_else(|| Cause::of(error));
-    let cause = *ctx.cause.get_or_insert(found);
+    let failure = connection::failure(session.as_downstream()).map(Cause::from);
+    let found = ctx.cause.or(failure).or_else(|| pace::overdue(ctx));
+    let cause = *ctx.cause.get_or_insert(found.unwrap_or_else(|| Cause::of(error)));
     report(session, error, ctx, cause);
     let begun =
         session.response_written().is_some_and(|response| !response.status.is_informational());

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, Method, StatusCode, Version, header, request, response};
 use pingora_error::Result;
 use pingora_http::ResponseHeader;
@@ -13,7 +12,7 @@ use sallyport_classifier::pinned::abi::VerdictReason;
 use sallyport_plugin::{About, Answer, Chain, Outcome, Phases, Run, Step, Stop};
 
 use super::cause::Cause;
-use super::context::{RequestContext, Upgrade};
+use super::context::RequestContext;
 use super::target::asked_host;
 use super::{hints, lent, request_id};
 use crate::snapshot::NONE;
@@ -74,14 +73,10 @@ pub(super) async fn request(
     session: &mut Session,
     ctx: &mut RequestContext,
 ) -> Result<Option<Box<Answer>>> {
-    let target = ctx.target.take();
     ctx.bodiless = Some(session.as_downstream_mut().is_body_empty());
     ctx.asked_host = asked_host(session.req_header());
     let mut lent = Lent::take(session, ctx);
     let about = about(session, ctx);
-    if let Some(target) = target {
-        set_target(&mut lent.request, &target);
-    }
     // Once for what filters may add, instead of growing step by step.
     lent.request.headers.reserve(FIELDS_ADDED);
     request_id::ensure(&mut lent.request.headers);
@@ -96,18 +91,6 @@ pub(super) async fn request(
         Step::Answer(answer) => Ok(Some(answer)),
         Step::HoldHead => hold(session, ctx).await,
     }
-}
-
-/// What was matched is what filters see and what goes upstream.
-fn set_target(request: &mut request::Parts, target: &str) {
-    let Ok(path) = PathAndQuery::try_from(target) else { return };
-    let mut uri = std::mem::take(&mut request.uri).into_parts();
-    uri.path_and_query = Some(path);
-    if request.version != Version::HTTP_2 {
-        // RFC 9112, 3.2.2: the origin gets the origin-form, and the host in its field.
-        (uri.scheme, uri.authority) = (None, None);
-    }
-    request.uri = Uri::from_parts(uri).unwrap_or_default();
 }
 
 fn give_verdict(verdicts: &Verdicts, run: &Run, about: &About<'_>) {
@@ -190,7 +173,7 @@ pub(super) async fn request_body(
     end: bool,
     ctx: &mut RequestContext,
 ) -> Result<()> {
-    if !takes_part(ctx, Phases::REQUEST_BODY) || ctx.attempt.upgrade != Upgrade::No {
+    if !takes_part(ctx, Phases::REQUEST_BODY) || ctx.tunnelled {
         return Ok(());
     }
     if let Some(held) = &ctx.held_body {
@@ -265,7 +248,7 @@ pub(super) fn response_body(
     end: bool,
     ctx: &mut RequestContext,
 ) -> Result<()> {
-    if !takes_part(ctx, Phases::RESPONSE_BODY) || ctx.attempt.upgrade != Upgrade::No {
+    if !takes_part(ctx, Phases::RESPONSE_BODY) || ctx.tunnelled {
         return Ok(());
     }
     let mut lent = Lent::take(session, ctx);

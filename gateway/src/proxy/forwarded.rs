@@ -1,7 +1,8 @@
 //! Who asks, and what the origin is told of it.
 //!
-//! `X-Forwarded-*`, `Forwarded` and `X-Real-IP` are believed only from peers that the listener
-//! trusts; from all others they are replaced or dropped, so that an origin can rely on them.
+//! The family of `X-Forwarded-*`, `Forwarded`, `X-Real-IP`, `X-Original-URL` and `X-Rewrite-URL` are believed
+//! only from peers that the listener trusts. From all others they are removed before anything reads the request
+//! (`fields.rs`), so that filters and origins can rely on them.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -12,19 +13,28 @@ use ipnet::IpNet;
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// Addresses that a chain may name before the rest of it is ignored.
 const CHAIN_MAX: usize = 32;
+
+/// Whether the field `name`, in lower case, tells where a request comes from or what was asked for.
+///
+/// The last two are no forwarding fields by their names: frameworks take the path from them, so that a client
+/// could ask one that no route has seen.
+pub(super) fn is_one(name: &str) -> bool {
+    name.starts_with("x-forwarded")
+        || matches!(name, "forwarded" | "x-real-ip" | "x-original-url" | "x-rewrite-url")
+}
 
 /// Where a request comes from.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Origin {
     /// The address at the other end of the connection.
     pub(super) peer: Option<IpAddr>,
-    /// The nearest address in the chain that is not a trusted proxy.
+    /// The nearest address in the chain that is not a trusted proxy; `None` if a trusted proxy's chain cannot be
+    /// read, since the proxy is then certainly not the client.
     pub(super) client: Option<IpAddr>,
-    /// Whether the peer itself is a trusted proxy.
+    /// Whether the peer is a trusted proxy, and what it says could be read.
     pub(super) peer_trusted: bool,
 }
 
@@ -39,7 +49,9 @@ impl Origin {
         }
         let mut client = peer;
         for address in chain(headers).take(CHAIN_MAX) {
-            let Some(address) = address else { break };
+            let Some(address) = address else {
+                return Self { peer, client: None, peer_trusted: false };
+            };
             client = Some(address);
             if !is_trusted(address) {
                 break;
@@ -49,16 +61,37 @@ impl Origin {
     }
 }
 
-/// The addresses of `X-Forwarded-For`, nearest first; `None` for what is not an address.
+/// The addresses of `X-Forwarded-For`, nearest first, all lines as one list; `None` for what is not an address.
 fn chain(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> + '_ {
     let fields: Vec<&HeaderValue> = headers.get_all(FOR).iter().collect();
     fields.into_iter().rev().flat_map(|field| {
-        field
-            .to_str()
-            .unwrap_or("")
-            .rsplit(',')
-            .map(|entry| entry.trim().parse().ok().map(|address: IpAddr| address.to_canonical()))
+        // What is not text is no address, and not nothing either.
+        let entries = field.to_str().unwrap_or("?").rsplit(',').map(str::trim);
+        // RFC 9110, 5.6.1.2: empty members do not count.
+        entries.filter(|entry| !entry.is_empty()).map(address)
     })
+}
+
+/// An address, which may have a port: `192.0.2.1:80`, `[2001:db8::1]:443` and `[2001:db8::1]`.
+fn address(entry: &str) -> Option<IpAddr> {
+    let parsed = entry.parse().ok().or_else(|| match entry.strip_prefix('[') {
+        Some(rest) => {
+            let (address, port) = rest.split_once(']')?;
+            is_port(port.strip_prefix(':').unwrap_or("0")).then_some(())?;
+            (port.is_empty() || port.starts_with(':')).then_some(())?;
+            address.parse().ok().map(IpAddr::V6)
+        }
+        None => {
+            let (address, port) = entry.split_once(':')?;
+            is_port(port).then_some(())?;
+            address.parse().ok().map(IpAddr::V4)
+        }
+    });
+    parsed.map(|address: IpAddr| address.to_canonical())
+}
+
+fn is_port(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok()
 }
 
 /// Writes the forwarding fields of a request that came from `origin` over `scheme` and asked for
@@ -70,10 +103,10 @@ pub(super) fn write(
     asked_host: Option<&HeaderValue>,
 ) {
     let host = asked_host.or_else(|| headers.get(header::HOST)).cloned();
-    if headers.keys().any(tells_origin) {
-        return rewrite(headers, origin, scheme, host);
+    if headers.keys().any(|name| [FOR, PROTO, HOST].contains(name)) {
+        return complete(headers, origin, scheme, host);
     }
-    // Nearly every request: nothing to remove and nothing to append to.
+    // Nearly every request: nothing to append to.
     if let Some(peer) = origin.peer {
         headers.insert(FOR, text(peer));
     }
@@ -83,32 +116,22 @@ pub(super) fn write(
     }
 }
 
-/// Whether this is one of the fields that tell where a request comes from.
-fn tells_origin(name: &HeaderName) -> bool {
-    match name.as_str().as_bytes() {
-        [b'x', b'-', ..] => [FOR, PROTO, HOST, REAL_IP].contains(name),
-        _ => *name == header::FORWARDED,
-    }
-}
-
-fn rewrite(
+/// Keeps what a trusted peer or a filter has said; each field is one line.
+fn complete(
     headers: &mut HeaderMap,
     origin: &Origin,
     scheme: &'static str,
     host: Option<HeaderValue>,
 ) {
-    if !origin.peer_trusted {
-        for name in [header::FORWARDED, REAL_IP, FOR, PROTO, HOST] {
-            headers.remove(name);
-        }
-    }
     if let Some(value) = origin.peer.and_then(|peer| appended(headers, peer)) {
         headers.insert(FOR, value);
     }
-    if !headers.contains_key(PROTO) {
+    let is_one_line = |name| headers.get_all(name).iter().count() == 1;
+    let (proto, host) = (is_one_line(PROTO), host.filter(|_| !is_one_line(HOST)));
+    if !proto {
         headers.insert(PROTO, HeaderValue::from_static(scheme));
     }
-    if let Some(host) = host.filter(|_| !headers.contains_key(HOST)) {
+    if let Some(host) = host {
         headers.insert(HOST, host);
     }
 }
@@ -184,12 +207,12 @@ mod tests {
             client("10.0.0.1", &["198.51.100.1", "203.0.113.7"], &["10.0.0.0/8"]),
             ip("203.0.113.7")
         );
-        assert_eq!(client("10.0.0.1", &["garbage"], &["10.0.0.0/8"]), ip("10.0.0.1"));
+        assert_eq!(client("10.0.0.1", &["garbage"], &["10.0.0.0/8"]), None);
         assert_eq!(client("::ffff:10.0.0.1", &["203.0.113.7"], &["10.0.0.0/8"]), ip("203.0.113.7"));
     }
 
     #[test]
-    fn a_chain_is_extended_only_for_trusted_peers() {
+    fn a_chain_is_extended_and_becomes_one_line() {
         let chain = |trusted: &[ipnet::IpNet]| {
             let mut sent = headers(&["203.0.113.7", "192.0.2.9"]);
             let origin = Origin::of("10.0.0.1".parse().ok(), &sent, trusted);
@@ -197,7 +220,6 @@ mod tests {
             assert_eq!(sent.get_all(FOR).iter().count(), 1);
             sent[FOR].clone()
         };
-        assert_eq!(chain(&[]), "10.0.0.1");
         assert_eq!(chain(&["10.0.0.0/8".parse().unwrap()]), "203.0.113.7, 192.0.2.9, 10.0.0.1");
     }
 
@@ -255,27 +277,69 @@ mod tests {
     }
 
     #[test]
-    fn spoofed_fields_are_replaced_or_dropped() {
+    fn the_family_is_told_by_name() {
+        for name in [
+            "x-forwarded-for",
+            "x-forwarded-prefix",
+            "x-forwarded",
+            "forwarded",
+            "x-real-ip",
+            "x-original-url",
+            "x-rewrite-url",
+        ] {
+            assert!(super::is_one(name), "{name}");
+        }
+        for name in ["x-forward", "x-user", "x-request-id", "from", "host"] {
+            assert!(!super::is_one(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn entries_may_have_ports_and_what_cannot_be_read_is_nobody() {
+        let ip = |text: &str| text.parse::<IpAddr>().ok();
+        let trusted = ["10.0.0.0/8"];
+        for (chain, expected) in [
+            (&["198.51.100.7:51234"][..], ip("198.51.100.7")),
+            (&["[2001:db8::7]:443"], ip("2001:db8::7")),
+            (&["[2001:db8::7]"], ip("2001:db8::7")),
+            (&["2001:db8::7"], ip("2001:db8::7")),
+            (&["[::ffff:198.51.100.7]:1"], ip("198.51.100.7")),
+            (&["198.51.100.7:1, 10.0.0.2:2", " , 10.0.0.3"], ip("198.51.100.7")),
+            (&["junk, 198.51.100.7:1"], ip("198.51.100.7")),
+            (&["198.51.100.7, junk"], None),
+            (&["unknown"], None),
+            (&["198.51.100.7:"], None),
+            (&["198.51.100.7:99999"], None),
+            (&["198.51.100.7:+1"], None),
+            (&["[198.51.100.7]:1"], None),
+            (&["[2001:db8::7]443"], None),
+            (&["[2001:db8::7"], None),
+            (&[""], ip("10.0.0.1")),
+        ] {
+            assert_eq!(client("10.0.0.1", chain, &trusted), expected, "{chain:?}");
+        }
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        let origin = Origin::of("10.0.0.1".parse().ok(), &headers(&["junk"]), &trusted);
+        assert!(!origin.peer_trusted, "what it says is not believed either");
+    }
+
+    #[test]
+    fn what_we_own_is_one_line() {
         let mut headers = HeaderMap::new();
         for (name, value) in [
             ("host", "shop.example"),
-            ("x-forwarded-for", "1.2.3.4"),
-            ("x-forwarded-for", "5.6.7.8"),
             ("x-forwarded-proto", "https"),
-            ("x-forwarded-host", "evil.example"),
-            ("forwarded", "for=1.2.3.4"),
-            ("x-real-ip", "1.2.3.4"),
+            ("x-forwarded-proto", "http"),
+            ("x-forwarded-host", "a.example"),
+            ("x-forwarded-host", "b.example"),
         ] {
             headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         let origin = Origin::of("192.0.2.1".parse().ok(), &headers, &[]);
         write(&mut headers, &origin, "http", None);
-        let all = |name: &str| -> Vec<_> {
-            headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect()
-        };
-        assert_eq!(all("x-forwarded-for"), ["192.0.2.1"]);
+        let all = |name: &str| headers.get_all(name).iter().cloned().collect::<Vec<_>>();
         assert_eq!(all("x-forwarded-proto"), ["http"]);
         assert_eq!(all("x-forwarded-host"), ["shop.example"]);
-        assert!(all("forwarded").is_empty() && all("x-real-ip").is_empty());
+        assert_eq!(all("x-forwarded-for"), ["192.0.2.1"]);
     }
 }

@@ -13,9 +13,6 @@ use super::context::RequestContext;
 use crate::classifier::{Classifier, Known};
 use crate::config::HintField;
 
-/// Fields of this prefix are the gateway's own.
-const PREFIX: &str = "x-sallyport-";
-
 /// The address at the other end of the connection.
 pub(super) fn peer(session: &Session) -> Option<SocketAddr> {
     session.client_addr().and_then(|address| address.as_inet()).copied()
@@ -58,20 +55,6 @@ pub(super) fn keep(ctx: &RequestContext) -> Option<Box<dyn Any + Send + Sync>> {
 /// Takes over what the request before had.
 pub(super) fn resume(ctx: &mut RequestContext, kept: Box<dyn Any + Send + Sync>) {
     ctx.known = kept.downcast::<Arc<Known>>().ok().map(|known| *known);
-}
-
-/// Removes every field of the client's that only the gateway may write. One pass over the names, and
-/// nothing more where there is none.
-pub(super) fn strip(session: &mut Session) {
-    let is_ours = |name: &&HeaderName| name.as_str().starts_with(PREFIX);
-    let head = session.req_header();
-    if !head.headers.keys().any(|name| is_ours(&name)) {
-        return;
-    }
-    let ours: Vec<HeaderName> = head.headers.keys().filter(is_ours).cloned().collect();
-    for name in ours {
-        session.req_header_mut().remove_header(&name);
-    }
 }
 
 /// Writes the hints that the configuration wants upstream; those that there are none of are left out.

@@ -35,8 +35,12 @@ fn note_offences(verdicts: &Verdicts, session: &Session, ctx: &RequestContext, s
 }
 
 fn offences(status: u16, cause: Option<Cause>) -> OffenceSet {
-    let refused = matches!(cause, Some(Cause::BadRequest(_) | Cause::ClientTimeout));
-    let limited = matches!(cause, Some(Cause::HeadTooLarge | Cause::BodyTooLarge));
+    let refused = matches!(
+        cause,
+        Some(Cause::BadRequest(_) | Cause::Version | Cause::Method | Cause::ClientTimeout)
+    );
+    let limited =
+        matches!(cause, Some(Cause::HeadTooLarge | Cause::TargetTooLong | Cause::BodyTooLarge));
     OffenceSet::default()
         .with(Offence::ClientError, (400..500).contains(&status))
         .with(Offence::Refused, refused)

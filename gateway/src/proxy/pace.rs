@@ -13,7 +13,7 @@ use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
 use super::cause::Cause;
-use super::context::{RequestContext, Upgrade};
+use super::context::RequestContext;
 use crate::config::Limits;
 use crate::turns::{self, Deadline};
 
@@ -33,7 +33,7 @@ pub(super) struct Pace {
 /// The request has the connection `origin` from now on, until [`unwatch`].
 pub(super) fn watch(session: &mut Session, origin: RawFd, ctx: &mut RequestContext) {
     ctx.pace.origin = Some(origin);
-    if ctx.attempt.upgrade == Upgrade::No && !session.as_downstream_mut().is_body_done() {
+    if !session.as_downstream_mut().is_body_done() {
         wait_for_body(session, ctx);
     }
     keep_time(ctx);
@@ -53,10 +53,16 @@ fn keep_time(ctx: &RequestContext) {
     turns::set_deadline(at.map(|at| Deadline { at, origin }));
 }
 
-/// When the route's timeout is over. Tunnels are exempt.
+/// When the route's timeout is over. Tunnels are exempt, from their beginning on.
 fn exchange_due(ctx: &RequestContext) -> Option<Instant> {
     let timeout = ctx.forward()?.timeout?;
-    (ctx.attempt.upgrade == Upgrade::No).then(|| ctx.started() + timeout)
+    (!ctx.tunnelled).then(|| ctx.started() + timeout)
+}
+
+/// The request has become a tunnel, which may last.
+pub(super) fn tunnel_began(session: &mut Session, ctx: &mut RequestContext) {
+    keep_time(ctx);
+    session.as_downstream_mut().set_write_timeout(Some(ctx.listener().timeouts.write));
 }
 
 /// A part of the body is waited for from now on.

@@ -4,15 +4,16 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use pingora_error::Result;
+use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 use sallyport_route::Request;
 
 use super::cause::Cause;
-use super::context::{RequestContext, Upgrade};
-use super::target::{Target, asked_host, hash_key};
-use super::{Shared, conformance, cookies, filters, forwarded, hints, reply};
+use super::context::RequestContext;
+use super::target::{self, Target, asked_host, hash_key};
+use super::{Shared, conformance, cookies, fields, filters, forwarded, hints, reply};
 use crate::config::{Action, Redirect};
 use crate::connection;
 use crate::decide;
@@ -28,10 +29,14 @@ pub(super) async fn run(
         return Ok(true);
     }
     set_up_connection(session, ctx);
-    hints::strip(session);
     cookies::join(session);
     hints::find(shared.classifier.as_ref(), session, ctx);
     let admitted = admit(session, ctx);
+    if admitted.is_ok() && asks_for_the_server(session.req_header()) {
+        ctx.enter(None);
+        Box::pin(reply::answer(session, ctx, StatusCode::OK, &[], Bytes::new())).await?;
+        return Ok(true);
+    }
     if admitted.is_ok() && ctx.chain().is_some() {
         let answer = Box::pin(filters::request(&shared.verdicts, session, ctx)).await?;
         if let Some(answer) = answer {
@@ -95,7 +100,7 @@ async fn refuse(session: &mut Session, ctx: &mut RequestContext, cause: Cause) -
 /// Counts the body as it streams; beyond the limit the request ends.
 pub(super) fn body(body: Option<&Bytes>, ctx: &mut RequestContext) -> Result<()> {
     ctx.body_bytes += body.map_or(0, |body| body.len() as u64);
-    if ctx.body_bytes > ctx.limits().request_body_bytes && ctx.attempt.upgrade == Upgrade::No {
+    if ctx.body_bytes > ctx.limits().request_body_bytes && !ctx.tunnelled {
         ctx.cause = Some(Cause::BodyTooLarge);
         return Err(Cause::BodyTooLarge.into_error());
     }
@@ -106,12 +111,9 @@ pub(super) fn body(body: Option<&Bytes>, ctx: &mut RequestContext) -> Result<()>
 fn set_up_connection(session: &mut Session, ctx: &RequestContext) {
     let timeouts = &ctx.listener().timeouts;
     let (idle, read, write) = (timeouts.idle, timeouts.read, timeouts.write);
-    connection::head_came(session.as_downstream());
     let downstream = session.as_downstream_mut();
     downstream.set_read_timeout(Some(read));
     downstream.set_write_timeout(Some(write));
-    // RFC 9112, 9.3.2. Pingora would drop the second request and close.
-    downstream.set_pipelining_enabled(true);
     // Only shortened where the client wants to keep the connection at all. Whole seconds, since
     // Pingora takes 0 for "for ever".
     if downstream.get_keepalive().is_some() {
@@ -120,31 +122,55 @@ fn set_up_connection(session: &mut Session, ctx: &RequestContext) {
 }
 
 /// Everything that is decided before an endpoint is chosen.
-fn admit(session: &Session, ctx: &mut RequestContext) -> std::result::Result<(), Cause> {
-    conformance::check(session, ctx.limits())?;
+fn admit(session: &mut Session, ctx: &mut RequestContext) -> std::result::Result<(), Cause> {
+    let peer = hints::peer_address(session);
+    let trusted = &ctx.listener().trusted_proxies;
+    ctx.origin = forwarded::Origin::of(peer, &session.req_header().headers, trusted);
+    if let Some(refusal) = connection::refusal(session.as_downstream()) {
+        return Err(refusal.into());
+    }
+    conformance::check(session.req_header(), ctx.limits())?;
+    let names = ctx.limits().header_names;
+    ctx.attempt.upgrade = fields::admit(session, names, ctx.origin.peer_trusted)?;
+    name_host(session)?;
+    if asks_for_the_server(session.req_header()) {
+        return Ok(());
+    }
     let head = session.req_header();
     let target = Target::of(head)?;
-    let peer = hints::peer_address(session);
-    let origin = forwarded::Origin::of(peer, &head.headers, &ctx.listener().trusted_proxies);
-    ctx.origin = origin;
     let request = Request {
         method: &head.method,
         path: &target.path,
-        query: target.query.unwrap_or(""),
+        query: target.query.as_deref().unwrap_or(""),
         headers: &head.headers,
         hints: ctx.hints(),
     };
     let place = decide::route(ctx.snapshot(), ctx.listener_index(), &target.host, &request);
     ctx.enter(place);
-    if place.is_none() {
-        return Err(Cause::NoRoute);
+    if place.is_some() && ctx.chain().is_none() {
+        aim(ctx, &target.path, target.query.as_deref(), &head.headers);
     }
-    ctx.target = target.rewritten();
-    ctx.attempt.upgrade = upgrade(session);
-    if ctx.chain().is_none() {
-        aim(ctx, &target.path, target.query, &head.headers);
+    if let Some(rewritten) = target.rewritten() {
+        target::set(session.req_header_mut(), &rewritten)?;
     }
-    Ok(())
+    if place.is_none() { Err(Cause::NoRoute) } else { Ok(()) }
+}
+
+/// RFC 9110, 9.3.7: about the server and none of its resources, so that no route has a say in it.
+fn asks_for_the_server(head: &RequestHeader) -> bool {
+    head.method == Method::OPTIONS && head.uri.path() == "*"
+}
+
+/// A client of HTTP/1.0 may name no host. The one it means is then the address it has connected to (RFC 9112,
+/// 3.3), and what is sent on as HTTP/1.1 has to name one (3.2).
+fn name_host(session: &mut Session) -> std::result::Result<(), Cause> {
+    let head = session.req_header();
+    if head.version >= Version::HTTP_11 || head.headers.contains_key(header::HOST) {
+        return Ok(());
+    }
+    let Some(local) = session.server_addr().map(ToString::to_string) else { return Ok(()) };
+    let named = session.req_header_mut().insert_header(header::HOST, local);
+    named.map_err(|_| Cause::BadRequest("Host is missing"))
 }
 
 /// Chooses the upstream and what its balancer goes by.
@@ -166,20 +192,6 @@ fn aim_filtered(session: &Session, ctx: &mut RequestContext) {
     aim(ctx, head.uri.path(), head.uri.query(), &head.headers);
 }
 
-fn upgrade(session: &Session) -> Upgrade {
-    if !session.as_downstream().is_upgrade_req() {
-        return Upgrade::No;
-    }
-    let token =
-        session.req_header().headers.get(header::UPGRADE).map_or(&b""[..], HeaderValue::as_bytes);
-    // RFC 9113 dropped the h2c upgrade, and forwarding it hands the origin's HTTP/2 to the client
-    // past every route: it is no upgrade here, and Pingora strips the fields.
-    if token.to_ascii_lowercase().windows(3).any(|window| window == b"h2c") {
-        return Upgrade::No;
-    }
-    if token.eq_ignore_ascii_case(b"websocket") { Upgrade::WebSocket } else { Upgrade::Other }
-}
-
 /// RFC 9110, 10.2.2: where the client is to go instead.
 fn location(
     session: &Session,
@@ -192,8 +204,7 @@ fn location(
     let local = || session.server_addr().map(ToString::to_string).unwrap_or_default();
     let authority = asked_host.as_ref().and_then(|host| host.to_str().ok());
     let authority = authority.map_or_else(|| Cow::Owned(local()), Cow::Borrowed);
-    let sent = head.uri.path_and_query().map_or("/", |path| path.as_str());
-    let path_and_query = ctx.target.as_deref().unwrap_or(sent);
+    let path_and_query = head.uri.path_and_query().map_or("/", |path| path.as_str());
     let matched = ctx.filters.as_ref().and_then(|run| run.marks.client_path.as_deref());
     let matched = matched.unwrap_or(path_and_query);
     let asked = decide::Asked {

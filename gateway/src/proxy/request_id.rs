@@ -7,9 +7,11 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest id that is kept: a UUID has 36 characters, trace ids are no longer than 64.
 const BYTES_MAX: usize = 128;
 
-/// Writes an id unless there is one that may be kept.
+/// Writes an id unless there is exactly one, which may be kept.
 pub(super) fn ensure(headers: &mut HeaderMap) {
-    if !headers.get(REQUEST_ID).is_some_and(is_valid_id) {
+    let mut ids = headers.get_all(REQUEST_ID).iter();
+    let kept = ids.next().is_some_and(is_valid_id) && ids.next().is_none();
+    if !kept {
         headers.insert(REQUEST_ID, new_id());
     }
 }

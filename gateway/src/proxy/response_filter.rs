@@ -7,8 +7,9 @@ use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 use sallyport_plugin::Phases;
 
-use super::context::RequestContext;
-use super::filters;
+use super::context::{RequestContext, Upgrade};
+use super::{filters, pace};
+use crate::connection;
 
 const HOP_BY_HOP: [HeaderName; 4] = [
     HeaderName::from_static("keep-alive"),
@@ -23,6 +24,16 @@ pub(super) async fn run(
     response: &mut ResponseHeader,
     ctx: &mut RequestContext,
 ) -> Result<()> {
+    // An interim response says nothing of the connection. Pingora would close it for the body that is still to
+    // come, and a request behind that would be lost.
+    let interim =
+        response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS;
+    session.as_downstream_mut().set_close_on_response_before_downstream_finish(!interim);
+    if response.status == StatusCode::SWITCHING_PROTOCOLS && ctx.attempt.upgrade != Upgrade::No {
+        ctx.tunnelled = true;
+        connection::begin_tunnel(session.as_downstream());
+        pace::tunnel_began(session, ctx);
+    }
     strip(response);
     if response.status.is_informational() || !filters::takes_part(ctx, Phases::RESPONSE_HEADERS) {
         return Ok(());

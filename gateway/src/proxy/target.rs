@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, HeaderValue, Version, header};
 use pingora_http::RequestHeader;
 use sallyport_balance::hash_key as hash;
@@ -9,6 +10,7 @@ use sallyport_route::{Hints, normalise_host, normalise_path};
 
 use super::cause::Cause;
 use crate::config::{HashOn, HintField};
+use crate::connection::head;
 
 /// A request-target in its parts, normalised.
 #[derive(Debug)]
@@ -17,42 +19,62 @@ pub(super) struct Target<'r> {
     pub(super) host: Cow<'r, str>,
     /// The path.
     pub(super) path: Cow<'r, str>,
-    /// The query as sent, without its question mark.
-    pub(super) query: Option<&'r str>,
-    /// Whether it was sent in absolute form.
-    absolute: bool,
+    /// The query, without its question mark.
+    pub(super) query: Option<Cow<'r, str>>,
 }
 
 impl<'r> Target<'r> {
-    /// Reads the target and the host it is for (RFC 9112, 3.2).
+    /// Reads the target and the host it is for (RFC 9112, 3.2). HTTP/1's absolute form has become the origin
+    /// form by now.
     pub(super) fn of(request: &'r RequestHeader) -> Result<Self, Cause> {
         let host = host(request)?;
         let host = normalise_host(host).map_err(|_| Cause::BadRequest("the host is malformed"))?;
-        let raw = std::str::from_utf8(request.raw_path())
+        let raw = request.raw_path();
+        if head::is_refused(raw) {
+            return Err(Cause::BadRequest("the request-target is malformed"));
+        }
+        let raw = std::str::from_utf8(raw)
             .map_err(|_| Cause::BadRequest("the request-target is not UTF-8"))?;
-        let (origin_form, absolute) = match strip_authority(raw) {
-            Some(rest) => (rest, true),
-            None => (raw, false),
-        };
-        let (path, query) = match origin_form.split_once('?') {
+        let (path, query) = match raw.split_once('?') {
             Some((path, query)) => (path, Some(query)),
-            None => (origin_form, None),
+            None => (raw, None),
         };
-        let path = if absolute && path.is_empty() { "/" } else { path };
         let path = normalise_path(path.as_bytes())
             .map_err(|_| Cause::BadRequest("the path is malformed"))?;
-        Ok(Self { host, path, query, absolute })
+        let query =
+            query.map(|query| head::escaped_query(query).map_or(Cow::Borrowed(query), Cow::Owned));
+        let length = path.len() + query.as_ref().map_or(0, |query| query.len() + 1);
+        if length > head::TARGET_BYTES_MAX {
+            return Err(Cause::TargetTooLong);
+        }
+        Ok(Self { host, path, query })
     }
 
-    /// The path and query to send upstream, where they are not what came: what goes upstream is what
-    /// was matched.
+    /// The path and query in normal form, where they are not what came: what was matched is what filters see
+    /// and what goes upstream.
     pub(super) fn rewritten(&self) -> Option<String> {
-        match (&self.path, self.query) {
-            (Cow::Borrowed(_), _) if !self.absolute => None,
+        match (&self.path, &self.query) {
+            (Cow::Borrowed(_), None | Some(Cow::Borrowed(_))) => None,
             (path, None) => Some(path.to_string()),
             (path, Some(query)) => Some(format!("{path}?{query}")),
         }
     }
+}
+
+/// Gives `request` this path and query.
+///
+/// # Errors
+/// They cannot stand in a request.
+pub(super) fn set(request: &mut RequestHeader, target: &str) -> Result<(), Cause> {
+    let malformed = Cause::BadRequest("the path is malformed");
+    if request.uri.authority().is_none() {
+        return request.set_raw_path(target.as_bytes()).map_err(|_| malformed);
+    }
+    // HTTP/2 has its authority here.
+    let mut parts = request.uri.clone().into_parts();
+    parts.path_and_query = Some(PathAndQuery::try_from(target).map_err(|_| malformed)?);
+    request.set_uri(Uri::from_parts(parts).map_err(|_| malformed)?);
+    Ok(())
 }
 
 /// The one host that a request is for. HTTP/2 has it in `:authority` (RFC 9113, 8.3.1).
@@ -74,20 +96,6 @@ pub(super) fn asked_host(request: &RequestHeader) -> Option<HeaderValue> {
     let authority = || request.uri.authority().map(|authority| authority.as_str());
     let field = request.headers.get(header::HOST).cloned();
     field.or_else(|| HeaderValue::from_str(authority()?).ok())
-}
-
-/// What follows the authority of an absolute-form target; Pingora has compared that with Host.
-fn strip_authority(target: &str) -> Option<&str> {
-    if target.starts_with('/') {
-        return None;
-    }
-    let scheme_end = target.find("://")?;
-    let scheme = &target[..scheme_end];
-    if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
-        return None;
-    }
-    let rest = &target[scheme_end + 3..];
-    Some(rest.find(['/', '?']).map_or("", |at| &rest[at..]))
 }
 
 /// The hash that decides a request's endpoint. A request without the header, cookie, parameter or hint is

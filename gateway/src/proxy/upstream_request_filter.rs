@@ -1,14 +1,14 @@
-//! What the origin is told: the target that was matched, where the request comes from, what the
-//! classifier says of it, and its id.
+//! What the origin is told: where the request comes from, what the classifier says of it, and its id.
 //!
 //! Pingora has removed the hop-by-hop fields by now, except from upgrades other than WebSocket.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use pingora_error::Result;
 use pingora_http::RequestHeader;
+use pingora_proxy::Session;
 
 use super::context::{RequestContext, Upgrade};
-use super::{forwarded, hints, lent, request_id};
+use super::{fields, forwarded, hints, lent, request_id, upstream_response_filter};
+use crate::config::HeaderNames;
 
 /// What `X-Forwarded-*` and the id add at most.
 const FIELDS_ADDED_MAX: usize = 4;
@@ -26,7 +26,8 @@ const HOP_BY_HOP: [HeaderName; 5] = [
 ///
 /// The fields are changed in a plain map. Pingora keeps a second map with each name as the client
 /// wrote it, and every field that is added pays for both: names go upstream in lower case instead.
-pub(super) fn run(request: &mut RequestHeader, ctx: &RequestContext) -> Result<()> {
+pub(super) fn run(session: &Session, request: &mut RequestHeader, ctx: &RequestContext) {
+    upstream_response_filter::limit_wait(session, ctx);
     let mut parts = lent::take(request);
     // Once for all that may be added, instead of growing step by step.
     parts.headers.reserve(FIELDS_ADDED_MAX + ctx.snapshot().upstream_hints.len());
@@ -36,10 +37,6 @@ pub(super) fn run(request: &mut RequestHeader, ctx: &RequestContext) -> Result<(
         parts.headers.remove(header::CONTENT_LENGTH);
     }
     lent::give_back(request, parts);
-    if let Some(target) = &ctx.target {
-        request.set_raw_path(target.as_bytes())?;
-    }
-    Ok(())
 }
 
 fn rewrite_fields(headers: &mut HeaderMap, ctx: &RequestContext) {
@@ -54,4 +51,7 @@ fn rewrite_fields(headers: &mut HeaderMap, ctx: &RequestContext) {
         hints::write(headers, known, &ctx.snapshot().upstream_hints);
     }
     request_id::ensure(headers);
+    if ctx.limits().header_names == HeaderNames::Any {
+        fields::remove_imitations(headers);
+    }
 }

@@ -3,18 +3,33 @@
 //! Pingora's own read timeout covers a silent origin; a route's timeout also ends one that dribbles.
 
 use pingora_error::{ErrorSource, Result};
+use pingora_proxy::Session;
 
 use super::cause::Cause;
 use super::context::{RequestContext, Upgrade};
+use crate::connection;
 
-/// Fails once the route's timeout has passed. Tunnels are exempt.
-pub(super) fn check_deadline(ctx: &mut RequestContext) -> Result<()> {
-    let over = ctx.time_left().is_some_and(|left| left.is_zero());
-    if !over || ctx.attempt.upgrade != Upgrade::No {
+/// Fails once the route's timeout has passed. Tunnels are exempt, from their beginning on.
+pub(super) fn run(session: &Session, ctx: &mut RequestContext) -> Result<()> {
+    if ctx.tunnelled {
         return Ok(());
     }
-    ctx.cause = Some(Cause::Timeout);
-    let mut error = Cause::Timeout.into_error();
-    error.esource = ErrorSource::Upstream;
-    Err(error)
+    if ctx.time_left().is_some_and(|left| left.is_zero()) {
+        ctx.cause = Some(Cause::Timeout);
+        let mut error = Cause::Timeout.into_error();
+        error.esource = ErrorSource::Upstream;
+        return Err(error);
+    }
+    limit_wait(session, ctx);
+    Ok(())
+}
+
+/// What asks for an upgrade is sent with the patience of a tunnel, which Pingora cannot be told later; until there
+/// is one, the usual patience is kept here.
+pub(super) fn limit_wait(session: &Session, ctx: &RequestContext) {
+    if ctx.attempt.upgrade != Upgrade::No {
+        let read = ctx.upstream().spec.timeouts.read;
+        let within = ctx.time_left().map_or(read, |left| left.min(read));
+        connection::expect_answer(session.as_downstream(), Some(within));
+    }
 }

@@ -104,8 +104,9 @@ impl IpAccess {
         if denied {
             return Verdict::Deny;
         }
-        let client = x.about.client.or_else(|| x.about.peer.map(|peer| peer.ip()));
-        if let Some(verdict) = client.and_then(|client| self.prefixes.find(client)) {
+        // Who it is cannot be told, so nor can it be told that they are not on a list.
+        let Some(client) = x.about.client else { return Verdict::Deny };
+        if let Some(verdict) = self.prefixes.find(client) {
             return verdict;
         }
         match hints {

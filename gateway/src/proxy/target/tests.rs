@@ -1,4 +1,4 @@
-use super::{Target, cookie, hash_key};
+use super::{Cause, Target, cookie, hash_key, set};
 use crate::config::HashOn;
 use http::{HeaderMap, HeaderValue, Version, header};
 use pingora_http::RequestHeader;
@@ -18,14 +18,14 @@ fn rfc9112_3_2_targets_are_taken_apart() {
         ("/a/b?c=d", "Shop.Example:80", "/a/b", Some("c=d"), None),
         ("/a/../b", "shop.example", "/b", None, Some("/b")),
         ("/%61?x=%2e", "shop.example", "/a", Some("x=%2e"), Some("/a?x=%2e")),
-        ("http://shop.example/x?y", "shop.example", "/x", Some("y"), Some("/x?y")),
-        ("http://shop.example", "shop.example", "/", None, Some("/")),
+        ("/x?\u{e9}[]=", "shop.example", "/x", Some("%C3%A9[]="), Some("/x?%C3%A9[]=")),
+        ("/\u{e9}|?|", "shop.example", "/%C3%A9%7C", Some("|"), Some("/%C3%A9%7C?|")),
         ("/?", "shop.example", "/", Some(""), None),
     ] {
         let request = request(target, Some(host));
         let read = Target::of(&request).unwrap();
         assert_eq!(
-            (&*read.host, &*read.path, read.query),
+            (&*read.host, &*read.path, read.query.as_deref()),
             ("shop.example", path, query),
             "{target}"
         );
@@ -44,9 +44,27 @@ fn targets_that_mean_two_things_are_refused() {
         ("/", Some("")),
         ("/", Some("a b")),
         ("ftp://a/", Some("a")),
+        ("http://a/", Some("a")),
     ] {
         assert!(Target::of(&request(target, host)).is_err(), "{target} {host:?}");
     }
+}
+
+#[test]
+fn a_target_that_grows_past_what_can_be_sent_is_refused() {
+    let long = format!("/a/../{}", "\u{e9}".repeat(11_000));
+    let read = Target::of(&request(&long, Some("a"))).map(|target| target.path.len());
+    assert_eq!(read, Err(Cause::TargetTooLong));
+}
+
+#[test]
+fn a_target_is_set_beside_an_authority() {
+    let mut request = request("/a/../b", Some("a"));
+    set(&mut request, "/b?c").unwrap();
+    assert_eq!(request.raw_path(), b"/b?c");
+    request.set_uri("http://a.test/x".parse().unwrap());
+    set(&mut request, "/y").unwrap();
+    assert_eq!(request.uri, "http://a.test/y");
 }
 
 #[test]
