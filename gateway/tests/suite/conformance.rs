@@ -1,5 +1,8 @@
 //! What RFC 9110, 9112 and 9113 ask of a gateway.
 
+#[path = "conformance/targets.rs"]
+mod targets;
+
 use crate::support::{Client, Gateway, Origin, Received, forward_all, get, request, tool};
 use std::io::Write;
 use std::process::Command;

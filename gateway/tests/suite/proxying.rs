@@ -256,6 +256,8 @@ fn a_head_that_comes_byte_by_byte_is_given_up_when_it_takes_too_long_as_a_whole(
         assert!(started.elapsed() < Duration::from_secs(20), "never given up");
         std::thread::sleep(Duration::from_millis(20));
     }
+    let response = client.receive();
+    assert_eq!((response.status, response.error().as_deref()), (408, Some("client_timeout")));
     assert!(client.is_closed());
     assert_eq!(get(gateway.web(), "a", "/").status, 200);
 }

@@ -495,6 +495,13 @@ impl Client {
         buffer
     }
 
+    /// What comes until the connection ends, however it does.
+    pub(crate) fn read_to_end(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        drop(self.reader.read_to_end(&mut bytes));
+        bytes
+    }
+
     /// Whether the gateway has closed the connection.
     pub(crate) fn is_closed(&mut self) -> bool {
         matches!(self.reader.fill_buf(), Ok([]) | Err(_))

@@ -175,3 +175,39 @@ fn what_is_queued_is_written_before_the_end() {
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(paths(&lines), counted(REQUESTS));
 }
+
+#[test]
+fn refusals_by_the_grammar_are_logged_and_counted_like_others() {
+    let origin = Origin::named("never");
+    let gateway = Gateway::start(&config("access.log", &origin));
+    let file = gateway.config.with_file_name("access.log");
+    let large = format!("GET /up?x HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "v".repeat(70_000));
+    for (count, (text, status, method, path)) in [
+        ("GET /up HTTP/1.1\nHost: a\n\n", 400, "GET", "/"),
+        ("PUT /up HTTP/1.1\r\nHost: a\r\nA : b\r\n\r\n", 400, "PUT", "/up"),
+        ("GET /up HTTP/3.0\r\nHost: a\r\n\r\n", 505, "GET", "/"),
+        (&large, 431, "GET", "/up?x"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let response = request(gateway.web(), text);
+        assert_eq!(response.status, status, "{}", response.head);
+        eventually("a line", || (lines(&file).len() == count + 1).then_some(()));
+        let line = &lines(&file)[count];
+        assert_eq!(
+            (&line["status"], &line["method"]),
+            (&status.into(), &method.into()),
+            "{line:#?}"
+        );
+        assert_eq!(
+            (&line["path"], &line["client"]),
+            (&path.into(), &"127.0.0.1".into()),
+            "{line:#?}"
+        );
+    }
+    gateway.counts(
+        "sallyport_route_requests_total{code_class=\"4xx\",route=\"none\",virtual_host=\"none\"}",
+        3.0,
+    );
+}
