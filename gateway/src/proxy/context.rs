@@ -188,7 +188,8 @@ impl RequestContext {
     }
 
     pub(super) fn endpoint(&self) -> Option<&Endpoint> {
-        self.attempt.tries.endpoint(self.upstream())
+        // Requests that are not forwarded have no upstream, and a configuration may have none at all.
+        self.attempt.tries.endpoint(self.snapshot.upstreams.get(self.attempt.upstream)?)
     }
 
     /// Time left of the route's timeout; `None` where it has none.
