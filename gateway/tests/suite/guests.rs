@@ -10,6 +10,8 @@ mod envoy;
 mod held;
 #[path = "guests/rogue.rs"]
 mod rogue;
+#[path = "guests/sources.rs"]
+mod sources;
 #[path = "guests/swap.rs"]
 mod swap;
 

@@ -125,8 +125,10 @@ pub(super) enum Failure {
     Body,
     /// It did not let a request go on in time.
     Paused,
-    /// It failed too often of late to be started again yet.
+    /// It failed too often of late, or for this source, to be called again yet.
     Bypassed,
+    /// Its VM is being started.
+    Starting,
 }
 
 impl fmt::Display for Failure {
@@ -139,6 +141,7 @@ impl fmt::Display for Failure {
             Self::Body => "body",
             Self::Paused => "paused",
             Self::Bypassed => "bypassed",
+            Self::Starting => "starting",
         })
     }
 }

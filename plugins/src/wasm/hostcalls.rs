@@ -12,7 +12,8 @@ mod stream;
 
 use wasmtime::Linker;
 
-pub(super) use clock::nanoseconds;
+pub(super) use calls::send as send_call;
+pub(super) use clock::{keep_time, nanoseconds};
 pub(super) use meta::log;
 
 use super::state::State;

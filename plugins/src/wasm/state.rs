@@ -2,9 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
+use tokio::sync::watch;
 use wasmtime::{Memory, ResourceLimiter, TypedFunc};
 
 use super::abi::{ROOT, Status};
@@ -14,13 +16,17 @@ use super::inbox::Inbox;
 use super::plugin::Plugin;
 use super::scene::Scene;
 use super::slot::Slot;
+use crate::host::Call;
 
 /// What the host keeps for one VM.
 pub(super) struct State {
     pub(super) plugin: Arc<Plugin>,
-    /// Where the VM is found by what happens later; empty where nothing does: in a trial.
+    /// Where the VM is found by what happens later; empty until it is put to work.
     pub(super) slot: Weak<Slot>,
+    /// 0 until it is put to work.
     pub(super) generation: u64,
+    /// Whether the VM only shows whether the module takes its configuration.
+    trial: bool,
     pub(super) memory: Option<Memory>,
     pub(super) allocate: Option<TypedFunc<u32, u32>>,
     pub(super) limit: Limit,
@@ -42,8 +48,14 @@ pub(super) struct State {
     pub(super) root_calls: usize,
     /// Whether anything but a request may call the guest: a timer or a queue.
     pub(super) wakes: bool,
-    /// The timer in force; others end.
-    pub(super) timer: u64,
+    /// The period of its timer; zero where it has none.
+    pub(super) period: Duration,
+    /// Where the task of its timer learns the period; made with the first. The task ends with it.
+    pub(super) timer: Option<watch::Sender<Duration>>,
+    /// Queues that it reads.
+    pub(super) queues: Vec<u32>,
+    /// Calls of its start, with their numbers and upstreams: made when it is put to work.
+    pub(super) deferred_calls: Vec<(u32, Box<str>, Call)>,
     pub(super) reply: Option<ReplyShown>,
     pub(super) call_status: (u32, String),
 }
@@ -56,12 +68,13 @@ pub(super) struct ReplyShown {
 }
 
 impl State {
-    pub(super) fn new(plugin: Arc<Plugin>, slot: Weak<Slot>, generation: u64) -> Self {
+    pub(super) fn new(plugin: Arc<Plugin>, trial: bool) -> Self {
         let limit = Limit { bytes: plugin.settings.memory_bytes, refused: false };
         Self {
             plugin,
-            slot,
-            generation,
+            slot: Weak::new(),
+            generation: 0,
+            trial,
             memory: None,
             allocate: None,
             limit,
@@ -76,7 +89,10 @@ impl State {
             last_call: 0,
             root_calls: 0,
             wakes: false,
-            timer: 0,
+            period: Duration::ZERO,
+            timer: None,
+            queues: Vec::new(),
+            deferred_calls: Vec::new(),
             reply: None,
             call_status: (0, String::new()),
         }
@@ -130,7 +146,12 @@ impl State {
 
     /// Whether this VM is only tried.
     pub(super) fn is_trial(&self) -> bool {
-        self.generation == 0
+        self.trial
+    }
+
+    /// Whether requests may come to it, so that what it does has effects.
+    pub(super) fn is_at_work(&self) -> bool {
+        self.generation != 0
     }
 }
 

@@ -8,15 +8,14 @@ use wasmtime::{
 };
 
 use super::abi::{CONTINUE, Failure, ROOT};
+use super::hostcalls;
 use super::plugin::Plugin;
+use super::queues::Queues;
 use super::scene::{Phase, Props, Scene};
 use super::slot::Slot;
 use super::state::{ReplyShown, State};
 use super::wasi::Exit;
 use crate::host::CallError;
-
-/// Start and configuration may take so many times `deadline`.
-const START_DEADLINES: u32 = 10;
 
 /// Ended contexts that a guest may hold on to; beyond them they are deleted all the same.
 const ENDING_MAX: usize = 1000;
@@ -67,16 +66,11 @@ pub(super) enum StartError {
 }
 
 impl Vm {
-    /// Starts a VM, and the plugin's context in it. Generation 0 is a trial: it makes no calls and
-    /// sets no timers.
-    pub(super) fn start(
-        plugin: &Arc<Plugin>,
-        slot: Weak<Slot>,
-        generation: u64,
-    ) -> Result<Self, StartError> {
-        let deadline = plugin.settings.deadline;
+    /// Starts a VM, and the plugin's context in it. Its calls, timer and queues wait until it is
+    /// [put to work](Self::put_to_work); those of a trial never come to be.
+    pub(super) fn start(plugin: &Arc<Plugin>, trial: bool) -> Result<Self, StartError> {
         let pre = &plugin.compiled.pre;
-        let state = State::new(plugin.clone(), slot, generation);
+        let state = State::new(plugin.clone(), trial);
         let mut store = Store::new(pre.module().engine(), state);
         store.limiter(|state| &mut state.limit);
         store.epoch_deadline_callback(|mut context| {
@@ -85,7 +79,8 @@ impl Vm {
                 false => Ok(UpdateDeadline::Continue(1)),
             }
         });
-        limit_call(&mut store, deadline * START_DEADLINES);
+        // One deadline for all functions of the start.
+        limit_call(&mut store, plugin.settings.start_deadline);
         let instance = pre.instantiate(&mut store);
         let instance = instance.map_err(|error| start_error(&store, "its start", error))?;
         let hooks = Hooks::find(instance, &mut store).map_err(StartError::Instance)?;
@@ -155,13 +150,24 @@ impl Vm {
     ) -> Result<Option<R>, StartError> {
         let state = self.store.data_mut();
         (state.active, state.effective) = (ROOT, 0);
-        let deadline = state.plugin.settings.deadline * START_DEADLINES;
-        limit_call(&mut self.store, deadline);
         match function.call(&mut self.store, params) {
             Ok(result) => Ok(Some(result)),
             Err(error) if error.downcast_ref() == Some(&Exit(0)) => Ok(None),
             Err(error) => Err(start_error(&self.store, name, error)),
         }
+    }
+
+    /// Requests may come to it from now on, in this slot and under this generation.
+    pub(super) fn put_to_work(&mut self, slot: Weak<Slot>, generation: u64) {
+        let state = self.store.data_mut();
+        (state.slot, state.generation) = (slot, generation);
+        for queue in std::mem::take(&mut state.queues) {
+            Queues::of_process().read(queue, state.slot.clone());
+        }
+        for (number, upstream, call) in std::mem::take(&mut state.deferred_calls) {
+            hostcalls::send_call(state, &upstream, call, number, None);
+        }
+        hostcalls::keep_time(state);
     }
 
     /// What the host keeps for it.
@@ -343,7 +349,7 @@ fn start_error(store: &Store<State>, name: &'static str, error: wasmtime::Error)
         return StartError::Memory(name, settings.memory_bytes);
     }
     if error.downcast_ref() == Some(&Trap::Interrupt) {
-        return StartError::Deadline(name, (settings.deadline * START_DEADLINES).as_millis());
+        return StartError::Deadline(name, settings.start_deadline.as_millis());
     }
     StartError::Failed(name, error)
 }

@@ -1,11 +1,14 @@
 //! Logging, and what there is not.
 
+use std::time::Instant;
+
 use tracing::level_filters::LevelFilter;
 use wasmtime::{FuncType, Linker, Val, ValType};
 
 use super::MODULE;
 use crate::wasm::abi::{Fault, Status, answer};
 use crate::wasm::guest::{Guest, Span, split, write_number};
+use crate::wasm::lines::Fate;
 use crate::wasm::state::State;
 
 /// The longest line that is logged; the rest of it is cut off.
@@ -59,15 +62,39 @@ fn write_log(guest: &mut Guest<'_>, level: u32, text: Span) -> Result<(), Fault>
     Ok(log(state, level, text.of(memory)?)?)
 }
 
+/// The text on one line: what a guest passes on of a client's words must not look like another
+/// line of the log.
+fn one_line(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let mut line = String::with_capacity(text.len());
+    for character in text.trim_end().chars() {
+        match character {
+            '\t' => line.push(character),
+            _ if character.is_control() => line.extend(character.escape_default()),
+            _ => line.push(character),
+        }
+    }
+    line
+}
+
 /// Logs a line of the guest's.
 pub(in crate::wasm) fn log(state: &State, level: u32, line: &[u8]) -> Result<(), Status> {
     // What nobody will see is not made into text.
     if level < shown() {
         return Ok(());
     }
-    let line = &line[..line.len().min(LINE_BYTES_MAX)];
-    let line = String::from_utf8_lossy(line);
-    let (filter, line) = (&*state.plugin.name, line.trim_end());
+    let filter = &*state.plugin.name;
+    match state.plugin.lines.admit(Instant::now()) {
+        Fate::Logged { left_out: 0 } => {}
+        Fate::Logged { left_out } => {
+            tracing::warn!(filter, left_out, "lines of a WebAssembly filter were left out");
+        }
+        Fate::LeftOut => {
+            state.plugin.counters.lines_left_out.inc();
+            return Ok(());
+        }
+    }
+    let line = one_line(&line[..line.len().min(LINE_BYTES_MAX)]);
     match level {
         0 => tracing::trace!(filter, "{line}"),
         1 => tracing::debug!(filter, "{line}"),
@@ -77,4 +104,15 @@ pub(in crate::wasm) fn log(state: &State, level: u32, line: &[u8]) -> Result<(),
         _ => return Err(Status::BadArgument),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::one_line;
+
+    #[test]
+    fn a_guest_writes_one_line_at_a_time() {
+        assert_eq!(one_line(b"a\r\n2026 ERROR forged\n"), "a\\r\\n2026 ERROR forged");
+        assert_eq!(one_line(b"\x1b[31mred\tand \xc3\xa9\0"), "\\u{1b}[31mred\tand \u{e9}\\u{0}");
+    }
 }

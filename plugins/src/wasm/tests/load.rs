@@ -51,7 +51,7 @@ fn modules_that_cannot_be_used_are_refused() {
             "it refuses its configuration: proxy_on_configure returned false",
         ),
     ] {
-        let said = said(&module, "");
+        let said = said(&module, "start_deadline: 100ms");
         assert!(said.contains(what), "{what}: {said}");
     }
 }
@@ -62,6 +62,9 @@ fn settings_that_make_no_sense_are_refused() {
     for (settings, what) in [
         ("deadline: 0ms", "deadline"),
         ("deadline: 11s", "from 1ms to 10s"),
+        ("start_deadline: 6m", "from 1ms to 5m"),
+        ("pause_timeout: 2h", "from 10ms to 1h"),
+        ("allow_on_headers_stop_iteration: maybe", "allow_on_headers_stop_iteration"),
         ("memory: 1KiB", "65536B"),
         ("on_failure: maybe", "closed"),
         ("phases: [request_header]", "is no phase"),
