@@ -9,6 +9,7 @@ mod load;
 mod messages;
 mod pauses;
 mod real;
+mod runtimes;
 mod services;
 
 use std::fmt::Write as _;
