@@ -1,9 +1,10 @@
-//! Numbers and names of proxy-wasm ABI 0.2.1, of which 0.2.0 is a part.
+//! Numbers and names of proxy-wasm ABI 0.2.1, of which 0.2.0 is a part, and where 0.1.0 differs.
 
 use std::fmt;
 
 /// Exports that tell a module's ABI, of those that are served.
-pub(super) const VERSIONS: [&str; 2] = ["proxy_abi_version_0_2_1", "proxy_abi_version_0_2_0"];
+pub(super) const VERSIONS: [&str; 3] =
+    ["proxy_abi_version_0_2_1", "proxy_abi_version_0_2_0", "proxy_abi_version_0_1_0"];
 
 /// What such exports begin with.
 pub(super) const VERSION_PREFIX: &str = "proxy_abi_version_";
@@ -25,6 +26,7 @@ pub(super) enum Status {
     Ok = 0,
     NotFound = 1,
     BadArgument = 2,
+    Serialization = 3,
     BadMemory = 6,
     Empty = 7,
     CasMismatch = 8,
@@ -119,6 +121,8 @@ pub(super) enum Failure {
     Deadline,
     /// It asked for more than `memory`, and then ended.
     Memory,
+    /// It ended itself after it was refused a field that it wrote.
+    Field,
     /// It could not be started.
     Start,
     /// It held more of a body back than may be held.
@@ -137,6 +141,7 @@ impl fmt::Display for Failure {
             Self::Trap => "trap",
             Self::Deadline => "deadline",
             Self::Memory => "memory",
+            Self::Field => "field",
             Self::Start => "start",
             Self::Body => "body",
             Self::Paused => "paused",

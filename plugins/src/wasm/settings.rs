@@ -63,7 +63,7 @@ pub(super) fn read(
         let compiled = match Compiled::new(engine, &bytes) {
             Ok(compiled) => compiled,
             Err(error) => {
-                let fix = "build it for proxy-wasm ABI 0.2.1 or 0.2.0";
+                let fix = "build it for proxy-wasm ABI 0.2.1, 0.2.0 or 0.1.0";
                 return refuse(fields, sink, "module", error.to_string(), fix);
             }
         };

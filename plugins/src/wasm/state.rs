@@ -44,6 +44,10 @@ pub(super) struct State {
     pub(super) ended: Vec<u32>,
     last_stream: u32,
     last_call: u32,
+    /// Whether `proxy_on_vm_start` runs.
+    pub(super) vm_is_starting: bool,
+    /// Whether a field that the guest wrote was refused in this call.
+    pub(super) field_refused: bool,
     /// Calls of the plugin's own context under way.
     pub(super) root_calls: usize,
     /// Whether anything but a request may call the guest: a timer or a queue.
@@ -87,6 +91,8 @@ impl State {
             ended: Vec::new(),
             last_stream: ROOT,
             last_call: 0,
+            vm_is_starting: false,
+            field_refused: false,
             root_calls: 0,
             wakes: false,
             period: Duration::ZERO,

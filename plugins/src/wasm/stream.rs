@@ -8,7 +8,7 @@ use http::{HeaderMap, StatusCode, response};
 use super::abi::{CONTINUE, Failure};
 use super::buffer::Buffer;
 use super::inbox::{CallResult, Inbox};
-use super::scene::{Control, Phase, Properties, Props};
+use super::scene::{Control, Phase, Props};
 use super::slot::{Caller, Slot};
 use super::state::ReplyShown;
 use super::vm::Vm;
@@ -30,7 +30,6 @@ pub(super) struct Stream {
     /// Body held back.
     pub(super) request_body: Buffer,
     pub(super) response_body: Buffer,
-    properties: Properties,
 }
 
 /// The message that a hook is about, besides the request.
@@ -72,7 +71,6 @@ impl Stream {
             inbox: None,
             request_body: Buffer::default(),
             response_body: Buffer::default(),
-            properties: Vec::new(),
         }
     }
 
@@ -198,7 +196,6 @@ impl Stream {
     /// Puts what is the request's own on stage, or takes it off.
     fn swap(&mut self, vm: &mut Vm, phase: Phase) {
         let scene = &mut vm.state().scene;
-        std::mem::swap(&mut scene.properties, &mut self.properties);
         if matches!(phase, Phase::RequestBody | Phase::ResponseBody) {
             std::mem::swap(&mut scene.body, self.held(phase));
         }

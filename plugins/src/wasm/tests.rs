@@ -4,6 +4,7 @@
 mod bodies;
 mod calls;
 mod cost;
+mod envoy;
 mod failures;
 mod load;
 mod messages;

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use tracing::level_filters::LevelFilter;
-use wasmtime::{FuncType, Linker, Val, ValType};
+use wasmtime::{ExternType, Linker, Module, Val};
 
 use super::MODULE;
 use crate::wasm::abi::{Fault, Status, answer};
@@ -14,15 +14,9 @@ use crate::wasm::state::State;
 /// The longest line that is logged; the rest of it is cut off.
 const LINE_BYTES_MAX: usize = 8 << 10;
 
-/// Functions without an implementation, with the number of their parameters, all of 32 bits.
-const MISSING: [(&str, usize); 6] = [
-    ("proxy_grpc_call", 12),
-    ("proxy_grpc_stream", 9),
-    ("proxy_grpc_send", 4),
-    ("proxy_grpc_cancel", 1),
-    ("proxy_grpc_close", 1),
-    ("proxy_call_foreign_function", 6),
-];
+/// What the names of functions begin with that are not served. Their parameters are not the same in
+/// every version of the ABI.
+const MISSING: &str = "proxy_grpc_";
 
 pub(super) fn define(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.func_wrap(
@@ -35,11 +29,22 @@ pub(super) fn define(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.func_wrap(MODULE, "proxy_get_log_level", |mut guest: Guest<'_>, out: u32| {
         answer(write_number(&mut guest, out, shown()).map_err(Fault::from))
     })?;
-    for (name, params) in MISSING {
-        let params = std::iter::repeat_n(ValType::I32, params);
-        let kind = FuncType::new(linker.engine(), params, [ValType::I32]);
-        linker.func_new(MODULE, name, kind, |_, _, results| {
-            results[0] = Val::I32(Status::Unimplemented as i32);
+    Ok(())
+}
+
+/// Lets what `module` imports of gRPC answer that there is none: upstreams are called over HTTP/1.
+pub(in crate::wasm) fn stub(linker: &mut Linker<State>, module: &Module) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    for import in module.imports() {
+        let ExternType::Func(kind) = import.ty() else { continue };
+        if import.module() != MODULE || !import.name().starts_with(MISSING) {
+            continue;
+        }
+        let answers = kind.results().len() == 1;
+        linker.func_new(MODULE, import.name(), kind, move |_, _, results| {
+            if answers {
+                results[0] = Val::I32(Status::Unimplemented as i32);
+            }
             Ok(())
         })?;
     }
