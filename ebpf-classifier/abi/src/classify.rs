@@ -1,25 +1,31 @@
 //! What becomes of a packet.
 //!
-//! In order: its network may settle it, a verdict may, then the screens look at it, rates are
-//! measured, and what is let through is noted for the gateway. Only what is let through makes an
-//! entry, so that a flood which is dropped cannot wash out what is known.
+//! In order: a verdict on its source may settle it, before anything behind the addresses is read; its
+//! network may; then the screens look at it, rates are measured, and what is let through is noted for
+//! the gateway. Entries that senders choose the keys of are made only after a handshake, which no
+//! forged packet completes; until then what is known is in slots of a fixed number.
 
+mod learn;
 mod notes;
 mod rates;
+mod sender;
 
 use core::hint::black_box;
 
 use crate::fragment::{Datagram, Fragments};
 use crate::layout::{
-    Address, Flow, FlowKey, MAGIC, Network, NetworkAction, Slots, Source, Standing, Zone, ZoneKey,
-    ZoneRates,
+    Address, Flow, FlowKey, MAGIC, Meta, Network, NetworkAction, Pending, Slots, Source, Standing,
+    Stranger, Zone, ZoneKey, ZoneRates,
 };
 use crate::packet::Packet;
-use crate::parse::{Headers, Kind as Protocol, Parsed, Transport, flag, parse};
+use crate::parse::{Fault, Headers, Kind as Protocol, Located, locate, parse};
+use crate::rate::{Meter, Rate};
 use crate::reason::{Reason, Screens};
-use crate::scratch::{KnownZone, Scratch, forget};
+use crate::scratch::{CachedNetwork, KnownZone, Scratch, forget};
 use crate::screen;
 use crate::shared::Shared;
+
+pub use sender::stranger_cells;
 
 /// What is done with a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +34,8 @@ pub enum Action {
     Pass,
     /// It ends here.
     Drop,
+    /// It is a SYN, and is answered with a SYN cookie instead of going on.
+    Cookie,
 }
 
 /// The maps and clocks that a packet meets. In the kernel these are BPF maps; on the host, tables.
@@ -38,8 +46,8 @@ pub trait World {
     fn now_ns(&self) -> u64;
     /// The time (ktime, ns), exact.
     fn now_exact_ns(&self) -> u64;
-    /// The first word of `meta` and the generation in force.
-    fn meta(&self) -> Option<(u32, u32)>;
+    /// What holds for all packets.
+    fn meta(&self) -> Option<&Meta>;
     /// Counts a packet of `bytes` bytes under [`Reason::counter`].
     fn count(&self, counter: u32, bytes: u64);
     /// The zone of an interface and VLAN.
@@ -48,25 +56,43 @@ pub trait World {
     fn zone_rates(&self, id: u16) -> Option<&ZoneRates>;
     /// The longest prefix of `address`.
     fn network(&self, address: &Address) -> Option<&Slots<Network>>;
-    /// When the verdict on `address` expires.
-    fn verdict(&self, address: &Address) -> Option<u64>;
+    /// What this CPU has looked up of networks lately, at the slot `index`.
+    fn cached_network(&self, index: u32) -> Option<&mut CachedNetwork>;
+    /// Whether there may be verdicts on sources (0) or on other prefixes (1).
+    fn has_verdicts(&self, kind: u32) -> bool;
+    /// When the verdict on the source `sender` expires.
+    fn verdict(&self, sender: &Address) -> Option<u64>;
+    /// When the verdict on the longest prefix of `address` expires.
+    fn verdict_on_prefix(&self, address: &Address) -> Option<u64>;
     /// What is known of a source.
-    fn source(&self, address: &Address) -> Option<&Source>;
+    fn source(&self, sender: &Address) -> Option<&Source>;
     /// Makes an empty entry for a source, unless there is one.
-    fn insert_source(&self, address: &Address) -> Option<&Source>;
+    fn insert_source(&self, sender: &Address) -> Option<&Source>;
+    /// The slot of a stranger.
+    fn stranger(&self, index: u32) -> Option<&Stranger>;
+    /// A meter of the sketch.
+    fn cell(&self, index: u32) -> Option<&Meter>;
     /// What is known of a connection.
     fn flow(&self, key: &FlowKey) -> Option<&Flow>;
     /// Makes an entry for a connection.
     fn insert_flow(&self, key: &FlowKey, flow: Flow);
+    /// A slot of the connections without a handshake.
+    fn pending(&self, index: u32) -> Option<&Pending>;
     /// Whether connections to this port get entries under `generation`.
     fn has_flows(&self, port: u16, generation: u32) -> bool;
     /// When a source last completed a handshake.
-    fn handshake(&self, address: &Address) -> Option<&Shared>;
+    fn handshake(&self, sender: &Address) -> Option<&Shared>;
     /// Notes that a source has completed a handshake.
-    fn insert_handshake(&self, address: &Address, now_ns: u64);
-    /// Whether this host has an established connection for `key`: a handshake that the kernel has
-    /// seen to its end, which no forged packet can bring about. `v6` says which kind the addresses are.
-    fn is_established(&self, key: &FlowKey, v6: bool) -> bool;
+    fn insert_handshake(&self, sender: &Address, now_ns: u64);
+    /// The state of this host's TCP connection for `key`, as the kernel numbers them; 0 where there is
+    /// none. `v6` says which kind the addresses are.
+    fn connection(&self, key: &FlowKey, v6: bool) -> u32;
+    /// Whether this host has a UDP socket that `key` reaches.
+    fn has_udp_socket(&self, key: &FlowKey, v6: bool) -> bool;
+    /// Whether SYN cookies can be had.
+    fn has_cookies(&self) -> bool;
+    /// Whether the segment's acknowledgement number is a SYN cookie that its source was sent.
+    fn is_cookie(&self, headers: &Headers) -> bool;
     /// What was seen of a datagram.
     fn fragments(&self, datagram: &Datagram) -> Option<&Fragments>;
     /// Makes an empty entry for a datagram.
@@ -75,7 +101,7 @@ pub trait World {
 
 /// Classifies a frame that came in by the interface `ifindex`, counts it, and says what to do.
 ///
-/// Cannot fail: what is not understood passes. Takes time bounded by the frame's headers.
+/// Cannot fail. Takes time bounded by the frame's headers.
 #[inline(always)]
 pub fn classify<W: World, P: Packet + ?Sized>(
     world: &W,
@@ -83,74 +109,85 @@ pub fn classify<W: World, P: Packet + ?Sized>(
     ifindex: u32,
     scratch: &mut Scratch,
 ) -> Action {
-    let Some((MAGIC, generation)) = world.meta() else { return Action::Pass };
-    let bytes = packet.bytes() as u64;
-    let note = |reason: Reason| world.count(reason.counter(false), bytes);
-    match parse(packet, scratch) {
-        Ok(Parsed::Ip) => {}
-        Ok(Parsed::NotIp) => {
-            note(Reason::NotIp);
-            note(Reason::Passed);
-            return Action::Pass;
-        }
-        Err(_) => {
-            note(Reason::Malformed);
-            note(Reason::Passed);
-            return Action::Pass;
-        }
+    let Some(meta) = world.meta() else { return Action::Pass };
+    if meta.magic != MAGIC {
+        return Action::Pass;
     }
-    let Scratch { headers, tripped, kind, tracked, allowed, zone, .. } = black_box(scratch);
-    let kind = forget(kind, Kind::of(&headers.transport));
-    let tracked = forget(
-        tracked,
-        headers.transport.kind == Protocol::Tcp
-            && world.has_flows(headers.key.destination_port(), generation),
-    );
-    let visit = Visit { world, headers, ifindex, generation, bytes, kind, tracked };
-    match visit.decide(packet, tripped, allowed, zone) {
+    let bytes = packet.bytes() as u64;
+    let generation = meta.generation;
+    let v6 = match locate(packet, scratch) {
+        Located::V4 => false,
+        Located::V6 => true,
+        Located::NotIp => return pass_unread(world, Reason::NotIp, bytes),
+        Located::Cut => return pass_unread(world, Reason::Malformed, bytes),
+        Located::Tags => {
+            world.count(Reason::Unparsable.counter(true), bytes);
+            return Action::Drop;
+        }
+    };
+    // Of the source alone, so that nothing that stands behind it can get around this.
+    let source = scratch.headers.key.source;
+    let sender = if v6 { source.masked(&meta.ipv6_mask) } else { source };
+    scratch.sender = sender;
+    if sender::is_under_verdict(world, &source, &sender, generation) {
+        world.count(Reason::Verdict.counter(true), bytes);
+        return Action::Drop;
+    }
+    scratch.fault = parse(packet, v6, scratch);
+    let scratch = black_box(scratch);
+    let rate = scratch.headers.transport.rate;
+    scratch.hash = sender::hash(&scratch.sender, rate, meta.seed);
+    scratch.tracked = matches!(scratch.headers.transport.kind, Protocol::Tcp | Protocol::Segment)
+        && world.has_flows(scratch.headers.key.destination_port(), generation);
+    let scratch = black_box(scratch);
+    let Scratch { headers, sender, hash, fault, tracked, tripped, allowed, exempt, zone, .. } =
+        scratch;
+    let visit = Visit {
+        world,
+        headers,
+        sender,
+        hash: *hash,
+        seed: meta.seed,
+        ifindex,
+        generation,
+        bytes,
+        rate: headers.transport.rate,
+        fault: *fault,
+        tracked: *tracked,
+    };
+    match visit.decide(packet, tripped, allowed, exempt, zone) {
         Some(counter) => {
             world.count(counter, bytes);
-            Action::Drop
+            if counter == Reason::SynCookie.counter(true) { Action::Cookie } else { Action::Drop }
         }
         None => {
-            note(Reason::Passed);
+            world.count(Reason::Passed.counter(false), bytes);
             Action::Pass
         }
     }
 }
 
-/// What rates are measured of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// A TCP segment that asks for a connection. A SYN-ACK does not.
-    Syn,
-    Udp,
-    Icmp,
-    /// Everything that makes no entry.
-    #[default]
-    Other,
-}
-
-impl Kind {
-    #[inline(always)]
-    fn of(transport: &Transport) -> Self {
-        match transport.kind {
-            Protocol::Tcp if transport.flags & (flag::SYN | flag::ACK) == flag::SYN => Self::Syn,
-            Protocol::Udp => Self::Udp,
-            Protocol::Icmp => Self::Icmp,
-            _ => Self::Other,
-        }
-    }
+#[inline(always)]
+fn pass_unread<W: World>(world: &W, reason: Reason, bytes: u64) -> Action {
+    world.count(reason.counter(false), bytes);
+    world.count(Reason::Passed.counter(false), bytes);
+    Action::Pass
 }
 
 /// One packet on its way through the maps.
 struct Visit<'a, W> {
     world: &'a W,
     headers: &'a Headers,
+    /// What stands for the source in the maps.
+    sender: &'a Address,
+    /// Of the sender and the rate.
+    hash: u64,
+    seed: u64,
     ifindex: u32,
     generation: u32,
     bytes: u64,
-    kind: Kind,
+    rate: Rate,
+    fault: Fault,
     /// Whether its destination port gets flow entries.
     tracked: bool,
 }
@@ -171,15 +208,9 @@ impl<W: World> Visit<'_, W> {
         packet: &P,
         tripped: &mut Screens,
         allowed: &mut bool,
+        exempt: &mut bool,
         known_zone: &mut KnownZone,
     ) -> Option<u32> {
-        // First, because whoever is under a verdict is to cost the least.
-        if let Some(until) = self.world.verdict(&self.headers.key.source)
-            && until > self.world.now_ns()
-            && self.look_up_network().network.action() == NetworkAction::Classify
-        {
-            return Some(Reason::Verdict.counter(true));
-        }
         let known = self.known();
         let action = known.standing.network.action();
         if action == NetworkAction::Drop {
@@ -189,19 +220,27 @@ impl<W: World> Visit<'_, W> {
         if allowed {
             self.note(Reason::Allowed);
         }
-        let stateless = forget(tripped, screen::stateless(self.headers));
+        let exempt = forget(exempt, action == NetworkAction::Exempt);
+        if exempt {
+            self.note(Reason::Exempt);
+        }
+        let stateless = match self.fault {
+            Fault::None => screen::stateless(self.headers),
+            Fault::Malformed => Screens::NONE,
+            Fault::Unparsable => Screens::of(Reason::Unparsable),
+        };
+        if self.fault == Fault::Malformed {
+            self.note(Reason::Malformed);
+        }
+        let stateless = forget(tripped, stateless);
         if self.is_settled(known.flow, stateless) {
             self.note_data(packet, known);
             return None;
         }
-        let now_ns = match self.kind {
-            // The one reading serves the flow as well.
-            Kind::Syn => self.world.now_exact_ns(),
-            _ => self.world.now_ns(),
-        };
+        let now_ns = self.world.now_ns();
         let zone = self.zone(known_zone);
         if let Some(zone) = zone {
-            let tripped = self.tripped(zone, known.source, stateless, now_ns, tripped);
+            let tripped = self.tripped(zone, known.source, stateless, exempt, now_ns, tripped);
             if !tripped.is_empty()
                 && let Some(counter) = self.answer(zone, tripped, known.source, allowed, now_ns)
             {
@@ -210,46 +249,19 @@ impl<W: World> Visit<'_, W> {
         } else {
             self.note(Reason::UnknownZone);
         }
-        self.note_passing(packet, known, zone, now_ns);
+        self.note_passing(packet, known, zone, exempt, now_ns);
         None
     }
 
     /// Whether there is nothing to ask a zone about: data of a flow that came in by one.
     #[inline(always)]
     fn is_settled(&self, flow: Option<&Flow>, stateless: Screens) -> bool {
-        self.kind == Kind::Other
+        self.rate != Rate::Syn
+            && self.rate != Rate::SynAck
             && stateless.is_empty()
+            && self.fault == Fault::None
             && !self.headers.fragment.is_part()
             && flow.is_some_and(|flow| flow.zone() != 0)
-    }
-
-    #[inline(always)]
-    fn known(&self) -> Known<'_> {
-        let source = match self.kind {
-            Kind::Other => None,
-            _ => self.world.source(&self.headers.key.source),
-        };
-        let flow = if self.tracked { self.world.flow(&self.headers.key) } else { None };
-        Known { source, flow, standing: self.standing(source, flow) }
-    }
-
-    /// The network of the source, by the nearest way: it is kept with flows and sources.
-    #[inline(always)]
-    fn standing(&self, source: Option<&Source>, flow: Option<&Flow>) -> Standing {
-        let word = match (source, flow) {
-            (Some(source), _) => source.standing.load(),
-            (None, Some(flow)) => flow.standing.load(),
-            (None, None) => return self.look_up_network(),
-        };
-        let known = Standing::from_word(word);
-        if known.generation == self.generation { known } else { self.look_up_network() }
-    }
-
-    #[inline(always)]
-    fn look_up_network(&self) -> Standing {
-        let slots = self.world.network(&self.headers.key.source);
-        let network = slots.map(|slots| *slots.of(self.generation)).unwrap_or_default();
-        Standing { generation: self.generation, network }
     }
 
     /// Every watched screen that the packet trips.
@@ -259,11 +271,12 @@ impl<W: World> Visit<'_, W> {
         zone: &Zone,
         source: Option<&Source>,
         mut tripped: Screens,
+        exempt: bool,
         now_ns: u64,
         scratch: &mut Screens,
     ) -> Screens {
         let fragment = &self.headers.fragment;
-        if fragment.is_part() {
+        if fragment.is_part() && self.fault == Fault::None {
             let tear_drop = Screens::of(Reason::TearDrop);
             if !zone.watched.and(tear_drop).is_empty() {
                 let datagram = Datagram::of(self.headers, fragment);
@@ -271,14 +284,14 @@ impl<W: World> Visit<'_, W> {
                     Some(seen) => Some(seen),
                     None => self.world.insert_fragments(&datagram),
                 };
-                let overlaps = seen.is_some_and(|seen| seen.overlaps(fragment));
+                let overlaps = seen.is_some_and(|seen| seen.add(fragment, now_ns));
                 tripped = tripped.with(tear_drop.when(overlaps));
             }
         }
-        if self.kind != Kind::Other {
-            tripped = forget(scratch, tripped.with(self.rates(zone, source, now_ns)));
+        if !exempt {
+            tripped = tripped.with(self.rates(zone, source, now_ns));
         }
-        tripped.and(zone.watched)
+        forget(scratch, tripped).and(zone.watched)
     }
 
     /// Counts what was tripped; returns the counter of the first screen that drops.
@@ -291,15 +304,12 @@ impl<W: World> Visit<'_, W> {
         allowed: bool,
         now_ns: u64,
     ) -> Option<u32> {
-        // Sources of TCP segments that make no entry are looked up only here, where it is rare.
-        let source = match source {
-            Some(source) => Some(source),
-            None => self.world.source(&self.headers.key.source),
-        };
-        if let Some(source) = source {
-            source.trip(tripped, now_ns);
+        self.trip(source, tripped, now_ns);
+        let mut dropping = tripped.and(zone.dropping);
+        if zone.has(Zone::UNPARSABLE_TCP) && !self.may_reach_a_listener() {
+            dropping = dropping.without(Screens::of(Reason::Unparsable));
         }
-        let dropping = if allowed { Screens::NONE } else { tripped.and(zone.dropping) };
+        let dropping = if allowed { Screens::NONE } else { dropping };
         let mut noted = tripped.without(dropping);
         for _ in Reason::SCREENS {
             if noted.is_empty() {
@@ -308,7 +318,37 @@ impl<W: World> Visit<'_, W> {
             self.world.count(noted.first().counter(false), self.bytes);
             noted = noted.without(noted.first());
         }
-        if dropping.is_empty() { None } else { Some(dropping.first().counter(true)) }
+        if dropping.is_empty() {
+            return None;
+        }
+        if self.is_answered(zone, dropping, now_ns) {
+            return Some(Reason::SynCookie.counter(true));
+        }
+        Some(dropping.first().counter(true))
+    }
+
+    /// Whether what was not read may be TCP to a port with flow entries.
+    #[inline(always)]
+    fn may_reach_a_listener(&self) -> bool {
+        match self.headers.transport.kind {
+            Protocol::Unread => true,
+            Protocol::Segment => self.tracked || self.headers.key.ports == 0,
+            _ => false,
+        }
+    }
+
+    /// Whether a SYN that the zone does not take is answered with a SYN cookie.
+    #[inline(always)]
+    fn is_answered(&self, zone: &Zone, dropping: Screens, now_ns: u64) -> bool {
+        let (_, of_zone) = Screens::floods(Rate::Syn);
+        let answered = zone.has(Zone::COOKIES)
+            && dropping.0 == of_zone.0
+            && self.tracked
+            && self.world.has_cookies();
+        if answered && let Some(rates) = self.world.zone_rates(zone.id) {
+            rates.cookie_ns.store(now_ns);
+        }
+        answered
     }
 
     /// The zone of the packet's interface and VLAN; a VLAN without an entry is in its interface's.
@@ -331,6 +371,3 @@ impl<W: World> Visit<'_, W> {
         self.world.count(reason.counter(false), self.bytes);
     }
 }
-
-#[cfg(test)]
-mod tests;

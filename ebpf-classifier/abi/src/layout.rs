@@ -8,7 +8,9 @@
 mod address;
 mod config;
 mod flow;
+mod pending;
 mod source;
+mod stranger;
 mod verdict;
 
 use core::mem::{offset_of, size_of};
@@ -16,7 +18,8 @@ use core::mem::{offset_of, size_of};
 #[cfg(not(target_arch = "bpf"))]
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use crate::rate::Meter;
+use crate::rate::{Meter, Rate};
+use crate::shared::Shared;
 use crate::sketch::Sketch;
 
 pub use address::{Address, Prefix};
@@ -24,17 +27,28 @@ pub use config::{
     Limits, NAME_BYTES, Name, NameKey, NameKind, Network, NetworkAction, Standing, Zone, ZoneKey,
 };
 pub use flow::{Flow, FlowKey};
+pub use pending::Pending;
 pub use source::Source;
+pub use stranger::Stranger;
 pub use verdict::{Verdict, VerdictReason};
 
 /// The first word of `meta`: "SLYP".
 pub const MAGIC: u32 = 0x534c_5950;
 
 /// The version of everything in this module; a change of any layout or meaning raises it.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Zone ids are below this: the rates of all zones are one array.
 pub const ZONES_MAX: u16 = 256;
+
+/// Connections that can wait for their handshake at once.
+pub const PENDING_SLOTS: u32 = 65_536;
+
+/// Strangers of whom more than a rate is known at once.
+pub const STRANGER_SLOTS: u32 = 16_384;
+
+/// The meters of a row of the sketch in which the rates of strangers are kept; there are two rows.
+pub const CELLS_IN_A_ROW: u32 = 65_536;
 
 /// Network ids are at most this.
 pub const NETWORK_MAX: u16 = u16::MAX - 1;
@@ -51,8 +65,19 @@ pub mod map {
     pub const SOURCES: &str = "sources";
     /// [`FlowKey`](super::FlowKey) to [`Flow`](super::Flow).
     pub const FLOWS: &str = "flows";
-    /// [`Address`](super::Address) to [`Verdict`](super::Verdict).
+    /// [`Address`](super::Address) to [`Verdict`](super::Verdict): IPv4 addresses, and IPv6 ones
+    /// of which [`Meta::ipv6_mask`](super::Meta::ipv6_mask) has left the prefix.
     pub const VERDICTS: &str = "verdicts";
+    /// [`Prefix`](super::Prefix) to [`Verdict`](super::Verdict): every other length.
+    pub const VERDICT_PREFIXES: &str = "verdict_prefixes";
+    /// Two words: whether there may be anything in `verdicts`, and in `verdict_prefixes`.
+    pub const VERDICT_MARKS: &str = "verdict_marks";
+    /// [`Pending::slot`](super::Pending::slot) to [`Pending`](super::Pending).
+    pub const PENDING: &str = "pending";
+    /// A slot to [`Stranger`](super::Stranger).
+    pub const STRANGERS: &str = "strangers";
+    /// Two rows of meters, in which the rates of strangers are kept (a count-min sketch).
+    pub const CELLS: &str = "cells";
     /// [`Reason::counter`](crate::Reason::counter) to [`Counter`](super::Counter), for each CPU.
     pub const COUNTERS: &str = "counters";
     /// [`Address`](super::Address) to the time (ktime, ns) of its last completed handshake.
@@ -67,9 +92,24 @@ pub mod map {
     pub const NAMES: &str = "names";
 
     /// All of them.
-    pub const ALL: [&str; 12] = [
-        META, ZONES, NETWORKS, SOURCES, FLOWS, VERDICTS, COUNTERS, HANDSHAKES, ZONE_RATES, PORTS,
-        FRAGMENTS, NAMES,
+    pub const ALL: [&str; 17] = [
+        META,
+        ZONES,
+        NETWORKS,
+        SOURCES,
+        FLOWS,
+        VERDICTS,
+        VERDICT_PREFIXES,
+        VERDICT_MARKS,
+        COUNTERS,
+        HANDSHAKES,
+        ZONE_RATES,
+        PORTS,
+        FRAGMENTS,
+        NAMES,
+        PENDING,
+        STRANGERS,
+        CELLS,
     ];
 }
 
@@ -84,10 +124,29 @@ pub struct Meta {
     pub abi: u32,
     /// Counts up with every configuration put in force; its lowest bit says which slot holds.
     pub generation: u32,
-    /// 0.
-    pub reserved: u32,
+    /// The length of the prefix that stands for an IPv6 source, in bits. Fixed for as long as the maps
+    /// live, as keys were made with it.
+    pub ipv6_prefix: u32,
     /// When the loader was last at work (ktime, ns); 0 once it has ended.
     pub heartbeat_ns: u64,
+    /// The bits of `ipv6_prefix`, as an address.
+    pub ipv6_mask: Address,
+    /// Chosen by nobody outside: hashes of what senders choose begin with it.
+    pub seed: u64,
+    /// [`Meta::COOKIES`].
+    pub flags: u64,
+}
+
+impl Meta {
+    /// The program answers with SYN cookies where a zone asks for them.
+    pub const COOKIES: u64 = 1;
+
+    /// What stands for `address` in `sources`, `handshakes` and `verdicts`: an IPv4 address itself, of
+    /// an IPv6 one the prefix.
+    #[must_use]
+    pub fn source(&self, address: Address) -> Address {
+        if address.is_v4() { address } else { address.masked(&self.ipv6_mask) }
+    }
 }
 
 /// Two versions of a value, of which the lowest bit of [`Meta::generation`] chooses one.
@@ -130,38 +189,37 @@ pub struct Counter {
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, IntoBytes))]
 #[repr(C)]
 pub struct ZoneRates {
-    /// SYNs that were let through.
-    pub syn: Meter,
-    /// UDP packets that were let through.
-    pub udp: Meter,
-    /// ICMP packets that were let through.
-    pub icmp: Meter,
+    /// Packets that were let through, by [`Rate`].
+    pub meters: [Meter; Rate::COUNT],
+    /// When a SYN was last answered with a cookie (ktime, ns).
+    pub cookie_ns: Shared,
 }
 
 // A size that is the sum of its parts has no padding.
 const _: () = {
-    assert!(size_of::<Meta>() == 24 && offset_of!(Meta, magic) == 0);
+    assert!(size_of::<Meta>() == 56 && offset_of!(Meta, magic) == 0);
     assert!(offset_of!(Meta, abi) == 4 && offset_of!(Meta, generation) == 8);
-    assert!(offset_of!(Meta, heartbeat_ns) == 16);
+    assert!(offset_of!(Meta, heartbeat_ns) == 16 && offset_of!(Meta, ipv6_mask) == 24);
+    assert!(offset_of!(Meta, seed) == 40);
     assert!(size_of::<Address>() == 16 && size_of::<Prefix>() == 20);
     assert!(offset_of!(Prefix, octets) == 4);
     assert!(size_of::<ZoneKey>() == 8 && offset_of!(ZoneKey, vlan) == 4);
-    assert!(size_of::<Zone>() == 44 && size_of::<Slots<Zone>>() == 88);
+    assert!(size_of::<Zone>() == 92 && size_of::<Slots<Zone>>() == 184);
     assert!(offset_of!(Zone, watched) == 4 && offset_of!(Zone, dropping) == 8);
-    assert!(offset_of!(Zone, syn) == 12 && offset_of!(Zone, udp) == 20);
-    assert!(offset_of!(Zone, icmp) == 28 && offset_of!(Zone, port_bits) == 36);
+    assert!(offset_of!(Zone, limits) == 12 && offset_of!(Zone, port_bits) == 84);
     assert!(size_of::<Network>() == 4 && size_of::<Slots<Network>>() == 8);
     assert!(offset_of!(Network, action) == 2);
     assert!(size_of::<Source>() == 64 + 2 * size_of::<Sketch>() && size_of::<Sketch>() == 40);
     assert!(offset_of!(Source, zone) == 8 && offset_of!(Source, first_ns) == 16);
     assert!(offset_of!(Source, last_ns) == 24 && offset_of!(Source, tripped) == 32);
-    assert!(offset_of!(Source, syn) == 40 && offset_of!(Source, ports) == 64);
+    assert!(offset_of!(Source, meters) == 40 && offset_of!(Source, ports) == 64);
     assert!(size_of::<FlowKey>() == 40 && offset_of!(FlowKey, ports) == 32);
     assert!(offset_of!(FlowKey, destination) == 16 && offset_of!(FlowKey, protocol) == 36);
     assert!(size_of::<Flow>() == 32 && offset_of!(Flow, standing) == 8);
     assert!(offset_of!(Flow, state) == 16 && offset_of!(Flow, sender) == 24);
     assert!(size_of::<Verdict>() == 16 && offset_of!(Verdict, reason) == 8);
     assert!(size_of::<Counter>() == 16 && offset_of!(Counter, bytes) == 8);
-    assert!(size_of::<ZoneRates>() == 24);
+    assert!(size_of::<ZoneRates>() == 80 && size_of::<Pending>() == 24);
+    assert!(size_of::<Stranger>() == 24 + 2 * size_of::<Sketch>());
     assert!(size_of::<NameKey>() == 4 && size_of::<Name>() == NAME_BYTES);
 };

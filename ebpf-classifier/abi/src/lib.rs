@@ -5,8 +5,8 @@
 //! on the host under tests and a fuzzer. It reads packets through [`Packet`] and maps through
 //! [`World`]; it deliberately does not know how either is had, loads nothing and prints nothing.
 //!
-//! A packet's way: [`classify`] parses it, asks for a verdict, finds its network and its zone, applies
-//! the [screens](Reason), measures rates, and notes sources and flows.
+//! A packet's way: [`classify`] finds its source and asks for a verdict, parses the rest, finds its
+//! network and its zone, applies the [screens](Reason), measures rates, and notes sources and flows.
 
 #![no_std]
 #![cfg_attr(target_arch = "bpf", allow(internal_features))]
@@ -15,6 +15,7 @@
 
 mod classify;
 mod fragment;
+mod hash;
 mod layout;
 mod packet;
 mod parse;
@@ -26,20 +27,21 @@ mod screen;
 mod shared;
 mod sketch;
 
-pub use classify::{Action, World, classify};
+pub use classify::{Action, World, classify, stranger_cells};
 pub use fragment::{Datagram, Fragments};
 pub use layout::{
-    ABI_VERSION, Address, Counter, Flow, FlowKey, Limits, MAGIC, Meta, NAME_BYTES, NETWORK_MAX,
-    Name, NameKey, NameKind, Network, NetworkAction, Prefix, Slots, Source, Standing, Verdict,
-    VerdictReason, ZONES_MAX, Zone, ZoneKey, ZoneRates, map,
+    ABI_VERSION, Address, CELLS_IN_A_ROW, Counter, Flow, FlowKey, Limits, MAGIC, Meta, NAME_BYTES,
+    NETWORK_MAX, Name, NameKey, NameKind, Network, NetworkAction, PENDING_SLOTS, Pending, Prefix,
+    STRANGER_SLOTS, Slots, Source, Standing, Stranger, Verdict, VerdictReason, ZONES_MAX, Zone,
+    ZoneKey, ZoneRates, map,
 };
 pub use packet::Packet;
 #[cfg(not(target_arch = "bpf"))]
 pub use parse::headers;
-pub use parse::{Fragment, Headers, Kind, Malformed, Transport};
+pub use parse::{Fault, Fragment, Headers, Kind, Transport};
 pub use payload::Protocol;
-pub use rate::{Meter, PER_WINDOW_MAX, WINDOW_NS, per_second, per_window};
+pub use rate::{Meter, PER_WINDOW_MAX, Rate, WINDOW_NS, per_second, per_window};
 pub use reason::{Reason, Screens};
-pub use scratch::Scratch;
+pub use scratch::{CachedNetwork, Scratch};
 pub use shared::Shared;
 pub use sketch::{DISTINCT_MAX, Sketch, bits_for};

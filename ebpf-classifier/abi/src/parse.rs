@@ -1,16 +1,21 @@
 //! From bytes to the few facts that classification asks for.
 //!
 //! Nothing is trusted: every length is compared with the frame and with the lengths around it, every
-//! loop has a fixed bound, and what does not fit together is [`Malformed`], not guessed. Trailing
+//! loop has a fixed bound, and what does not fit together is a [`Fault`], not guessed. Trailing
 //! bytes after the IP packet are Ethernet padding and are not looked at.
+//!
+//! In two steps, so that the source is known whatever becomes of the rest: [`locate`] finds the
+//! addresses, which stand at fixed places, and [`parse`] reads what lies behind.
 
 mod ipv4;
 mod ipv6;
 mod transport;
 
-use crate::layout::FlowKey;
+use core::hint::black_box;
+
+use crate::layout::{Address, FlowKey};
 use crate::packet::Packet;
-use crate::scratch::{Scratch, forget};
+use crate::scratch::Scratch;
 
 pub(crate) use ipv6::Chain;
 pub(crate) use transport::flag;
@@ -19,10 +24,13 @@ pub use transport::{Kind, Transport};
 /// What an IP packet's headers say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Headers {
-    /// The outer VLAN; 0 for none.
+    /// The outermost VLAN that is not 0; 0 for none. Tags of VLAN 0 only carry a priority, and Linux
+    /// takes them off before it looks for the VLAN.
     pub vlan: u16,
     /// Whether it is IPv6.
     pub v6: bool,
+    /// Where in the frame IP begins.
+    pub at: usize,
     /// The addresses and, of TCP and UDP, the ports, as flows are looked up.
     pub key: FlowKey,
     /// TTL or hop limit.
@@ -62,20 +70,35 @@ impl Fragment {
     }
 }
 
-/// A frame that was understood.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Parsed {
+/// What a frame carries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Located {
     /// Neither IPv4 nor IPv6.
+    #[default]
     NotIp,
-    /// IP; its headers are in the scratch.
-    Ip,
+    /// It ends before its addresses do.
+    Cut,
+    /// More tags than are passed over.
+    Tags,
+    /// IPv4; the addresses are in the scratch.
+    V4,
+    /// IPv6; the addresses are in the scratch.
+    V6,
 }
 
-/// Truncated, or contradicting itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Malformed;
+/// Why a packet was not read to its transport header.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fault {
+    /// It was.
+    #[default]
+    None,
+    /// Truncated, or contradicting itself: Linux discards it as well.
+    Malformed,
+    /// Linux would put it together with other packets, or walk further, and read what is not read here.
+    Unparsable,
+}
 
-pub(crate) type Result<T> = core::result::Result<T, Malformed>;
+pub(crate) type Result<T> = core::result::Result<T, Fault>;
 
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
@@ -85,45 +108,114 @@ const ETHERTYPE_VLAN: [u16; 2] = [0x8100, 0x88a8];
 /// VLAN identifiers are the low 12 bits of a tag.
 const VLAN_ID: u16 = 0x0fff;
 
-/// Parses a frame: Ethernet, up to two VLAN tags, IPv4 or IPv6, TCP, UDP or ICMP.
-///
-/// # Errors
-/// If a header is cut off, or lengths contradict each other. A third VLAN tag is not IP.
+/// Tags that are passed over. Linux takes any number off whose VLAN is 0.
+const TAGS_MAX: usize = 4;
+
+/// Where IP begins at most.
+const IP_AT_MAX: usize = 14 + 4 * TAGS_MAX;
+
+/// Finds the addresses of a frame: Ethernet, up to four VLAN tags, IPv4 or IPv6. Where IP begins is
+/// left in `scratch.number`.
 #[inline(always)]
-pub(crate) fn parse<P: Packet + ?Sized>(packet: &P, scratch: &mut Scratch) -> Result<Parsed> {
-    let mut ethertype = u16::from_be_bytes(read(packet, 12)?);
+pub(crate) fn locate<P: Packet + ?Sized>(packet: &P, scratch: &mut Scratch) -> Located {
+    let Some(ethertype) = untag(packet, scratch) else { return Located::Cut };
+    let at = *black_box(&mut scratch.number);
+    if at > IP_AT_MAX {
+        return Located::Cut;
+    }
+    let key = &mut scratch.headers.key;
+    match ethertype {
+        ETHERTYPE_IPV4 => match (packet.read(at + 12), packet.read(at + 16)) {
+            (Some(source), Some(destination)) => {
+                key.source = Address::v4(source);
+                key.destination = Address::v4(destination);
+                Located::V4
+            }
+            _ => Located::Cut,
+        },
+        ETHERTYPE_IPV6 => {
+            let (Some(a), Some(b)) = (packet.read(at + 8), packet.read(at + 16)) else {
+                return Located::Cut;
+            };
+            let (Some(c), Some(d)) = (packet.read(at + 24), packet.read(at + 32)) else {
+                return Located::Cut;
+            };
+            key.source = Address::v6(a, b);
+            key.destination = Address::v6(c, d);
+            Located::V6
+        }
+        tag if is_vlan(tag) => Located::Tags,
+        _ => Located::NotIp,
+    }
+}
+
+/// Passes the tags over; returns the type behind them. The VLAN is left in the headers.
+#[inline(always)]
+fn untag<P: Packet + ?Sized>(packet: &P, scratch: &mut Scratch) -> Option<u16> {
+    let mut ethertype = u16::from_be_bytes(packet.read(12)?);
     let mut at = 14;
     let mut vlan = 0;
-    if is_vlan(ethertype) {
-        vlan = u16::from_be_bytes(read(packet, at)?) & VLAN_ID;
-        ethertype = u16::from_be_bytes(read(packet, at + 2)?);
+    for _ in 0..TAGS_MAX {
+        if !is_vlan(ethertype) {
+            break;
+        }
+        let tag = u16::from_be_bytes(packet.read(at)?) & VLAN_ID;
+        ethertype = u16::from_be_bytes(packet.read(at + 2)?);
         at += 4;
-        if is_vlan(ethertype) {
-            ethertype = u16::from_be_bytes(read(packet, at + 2)?);
-            at += 4;
+        if vlan == 0 {
+            vlan = tag;
         }
     }
-    let at = forget(&mut scratch.number, at);
-    let vlan = forget(&mut scratch.headers.vlan, vlan);
-    match ethertype {
-        ETHERTYPE_IPV4 => ipv4::parse(packet, at, vlan, scratch)?,
-        ETHERTYPE_IPV6 => ipv6::parse(packet, at, vlan, scratch)?,
-        _ => return Ok(Parsed::NotIp),
+    scratch.number = at;
+    scratch.headers.vlan = vlan;
+    Some(ethertype)
+}
+
+/// Reads what lies behind the addresses that [`locate`] found. With a fault, the headers say what was
+/// known by then: the transport's kind, and its ports where they were there.
+#[inline(always)]
+pub(crate) fn parse<P: Packet + ?Sized>(packet: &P, v6: bool, scratch: &mut Scratch) -> Fault {
+    let at = *black_box(&mut scratch.number);
+    scratch.headers.fragment = Fragment::WHOLE;
+    scratch.headers.source_routed = false;
+    scratch.headers.v6 = v6;
+    scratch.headers.at = at;
+    scratch.headers.key.protocol = 6;
+    scratch.headers.transport = Transport::bare(Kind::Unread);
+    let parsed =
+        if v6 { ipv6::parse(packet, at, scratch) } else { ipv4::parse(packet, at, scratch) };
+    match parsed {
+        Ok(()) => {
+            scratch.headers.key.ports = scratch.headers.transport.ports;
+            Fault::None
+        }
+        Err(fault) => {
+            // What stands behind the reassembled first part is read by Linux, whatever it looks like.
+            let fragment = black_box(&mut scratch.headers).fragment;
+            scratch.headers.key.ports = scratch.headers.transport.ports;
+            if fragment.is_part() { Fault::Unparsable } else { fault }
+        }
     }
-    Ok(Parsed::Ip)
 }
 
 /// The headers of a frame, if it is IP.
 ///
 /// # Errors
-/// As classification has it: [`Malformed`].
+/// As classification has it.
 #[cfg(not(target_arch = "bpf"))]
-pub fn headers(packet: &[u8]) -> core::result::Result<Option<Headers>, Malformed> {
+pub fn headers(packet: &[u8]) -> core::result::Result<Option<Headers>, Fault> {
     let mut scratch = Scratch::default();
-    Ok(match parse(packet, &mut scratch)? {
-        Parsed::Ip => Some(scratch.headers),
-        Parsed::NotIp => None,
-    })
+    let v6 = match locate(packet, &mut scratch) {
+        Located::NotIp => return Ok(None),
+        Located::Cut => return Err(Fault::Malformed),
+        Located::Tags => return Err(Fault::Unparsable),
+        Located::V4 => false,
+        Located::V6 => true,
+    };
+    match parse(packet, v6, &mut scratch) {
+        Fault::None => Ok(Some(scratch.headers)),
+        fault => Err(fault),
+    }
 }
 
 #[inline(always)]
@@ -134,8 +226,5 @@ fn is_vlan(ethertype: u16) -> bool {
 
 #[inline(always)]
 fn read<P: Packet + ?Sized, const N: usize>(packet: &P, at: usize) -> Result<[u8; N]> {
-    packet.read(at).ok_or(Malformed)
+    packet.read(at).ok_or(Fault::Malformed)
 }
-
-#[cfg(test)]
-mod tests;

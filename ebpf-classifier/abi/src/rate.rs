@@ -18,6 +18,65 @@ const COUNT: u64 = (1 << COUNT_BITS) - 1;
 /// for one that just spoke.
 const WINDOW_BITS: u64 = (1 << 20) - 1;
 
+/// What rates are measured of, each by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum Rate {
+    /// TCP segments that ask for a connection: SYN without ACK.
+    Syn,
+    /// UDP.
+    Udp,
+    /// ICMP that is neither an error nor neighbour discovery.
+    Icmp,
+    /// ICMP errors, path MTU among them, IPv6 neighbour discovery and multicast listener reports.
+    IcmpError,
+    /// TCP segments of no known connection that are none of the other kinds.
+    Ack,
+    /// RSTs of no known connection.
+    Rst,
+    /// SYN-ACKs that nobody here asked for.
+    SynAck,
+    /// Fragments after the first.
+    Fragment,
+    /// Everything else.
+    #[default]
+    Other,
+}
+
+impl Rate {
+    /// How many there are.
+    pub const COUNT: usize = 9;
+
+    /// Every one, in the order of a zone's limits.
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::Syn,
+        Self::Udp,
+        Self::Icmp,
+        Self::IcmpError,
+        Self::Ack,
+        Self::Rst,
+        Self::SynAck,
+        Self::Fragment,
+        Self::Other,
+    ];
+
+    /// How many of the first are metered in a [`Source`](crate::Source): what a sender opens.
+    pub const OF_SOURCES: usize = 3;
+
+    /// Its place in a zone's limits, as a number that the compiler knows nothing of: it would leave a
+    /// comparison out that the verifier asks for.
+    #[inline(always)]
+    pub(crate) fn index(self) -> usize {
+        core::hint::black_box(self as u32) as usize
+    }
+
+    /// Whether it is metered in a source's entry.
+    #[inline(always)]
+    pub(crate) fn is_of_sources(self) -> bool {
+        (self as usize) < Self::OF_SOURCES
+    }
+}
+
 /// A meter: the number of a window, the count of the one before, its own count.
 #[derive(Debug, Default)]
 #[cfg_attr(not(target_arch = "bpf"), derive(zerocopy::FromBytes, zerocopy::IntoBytes))]
@@ -30,6 +89,12 @@ impl Meter {
     #[must_use]
     pub const fn new() -> Self {
         Self(Shared::new(0))
+    }
+
+    /// Takes over what another one has counted.
+    #[inline(always)]
+    pub(crate) fn copy_from(&self, other: &Self) {
+        self.0.store(other.0.load());
     }
 
     /// How many were counted in the window that ends now: the current one, and of the one before the

@@ -1,5 +1,7 @@
 //! Why a packet was counted, and what it may have been dropped for.
 
+use crate::rate::Rate;
+
 macro_rules! reasons {
     ($($name:ident = $label:literal, $doc:literal;)*) => {
         /// What a packet is counted under. A packet has exactly one outcome, passed or dropped for a
@@ -28,11 +30,15 @@ macro_rules! reasons {
 reasons! {
     Passed = "passed", "Let through.";
     NotIp = "not_ip", "Neither IPv4 nor IPv6; passes.";
-    Malformed = "malformed", "Truncated or contradicts itself; passes, unread beyond that point.";
+    Malformed = "malformed", "Truncated or contradicts itself, so that Linux discards it; passes, unread beyond that point.";
     UnknownZone = "unknown_zone", "From an interface and VLAN of no zone; passes unscreened.";
     Allowed = "allowed", "From a network marked `allow`; passes whatever else holds.";
+    Exempt = "exempt", "From a trusted proxy or a network marked `exempt`: rates and scans do not count.";
+    SynCookie = "syn_cookie", "A SYN above what the zone takes that was answered with a SYN cookie.";
+    CookieProven = "cookie_proven", "A segment that returned a SYN cookie: its source is no stranger any more.";
     Network = "network", "From a network marked `drop`.";
     Verdict = "verdict", "From a source under a verdict.";
+    Unparsable = "unparsable", "Linux would read further than the program does: a first fragment without its transport header, more extension headers or tags than are followed.";
     Land = "land", "From its own destination address.";
     SynFin = "syn_fin", "TCP with SYN and FIN.";
     NoFlags = "no_flags", "TCP without any flag.";
@@ -49,17 +55,32 @@ reasons! {
     UdpFloodZone = "udp_flood_zone", "More UDP packets a second than a zone takes.";
     IcmpFloodSource = "icmp_flood_source", "More ICMP packets a second than one source may send.";
     IcmpFloodZone = "icmp_flood_zone", "More ICMP packets a second than a zone takes.";
+    IcmpErrorFloodSource = "icmp_error_flood_source", "More ICMP errors and neighbour discovery a second than one source may send.";
+    IcmpErrorFloodZone = "icmp_error_flood_zone", "More ICMP errors and neighbour discovery a second than a zone takes.";
+    AckFloodSource = "ack_flood_source", "More TCP segments of no known connection a second than one source may send.";
+    AckFloodZone = "ack_flood_zone", "More TCP segments of no known connection a second than a zone takes.";
+    RstFloodSource = "rst_flood_source", "More RSTs of no known connection a second than one source may send.";
+    RstFloodZone = "rst_flood_zone", "More RSTs of no known connection a second than a zone takes.";
+    SynAckFloodSource = "synack_flood_source", "More SYN-ACKs that nobody asked for a second than one source may send.";
+    SynAckFloodZone = "synack_flood_zone", "More SYN-ACKs that nobody asked for a second than a zone takes.";
+    FragmentFloodSource = "fragment_flood_source", "More fragments after the first a second than one source may send.";
+    FragmentFloodZone = "fragment_flood_zone", "More fragments after the first a second than a zone takes.";
+    OtherFloodSource = "other_flood_source", "More packets of other protocols, or that cannot be parsed, a second than one source may send.";
+    OtherFloodZone = "other_flood_zone", "More packets of other protocols, or that cannot be parsed, a second than a zone takes.";
     PortScan = "port_scan", "Connections to more ports than one source should need.";
     AddressSweep = "address_sweep", "Packets to more addresses than one source should need.";
 }
 
 impl Reason {
-    /// The reasons that a profile can turn on, in the order in which they decide: all from `Land` on.
-    pub const SCREENS: [Self; Self::ALL.len() - Self::Land as usize] = match Self::ALL.last_chunk()
-    {
-        Some(screens) => *screens,
-        None => unreachable!(),
-    };
+    /// The first reason that a profile can turn on.
+    const FIRST_SCREEN: Self = Self::Unparsable;
+
+    /// The reasons that a profile can turn on, in the order in which they decide.
+    pub const SCREENS: [Self; Self::ALL.len() - Self::FIRST_SCREEN as usize] =
+        match Self::ALL.last_chunk() {
+            Some(screens) => *screens,
+            None => unreachable!(),
+        };
 
     /// The index of its counter; each reason has one for packets that went on and one for packets
     /// dropped for it.
@@ -75,7 +96,7 @@ impl Reason {
     /// Its bit among the screens; `None` for what no profile can turn on.
     #[must_use]
     pub fn screen(self) -> Option<Screens> {
-        (self >= Self::Land).then(|| Screens::of(self))
+        (self >= Self::FIRST_SCREEN).then(|| Screens::of(self))
     }
 }
 
@@ -96,7 +117,15 @@ impl Screens {
     #[must_use]
     #[inline(always)]
     pub const fn of(reason: Reason) -> Self {
-        Self(1 << (reason as u32 - Reason::Land as u32))
+        Self(1 << (reason as u32 - Reason::FIRST_SCREEN as u32))
+    }
+
+    /// The screens of the two limits of `rate`: the source's and the zone's.
+    #[must_use]
+    #[inline(always)]
+    pub const fn floods(rate: Rate) -> (Self, Self) {
+        let of_source = Self::of(Reason::SynFloodSource).0 << (rate as u32 * 2);
+        (Self(of_source), Self(of_source << 1))
     }
 
     /// Those in either.
@@ -133,7 +162,7 @@ impl Screens {
     #[inline(always)]
     pub const fn counter(self, dropped: bool) -> u32 {
         let index = self.0.wrapping_sub(1).count_ones();
-        (Reason::Land as u32 + index) * 2 + dropped as u32
+        (Reason::FIRST_SCREEN as u32 + index) * 2 + dropped as u32
     }
 
     /// Those that are not in `other`.
@@ -155,3 +184,11 @@ impl Screens {
         Reason::SCREENS.into_iter().filter(move |reason| !self.and(Self::of(*reason)).is_empty())
     }
 }
+
+// One bit each, and the two screens of a rate stand where `Screens::floods` looks for them.
+const _: () = {
+    assert!(Reason::SCREENS.len() <= 32);
+    let (of_source, of_zone) = Screens::floods(Rate::Other);
+    assert!(of_source.0 == Screens::of(Reason::OtherFloodSource).0);
+    assert!(of_zone.0 == Screens::of(Reason::OtherFloodZone).0);
+};

@@ -8,8 +8,8 @@
 
 use core::hint::black_box;
 
-use crate::layout::{Zone, ZoneKey};
-use crate::parse::{Chain, Headers};
+use crate::layout::{Address, Standing, Zone, ZoneKey};
+use crate::parse::{Chain, Fault, Headers};
 use crate::reason::Screens;
 
 /// The facts of one packet.
@@ -19,11 +19,47 @@ pub struct Scratch {
     pub(crate) headers: Headers,
     pub(crate) chain: Chain,
     pub(crate) number: usize,
+    /// What stands for the source in the maps.
+    pub(crate) sender: Address,
+    /// Of the sender and the rate.
+    pub(crate) hash: u64,
+    pub(crate) fault: Fault,
     pub(crate) tripped: Screens,
-    pub(crate) kind: crate::classify::Kind,
     pub(crate) tracked: bool,
     pub(crate) allowed: bool,
+    pub(crate) exempt: bool,
     pub(crate) zone: KnownZone,
+}
+
+impl Scratch {
+    /// The headers of the packet that was classified last.
+    #[inline(always)]
+    #[must_use]
+    pub fn headers(&self) -> &Headers {
+        &self.headers
+    }
+}
+
+/// The network of an address that was looked up lately: the trie is the dearest lookup there is.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct CachedNetwork {
+    pub(crate) address: Address,
+    /// A [`Standing`]; of generation 0 where nothing was looked up.
+    pub(crate) standing: u64,
+}
+
+impl CachedNetwork {
+    /// How many there are for each CPU.
+    pub const SLOTS: u32 = 1_024;
+
+    /// What was found for `address` under `generation`, if that is here.
+    #[inline(always)]
+    pub(crate) fn of(&self, address: &Address, generation: u32) -> Option<Standing> {
+        let standing = Standing::from_word(self.standing);
+        let found = self.address == *address && standing.generation == generation;
+        (found && self.standing != 0).then_some(standing)
+    }
 }
 
 /// The zone of the packet before: most packets in a row come in by the same interface, and this costs

@@ -12,6 +12,9 @@ const DATAGRAM_BYTES_MAX: u32 = 65_535;
 /// The screens that `headers` trip.
 #[inline(always)]
 pub(crate) fn stateless(headers: &Headers) -> Screens {
+    if headers.transport.kind == Kind::Unread {
+        return Screens::NONE;
+    }
     let land = Screens::of(Reason::Land).when(headers.key.source == headers.key.destination);
     let routed = Screens::of(Reason::SourceRoute).when(headers.source_routed);
     land.with(routed).with(fragment(headers)).with(tcp(headers))

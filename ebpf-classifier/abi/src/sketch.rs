@@ -42,18 +42,46 @@ impl Sketch {
         {
             self.bits.iter().for_each(|word| word.store(0));
         }
-        let [a, b, c, d] = &self.bits;
-        let word = match hash >> 6 & 3 {
-            0 => a,
-            1 => b,
-            2 => c,
-            _ => d,
-        };
+        let word = self.word(hash);
         let bit = 1 << (hash & 63);
         if word.load() & bit == 0 && word.set_bits(bit) & bit == 0 {
             self.span.add(1);
         }
         self.span.load() as u32
+    }
+}
+
+impl Sketch {
+    /// How many bits are set in the span that `now_ns` is in.
+    #[inline(always)]
+    pub fn bits(&self, now_ns: u64) -> u32 {
+        let current = self.span.load();
+        let fresh = current >> 32 == now_ns >> SPAN_SHIFT & 0xffff_ffff;
+        if fresh { current as u32 } else { 0 }
+    }
+
+    /// Whether the bit of `hash` is set in the span that `now_ns` is in.
+    #[inline(always)]
+    pub(crate) fn has(&self, hash: u32, now_ns: u64) -> bool {
+        self.bits(now_ns) != 0 && self.word(hash).load() & 1 << (hash & 63) != 0
+    }
+
+    /// Makes it an empty one.
+    #[inline(always)]
+    pub(crate) fn clear(&self) {
+        self.span.store(0);
+        self.bits.iter().for_each(|word| word.store(0));
+    }
+
+    #[inline(always)]
+    fn word(&self, hash: u32) -> &Shared {
+        let [a, b, c, d] = &self.bits;
+        match hash >> 6 & 3 {
+            0 => a,
+            1 => b,
+            2 => c,
+            _ => d,
+        }
     }
 }
 

@@ -9,7 +9,7 @@
 #[allow(dead_code)]
 mod world;
 
-use classifier_abi::{Limits, Reason, Scratch, Screens, Slots, Zone, ZoneKey, classify, headers};
+use classifier_abi::{Limits, Rate, Reason, Scratch, Screens, Slots, Zone, ZoneKey, classify, headers};
 use libfuzzer_sys::fuzz_target;
 use world::Host;
 
@@ -22,9 +22,7 @@ fuzz_target!(|input: &[u8]| {
         id: 1,
         watched: all,
         dropping: all,
-        syn: limits,
-        udp: limits,
-        icmp: limits,
+        limits: [limits; Rate::COUNT],
         port_bits: 3,
         address_bits: 3,
         ..Zone::default()

@@ -1,9 +1,10 @@
 //! What is kept of a packet that was let through: its source, its flow, its protocol.
 
-use super::{Kind, Known, Visit, World};
-use crate::layout::{Flow, Source, Zone};
+use super::{Known, Visit, World};
+use crate::layout::{Flow, Pending, Zone};
 use crate::packet::Packet;
 use crate::payload::protocol;
+use crate::rate::Rate;
 
 impl<W: World> Visit<'_, W> {
     #[inline(always)]
@@ -12,68 +13,70 @@ impl<W: World> Visit<'_, W> {
         packet: &P,
         known: Known<'_>,
         zone: Option<&Zone>,
+        exempt: bool,
         now_ns: u64,
     ) {
-        let mut sender = 0;
-        if self.kind != Kind::Other
-            && let Some(source) = self.note_source(known, zone, now_ns)
-        {
-            sender = source.summary(now_ns);
+        let limits = zone.and_then(|zone| zone.limits.get(self.rate.index()));
+        let (of_source, of_zone) = limits.map_or((0, 0), |limits| (limits.source, limits.zone));
+        // A rate that nobody limits is not worth a word that all CPUs write to, unless it is a hint.
+        if self.rate == Rate::Syn || of_source != 0 {
+            self.meter(known.source, now_ns);
         }
-        if self.kind == Kind::Syn && self.tracked {
-            self.begin_flow(known, zone, now_ns, sender);
-        } else {
-            self.note_data(packet, known);
-        }
-    }
-
-    #[inline(always)]
-    fn note_source<'s>(
-        &'s self,
-        known: Known<'s>,
-        zone: Option<&Zone>,
-        now_ns: u64,
-    ) -> Option<&'s Source> {
-        let source = match known.source {
-            Some(source) => source,
-            None => self.world.insert_source(&self.headers.key.source)?,
-        };
-        if source.first_ns.load() == 0 {
-            source.first_ns.store(now_ns);
-        }
-        source.last_ns.store(now_ns);
-        source.standing.store(known.standing.word());
-        self.meter(source).add(now_ns);
-        let Some(zone) = zone else { return Some(source) };
-        source.zone.store(zone.id as u64);
-        // A rate that nobody limits is not worth a word that all CPUs write to.
-        if self.limits(zone).zone != 0
+        if of_zone != 0
+            && !exempt
+            && let Some(zone) = zone
             && let Some(rates) = self.world.zone_rates(zone.id)
+            && let Some(meter) = rates.meters.get(self.rate.index())
         {
-            self.zone_meter(rates).add(now_ns);
+            meter.add(now_ns);
         }
-        Some(source)
-    }
-
-    /// A SYN begins a flow anew, also one whose ports were used before.
-    #[inline(always)]
-    fn begin_flow(&self, known: Known<'_>, zone: Option<&Zone>, now_ns: u64, sender: u64) {
-        let zone = zone.map_or(0, |zone| zone.id);
-        let flow = Flow::new(now_ns, known.standing, zone, self.headers.ttl, sender);
-        match known.flow {
-            // In place: cheaper than a second entry, and what a retransmitted SYN asks for.
-            Some(known) => {
-                known.syn_ns.store(flow.syn_ns.load());
-                known.standing.store(flow.standing.load());
-                known.state.store(flow.state.load());
-                known.sender.store(sender);
+        if let Some(source) = known.source {
+            source.last_ns.store(now_ns);
+            source.standing.store(known.standing.word());
+            if let Some(zone) = zone {
+                source.zone.store(zone.id as u64);
             }
-            None => self.world.insert_flow(&self.headers.key, flow),
+        }
+        if !self.tracked || self.headers.fragment.offset > 0 {
+            return;
+        }
+        match self.rate {
+            Rate::Syn => self.note_syn(known, zone, now_ns),
+            Rate::Ack if known.flow.is_some() => self.note_data(packet, known),
+            Rate::Ack => self.note_answer(packet, known, zone, now_ns),
+            _ => {}
         }
     }
 
-    /// The first payload tells the protocol, and that the handshake was completed: the kernel has a
-    /// connection by then, or the payload was forged.
+    /// A SYN begins a connection, also where its ports were used before.
+    #[inline(always)]
+    fn note_syn(&self, known: Known<'_>, zone: Option<&Zone>, now_ns: u64) {
+        let zone = zone.map_or(0, |zone| zone.id);
+        let (level, screens) = match known.source {
+            Some(source) => (source.syn_level(now_ns), source.screens(now_ns)),
+            None => (
+                self.level(None, now_ns),
+                self.stranger().map(|slot| slot.screens(now_ns)).unwrap_or_default(),
+            ),
+        };
+        let sender = (screens.0 as u64) << 32 | level as u64;
+        let syn_ns = self.world.now_exact_ns();
+        let flow = Flow::new(syn_ns, known.standing, zone, self.headers.ttl, sender);
+        // In place: what a retransmitted SYN asks for, and a connection that follows another one.
+        if let Some(known) = self.world.flow(&self.headers.key) {
+            known.syn_ns.store(syn_ns);
+            known.standing.store(flow.standing.load());
+            known.state.store(flow.state.load());
+            known.sender.store(sender);
+            return;
+        }
+        let (slot, tag) = Pending::slot(&self.headers.key, self.seed);
+        if let Some(pending) = self.world.pending(slot) {
+            pending.begin(tag, &flow);
+        }
+    }
+
+    /// The first payload tells the protocol. Any segment may tell that the handshake has ended.
     #[inline(always)]
     pub(super) fn note_data<P: Packet + ?Sized>(&self, packet: &P, known: Known<'_>) {
         let Some(flow) = known.flow else { return };
@@ -82,12 +85,12 @@ impl<W: World> Visit<'_, W> {
             flow.standing.store(standing);
         }
         let (at, bytes) = (self.headers.transport.payload_at, self.headers.transport.payload_bytes);
-        if bytes == 0 || flow.protocol().is_some() {
-            return;
+        if bytes != 0 && flow.protocol().is_none() {
+            flow.set_protocol(protocol(packet, at, bytes));
         }
-        flow.set_protocol(protocol(packet, at, bytes));
-        if self.world.is_established(&self.headers.key, self.headers.v6) {
-            self.world.insert_handshake(&self.headers.key.source, self.world.now_ns());
+        if !flow.is_learnt() && flow.may_look() && self.is_established() {
+            flow.set_learnt();
+            self.learn(known, flow.zone(), self.world.now_ns());
         }
     }
 }

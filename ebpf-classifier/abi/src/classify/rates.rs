@@ -1,10 +1,11 @@
 //! The screens that a source's past decides: rates, port scans, address sweeps.
 
-use super::{Kind, Visit, World};
-use crate::layout::{Address, Limits, Source, Zone, ZoneRates};
-use crate::rate::Meter;
+use super::{Visit, World};
+use crate::layout::{Address, Source, Zone};
+use crate::parse::Kind as Protocol;
+use crate::rate::Rate;
 use crate::reason::{Reason, Screens};
-use crate::sketch::spread;
+use crate::sketch::{Sketch, spread};
 
 /// How long a completed handshake speaks for its source: ten minutes.
 const HANDSHAKE_KEPT_NS: u64 = 600_000_000_000;
@@ -14,91 +15,97 @@ impl<W: World> Visit<'_, W> {
     /// addresses: what is dropped is in no rate, so that a limit admits that many and no more.
     #[inline(always)]
     pub(super) fn rates(&self, zone: &Zone, source: Option<&Source>, now_ns: u64) -> Screens {
-        let limits = self.limits(zone);
-        let (of_source, of_zone) = self.screens();
         let mut tripped = Screens::NONE;
-        if let Some(source) = source {
-            if limits.source != 0 && self.meter(source).level(now_ns) >= limits.source {
-                tripped = tripped.with(of_source);
-            }
-            tripped = tripped.with(self.scans(zone, source, now_ns));
+        let Some(limits) = zone.limits.get(self.rate.index()) else { return tripped };
+        let (of_source, of_zone) = Screens::floods(self.rate);
+        if limits.source != 0 && self.level(source, now_ns) >= limits.source {
+            tripped = tripped.with(of_source);
         }
         if limits.zone != 0
             && let Some(rates) = self.world.zone_rates(zone.id)
-            && self.zone_meter(rates).level(now_ns) >= limits.zone
+            && let Some(meter) = rates.meters.get(self.rate.index())
+            && meter.level(now_ns) >= limits.zone
             && !self.is_known(now_ns)
         {
             tripped = tripped.with(of_zone);
         }
+        if !tripped.is_empty() {
+            return if self.is_of_a_connection() { Screens::NONE } else { tripped };
+        }
+        if zone.port_bits | zone.address_bits != 0 && self.opens() {
+            tripped = self.scans(zone, source, now_ns);
+        }
         tripped
-    }
-
-    /// The meters of this packet's kind.
-    #[inline(always)]
-    pub(super) fn meter<'s>(&self, source: &'s Source) -> &'s Meter {
-        match self.kind {
-            Kind::Udp => &source.udp,
-            Kind::Icmp => &source.icmp,
-            _ => &source.syn,
-        }
-    }
-
-    #[inline(always)]
-    pub(super) fn zone_meter<'s>(&self, rates: &'s ZoneRates) -> &'s Meter {
-        match self.kind {
-            Kind::Udp => &rates.udp,
-            Kind::Icmp => &rates.icmp,
-            _ => &rates.syn,
-        }
-    }
-
-    /// The limits of this packet's kind.
-    #[inline(always)]
-    pub(super) fn limits<'z>(&self, zone: &'z Zone) -> &'z Limits {
-        match self.kind {
-            Kind::Udp => &zone.udp,
-            Kind::Icmp => &zone.icmp,
-            _ => &zone.syn,
-        }
-    }
-
-    /// The screens of its two limits, the source's and the zone's.
-    #[inline(always)]
-    fn screens(&self) -> (Screens, Screens) {
-        let (of_source, of_zone) = match self.kind {
-            Kind::Udp => (Reason::UdpFloodSource, Reason::UdpFloodZone),
-            Kind::Icmp => (Reason::IcmpFloodSource, Reason::IcmpFloodZone),
-            _ => (Reason::SynFloodSource, Reason::SynFloodZone),
-        };
-        (Screens::of(of_source), Screens::of(of_zone))
     }
 
     /// Whether a source may go on where strangers may not: it lately completed a handshake.
     #[inline(always)]
     fn is_known(&self, now_ns: u64) -> bool {
-        self.kind == Kind::Syn
+        self.rate == Rate::Syn
             && self
                 .world
-                .handshake(&self.headers.key.source)
+                .handshake(self.sender)
                 .is_some_and(|last| now_ns.saturating_sub(last.load()) < HANDSHAKE_KEPT_NS)
     }
 
+    /// Whether a segment is of a connection that this host has, though it has no entry: one that we
+    /// opened, one of a port without flow entries, one from before the maps were made.
     #[inline(always)]
-    fn scans(&self, zone: &Zone, source: &Source, now_ns: u64) -> Screens {
+    fn is_of_a_connection(&self) -> bool {
+        /// `BPF_TCP_LISTEN`.
+        const LISTEN: u32 = 10;
+        let asked = matches!(self.rate, Rate::Ack | Rate::Rst | Rate::SynAck);
+        if !asked {
+            return false;
+        }
+        let state = self.world.connection(&self.headers.key, self.headers.v6);
+        state != 0 && state != LISTEN
+    }
+
+    /// Whether the packet may open something: what only answers is no scan.
+    #[inline(always)]
+    fn opens(&self) -> bool {
+        self.rate.is_of_sources()
+    }
+
+    #[inline(always)]
+    fn scans(&self, zone: &Zone, source: Option<&Source>, now_ns: u64) -> Screens {
         let mut tripped = Screens::NONE;
-        let port = self.headers.key.destination_port();
+        let (ports, addresses) = match source {
+            Some(source) => (&source.ports, &source.addresses),
+            None => match self.stranger_or_new(now_ns) {
+                Some(slot) => (&slot.ports, &slot.addresses),
+                None => return tripped,
+            },
+        };
+        let port = spread(self.headers.key.destination_port() as u32);
         if zone.port_bits != 0
-            && self.kind != Kind::Icmp
-            && source.ports.add(spread(port as u32), now_ns) > zone.port_bits
+            && self.rate != Rate::Icmp
+            && self.is_over(ports, port, zone.port_bits, now_ns)
         {
             tripped = tripped.with(Screens::of(Reason::PortScan));
         }
         if zone.address_bits != 0
-            && source.addresses.add(self.destination_hash(), now_ns) > zone.address_bits
+            && self.is_over(addresses, self.destination_hash(), zone.address_bits, now_ns)
         {
             tripped = tripped.with(Screens::of(Reason::AddressSweep));
         }
         tripped
+    }
+
+    /// Adds a port or an address, unless the packet is an answer to a socket of ours.
+    #[inline(always)]
+    fn is_over(&self, seen: &Sketch, hash: u32, limit: u32, now_ns: u64) -> bool {
+        if seen.has(hash, now_ns) {
+            return seen.bits(now_ns) > limit;
+        }
+        // Asked only where it would count: once for each of 256 bits in a span.
+        if self.headers.transport.kind == Protocol::Udp
+            && self.world.has_udp_socket(&self.headers.key, self.headers.v6)
+        {
+            return false;
+        }
+        seen.add(hash, now_ns) > limit
     }
 
     #[inline(always)]

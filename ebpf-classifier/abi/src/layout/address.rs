@@ -42,6 +42,31 @@ impl Address {
         [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
     }
 
+    /// Whether it is an IPv4 address.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_v4(self) -> bool {
+        let mapped = u64::from_ne_bytes([0, 0, 0xff, 0xff, 0, 0, 0, 0]);
+        let first = u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
+        self.high == 0 && self.low & first == mapped
+    }
+
+    /// An address whose first `bits` are 1 and all others 0.
+    #[must_use]
+    pub const fn mask(bits: u32) -> Self {
+        let bits = if bits > 128 { 128 } else { bits };
+        let all = if bits == 0 { 0 } else { u128::MAX << (128 - bits) };
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = all.to_be_bytes();
+        Self::v6([a, b, c, d, e, f, g, h], [i, j, k, l, m, n, o, p])
+    }
+
+    /// Without the bits that `mask` does not have.
+    #[inline(always)]
+    #[must_use]
+    pub const fn masked(self, mask: &Self) -> Self {
+        Self { high: self.high & mask.high, low: self.low & mask.low }
+    }
+
     /// Its four 32-bit words, each as it lies in memory.
     #[inline(always)]
     #[must_use]
@@ -93,5 +118,19 @@ impl Prefix {
     #[must_use]
     pub const fn new(address: Address, bits: u32) -> Self {
         Self { bits, octets: address.octets() }
+    }
+
+    /// Its address.
+    #[must_use]
+    pub const fn address(&self) -> Address {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = self.octets;
+        Address::v6([a, b, c, d, e, f, g, h], [i, j, k, l, m, n, o, p])
+    }
+
+    /// Whether all of `other` is in it.
+    #[must_use]
+    pub fn contains(&self, other: &Self) -> bool {
+        let mask = Address::mask(self.bits);
+        self.bits <= other.bits && other.address().masked(&mask) == self.address().masked(&mask)
     }
 }

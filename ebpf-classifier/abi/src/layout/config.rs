@@ -3,6 +3,7 @@
 #[cfg(not(target_arch = "bpf"))]
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
+use crate::rate::Rate;
 use crate::reason::Screens;
 
 /// Where a packet came in.
@@ -23,22 +24,33 @@ pub struct ZoneKey {
 pub struct Zone {
     /// Its id; 0 means that there is none.
     pub id: u16,
-    /// 0.
-    pub reserved: u16,
+    /// [`Zone::UNPARSABLE_TCP`] and [`Zone::COOKIES`].
+    pub flags: u16,
     /// The screens that are looked at.
     pub watched: Screens,
     /// Those among them that drop.
     pub dropping: Screens,
-    /// SYNs of one source and of the zone, in a [window](crate::WINDOW_NS); 0 means no limit.
-    pub syn: Limits,
-    /// As `syn`, for UDP.
-    pub udp: Limits,
-    /// As `syn`, for ICMP.
-    pub icmp: Limits,
+    /// What one source may send and the zone takes in a [window](crate::WINDOW_NS), by [`Rate`]; 0
+    /// means no limit.
+    pub limits: [Limits; Rate::COUNT],
     /// Bits of a [sketch](crate::Sketch) of ports that a source may set; 0 means no limit.
     pub port_bits: u32,
     /// As `port_bits`, for addresses.
     pub address_bits: u32,
+}
+
+impl Zone {
+    /// Of what cannot be parsed, only TCP to ports with flow entries, and what may be that, is dropped.
+    pub const UNPARSABLE_TCP: u16 = 1;
+    /// A stranger's SYN above what the zone takes is answered with a SYN cookie.
+    pub const COOKIES: u16 = 2;
+
+    /// Whether one of the flags above is set.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has(&self, flag: u16) -> bool {
+        self.flags & flag != 0
+    }
 }
 
 /// The limits of one kind of packet.
@@ -74,6 +86,8 @@ pub enum NetworkAction {
     Allow = 1,
     /// They do not pass.
     Drop = 2,
+    /// They are classified and screened, but rates and scans do not count for them.
+    Exempt = 3,
 }
 
 impl Network {
@@ -84,6 +98,7 @@ impl Network {
         match self.action {
             1 => NetworkAction::Allow,
             2 => NetworkAction::Drop,
+            3 => NetworkAction::Exempt,
             _ => NetworkAction::Classify,
         }
     }

@@ -54,6 +54,12 @@ impl FlowKey {
     }
 }
 
+/// The bit of [`Flow::state`] that says that the source was learnt.
+const LEARNT: u64 = 1 << 32;
+/// Looks at whether the kernel has the connection by now, in the bits above.
+const LOOKS_SHIFT: u32 = 33;
+const LOOKS_MAX: u64 = 15;
+
 /// What is known of a connection.
 #[derive(Debug, Default)]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, IntoBytes))]
@@ -63,7 +69,7 @@ pub struct Flow {
     pub syn_ns: Shared,
     /// The network of its source: a [`Standing`].
     pub standing: Shared,
-    /// Zone id, [`Protocol`] and the SYN's TTL: see [`Flow::new`].
+    /// Zone id, [`Protocol`] and the SYN's TTL: see [`Flow::new`]; and whether the source was learnt.
     pub state: Shared,
     /// What was known of the source when the SYN came: see [`Source::summary`](super::Source::summary). Here as well, so that
     /// one lookup tells a reader all; for user space a lookup is a system call.
@@ -86,7 +92,7 @@ impl Flow {
     /// The zone it came in by.
     #[inline(always)]
     pub fn zone(&self) -> u16 {
-        self.state.load() as u16
+        self.state.load() as u16 & 0xfff
     }
 
     /// What its first payload was; `None` before there was one.
@@ -100,6 +106,29 @@ impl Flow {
     pub fn set_protocol(&self, protocol: Protocol) {
         let state = self.state.load();
         self.state.store(state & !(0xff << 16) | (protocol as u64) << 16);
+    }
+
+    /// Whether its handshake was seen to have ended since its SYN.
+    #[inline(always)]
+    pub(crate) fn is_learnt(&self) -> bool {
+        self.state.load() & LEARNT != 0
+    }
+
+    /// Notes that it was.
+    #[inline(always)]
+    pub(crate) fn set_learnt(&self) {
+        self.state.store(self.state.load() | LEARNT);
+    }
+
+    /// Counts a look at the kernel's connections; returns whether there was one left since its SYN.
+    #[inline(always)]
+    pub(crate) fn may_look(&self) -> bool {
+        let state = self.state.load();
+        let left = state >> LOOKS_SHIFT < LOOKS_MAX;
+        if left {
+            self.state.store(state + (1 << LOOKS_SHIFT));
+        }
+        left
     }
 
     /// The screens that the source had tripped when the SYN came.

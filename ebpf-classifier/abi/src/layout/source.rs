@@ -4,12 +4,12 @@
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::config::Standing;
-use crate::rate::Meter;
+use crate::rate::{Meter, Rate};
 use crate::reason::Screens;
 use crate::shared::Shared;
 use crate::sketch::Sketch;
 
-/// What is known of a source: one that sent a SYN, UDP or ICMP that was let through.
+/// What is known of a source: one that has completed a handshake with this host.
 #[derive(Debug, Default)]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, IntoBytes))]
 #[repr(C)]
@@ -25,12 +25,8 @@ pub struct Source {
     /// The screens it tripped, in the low half, and the second (ktime) of the last time, in the high
     /// half. See [`Source::screens`].
     pub tripped: Shared,
-    /// SYNs that were let through.
-    pub syn: Meter,
-    /// UDP packets that were let through.
-    pub udp: Meter,
-    /// ICMP packets that were let through.
-    pub icmp: Meter,
+    /// SYNs, UDP and ICMP that were let through, as [`Rate`] has them in this order.
+    pub meters: [Meter; Rate::OF_SOURCES],
     /// TCP and UDP ports it went to.
     pub ports: Sketch,
     /// Addresses it went to.
@@ -50,9 +46,7 @@ impl Source {
             first_ns: Shared::new(0),
             last_ns: Shared::new(0),
             tripped: Shared::new(0),
-            syn: Meter::new(),
-            udp: Meter::new(),
-            icmp: Meter::new(),
+            meters: [Meter::new(), Meter::new(), Meter::new()],
             ports: Sketch::new(),
             addresses: Sketch::new(),
         }
@@ -61,24 +55,26 @@ impl Source {
     /// Notes screens that it tripped; those of over a minute ago are forgotten.
     #[inline(always)]
     pub fn trip(&self, screens: Screens, now_ns: u64) {
-        let second = seconds(now_ns);
-        let known = self.screens(now_ns);
-        // Two CPUs may forget each other's screen for the moment: the next packet notes it again.
-        self.tripped.store(second << 32 | known.with(screens).0 as u64);
+        trip(&self.tripped, screens, now_ns);
     }
 
     /// The screens that it tripped within the last minute.
     #[inline(always)]
     pub fn screens(&self, now_ns: u64) -> Screens {
-        let word = self.tripped.load();
-        let fresh = seconds(now_ns).wrapping_sub(word >> 32) <= SCREENS_KEPT_S;
-        Screens(word as u32).when(fresh)
+        tripped(&self.tripped, now_ns)
     }
 
     /// Its screens, in the high half, and its SYN level, in the low half.
     #[inline(always)]
     pub fn summary(&self, now_ns: u64) -> u64 {
-        (self.screens(now_ns).0 as u64) << 32 | self.syn.level(now_ns) as u64
+        (self.screens(now_ns).0 as u64) << 32 | self.syn_level(now_ns) as u64
+    }
+
+    /// Its SYNs in the [window](crate::WINDOW_NS) that ends now.
+    #[inline(always)]
+    pub fn syn_level(&self, now_ns: u64) -> u32 {
+        let [syn, ..] = &self.meters;
+        syn.level(now_ns)
     }
 
     /// Its network.
@@ -86,6 +82,22 @@ impl Source {
     pub fn standing(&self) -> Standing {
         Standing::from_word(self.standing.load())
     }
+}
+
+/// Notes screens that were tripped in their word.
+#[inline(always)]
+pub(super) fn trip(word: &Shared, screens: Screens, now_ns: u64) {
+    let known = tripped(word, now_ns);
+    // Two CPUs may forget each other's screen for the moment: the next packet notes it again.
+    word.store(seconds(now_ns) << 32 | known.with(screens).0 as u64);
+}
+
+/// The screens that were tripped within the last minute, from their word.
+#[inline(always)]
+pub(super) fn tripped(word: &Shared, now_ns: u64) -> Screens {
+    let word = word.load();
+    let fresh = seconds(now_ns).wrapping_sub(word >> 32) <= SCREENS_KEPT_S;
+    Screens(word as u32).when(fresh)
 }
 
 /// Seconds to the power of two that costs a shift: 2^30 ns.

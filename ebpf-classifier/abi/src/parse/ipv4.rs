@@ -3,8 +3,7 @@
 use core::hint::black_box;
 
 use super::transport::{self, Place};
-use super::{Fragment, Headers, Malformed, Result, read};
-use crate::layout::{Address, FlowKey};
+use super::{Fault, Fragment, Result, read};
 use crate::packet::Packet;
 use crate::scratch::Scratch;
 
@@ -19,7 +18,6 @@ const OPTIONS_MAX: usize = 10;
 pub(super) fn parse<P: Packet + ?Sized>(
     packet: &P,
     at: usize,
-    vlan: u16,
     scratch: &mut Scratch,
 ) -> Result<()> {
     // Field by field: a register each instead of twenty bytes on a stack of 512.
@@ -27,10 +25,10 @@ pub(super) fn parse<P: Packet + ?Sized>(
     let header_bytes = (first & 15) as usize * 4;
     let total_bytes = u16::from_be_bytes(read(packet, at + 2)?) as usize;
     if first >> 4 != 4 || header_bytes < 20 || total_bytes < header_bytes {
-        return Err(Malformed);
+        return Err(Fault::Malformed);
     }
     if at + total_bytes > packet.bytes() {
-        return Err(Malformed);
+        return Err(Fault::Malformed);
     }
     let options_bytes = header_bytes - 20;
     let source_routed =
@@ -46,13 +44,11 @@ pub(super) fn parse<P: Packet + ?Sized>(
         protocol,
     };
     let fragment = if fragment.is_part() { fragment } else { Fragment::WHOLE };
+    scratch.headers.ttl = ttl;
+    scratch.headers.source_routed = source_routed;
+    scratch.headers.fragment = fragment;
     let place = Place { at: at + header_bytes, bytes: total_bytes - header_bytes, protocol };
-    let transport = transport::parse(packet, place, offset > 0)?;
-    let source = Address::v4(read(packet, at + 12)?);
-    let destination = Address::v4(read(packet, at + 16)?);
-    let key = FlowKey { source, destination, ports: transport.ports, protocol: 6 };
-    scratch.headers = Headers { vlan, v6: false, key, ttl, source_routed, fragment, transport };
-    Ok(())
+    transport::parse(packet, place, offset > 0, &mut scratch.headers.transport)
 }
 
 /// Walks the options; one that does not fit is malformed (RFC 791, 3.1). With more options than any
@@ -76,7 +72,7 @@ fn has_source_route<P: Packet + ?Sized>(
             0 => return Ok(false),
             1 => *passed += 1,
             OPTION_LSRR | OPTION_SSRR => return Ok(true),
-            _ if length < 2 || length as usize > bytes - *passed => return Err(Malformed),
+            _ if length < 2 || length as usize > bytes - *passed => return Err(Fault::Malformed),
             _ => *passed += length as usize,
         }
     }

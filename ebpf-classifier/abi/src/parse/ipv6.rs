@@ -3,8 +3,7 @@
 use core::hint::black_box;
 
 use super::transport::{self, Place};
-use super::{Fragment, Headers, Malformed, Result, read};
-use crate::layout::{Address, FlowKey};
+use super::{Fault, Fragment, Result, read};
 use crate::packet::Packet;
 use crate::scratch::Scratch;
 
@@ -17,34 +16,41 @@ const MOBILITY: u8 = 135;
 const HIP: u8 = 139;
 const SHIM6: u8 = 140;
 
-/// Extension headers that are followed; a packet with more is malformed here.
+/// Headers beyond this are not read: more than any extension headers take in a packet of 9,000 bytes.
+const AT_MAX: usize = 0x3000;
+
+/// Extension headers that are followed; Linux follows more.
 const EXTENSIONS_MAX: usize = 8;
 
 #[inline(always)]
 pub(super) fn parse<P: Packet + ?Sized>(
     packet: &P,
     at: usize,
-    vlan: u16,
     scratch: &mut Scratch,
 ) -> Result<()> {
     let [first, _] = read(packet, at)?;
     let payload_bytes = u16::from_be_bytes(read(packet, at + 4)?) as usize;
     let [next, ttl] = read(packet, at + 6)?;
     if first >> 4 != 6 || at + 40 + payload_bytes > packet.bytes() {
-        return Err(Malformed);
+        return Err(Fault::Malformed);
     }
-    let source = Address::v6(read(packet, at + 8)?, read(packet, at + 16)?);
-    let destination = Address::v6(read(packet, at + 24)?, read(packet, at + 32)?);
+    // Linux takes a length of 0 in front of hop-by-hop options for that of a jumbogram (RFC 2675) and
+    // goes by the frame's, whether or not the options say so.
+    let payload_bytes = match (payload_bytes, next) {
+        (0, HOP_BY_HOP) => packet.bytes() - at - 40,
+        _ => payload_bytes,
+    };
     let place = Place { at: at + 40, bytes: payload_bytes, protocol: next };
     scratch.chain = Chain { place, source_routed: false, fragment: Fragment::WHOLE };
     if is_extension(next) {
-        follow(packet, &mut scratch.chain)?;
+        let followed = follow(packet, &mut scratch.chain);
+        scratch.headers.fragment = black_box(&mut scratch.chain).fragment;
+        followed?;
     }
     let Chain { place, source_routed, fragment } = *black_box(&mut scratch.chain);
-    let transport = transport::parse(packet, place, fragment.offset > 0)?;
-    let key = FlowKey { source, destination, ports: transport.ports, protocol: 6 };
-    scratch.headers = Headers { vlan, v6: true, key, ttl, source_routed, fragment, transport };
-    Ok(())
+    scratch.headers.ttl = ttl;
+    scratch.headers.source_routed = source_routed;
+    transport::parse(packet, place, fragment.offset > 0, &mut scratch.headers.transport)
 }
 
 /// How far the extension headers were followed.
@@ -66,13 +72,16 @@ fn follow<P: Packet + ?Sized>(packet: &P, chain: &mut Chain) -> Result<()> {
     }
     let last = *black_box(chain);
     let ended = !is_extension(last.place.protocol) || last.fragment.offset > 0;
-    if ended { Ok(()) } else { Err(Malformed) }
+    if ended { Ok(()) } else { Err(Fault::Unparsable) }
 }
 
 /// Passes one extension header. All of them take at least 8 bytes.
 #[inline(always)]
 fn step<P: Packet + ?Sized>(packet: &P, mut chain: Chain) -> Result<Chain> {
     let Place { at, bytes, protocol } = chain.place;
+    if at > AT_MAX {
+        return Err(Fault::Unparsable);
+    }
     // In one read: a second one would be through a pointer that the verifier has not seen checked.
     let word = u64::from_be_bytes(read(packet, at)?);
     let (next, length) = ((word >> 56) as u8, (word >> 48) as usize & 0xff);
@@ -82,7 +91,7 @@ fn step<P: Packet + ?Sized>(packet: &P, mut chain: Chain) -> Result<Chain> {
         _ => (length + 1) * 8,
     };
     if header_bytes > bytes {
-        return Err(Malformed);
+        return Err(Fault::Malformed);
     }
     if protocol == ROUTING {
         chain.source_routed |= word >> 40 & 0xff == 0;

@@ -1,7 +1,8 @@
 //! TCP (RFC 9293), UDP and ICMP, as far as they are asked about.
 
-use super::{Malformed, Result, read};
+use super::{Fault, Result, read};
 use crate::packet::Packet;
+use crate::rate::Rate;
 
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
@@ -12,6 +13,7 @@ const ICMPV6: u8 = 58;
 pub(crate) mod flag {
     pub(crate) const FIN: u8 = 1;
     pub(crate) const SYN: u8 = 2;
+    pub(crate) const RST: u8 = 4;
     pub(crate) const ACK: u8 = 16;
     pub(crate) const URG: u8 = 32;
 }
@@ -24,10 +26,14 @@ pub(crate) mod flag {
 pub struct Transport {
     /// Which protocol this is.
     pub kind: Kind,
+    /// What it is metered as.
+    pub rate: Rate,
     /// The ports of TCP and UDP as they are in a flow's key: the source's in the low half.
     pub ports: u32,
     /// The flags of TCP, FIN being the lowest bit.
     pub flags: u8,
+    /// Where in the frame TCP's header begins.
+    pub at: usize,
     /// Where in the frame TCP's payload begins.
     pub payload_at: usize,
     /// How long that is, up to the end of the IP packet.
@@ -46,8 +52,12 @@ pub enum Kind {
     /// A fragment after the first, which has no transport header.
     Later,
     /// Another protocol.
-    #[default]
     Other,
+    /// TCP, without its whole header.
+    Segment,
+    /// Unknown: it was not read so far.
+    #[default]
+    Unread,
 }
 
 impl Transport {
@@ -55,7 +65,7 @@ impl Transport {
     #[inline(always)]
     #[must_use]
     pub const fn bare(kind: Kind) -> Self {
-        Self { kind, ports: 0, flags: 0, payload_at: 0, payload_bytes: 0 }
+        Self { kind, rate: Rate::Other, ports: 0, flags: 0, at: 0, payload_at: 0, payload_bytes: 0 }
     }
 }
 
@@ -75,23 +85,58 @@ pub(super) fn parse<P: Packet + ?Sized>(
     packet: &P,
     place: Place,
     later: bool,
-) -> Result<Transport> {
+    transport: &mut Transport,
+) -> Result<()> {
     if later {
-        return Ok(Transport::bare(Kind::Later));
+        *transport = Transport { rate: Rate::Fragment, ..Transport::bare(Kind::Later) };
+        return Ok(());
     }
     match place.protocol {
-        TCP => tcp(packet, place),
-        UDP => udp(packet, place),
-        ICMP | ICMPV6 if place.bytes < 8 => Err(Malformed),
-        ICMP | ICMPV6 => Ok(Transport::bare(Kind::Icmp)),
-        _ => Ok(Transport::bare(Kind::Other)),
+        TCP => {
+            // The first eight bytes are in any fragment that Linux takes.
+            let ports = match packet.read(place.at) {
+                Some([s1, s2, d1, d2]) if place.bytes >= 4 => ports([s1, s2], [d1, d2]),
+                _ => 0,
+            };
+            *transport = Transport { ports, ..Transport::bare(Kind::Segment) };
+            *transport = tcp(packet, place)?;
+        }
+        UDP => {
+            transport.kind = Kind::Other;
+            *transport = udp(packet, place)?;
+        }
+        ICMP | ICMPV6 => {
+            transport.kind = Kind::Other;
+            *transport = icmp(packet, place)?;
+        }
+        _ => *transport = Transport::bare(Kind::Other),
     }
+    Ok(())
+}
+
+/// Errors, and what IPv6 does not work without, apart from what anybody may ask for.
+#[inline(always)]
+fn icmp<P: Packet + ?Sized>(packet: &P, place: Place) -> Result<Transport> {
+    if place.bytes < 8 {
+        return Err(Fault::Malformed);
+    }
+    let [kind, _] = read(packet, place.at)?;
+    let needed = if place.protocol == ICMP {
+        // Destination unreachable, source quench, time exceeded, parameter problem (RFC 792).
+        kind == 3 || kind == 4 || kind == 11 || kind == 12
+    } else {
+        // Errors are below 128 (RFC 4443); listener discovery and its second version (RFC 2710, 3810),
+        // neighbour discovery (RFC 4861).
+        kind < 128 || (130..=137).contains(&kind) || kind == 143
+    };
+    let rate = if needed { Rate::IcmpError } else { Rate::Icmp };
+    Ok(Transport { rate, ..Transport::bare(Kind::Icmp) })
 }
 
 #[inline(always)]
 fn tcp<P: Packet + ?Sized>(packet: &P, place: Place) -> Result<Transport> {
     if place.bytes < 20 {
-        return Err(Malformed);
+        return Err(Fault::Malformed);
     }
     // In one read, as with extension headers.
     let head: [u8; 16] = read(packet, place.at)?;
@@ -99,12 +144,23 @@ fn tcp<P: Packet + ?Sized>(packet: &P, place: Place) -> Result<Transport> {
     let header_bytes = (offset >> 4) as usize * 4;
     // RFC 9293, 3.1.
     if header_bytes < 20 || header_bytes > place.bytes {
-        return Err(Malformed);
+        return Err(Fault::Malformed);
     }
+    let rate = if flags & flag::RST != 0 {
+        Rate::Rst
+    } else if flags & flag::SYN == 0 {
+        Rate::Ack
+    } else if flags & flag::ACK == 0 {
+        Rate::Syn
+    } else {
+        Rate::SynAck
+    };
     Ok(Transport {
         kind: Kind::Tcp,
+        rate,
         ports: ports([s1, s2], [d1, d2]),
         flags,
+        at: place.at,
         payload_at: place.at + header_bytes,
         payload_bytes: place.bytes - header_bytes,
     })
@@ -113,10 +169,11 @@ fn tcp<P: Packet + ?Sized>(packet: &P, place: Place) -> Result<Transport> {
 #[inline(always)]
 fn udp<P: Packet + ?Sized>(packet: &P, place: Place) -> Result<Transport> {
     if place.bytes < 8 {
-        return Err(Malformed);
+        return Err(Fault::Malformed);
     }
     let [s1, s2, d1, d2] = read(packet, place.at)?;
-    Ok(Transport { ports: ports([s1, s2], [d1, d2]), ..Transport::bare(Kind::Udp) })
+    let ports = ports([s1, s2], [d1, d2]);
+    Ok(Transport { rate: Rate::Udp, ports, ..Transport::bare(Kind::Udp) })
 }
 
 #[inline(always)]

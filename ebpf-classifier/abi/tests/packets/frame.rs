@@ -132,6 +132,10 @@ pub(crate) fn echo() -> Vec<u8> {
     vec![8, 0, 0, 0, 0, 1, 0, 1]
 }
 
+pub(crate) fn echo6() -> Vec<u8> {
+    vec![128, 0, 0, 0, 0, 1, 0, 1]
+}
+
 /// IPv4 in an untagged frame.
 pub(crate) fn frame4(protocol: u8, payload: &[u8]) -> Vec<u8> {
     ethernet(&[], 0x0800, &ipv4(protocol, payload))

@@ -1,7 +1,7 @@
 //! The packet table: what is sent, what becomes of it, what is counted. It lives here once; the host
 //! runs it against tables, the kernel against the program and its maps.
 
-use classifier_abi::{Address, Network, Prefix, Reason, Screens, Zone, ZoneKey};
+use classifier_abi::{Address, Network, Prefix, Rate, Reason, Screens, Zone, ZoneKey};
 
 use super::frame::*;
 
@@ -17,6 +17,8 @@ pub(crate) struct Setup {
     pub(crate) networks: Vec<(Prefix, Network)>,
     /// A source, and in how many seconds its verdict expires.
     pub(crate) verdicts: Vec<(Address, i64)>,
+    /// The same for prefixes of other lengths.
+    pub(crate) verdict_prefixes: Vec<(Prefix, i64)>,
     /// A source, and how many seconds ago it completed a handshake.
     pub(crate) handshakes: Vec<(Address, u64)>,
 }
@@ -47,7 +49,13 @@ fn counting() -> Zone {
 
 pub(crate) fn setup(zone: Zone) -> Setup {
     let key = ZoneKey { ifindex: IFINDEX, vlan: 0 };
-    Setup { zones: vec![(key, zone)], networks: vec![], verdicts: vec![], handshakes: vec![] }
+    Setup {
+        zones: vec![(key, zone)],
+        networks: vec![],
+        verdicts: vec![],
+        verdict_prefixes: vec![],
+        handshakes: vec![],
+    }
 }
 
 fn row(description: impl Into<String>, packets: Vec<Vec<u8>>) -> Row {
@@ -110,6 +118,9 @@ pub(crate) fn rows() -> Vec<Row> {
     rows.extend(rates());
     rows.extend(scans());
     rows.extend(flows());
+    rows.extend(bypasses());
+    rows.extend(budgets());
+    rows.extend(prefixes());
     rows
 }
 
@@ -132,7 +143,7 @@ fn plain() -> Vec<Row> {
     rows.push(row("IPv4 UDP", vec![frame4(17, &udp(5353, 53, b"query"))]));
     rows.push(row("IPv6 UDP", vec![frame6(17, &udp(5353, 53, b"query"))]));
     rows.push(row("IPv4 ICMP", vec![frame4(1, &echo())]));
-    rows.push(row("IPv6 ICMP", vec![frame6(58, &echo())]));
+    rows.push(row("IPv6 ICMP", vec![frame6(58, &echo6())]));
     for protocol in [2, 47, 50, 89, 132, 255] {
         rows.push(row(format!("IPv4 protocol {protocol}"), vec![frame4(protocol, b"12345678")]));
         rows.push(row(format!("IPv6 protocol {protocol}"), vec![frame6(protocol, b"12345678")]));
@@ -334,7 +345,7 @@ fn fragments() -> Vec<Row> {
             .drops(Reason::PingOfDeath),
         row("ping of death", vec![part(1, 65_528, false, 1, &[0; 64])]).drops(Reason::PingOfDeath),
         row("a first part too short for its TCP header", vec![part(1, 0, true, 6, &[0; 8])])
-            .notes(Reason::Malformed),
+            .drops(Reason::Unparsable),
     ];
     rows.extend([
         row(
@@ -425,7 +436,7 @@ fn extensions() -> Vec<Row> {
         );
     }
     let nine: Vec<_> = (0..9).map(|_| extension(60)).collect();
-    rows.push(row("nine extension headers", with(&nine, 0)).notes(Reason::Malformed));
+    rows.push(row("nine extension headers", with(&nine, 0)).drops(Reason::Unparsable));
     let route = |kind: u8| (43, vec![0, kind, 1, 0, 0, 0, 0]);
     rows.push(row("routing header type 0", with(&[route(0)], ACK)).drops(Reason::SourceRoute));
     rows.push(row("routing header type 4 (segments)", with(&[route(4)], ACK)));
@@ -456,7 +467,12 @@ fn vlans() -> Vec<Row> {
     vec![
         row("one tag, in the interface's zone", tagged(&[5])).drops(Reason::SynFin),
         row("two tags, in the interface's zone", tagged(&[5, 6])).drops(Reason::SynFin),
-        row("three tags are not looked into", tagged(&[5, 6, 8])).notes(Reason::NotIp),
+        row("four tags, in the interface's zone", tagged(&[5, 6, 8, 9])).drops(Reason::SynFin),
+        row("tags of VLAN 0 are a priority alone", tagged(&[0, 0, 7]))
+            .with(two.clone())
+            .notes(Reason::SynFin),
+        row("five tags, of which Linux takes off as many as are 0", tagged(&[0; 5]))
+            .drops(Reason::Unparsable),
         row("a VLAN with a zone of its own", tagged(&[7])).with(two.clone()).notes(Reason::SynFin),
         row("the outer of two tags decides", tagged(&[7, 5]))
             .with(two.clone())
@@ -556,7 +572,7 @@ fn verdicts() -> Vec<Row> {
         row("an IPv6 source under a verdict", six(CLIENT6))
             .with(under(client6, 60))
             .drops(Reason::Verdict),
-        row("IPv6 keys are whole: another /32", six(other6)).with(under(client6, 60)),
+        row("another IPv6 /32", six(other6)).with(under(client6, 60)),
         row("an address is not its neighbour in another family", six([0; 16]))
             .with(under(address([0; 4]), 60)),
     ]
@@ -566,11 +582,11 @@ fn rates() -> Vec<Row> {
     use classifier_abi::Reason::*;
     let syn = |source: [u8; 4], port: u16| between(source, SERVER, 6, &tcp(port, PORT, SYN, b""));
     let limit = |source, zone| {
-        let mut zone_of = strict();
-        zone_of.syn = classifier_limits(source, zone);
-        zone_of.udp = zone_of.syn;
-        zone_of.icmp = zone_of.syn;
-        zone_of
+        let mut limited = strict();
+        for rate in [Rate::Syn, Rate::Udp, Rate::Icmp] {
+            limited.limits[rate as usize] = classifier_limits(source, zone);
+        }
+        limited
     };
     let many = |count: u16, last: Vec<u8>, each: &dyn Fn(u16) -> Vec<u8>| {
         let mut packets: Vec<_> = (0..count).map(each).collect();
@@ -636,7 +652,7 @@ fn rates() -> Vec<Row> {
         .drops(IcmpFloodZone),
         row(
             "too much IPv6 ICMP from a source",
-            many(5, frame6(58, &echo()), &|_| frame6(58, &echo())),
+            many(5, frame6(58, &echo6()), &|_| frame6(58, &echo6())),
         )
         .with(setup(limit(5, 0)))
         .drops(IcmpFloodSource),
@@ -659,14 +675,13 @@ fn scans() -> Vec<Row> {
     let hosts = |count: u8| -> Vec<_> {
         (0..count).map(|i| between(CLIENT, [198, 51, 100, i], 1, &echo())).collect()
     };
-    // A source is known from its first packet on, so the first port is the one that is not counted.
     vec![
         row("ten ports of a limit of ten", ports(10)).with(setup(zone)),
         row("the same port many times", vec![frame4(6, &tcp(1, 80, SYN, b"")); 40])
             .with(setup(zone)),
-        row("twelve ports of a limit of ten", ports(12)).with(setup(zone)).drops(Reason::PortScan),
+        row("eleven ports of a limit of ten", ports(11)).with(setup(zone)).drops(Reason::PortScan),
         row("ten addresses of a limit of ten", hosts(10)).with(setup(sweep)),
-        row("twelve addresses of a limit of ten", hosts(12))
+        row("eleven addresses of a limit of ten", hosts(11))
             .with(setup(sweep))
             .drops(Reason::AddressSweep),
         row("the same address many times", vec![frame4(1, &echo()); 40]).with(setup(sweep)),
@@ -695,4 +710,223 @@ fn flows() -> Vec<Row> {
         }
     }
     rows
+}
+
+/// What once got past a verdict, a network marked `drop`, or a rate, because it was not parsed.
+fn bypasses() -> Vec<Row> {
+    let mut by_verdict = setup(strict());
+    by_verdict.verdicts.push((address(CLIENT), 60));
+    by_verdict.verdicts.push((Address::from(std::net::IpAddr::from(CLIENT6)), 60));
+    let mut by_network = setup(strict());
+    by_network.networks.push(network([192, 0, 2, 0], 24, 1, 2));
+    let prefix6 = Prefix::new(Address::v6([0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0], [0; 8]), 32);
+    by_network.networks.push((prefix6, Network { id: 1, action: 2 }));
+    let mut rows = Vec::new();
+    for (name, frame) in unread() {
+        let under = row(format!("{name}, under a verdict"), vec![frame.clone()]);
+        rows.push(under.with(by_verdict.clone()).drops(Reason::Verdict));
+        let of = row(format!("{name}, of a dropped network"), vec![frame]);
+        rows.push(of.with(by_network.clone()).drops(Reason::Network));
+    }
+    let tiny = |protocol| part(1, 0, true, protocol, &tcp(1, PORT, SYN, b"")[..8]);
+    let elsewhere = part(1, 0, true, 6, &tcp(1, 25, SYN, b"")[..8]);
+    let default = setup(Zone { flags: Zone::UNPARSABLE_TCP, ..strict() });
+    let dropped =
+        |name: &str, frame| row(name, vec![frame]).with(default.clone()).drops(Reason::Unparsable);
+    let noted =
+        |name: &str, frame| row(name, vec![frame]).with(default.clone()).notes(Reason::Unparsable);
+    let bare = |number: u8| (number, vec![0; 7]);
+    let nine = ipv6_with(CLIENT6, SERVER6, &vec![bare(60); 9], 6, &tcp(1, PORT, SYN, b""));
+    let mut options = extension(60);
+    options.1[0] = 0;
+    let split = ipv6_with(
+        CLIENT6,
+        SERVER6,
+        &[fragment6(1, 0, true), options],
+        6,
+        &tcp(1, PORT, SYN, b"")[..16],
+    );
+    rows.extend([
+        dropped("RFC 1858, 3: TCP's flags are not in the first part", tiny(6)),
+        noted("the same to a port without flows", elsewhere),
+        noted("the same of UDP's header is Linux's to put together", part(1, 0, true, 17, &[0; 4])),
+        dropped("nine empty destination-options headers", ethernet(&[], 0x86dd, &nine)),
+        dropped("RFC 7112: TCP's header is not in the first part", ethernet(&[], 0x86dd, &split)),
+        dropped(
+            "a data offset beyond the first part",
+            part(1, 0, true, 6, &{
+                let mut segment = tcp(1, PORT, SYN, &[0; 4]);
+                segment[12] = 10 << 4;
+                segment
+            }),
+        ),
+        row("unparsable, only counted", vec![tiny(6)])
+            .with(setup(counting()))
+            .notes(Reason::Unparsable),
+    ]);
+    // RFC 2675: Linux goes by the frame's length where the payload's is 0 in front of such options.
+    let mut jumbo = ipv6_with(CLIENT6, SERVER6, &[extension(0)], 6, &tcp(1, PORT, SYN | FIN, b""));
+    jumbo[48] = 6;
+    jumbo[49..56].copy_from_slice(&[0, 1, 4, 0, 0, 0, 0]);
+    jumbo[4..6].copy_from_slice(&[0, 0]);
+    jumbo[40..48].copy_from_slice(&[6, 0, 1, 4, 0, 0, 0, 0]);
+    rows.push(
+        row("IPv6 payload length 0 with hop-by-hop options", vec![ethernet(&[], 0x86dd, &jumbo)])
+            .drops(Reason::SynFin),
+    );
+    rows
+}
+
+/// Frames that are not read to their transport header, each for another reason.
+fn unread() -> Vec<(String, Vec<u8>)> {
+    let mut frames = vec![
+        ("an 8-byte first part".to_owned(), part(1, 0, true, 6, &tcp(1, PORT, SYN, b"")[..8])),
+        ("a later part".to_owned(), part(1, 8, false, 6, &[0; 8])),
+        ("an unknown protocol".to_owned(), frame4(253, b"12345678")),
+    ];
+    let mut option =
+        ipv4_with(V4 { options: &[7, 0, 0, 0], ..V4::default() }, CLIENT, SERVER, 6, &[0; 20]);
+    frames.push(("a bad option".to_owned(), ethernet(&[], 0x0800, &option)));
+    option[0] = 0x4f;
+    frames.push(("a header beyond the packet".to_owned(), ethernet(&[], 0x0800, &option)));
+    for count in [8, 9, 20, 100] {
+        let chain = vec![(60, vec![0; 7]); count];
+        let packet = ipv6_with(CLIENT6, SERVER6, &chain, 6, &tcp(1, PORT, SYN, b""));
+        frames
+            .push((format!("{count} destination-options headers"), ethernet(&[], 0x86dd, &packet)));
+    }
+    for bytes in 34..54 {
+        let frame = frame4(6, &tcp(1, PORT, SYN, b""));
+        frames.push((format!("the first {bytes} bytes"), frame[..bytes].to_vec()));
+    }
+    for bytes in 54..74 {
+        let frame = frame6(6, &tcp(1, PORT, SYN, b""));
+        frames.push((format!("the first {bytes} bytes, IPv6"), frame[..bytes].to_vec()));
+    }
+    frames
+}
+
+/// What has a rate of its own.
+fn budgets() -> Vec<Row> {
+    use classifier_abi::Reason::*;
+    let limited = |rate: Rate| {
+        let mut zone = strict();
+        zone.limits[rate as usize] = classifier_limits(3, 0);
+        zone
+    };
+    let icmp = |kind: u8| frame4(1, &[kind, 4, 0, 0, 0, 0, 0, 0]);
+    let icmp6 = |kind: u8| frame6(58, &[kind, 0, 0, 0, 0, 0, 0, 0]);
+    let mut rows = Vec::new();
+    // RFC 1191, RFC 8201, RFC 4861: no connection and no neighbour works without these.
+    for kind in [3, 4, 11, 12] {
+        let packets = vec![icmp(kind); 20];
+        let said = format!("ICMP error {kind} is not in the rate of echo requests");
+        rows.push(row(said, packets).with(setup(limited(Rate::Icmp))));
+    }
+    for kind in [1, 2, 3, 4, 130, 131, 132, 133, 134, 135, 136, 137, 143] {
+        let packets = vec![icmp6(kind); 20];
+        let said = format!("ICMPv6 {kind} is not in the rate of echo requests");
+        rows.push(row(said, packets).with(setup(limited(Rate::Icmp))));
+    }
+    let kinds: [(Rate, Reason, &str, Vec<u8>); 9] = [
+        (Rate::Syn, SynFloodSource, "SYNs", frame4(6, &tcp(1, PORT, SYN, b""))),
+        (Rate::Udp, UdpFloodSource, "UDP", frame4(17, &udp(1, 2, b"x"))),
+        (Rate::Icmp, IcmpFloodSource, "echo requests", frame4(1, &echo())),
+        (Rate::IcmpError, IcmpErrorFloodSource, "ICMP errors", icmp(3)),
+        (Rate::Ack, AckFloodSource, "ACKs", frame4(6, &tcp(1, PORT, ACK, b""))),
+        (Rate::Rst, RstFloodSource, "RSTs", frame4(6, &tcp(1, PORT, RST, b""))),
+        (Rate::SynAck, SynAckFloodSource, "SYN-ACKs", frame4(6, &tcp(443, 9, SYN | ACK, b""))),
+        (Rate::Fragment, FragmentFloodSource, "later parts", part(1, 8, true, 17, &[0; 8])),
+        (Rate::Other, OtherFloodSource, "GRE", frame4(47, b"12345678")),
+    ];
+    for (rate, reason, name, frame) in &kinds {
+        let four = || vec![frame.clone(); 4];
+        let over = row(format!("{name} over a source's limit"), four());
+        rows.push(over.with(setup(limited(*rate))).drops(*reason));
+        let mut zone = strict();
+        zone.limits[*rate as usize] = classifier_limits(0, 3);
+        let of_zone = Reason::SCREENS.into_iter().find(|zone| *zone as u32 == *reason as u32 + 1);
+        let over = row(format!("{name} over a zone's limit"), four());
+        rows.push(over.with(setup(zone)).drops(of_zone.unwrap()));
+        for (other, _, of, _) in kinds.iter().filter(|(other, ..)| other != rate) {
+            let said = format!("{name} are not in the rate of {of}");
+            rows.push(row(said, four()).with(setup(limited(*other))));
+        }
+    }
+    let mut proxy = setup(Zone { port_bits: 1, address_bits: 1, ..limited(Rate::Syn) });
+    proxy.networks.push(network([192, 0, 2, 0], 24, 1, 3));
+    let ports = || (0..20).map(|port| frame4(6, &tcp(port, 1000 + port, SYN, b""))).collect();
+    rows.push({
+        let mut exempt =
+            row("rates and scans do not count for an exempt network", ports()).with(proxy.clone());
+        exempt.counters.push((Reason::Exempt, false, 20));
+        exempt
+    });
+    let mut bad = proxy.clone();
+    bad.verdicts.push((address(CLIENT), 60));
+    rows.push(
+        row("an exempt network may be under a verdict", vec![frame4(6, &tcp(1, PORT, SYN, b""))])
+            .with(bad)
+            .drops(Reason::Verdict),
+    );
+    rows.push(
+        row("an exempt network trips screens", vec![frame4(6, &tcp(1, PORT, 0, b""))])
+            .with(proxy)
+            .notes(Reason::Exempt)
+            .drops(Reason::NoFlags),
+    );
+    rows
+}
+
+/// One customer has a /64, and every address in it (RFC 6177).
+fn prefixes() -> Vec<Row> {
+    let of = |last: u16, third: u8| {
+        let mut source = CLIENT6;
+        source[7] = third;
+        source[14..].copy_from_slice(&last.to_be_bytes());
+        let packet = ipv6_with(source, SERVER6, &[], 6, &tcp(1, PORT, SYN, b""));
+        ethernet(&[], 0x86dd, &packet)
+    };
+    let mut zone = strict();
+    zone.limits[Rate::Syn as usize] = classifier_limits(5, 0);
+    let scan = Zone { port_bits: 5, ..strict() };
+    let ports = (0..6).map(|i| {
+        let mut source = CLIENT6;
+        source[15] = i as u8 + 100;
+        let packet = ipv6_with(source, SERVER6, &[], 6, &tcp(1, 1000 + i, SYN, b""));
+        ethernet(&[], 0x86dd, &packet)
+    });
+    let mut verdict = setup(strict());
+    verdict.verdicts.push((Address::from(std::net::IpAddr::from(CLIENT6)), 60));
+    let prefix = |bits| Prefix::new(Address::from(std::net::IpAddr::from(CLIENT6)), bits);
+    let prefix4 = |bits: u32| Prefix::new(address([192, 0, 2, 0]), 96 + bits);
+    let on = |prefix| Setup { verdict_prefixes: vec![(prefix, 60)], ..setup(strict()) };
+    let expired = Setup { verdict_prefixes: vec![(prefix(48), -1)], ..setup(strict()) };
+    let syn = || vec![frame4(6, &tcp(1, PORT, SYN, b""))];
+    vec![
+        row("addresses of one /64 share a rate", (0..6).map(|i| of(0x100 + i, 0)).collect())
+            .with(setup(zone))
+            .drops(Reason::SynFloodSource),
+        row("another /64 has its own", [2, 3, 4, 5, 6, 7].map(|i| of(i, u8::from(i == 7))).into())
+            .with(setup(zone)),
+        row("addresses of one /64 scan together", ports.collect())
+            .with(setup(scan))
+            .drops(Reason::PortScan),
+        row("a verdict holds for a neighbour in the /64", vec![of(0x99, 0)])
+            .with(verdict.clone())
+            .drops(Reason::Verdict),
+        row("and not for another /64", vec![of(0x99, 1)]).with(verdict),
+        row("a verdict on a /48", vec![of(7, 3)]).with(on(prefix(48))).drops(Reason::Verdict),
+        row("a verdict on a /48 that has expired", vec![of(7, 3)]).with(expired),
+        row("a verdict on a single IPv6 address", vec![frame6(6, &tcp(1, PORT, SYN, b""))])
+            .with(on(prefix(128)))
+            .drops(Reason::Verdict),
+        row("and not its neighbour", vec![of(7, 0)]).with(on(prefix(128))),
+        row("a verdict on an IPv4 /24", syn()).with(on(prefix4(24))).drops(Reason::Verdict),
+        row(
+            "an IPv4 address beside it",
+            vec![between([192, 0, 3, 1], SERVER, 6, &tcp(1, PORT, SYN, b""))],
+        )
+        .with(on(prefix4(24))),
+    ]
 }

@@ -7,8 +7,9 @@ use std::hash::Hash;
 use elsa::{FrozenMap, FrozenVec};
 
 use classifier_abi::{
-    Address, Datagram, Flow, FlowKey, Fragments, MAGIC, Network, Prefix, Reason, Shared, Slots,
-    Source, World, Zone, ZoneKey, ZoneRates,
+    Address, CELLS_IN_A_ROW, CachedNetwork, Datagram, Flow, FlowKey, Fragments, Headers, MAGIC,
+    Meta, Meter, Network, PENDING_SLOTS, Pending, Prefix, Reason, STRANGER_SLOTS, Shared, Slots,
+    Source, Stranger, World, Zone, ZoneKey, ZoneRates,
 };
 
 /// A table whose values stay where they are: references to them live as long as the table.
@@ -38,19 +39,49 @@ impl<K: Hash + Eq + Copy, V> Table<K, V> {
     }
 }
 
+/// An array whose values are made when they are asked for.
+struct Array<V> {
+    values: FrozenMap<u32, Box<V>>,
+    entries: u32,
+}
+
+impl<V: Default> Array<V> {
+    fn new(entries: u32) -> Self {
+        Self { values: FrozenMap::new(), entries }
+    }
+
+    fn at(&self, index: u32) -> Option<&V> {
+        if index >= self.entries {
+            return None;
+        }
+        Some(self.values.get(&index).unwrap_or_else(|| self.values.insert(index, Box::default())))
+    }
+}
+
 pub(crate) struct Host {
     pub(crate) now_ns: Cell<u64>,
-    pub(crate) magic: Cell<u32>,
+    pub(crate) meta: Meta,
     pub(crate) counters: RefCell<Vec<(u64, u64)>>,
     pub(crate) zones: Table<ZoneKey, Slots<Zone>>,
     pub(crate) networks: FrozenVec<Box<(Prefix, Slots<Network>)>>,
     pub(crate) verdicts: RefCell<HashMap<Address, u64>>,
+    pub(crate) verdict_prefixes: RefCell<Vec<(Prefix, u64)>>,
     pub(crate) sources: Table<Address, Source>,
     pub(crate) flows: Table<FlowKey, Flow>,
     pub(crate) handshakes: Table<Address, Shared>,
     pub(crate) fragments: Table<Datagram, Fragments>,
     pub(crate) ports: RefCell<Vec<u16>>,
-    pub(crate) established: Cell<bool>,
+    /// The state of every connection that is asked for; 0 for none.
+    pub(crate) connection: Cell<u32>,
+    pub(crate) udp_socket: Cell<bool>,
+    pub(crate) cookies: Cell<bool>,
+    /// Whether segments return a cookie.
+    pub(crate) cookie: Cell<bool>,
+    /// How often the kernel's connections were looked at.
+    pub(crate) looks: Cell<u32>,
+    strangers: Array<Stranger>,
+    pending: Array<Pending>,
+    cells: Array<Meter>,
     rates: Vec<ZoneRates>,
 }
 
@@ -58,17 +89,31 @@ impl Host {
     pub(crate) fn new(now_ns: u64) -> Self {
         Self {
             now_ns: Cell::new(now_ns),
-            magic: Cell::new(MAGIC),
+            meta: Meta {
+                magic: MAGIC,
+                ipv6_prefix: 64,
+                ipv6_mask: Address::mask(64),
+                seed: 0x5a17,
+                ..Meta::default()
+            },
             counters: RefCell::new(vec![(0, 0); Reason::COUNTERS as usize]),
             zones: Table::new(),
             networks: FrozenVec::new(),
             verdicts: RefCell::default(),
+            verdict_prefixes: RefCell::default(),
             sources: Table::new(),
             flows: Table::new(),
             handshakes: Table::new(),
             fragments: Table::new(),
             ports: RefCell::default(),
-            established: Cell::new(false),
+            connection: Cell::new(0),
+            udp_socket: Cell::new(false),
+            cookies: Cell::new(false),
+            cookie: Cell::new(false),
+            looks: Cell::new(0),
+            strangers: Array::new(STRANGER_SLOTS),
+            pending: Array::new(PENDING_SLOTS),
+            cells: Array::new(2 * CELLS_IN_A_ROW),
             rates: (0..256).map(|_| ZoneRates::default()).collect(),
         }
     }
@@ -88,8 +133,8 @@ impl World for Host {
         self.now_ns.get()
     }
 
-    fn meta(&self) -> Option<(u32, u32)> {
-        Some((self.magic.get(), 0))
+    fn meta(&self) -> Option<&Meta> {
+        Some(&self.meta)
     }
 
     fn count(&self, counter: u32, bytes: u64) {
@@ -108,6 +153,35 @@ impl World for Host {
     fn network(&self, address: &Address) -> Option<&Slots<Network>> {
         let holding = self.networks.iter().filter(|(prefix, _)| holds(prefix, address));
         holding.max_by_key(|(prefix, _)| prefix.bits).map(|(_, slots)| slots)
+    }
+
+    fn cached_network(&self, _index: u32) -> Option<&mut CachedNetwork> {
+        None
+    }
+
+    fn has_verdicts(&self, kind: u32) -> bool {
+        match kind {
+            0 => !self.verdicts.borrow().is_empty(),
+            _ => !self.verdict_prefixes.borrow().is_empty(),
+        }
+    }
+
+    fn verdict_on_prefix(&self, address: &Address) -> Option<u64> {
+        let prefixes = self.verdict_prefixes.borrow();
+        let holding = prefixes.iter().filter(|(prefix, _)| holds(prefix, address));
+        holding.max_by_key(|(prefix, _)| prefix.bits).map(|(_, expires)| *expires)
+    }
+
+    fn stranger(&self, index: u32) -> Option<&Stranger> {
+        self.strangers.at(index)
+    }
+
+    fn cell(&self, index: u32) -> Option<&Meter> {
+        self.cells.at(index)
+    }
+
+    fn pending(&self, index: u32) -> Option<&Pending> {
+        self.pending.at(index)
     }
 
     fn verdict(&self, address: &Address) -> Option<u64> {
@@ -143,8 +217,21 @@ impl World for Host {
         self.handshakes.put(*address, Shared::new(now_ns));
     }
 
-    fn is_established(&self, _key: &FlowKey, _v6: bool) -> bool {
-        self.established.get()
+    fn connection(&self, _key: &FlowKey, _v6: bool) -> u32 {
+        self.looks.set(self.looks.get() + 1);
+        self.connection.get()
+    }
+
+    fn has_udp_socket(&self, _key: &FlowKey, _v6: bool) -> bool {
+        self.udp_socket.get()
+    }
+
+    fn has_cookies(&self) -> bool {
+        self.cookies.get()
+    }
+
+    fn is_cookie(&self, _headers: &Headers) -> bool {
+        self.cookie.get()
     }
 
     fn fragments(&self, datagram: &Datagram) -> Option<&Fragments> {

@@ -1,0 +1,180 @@
+//! What is decided on the source alone, and where it is kept.
+
+use super::{Known, Visit, World};
+use crate::layout::{
+    Address, CELLS_IN_A_ROW, Flow, NetworkAction, STRANGER_SLOTS, Source, Standing, Stranger,
+};
+use crate::rate::{Meter, Rate};
+use crate::reason::{Reason, Screens};
+use crate::scratch::CachedNetwork;
+
+/// A hash of a sender and a rate.
+#[inline(always)]
+pub(super) fn hash(sender: &Address, rate: Rate, seed: u64) -> u64 {
+    crate::hash::hash(&[sender.high ^ seed, sender.low.wrapping_add(rate as u64)])
+}
+
+/// The two meters of the sketch that a stranger's packets of one rate are counted in; the lower one
+/// is closer to the truth.
+#[inline(always)]
+#[must_use]
+pub fn stranger_cells(sender: &Address, rate: Rate, seed: u64) -> [u32; 2] {
+    cells(hash(sender, rate, seed))
+}
+
+#[inline(always)]
+fn cells(hash: u64) -> [u32; 2] {
+    let mask = CELLS_IN_A_ROW - 1;
+    [hash as u32 & mask, CELLS_IN_A_ROW + ((hash >> 32) as u32 & mask)]
+}
+
+/// Whether there is a verdict on `source`. Networks marked `allow` have none.
+#[inline(always)]
+pub(super) fn is_under_verdict<W: World>(
+    world: &W,
+    source: &Address,
+    sender: &Address,
+    generation: u32,
+) -> bool {
+    let on_source =
+        world.has_verdicts(0) && world.verdict(sender).is_some_and(|until| until > world.now_ns());
+    let held = on_source
+        || world.has_verdicts(1)
+            && world.verdict_on_prefix(source).is_some_and(|until| until > world.now_ns());
+    held && look_up_network(world, source, generation).network.action() != NetworkAction::Allow
+}
+
+#[inline(always)]
+fn look_up_network<W: World>(world: &W, source: &Address, generation: u32) -> Standing {
+    let slots = world.network(source);
+    let network = slots.map(|slots| *slots.of(generation)).unwrap_or_default();
+    Standing { generation, network }
+}
+
+impl<W: World> Visit<'_, W> {
+    #[inline(always)]
+    pub(super) fn known(&self) -> Known<'_> {
+        // A SYN's flow is looked up where the SYN is noted: one that is dropped does not pay for it.
+        let flow = if self.tracked && self.rate != Rate::Syn {
+            self.world.flow(&self.headers.key)
+        } else {
+            None
+        };
+        let source = if self.rate.is_of_sources() { self.world.source(self.sender) } else { None };
+        Known { source, flow, standing: self.standing(source, flow) }
+    }
+
+    /// The network of the source, by the nearest way: it is kept with flows, and for each CPU with the
+    /// addresses seen last. Not with sources, which may be prefixes.
+    #[inline(always)]
+    fn standing(&self, source: Option<&Source>, flow: Option<&Flow>) -> Standing {
+        let word = match (source, flow) {
+            (_, Some(flow)) => flow.standing.load(),
+            (Some(source), None) if !self.headers.v6 => source.standing.load(),
+            _ => 0,
+        };
+        let known = Standing::from_word(word);
+        if word != 0 && known.generation == self.generation { known } else { self.network() }
+    }
+
+    #[inline(always)]
+    fn network(&self) -> Standing {
+        let source = &self.headers.key.source;
+        let mixed = source.high.wrapping_mul(31) ^ source.low;
+        let mixed = (mixed ^ mixed >> 32) as u32;
+        let index = (mixed ^ mixed >> 16 ^ mixed >> 24) & (CachedNetwork::SLOTS - 1);
+        let cached = self.world.cached_network(index);
+        if let Some(cached) = &cached
+            && let Some(found) = cached.of(source, self.generation)
+        {
+            return found;
+        }
+        let found = look_up_network(self.world, source, self.generation);
+        if let Some(cached) = cached {
+            *cached = CachedNetwork { address: *source, standing: found.word() };
+        }
+        found
+    }
+
+    /// The slot of the sender, if it has one.
+    #[inline(always)]
+    pub(super) fn stranger(&self) -> Option<&Stranger> {
+        self.slot().filter(|slot| slot.sender() == *self.sender)
+    }
+
+    /// The slot of the sender, taken if it can be.
+    #[inline(always)]
+    pub(super) fn stranger_or_new(&self, now_ns: u64) -> Option<&Stranger> {
+        let slot = self.slot()?;
+        (slot.sender() == *self.sender || slot.take(self.sender, now_ns)).then_some(slot)
+    }
+
+    /// By the address alone: a stranger has one slot, whatever it sends.
+    #[inline(always)]
+    fn slot(&self) -> Option<&Stranger> {
+        let hash = hash(self.sender, Rate::Syn, self.seed);
+        self.world.stranger((hash >> 16) as u32 & (STRANGER_SLOTS - 1))
+    }
+
+    /// How many of this rate's packets the source sent in the window that ends now.
+    #[inline(always)]
+    pub(super) fn level(&self, source: Option<&Source>, now_ns: u64) -> u32 {
+        if let Some(meter) = source.and_then(|source| source.meters.get(self.rate.index())) {
+            return meter.level(now_ns);
+        }
+        let level = |meter: Option<&Meter>| meter.map_or(0, |meter| meter.level(now_ns));
+        let [first, second] = cells(self.hash);
+        let (first, second) = (level(self.world.cell(first)), level(self.world.cell(second)));
+        if first < second { first } else { second }
+    }
+
+    /// Counts the packet for its source.
+    #[inline(always)]
+    pub(super) fn meter(&self, source: Option<&Source>, now_ns: u64) {
+        if let Some(meter) = source.and_then(|source| source.meters.get(self.rate.index())) {
+            return meter.add(now_ns);
+        }
+        for cell in cells(self.hash) {
+            if let Some(meter) = self.world.cell(cell) {
+                meter.add(now_ns);
+            }
+        }
+    }
+
+    /// Gives a new entry what was known of the stranger.
+    #[inline(always)]
+    pub(super) fn take_over(&self, source: &Source, now_ns: u64) {
+        if let Some(slot) = self.stranger() {
+            source.trip(slot.screens(now_ns), now_ns);
+        }
+        let [first, second] = stranger_cells(self.sender, Rate::Syn, self.seed);
+        let [syn, ..] = &source.meters;
+        if let (Some(first), Some(second)) = (self.world.cell(first), self.world.cell(second)) {
+            let lower = if first.level(now_ns) < second.level(now_ns) { first } else { second };
+            syn.copy_from(lower);
+        }
+    }
+
+    /// Notes screens with the source. A flood's are noted only with who is known already: slots are
+    /// for what tells one source from another.
+    #[inline(always)]
+    pub(super) fn trip(&self, source: Option<&Source>, tripped: Screens, now_ns: u64) {
+        let source = match source {
+            // Sources of packets that are not metered with them are looked up only here.
+            None if !self.rate.is_of_sources() => self.world.source(self.sender),
+            known => known,
+        };
+        if let Some(source) = source {
+            return source.trip(tripped, now_ns);
+        }
+        let floods = Screens::of(Reason::PortScan).0 - Screens::of(Reason::SynFloodSource).0;
+        let slot = if tripped.without(Screens(floods)).is_empty() {
+            self.stranger()
+        } else {
+            self.stranger_or_new(now_ns)
+        };
+        if let Some(slot) = slot {
+            slot.trip(tripped, now_ns);
+        }
+    }
+}

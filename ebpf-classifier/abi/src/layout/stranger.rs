@@ -1,0 +1,67 @@
+//! What is known of a source that has not completed a handshake.
+
+#[cfg(not(target_arch = "bpf"))]
+use zerocopy::{FromBytes, IntoBytes};
+
+use super::address::Address;
+use super::source::{trip, tripped};
+use crate::reason::Screens;
+use crate::shared::Shared;
+use crate::sketch::Sketch;
+
+/// What is known of a stranger, beyond its rates.
+///
+/// A slot of a fixed number: whoever forges sources takes slots of others that were seen once, and
+/// none of those that went to a second port or address, or tripped a screen.
+#[derive(Debug, Default)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, IntoBytes))]
+#[repr(C)]
+pub struct Stranger {
+    /// Whose slot this is, in the two words of an [`Address`].
+    pub(crate) sender: [Shared; 2],
+    /// As [`Source::tripped`](super::Source::tripped).
+    pub tripped: Shared,
+    /// TCP and UDP ports it went to.
+    pub ports: Sketch,
+    /// Addresses it went to.
+    pub addresses: Sketch,
+}
+
+impl Stranger {
+    /// Whose slot this is.
+    #[inline(always)]
+    pub fn sender(&self) -> Address {
+        let [high, low] = &self.sender;
+        Address { high: high.load(), low: low.load() }
+    }
+
+    /// The screens that it tripped within the last minute.
+    #[inline(always)]
+    pub fn screens(&self, now_ns: u64) -> Screens {
+        tripped(&self.tripped, now_ns)
+    }
+
+    /// Notes screens that it tripped.
+    #[inline(always)]
+    pub(crate) fn trip(&self, screens: Screens, now_ns: u64) {
+        trip(&self.tripped, screens, now_ns);
+    }
+
+    /// Gives the slot to `sender`, unless more than one packet's worth is known of who has it.
+    #[inline(always)]
+    pub(crate) fn take(&self, sender: &Address, now_ns: u64) -> bool {
+        let kept = self.ports.bits(now_ns) > 1
+            || self.addresses.bits(now_ns) > 1
+            || !self.screens(now_ns).is_empty();
+        if kept {
+            return false;
+        }
+        let [high, low] = &self.sender;
+        high.store(sender.high);
+        low.store(sender.low);
+        self.tripped.store(0);
+        self.ports.clear();
+        self.addresses.clear();
+        true
+    }
+}
