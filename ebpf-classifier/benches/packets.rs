@@ -17,8 +17,8 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use classifier_abi::{
-    Address, FlowKey, Limits, Network, Prefix, Reason, Screens, Slots, Verdict, Zone, ZoneKey,
-    bits_for, per_window,
+    Address, Flow, FlowKey, Limits, Network, Prefix, Rate, Reason, Screens, Slots, Standing,
+    Verdict, Zone, ZoneKey, bits_for, per_window,
 };
 use program::{Program, can_load};
 use sallyport_classifier::pinned::{Access, Maps, ktime_ns};
@@ -39,9 +39,7 @@ fn set_up(program: &Program) {
         id: 1,
         watched: all,
         dropping: all,
-        syn: limits,
-        udp: limits,
-        icmp: limits,
+        limits: [limits; Rate::COUNT],
         port_bits: bits_for(50),
         address_bits: bits_for(50),
         ..Zone::default()
@@ -59,7 +57,12 @@ fn set_up(program: &Program) {
     program.networks.insert(&prefix, Slots { even: ours, odd: ours }).unwrap();
     program.track(PORT);
     let verdict = Verdict { expires_ns: ktime_ns() + 3_600_000_000_000, ..Verdict::default() };
-    program.verdicts.insert(&Address::v4([192, 0, 2, 66]), verdict).unwrap();
+    let source = Prefix::new(Address::v4([192, 0, 2, 66]), 128);
+    program.verdicts.insert(&source, verdict).unwrap();
+    let standing = Standing { generation: 0, network: ours };
+    let flow = Flow::new(ktime_ns(), standing, 1, 64, 0);
+    let (client, server) = (Address::v4(frame::CLIENT), Address::v4(frame::SERVER));
+    program.flows.insert(&FlowKey::tcp(client, 40_000, server, PORT), flow).unwrap();
 }
 
 fn main() {

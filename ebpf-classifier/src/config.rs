@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 pub use fixed::Fixed;
 pub use limits::Limits;
-pub use model::{Config, Interface, Mode, Network, PIN_PATH, Zone};
+pub use model::{Config, IPV6_PREFIX, Interface, Mode, Network, PIN_PATH, Zone};
 pub use sallyport_config::{Problem, Problems, Sources};
 
 /// A configuration as it was found on disk.

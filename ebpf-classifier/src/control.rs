@@ -12,6 +12,9 @@ use crate::apply::Heart;
 use crate::config::{self, Config, Fixed, Loaded, Problems, Sources};
 use crate::kernel::{Attached, Kernel, KernelError, interface};
 
+/// Seconds between two looks for verdicts that have expired. They have no effect by then, but a place.
+const SWEEP_TICKS: u64 = 10;
+
 /// What became of the edits so far.
 #[derive(Debug, Default)]
 pub struct Reloads {
@@ -40,6 +43,7 @@ struct State {
     /// The fingerprint in force, and the one seen last, whether it was put in force or refused.
     in_force: String,
     seen: String,
+    ticks: u64,
     files: Vec<PathBuf>,
 }
 
@@ -64,6 +68,7 @@ impl Control {
                 config,
                 in_force: sha256.clone(),
                 seen: sha256,
+                ticks: 0,
                 files,
             }),
         })
@@ -100,7 +105,13 @@ impl Control {
             tracing::error!(%error, "the heartbeat could not be written");
         }
         let mut state = self.state();
-        let State { kernel: Some(kernel), config, .. } = &mut *state else { return };
+        let State { kernel: Some(kernel), config, ticks, .. } = &mut *state else { return };
+        *ticks += 1;
+        if ticks.is_multiple_of(SWEEP_TICKS)
+            && let Err(error) = kernel.sweep_verdicts()
+        {
+            tracing::error!(%error, "expired verdicts could not be removed");
+        }
         if !kernel.is_displaced(config) {
             return;
         }

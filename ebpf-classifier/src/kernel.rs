@@ -9,6 +9,7 @@ mod folder;
 pub mod interface;
 mod link;
 mod object;
+pub mod syncookies;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -43,7 +44,7 @@ impl Kernel {
         let bytes = object::embedded()?;
         let ifindex = indices(config)?;
         let folder = PinFolder::open(&config.pin_path)?;
-        let fresh = folder.check(&config.limits)?;
+        let fresh = folder.check(&config.limits, config.ipv6_prefix)?;
         let started = Self::start_in(&folder, bytes, config, &ifindex);
         if started.is_err() && fresh {
             folder.clear();
@@ -60,7 +61,11 @@ impl Kernel {
     ) -> Result<(Store, Links), KernelError> {
         let program = Program::load(bytes, folder.path(), &config.limits)?;
         folder.grant()?;
-        let mut store = Store::open(folder.path())?;
+        let mut store = Store::open(folder.path(), config.ipv6_prefix, program.has_cookies())?;
+        let asks = config.zones.iter().any(|zone| zone.rules.has(classifier_abi::Zone::COOKIES));
+        if asks && !program.has_cookies() {
+            tracing::warn!("{}", syncookies::HINT);
+        }
         store.apply(config, ifindex)?;
         store.heart().beat().map_err(|error| KernelError::folder(folder.path(), error))?;
         let mut links = Links::new(program, folder.path());
@@ -73,6 +78,14 @@ impl Kernel {
     #[must_use]
     pub fn heart(&self) -> &Arc<Heart> {
         self.store.heart()
+    }
+
+    /// Removes verdicts that have expired.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn sweep_verdicts(&self) -> std::io::Result<()> {
+        self.store.sweep_verdicts()
     }
 
     /// What the program is attached to.

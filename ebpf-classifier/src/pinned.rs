@@ -6,17 +6,19 @@
 
 mod map;
 mod sys;
+mod verdicts;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use classifier_abi::{
     ABI_VERSION, Address, Counter, Flow, FlowKey, MAGIC, Meta, Name, NameKey, NameKind, Network,
-    Prefix, Reason, Slots, Source, Verdict, Zone, ZoneKey, map as name,
+    Pending, Prefix, Reason, Slots, Source, Standing, Zone, ZoneKey, map as name,
 };
 
 pub use classifier_abi as abi;
 pub use map::{Access, Key, Map, PerCpuArray, Value};
+pub use verdicts::{Verdicts, source_prefix};
 
 /// Why pinned maps cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -81,8 +83,10 @@ pub struct Maps {
     pub sources: Map<Address, Source>,
     /// What is known of TCP connections.
     pub flows: Map<FlowKey, Flow>,
-    /// Sources that are not to be let in.
-    pub verdicts: Map<Address, Verdict>,
+    /// What is known of connections without an entry.
+    pub pending: Map<u32, Pending>,
+    /// Who is not to be let in.
+    pub verdicts: Verdicts,
     /// Names of zones and networks.
     pub names: Map<NameKey, Name>,
     /// Packets and bytes by [`Reason::counter`].
@@ -104,7 +108,8 @@ impl Maps {
             networks: Map::open(&at(name::NETWORKS), Access::Read)?,
             sources: Map::open(&at(name::SOURCES), Access::Read)?,
             flows: Map::open(&at(name::FLOWS), Access::Read)?,
-            verdicts: Map::open(&at(name::VERDICTS), verdicts)?,
+            pending: Map::open(&at(name::PENDING), Access::Read)?,
+            verdicts: Verdicts::open(pin_path, verdicts)?,
             names: Map::open(&at(name::NAMES), Access::Read)?,
             counters: PerCpuArray::open(&at(name::COUNTERS))?,
         })
@@ -116,6 +121,23 @@ impl Maps {
     /// What the kernel says.
     pub fn meta(&self) -> io::Result<Meta> {
         self.meta.lookup(&0)?.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// What is known of a connection that is open: by its entry or, where it has none yet, by its SYN.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn connection(&self, key: &FlowKey, meta: &Meta) -> io::Result<Option<Flow>> {
+        if let Some(flow) = self.flows.lookup(key)? {
+            return Ok(Some(flow));
+        }
+        let (slot, tag) = Pending::slot(key, meta.seed);
+        let Some(pending) = self.pending.lookup(&slot)?.filter(|pending| pending.is_of(tag)) else {
+            return Ok(None);
+        };
+        let generation = meta.generation;
+        let network = self.network(key.source, generation)?.unwrap_or_default();
+        Ok(Some(pending.flow(Standing { generation, network })))
     }
 
     /// The network that `address` belongs to under `generation`; `None` where it is of none.

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use classifier_abi::{Name, NameKey, NameKind, Network, Prefix, Zone, ZoneKey};
+use classifier_abi::{Name, NameKey, NameKind, Network, NetworkAction, Prefix, Zone, ZoneKey};
 
 use crate::config::Config;
 
@@ -61,8 +61,14 @@ fn networks(config: &Config, ids: &HashMap<&str, u16>) -> HashMap<Prefix, Networ
     let mut networks = HashMap::new();
     for network in &config.networks {
         let Some(id) = ids.get(&*network.name) else { continue };
-        let value = Network { id: *id, action: network.action as u16 };
-        networks.extend(network.prefixes.iter().map(|prefix| (*prefix, value)));
+        for prefix in &network.prefixes {
+            let trusted = || config.trusted_proxies.iter().any(|proxy| proxy.contains(prefix));
+            let action = match network.action {
+                NetworkAction::Classify if trusted() => NetworkAction::Exempt,
+                action => action,
+            };
+            networks.insert(*prefix, Network { id: *id, action: action as u16 });
+        }
     }
     networks
 }

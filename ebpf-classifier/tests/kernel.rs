@@ -11,9 +11,12 @@ mod program;
 mod table;
 
 use std::collections::BTreeMap;
+use std::net::{TcpListener, TcpStream};
 
-use classifier_abi::{FlowKey, Meta, Protocol, Reason, Shared, Slots, Verdict};
-use program::{DROP, PASS, Program, can_load};
+use classifier_abi::{
+    Address, FlowKey, Meta, Protocol, Rate, Reason, Screens, Shared, Slots, Verdict, Zone, ZoneKey,
+};
+use program::{DROP, PASS, Program, TX, can_load};
 use sallyport_classifier::pinned::ktime_ns;
 use table::{PORT, Row, Setup, rows};
 
@@ -21,7 +24,9 @@ fn set_up(program: &Program, setup: &Setup) {
     program.clear();
     // A new generation with every change, as the loader has it; an even one, whose slot is the first.
     let meta = program.meta.lookup(&0).unwrap().unwrap();
-    program.meta.insert(&0, Meta { generation: meta.generation + 2, ..meta }).unwrap();
+    // And a new seed: what the rows before left in the sketch is nobody's then.
+    let seed = meta.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5a17;
+    program.meta.insert(&0, Meta { generation: meta.generation + 2, seed, ..meta }).unwrap();
     for (key, zone) in &setup.zones {
         program.zones.insert(key, Slots { even: *zone, odd: Default::default() }).unwrap();
     }
@@ -31,12 +36,17 @@ fn set_up(program: &Program, setup: &Setup) {
     let now = ktime_ns();
     for (source, seconds) in &setup.verdicts {
         let expires_ns = now.saturating_add_signed(seconds * 1_000_000_000);
-        program.verdicts.insert(source, Verdict { expires_ns, ..Verdict::default() }).unwrap();
+        let source = program.verdicts.source((*source).into()).unwrap();
+        program.verdicts.insert(&source, Verdict { expires_ns, ..Verdict::default() }).unwrap();
+    }
+    for (prefix, seconds) in &setup.verdict_prefixes {
+        let expires_ns = now.saturating_add_signed(seconds * 1_000_000_000);
+        program.verdicts.insert(prefix, Verdict { expires_ns, ..Verdict::default() }).unwrap();
     }
     for (source, ago) in &setup.handshakes {
         // A machine that runs for less than this never saw that handshake: it is not of its time.
         let at = now.saturating_sub(ago * 1_000_000_000);
-        program.handshakes.insert(source, Shared::new(at)).unwrap();
+        program.handshakes.insert(&meta.source(*source), Shared::new(at)).unwrap();
     }
 }
 
@@ -84,23 +94,104 @@ fn a_connection_leaves_the_same_flow_as_on_the_host() {
         return;
     }
     let program = Program::load();
+    // The kernel looks for connections in the namespace of the test, so this is one.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = listener.local_addr().unwrap();
+    let client = TcpStream::connect(server).unwrap();
+    let from = client.local_addr().unwrap().port();
+    program.track(server.port());
+    set_up(&program, &table::setup(table::strict()));
+    let meta = program.meta.lookup(&0).unwrap().unwrap();
+    let localhost = [127, 0, 0, 1];
+    // Not from its own address, which a screen drops: the client's is another of the same interface.
+    let segment = |flags, payload: &[u8]| {
+        let segment = frame::tcp(from, server.port(), flags, payload);
+        program.run("classify", &frame::between(localhost, localhost, 6, &segment), 1).0
+    };
+    let land = Screens::of(Reason::Land);
+    let zone = table::strict();
+    let zone = Zone { watched: zone.watched.without(land), ..zone };
+    let key = ZoneKey { ifindex: table::IFINDEX, vlan: 0 };
+    program.zones.insert(&key, Slots { even: zone, odd: zone }).unwrap();
+    program.meta.insert(&0, Meta { generation: meta.generation + 2, ..meta }).unwrap();
+    let before = ktime_ns();
+    assert_eq!(segment(frame::SYN, b""), PASS);
+    let after = ktime_ns();
+    let source = Address::v4(localhost);
+    let key = FlowKey::tcp(source, from, source, server.port());
+    assert!(program.flows.lookup(&key).unwrap().is_none(), "a SYN alone makes no entry");
+    let meta = program.meta.lookup(&0).unwrap().unwrap();
+    let flow = program.maps.connection(&key, &meta).unwrap().expect("it is in its slot");
+    assert!((before..=after).contains(&flow.syn_ns.load()));
+    assert_eq!((flow.zone(), flow.ttl(), flow.protocol()), (1, 64, None));
+    assert_eq!(segment(frame::ACK, b"PRI * HTTP/2.0\r\n\r\n"), PASS);
+    let flow = program.flows.lookup(&key).unwrap().unwrap();
+    assert_eq!(flow.protocol(), Some(Protocol::Http2));
+    assert!((before..=after).contains(&flow.syn_ns.load()));
+    let known = program.sources.lookup(&source).unwrap().unwrap();
+    assert_eq!((known.zone.load(), known.syn_level(known.last_ns.load())), (1, 1));
+    assert!(program.handshakes.lookup(&source).unwrap().is_some());
+    drop(client);
+}
+
+#[test]
+fn a_connection_that_the_kernel_does_not_have_is_nobodys_handshake() {
+    if !can_load() {
+        return;
+    }
+    let program = Program::load();
     program.track(PORT);
     set_up(&program, &table::setup(table::strict()));
-    let before = ktime_ns();
     program.run("classify", &frame::frame6(6, &frame::tcp(50_000, PORT, frame::SYN, b"")), 1);
-    let after = ktime_ns();
+    let data = frame::tcp(50_000, PORT, frame::ACK, b"PRI * HTTP/2.0\r\n\r\n");
+    program.run("classify", &frame::frame6(6, &data), 1);
     let source = std::net::IpAddr::from(frame::CLIENT6).into();
     let destination = std::net::IpAddr::from(frame::SERVER6).into();
     let key = FlowKey::tcp(source, 50_000, destination, PORT);
-    let flow = program.flows.lookup(&key).unwrap().unwrap();
-    assert!((before..=after).contains(&flow.syn_ns.load()));
-    assert_eq!((flow.zone(), flow.ttl(), flow.protocol()), (1, 64, None));
-    let data = frame::tcp(50_000, PORT, frame::ACK, b"PRI * HTTP/2.0\r\n\r\n");
-    program.run("classify", &frame::frame6(6, &data), 1);
-    let flow = program.flows.lookup(&key).unwrap().unwrap();
-    assert_eq!(flow.protocol(), Some(Protocol::Http2));
-    let known = program.sources.lookup(&source).unwrap().unwrap();
-    assert_eq!((known.zone.load(), known.syn.level(known.last_ns.load())), (1, 1));
-    // The kernel has no such connection, so this is nobody's handshake.
-    assert!(program.handshakes.lookup(&source).unwrap().is_none());
+    assert!(program.flows.lookup(&key).unwrap().is_none());
+    let meta = program.meta.lookup(&0).unwrap().unwrap();
+    let flow = program.maps.connection(&key, &meta).unwrap().unwrap();
+    assert_eq!(flow.protocol(), Some(Protocol::Http2), "the gateway is told all the same");
+    assert!(program.handshakes.lookup(&meta.source(source)).unwrap().is_none());
+    assert!(program.sources.lookup(&meta.source(source)).unwrap().is_none());
+}
+
+/// RFC 4987, 3.6: what is sent is what the kernel's own check takes.
+#[test]
+fn a_syn_over_the_limit_is_answered_with_a_cookie_that_the_kernel_takes() {
+    if !can_load() {
+        return;
+    }
+    let program = Program::load_with(true);
+    program.track(PORT);
+    let mut zone = table::strict();
+    zone.limits[Rate::Syn as usize].zone = 1;
+    zone.flags = Zone::COOKIES;
+    for (build, ip_bytes) in [(frame::frame4 as fn(u8, &[u8]) -> Vec<u8>, 20), (frame::frame6, 40)]
+    {
+        set_up(&program, &table::setup(zone));
+        let syn = |port| build(6, &frame::tcp(port, PORT, frame::SYN, b""));
+        assert_eq!(program.run("classify", &syn(1), 1).0, PASS);
+        let (verdict, answer) = program.answer(&syn(50_000));
+        assert_eq!(verdict, TX);
+        let tcp = &answer[14 + ip_bytes..];
+        assert_eq!(tcp.len(), 24, "a header and the maximum segment size");
+        assert_eq!(
+            (&tcp[..2], &tcp[2..4]),
+            (&PORT.to_be_bytes()[..], &50_000_u16.to_be_bytes()[..])
+        );
+        assert_eq!((&tcp[8..12], tcp[13]), (&[0, 0, 0, 2][..], frame::SYN | frame::ACK));
+        let cookie = u32::from_be_bytes(tcp[4..8].try_into().unwrap());
+        let mut ack = frame::tcp(50_000, PORT, frame::ACK, b"");
+        ack[4..8].copy_from_slice(&2_u32.to_be_bytes());
+        ack[8..12].copy_from_slice(&cookie.wrapping_add(0x1234).to_be_bytes());
+        let before = program.counts();
+        assert_eq!(program.run("classify", &build(6, &ack), 1).0, PASS);
+        let proven = Reason::CookieProven.counter(false) as usize;
+        assert_eq!(program.counts()[proven], before[proven], "not this one");
+        ack[8..12].copy_from_slice(&cookie.wrapping_add(1).to_be_bytes());
+        assert_eq!(program.run("classify", &build(6, &ack), 1).0, PASS);
+        assert_eq!(program.counts()[proven], before[proven] + 1);
+        assert_eq!(program.run("classify", &syn(50_001), 1).0, PASS, "no stranger any more");
+    }
 }

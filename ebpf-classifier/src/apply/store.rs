@@ -7,14 +7,14 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use classifier_abi::{
-    ABI_VERSION, MAGIC, Meta, NETWORK_MAX, Name, NameKey, NameKind, Network, Prefix, Slots,
-    ZONES_MAX, Zone, ZoneKey, map as name,
+    ABI_VERSION, Address, MAGIC, Meta, NETWORK_MAX, Name, NameKey, NameKind, Network, Prefix,
+    Slots, ZONES_MAX, Zone, ZoneKey, map as name,
 };
 
 use super::{Held, Step, plan};
 use crate::config::Config;
 use crate::names::{self, NoIds};
-use crate::pinned::{self, Access, Map, OpenError};
+use crate::pinned::{self, Access, Map, OpenError, Verdicts};
 use crate::tables::Tables;
 
 /// How long keys that only the old generation needs stay after it: a packet that read the generation
@@ -66,10 +66,19 @@ struct HeartState {
 }
 
 impl Heart {
-    fn open(path: &Path) -> Result<Self, OpenError> {
+    fn open(path: &Path, ipv6_prefix: u32, cookies: bool) -> Result<Self, OpenError> {
         let map = Map::open(&path.join(name::META), Access::Write)?;
-        let found = map.lookup(&0).ok().flatten().unwrap_or_default();
-        let meta = Meta { magic: MAGIC, abi: ABI_VERSION, ..found };
+        let found: Meta = map.lookup(&0).ok().flatten().unwrap_or_default();
+        let seed = if found.seed == 0 { seed() } else { found.seed };
+        let meta = Meta {
+            magic: MAGIC,
+            abi: ABI_VERSION,
+            ipv6_prefix,
+            ipv6_mask: Address::mask(ipv6_prefix),
+            seed,
+            flags: if cookies { Meta::COOKIES } else { 0 },
+            ..found
+        };
         Ok(Self { state: Mutex::new(HeartState { map, meta, ended: false }) })
     }
 
@@ -109,6 +118,12 @@ impl Heart {
     }
 }
 
+/// What senders cannot foresee: the hasher's keys are the operating system's random bytes.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(pinned::ktime_ns()) | 1
+}
+
 /// The maps of the configuration.
 #[derive(Debug)]
 pub struct Store {
@@ -117,6 +132,7 @@ pub struct Store {
     networks: Map<Prefix, Slots<Network>>,
     ports: Map<u32, u64>,
     names: Map<NameKey, Name>,
+    verdicts: Verdicts,
     /// What they hold; unknown after a write that failed.
     held: Option<Held>,
 }
@@ -126,15 +142,24 @@ impl Store {
     ///
     /// # Errors
     /// If one cannot be opened for writing.
-    pub fn open(path: &Path) -> Result<Self, OpenError> {
+    pub fn open(path: &Path, ipv6_prefix: u32, cookies: bool) -> Result<Self, OpenError> {
         Ok(Self {
-            heart: std::sync::Arc::new(Heart::open(path)?),
+            heart: std::sync::Arc::new(Heart::open(path, ipv6_prefix, cookies)?),
+            verdicts: Verdicts::open(path, Access::Write)?,
             zones: Map::open(&path.join(name::ZONES), Access::Write)?,
             networks: Map::open(&path.join(name::NETWORKS), Access::Write)?,
             ports: Map::open(&path.join(name::PORTS), Access::Write)?,
             names: Map::open(&path.join(name::NAMES), Access::Write)?,
             held: None,
         })
+    }
+
+    /// Removes verdicts that have expired.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn sweep_verdicts(&self) -> io::Result<()> {
+        self.verdicts.sweep(pinned::ktime_ns())
     }
 
     /// The word that says which generation holds.

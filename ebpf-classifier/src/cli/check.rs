@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Parser;
 
 use super::{Failure, load};
+use crate::kernel::syncookies;
 
 /// Print every problem of a configuration file; exit 0 or 78.
 #[derive(Debug, Parser)]
@@ -27,5 +28,9 @@ pub fn main(args: &Args) -> Result<(), Failure> {
         config.zones.len(),
         config.networks.len(),
     );
+    let asks = config.zones.iter().any(|zone| zone.rules.has(classifier_abi::Zone::COOKIES));
+    if asks && !syncookies::are_taken() {
+        println!("note: {}", syncookies::HINT);
+    }
     Ok(())
 }

@@ -1,11 +1,13 @@
 //! `sallyport-classifier verdict`: what the gateway does by itself, by hand.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::{Parser, Subcommand};
-use classifier_abi::{Address, NetworkAction, Verdict, VerdictReason};
+use classifier_abi::{NetworkAction, Prefix, Verdict, VerdictReason};
+use ipnet::IpNet;
 use sallyport_config::units;
 
 use super::{Failure, Which, shown};
@@ -24,10 +26,11 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Let nothing from an address in, for a time
+    /// Let nothing from an address or network in, for a time
     Add {
-        /// The address
-        address: IpAddr,
+        /// The address, or a prefix such as 192.0.2.0/24; of an IPv6 address, the `ipv6_prefix` it is in
+        #[arg(value_parser = target)]
+        address: Target,
         /// For how long, up to 24h
         #[arg(long = "for", default_value = "60s", value_parser = duration)]
         time: Duration,
@@ -37,10 +40,11 @@ enum Action {
         #[command(flatten)]
         which: Which,
     },
-    /// Let an address in again
+    /// Let an address or network in again
     Del {
-        /// The address
-        address: IpAddr,
+        /// As it was added
+        #[arg(value_parser = target)]
+        address: Target,
         #[command(flatten)]
         which: Which,
     },
@@ -52,6 +56,52 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// Whom a verdict is on.
+#[derive(Clone, Copy, Debug)]
+enum Target {
+    Address(IpAddr),
+    Network(IpNet),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Network(network) => network.fmt(f),
+        }
+    }
+}
+
+impl Target {
+    fn prefix(&self, maps: &Maps) -> anyhow::Result<Prefix> {
+        Ok(match self {
+            Self::Address(address) => {
+                maps.verdicts.source(*address).context("cannot read `meta`")?
+            }
+            Self::Network(network) => {
+                let before = if network.addr().is_ipv4() { 96 } else { 0 };
+                let bits = before + u32::from(network.prefix_len());
+                Prefix::new(network.network().into(), bits)
+            }
+        })
+    }
+}
+
+fn target(text: &str) -> Result<Target, String> {
+    let address = text.parse().map(Target::Address);
+    let target = address.or_else(|_| text.parse().map(Target::Network));
+    target.map_err(|_| "write an address or a prefix, such as 192.0.2.1 or 2001:db8::/48".into())
+}
+
+/// A prefix as it is written; an address alone where it is one.
+fn written(prefix: &Prefix) -> String {
+    let address = prefix.address();
+    let whole = prefix.bits == 128;
+    let bits = if address.is_v4() && prefix.bits >= 96 { prefix.bits - 96 } else { prefix.bits };
+    let ip = IpAddr::from(address);
+    if whole { ip.to_string() } else { format!("{ip}/{bits}") }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -84,25 +134,39 @@ fn open(which: &Which, access: Access) -> Result<Maps, Failure> {
     Ok(Maps::open(&which.pin_path()?, access)?)
 }
 
-fn add(maps: &Maps, ip: IpAddr, time: Duration, reason: VerdictReason) -> anyhow::Result<()> {
-    let address = Address::from(ip);
+fn add(maps: &Maps, target: Target, time: Duration, reason: VerdictReason) -> anyhow::Result<()> {
+    let prefix = target.prefix(maps)?;
+    if prefix.bits == 0 {
+        bail!("{target} is everybody: write a longer prefix");
+    }
     let generation = maps.meta().context("cannot read `meta`")?.generation;
-    let network = maps.network(address, generation).context("cannot read `networks`")?;
+    let asked = match target {
+        Target::Address(address) => address.into(),
+        Target::Network(_) => prefix.address(),
+    };
+    let network = maps.network(asked, generation).context("cannot read `networks`")?;
     if network.is_some_and(|network| network.action() == NetworkAction::Allow) {
-        bail!("{ip} is in a network marked `allow`: it can have no verdict");
+        bail!("{target} is in a network marked `allow`: it can have no verdict");
     }
     let expires_ns = pinned::ktime_ns().saturating_add(time.as_nanos() as u64);
     let verdict = Verdict { expires_ns, reason: reason as u32, reserved: 0 };
-    maps.verdicts.insert(&address, verdict).context("cannot write `verdicts`")?;
-    println!("{ip}: not let in for {} ({})", shown(time), reason.label());
+    maps.verdicts.insert(&prefix, verdict).map_err(|error| match error.raw_os_error() {
+        Some(libc::E2BIG | libc::ENOSPC) => anyhow!(
+            "there is no room for another verdict: remove one (`verdict list`), or raise \
+             `limits.verdicts`, which needs new maps"
+        ),
+        _ => anyhow!("cannot write `verdicts`: {error}"),
+    })?;
+    println!("{}: not let in for {} ({})", written(&prefix), shown(time), reason.label());
     Ok(())
 }
 
-fn del(maps: &Maps, ip: IpAddr) -> anyhow::Result<()> {
-    if !maps.verdicts.remove(&ip.into()).context("cannot write `verdicts`")? {
-        bail!("{ip} is under no verdict");
+fn del(maps: &Maps, target: Target) -> anyhow::Result<()> {
+    let prefix = target.prefix(maps)?;
+    if !maps.verdicts.remove(&prefix).context("cannot write `verdicts`")? {
+        bail!("{} is under no verdict", written(&prefix));
     }
-    println!("{ip}: let in again");
+    println!("{}: let in again", written(&prefix));
     Ok(())
 }
 
@@ -110,19 +174,19 @@ fn list(maps: &Maps, json: bool) -> anyhow::Result<()> {
     let now_ns = pinned::ktime_ns();
     let mut verdicts = maps.verdicts.entries().context("cannot read `verdicts`")?;
     verdicts.retain(|(_, verdict)| verdict.expires_ns > now_ns);
-    verdicts.sort_by_key(|(address, _)| *address);
+    verdicts.sort_by_key(|(prefix, _)| (prefix.octets, prefix.bits));
     let mut rows = Vec::new();
-    for (address, verdict) in verdicts {
-        let ip = IpAddr::from(address);
+    for (prefix, verdict) in verdicts {
+        let ip = written(&prefix);
         let left = Duration::from_nanos(verdict.expires_ns - now_ns);
         let reason = VerdictReason::from_number(verdict.reason).map_or("?", VerdictReason::label);
         if json {
-            let (expires_s, address) = (left.as_secs_f64(), ip.to_string());
+            let (expires_s, address) = (left.as_secs_f64(), ip);
             rows.push(serde_json::json!({
                 "address": address, "reason": reason, "expires_s": expires_s,
             }));
         } else {
-            println!("{:<40} {:<10} {}", ip.to_string(), reason, shown(left));
+            println!("{ip:<43} {reason:<10} {}", shown(left));
         }
     }
     if json {

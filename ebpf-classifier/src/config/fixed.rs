@@ -16,6 +16,7 @@ pub struct Fixed {
     pin_path: PathBuf,
     metrics: Option<SocketAddr>,
     limits: Limits,
+    ipv6_prefix: u32,
 }
 
 const FIX: &str = "restart sallyport-classifier to apply this, or undo it to apply the rest";
@@ -28,6 +29,7 @@ impl Fixed {
             pin_path: config.pin_path.clone(),
             metrics: config.metrics,
             limits: config.limits.clone(),
+            ipv6_prefix: config.ipv6_prefix,
         }
     }
 
@@ -43,6 +45,10 @@ impl Fixed {
         }
         if config.metrics != self.metrics {
             refuse("metrics".into(), "the metrics address changed".into());
+        }
+        if config.ipv6_prefix != self.ipv6_prefix {
+            let what = format!("changed from {} to {}", self.ipv6_prefix, config.ipv6_prefix);
+            refuse("ipv6_prefix".into(), what);
         }
         let limits = config.limits.entries().into_iter().zip(self.limits.entries());
         for ((key, new), (_, old)) in limits.filter(|((_, new), (_, old))| new != old) {

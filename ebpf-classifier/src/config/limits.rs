@@ -54,11 +54,12 @@ impl Limits {
     /// The trie of networks has room for two configurations, since an edit has both in it for a moment;
     /// entries that are not in use take no memory there.
     #[must_use]
-    pub fn maps(&self) -> [(&'static str, u32); 5] {
+    pub fn maps(&self) -> [(&'static str, u32); 6] {
         [
             (map::SOURCES, self.sources),
             (map::FLOWS, self.flows),
             (map::VERDICTS, self.verdicts),
+            (map::VERDICT_PREFIXES, self.verdicts),
             (map::NETWORKS, self.networks * 2),
             (map::HANDSHAKES, self.handshakes),
         ]

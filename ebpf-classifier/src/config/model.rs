@@ -11,6 +11,10 @@ use super::Limits;
 /// Where maps are pinned unless a file or the command line says otherwise.
 pub const PIN_PATH: &str = "/sys/fs/bpf/sallyport";
 
+/// The prefix that stands for an IPv6 source unless a file says otherwise: what one customer has at
+/// least (RFC 6177).
+pub const IPV6_PREFIX: u32 = 64;
+
 /// What the classifier is to do.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -24,6 +28,10 @@ pub struct Config {
     pub zones: Vec<Zone>,
     /// The networks, names and prefixes each once.
     pub networks: Vec<Network>,
+    /// Prefixes that rates and scans do not count for, whatever network they are of.
+    pub trusted_proxies: Vec<Prefix>,
+    /// The length of the prefix that stands for an IPv6 source.
+    pub ipv6_prefix: u32,
     /// TCP destination ports whose connections get flow entries.
     pub ports: BTreeSet<u16>,
     /// The sizes of the maps.
@@ -76,6 +84,9 @@ pub struct Network {
 }
 
 impl Config {
+    /// The name under which trusted proxies are a network where no other holds them.
+    pub const TRUSTED_PROXIES: &str = "trusted_proxies";
+
     /// The interfaces to attach to, each once however many VLANs of it are named.
     pub fn attachments(&self) -> impl Iterator<Item = (&str, Mode)> {
         let mut seen = BTreeSet::new();

@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use sallyport_config::{Fields, Node, Place, Sink, parse, scalar};
 
 use super::limits::{ENTRIES_MAX, Limits};
-use super::model::{Mode, PIN_PATH};
+use super::model::{IPV6_PREFIX, Mode, PIN_PATH};
 
 pub(super) use screen::RawScreen;
 
@@ -28,6 +28,8 @@ pub(super) struct RawFile {
     pub(super) interfaces: Vec<RawInterface>,
     pub(super) zones: Vec<RawZone>,
     pub(super) networks: Vec<RawNetwork>,
+    pub(super) trusted_proxies: Vec<(String, IpNet)>,
+    pub(super) ipv6_prefix: u32,
     pub(super) screens: Vec<RawScreen>,
     pub(super) ports: Vec<u16>,
     pub(super) limits: Limits,
@@ -73,6 +75,8 @@ fn sections(fields: &mut Fields<'_>, sink: &mut Sink) -> RawFile {
     let interfaces = fields.required(sink, "interfaces", |node, sink| node.list(sink, interface));
     let zones = fields.required(sink, "zones", |node, sink| node.list(sink, zone));
     let networks = fields.optional(sink, "networks", |node, sink| node.list(sink, network));
+    let trusted = fields.optional(sink, "trusted_proxies", |node, sink| node.list(sink, cidr));
+    let ipv6_prefix = fields.optional(sink, "ipv6_prefix", |node, sink| node.number(sink, 32, 128));
     let screens = fields.optional(sink, "screens", |node, sink| node.list(sink, screen::screen));
     let ports = fields.optional(sink, "flows", flows);
     let limits = fields.optional(sink, "limits", limits);
@@ -82,6 +86,8 @@ fn sections(fields: &mut Fields<'_>, sink: &mut Sink) -> RawFile {
         interfaces: interfaces.unwrap_or_default(),
         zones: zones.unwrap_or_default(),
         networks: networks.unwrap_or_default(),
+        trusted_proxies: trusted.unwrap_or_default(),
+        ipv6_prefix: ipv6_prefix.map_or(IPV6_PREFIX, |bits| bits as u32),
         screens: screens.unwrap_or_default(),
         ports: ports.unwrap_or_default(),
         limits: limits.unwrap_or_default(),
@@ -185,9 +191,10 @@ fn cidr(node: Node<'_>, sink: &mut Sink) -> Option<(String, IpNet)> {
 }
 
 fn network_action(node: Node<'_>, sink: &mut Sink) -> Option<NetworkAction> {
-    node.parsed(sink, "write classify, allow or drop", |text| match text {
+    node.parsed(sink, "write classify, allow, exempt or drop", |text| match text {
         "classify" => Ok(NetworkAction::Classify),
         "allow" => Ok(NetworkAction::Allow),
+        "exempt" => Ok(NetworkAction::Exempt),
         "drop" => Ok(NetworkAction::Drop),
         _ => Err("is not an action"),
     })

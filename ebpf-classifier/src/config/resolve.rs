@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::Hash;
 
-use classifier_abi::{NETWORK_MAX, Prefix};
+use classifier_abi::{NETWORK_MAX, NetworkAction, Prefix};
+use ipnet::IpNet;
 use sallyport_config::{Found, Sink};
 
 use super::limits::Limits;
@@ -28,7 +29,9 @@ pub(super) fn resolve(raw: RawFile, problems: &mut Sink) -> Config {
         pin_path: raw.pin_path,
         metrics: raw.metrics,
         interfaces: resolver.interfaces(raw.interfaces, &zones),
-        networks: resolver.networks(raw.networks, &raw.limits),
+        networks: resolver.networks(raw.networks, &raw.trusted_proxies, &raw.limits),
+        trusted_proxies: raw.trusted_proxies.iter().map(|(_, cidr)| prefix(cidr)).collect(),
+        ipv6_prefix: raw.ipv6_prefix,
         zones,
         ports: raw.ports.into_iter().collect(),
         limits: raw.limits,
@@ -141,12 +144,18 @@ impl Resolver<'_> {
         interfaces
     }
 
-    fn networks(&mut self, raws: Vec<RawNetwork>, limits: &Limits) -> Vec<Network> {
+    /// The networks, and what of the trusted proxies is in none of them as one more.
+    fn networks(
+        &mut self,
+        raws: Vec<RawNetwork>,
+        trusted: &[(String, IpNet)],
+        limits: &Limits,
+    ) -> Vec<Network> {
         if raws.len() > NETWORKS_MAX {
             let what = format!("{} networks", raws.len());
             self.refuse("networks".into(), what, format!("use at most {NETWORKS_MAX}"));
         }
-        let count: usize = raws.iter().map(|raw| raw.cidrs.len()).sum();
+        let count: usize = raws.iter().map(|raw| raw.cidrs.len()).sum::<usize>() + trusted.len();
         if count > limits.networks as usize {
             let what = format!("{count} prefixes, over the limit of {}", limits.networks);
             self.refuse("networks".into(), what, "use fewer or raise `limits.networks`");
@@ -163,6 +172,31 @@ impl Resolver<'_> {
             }
             let own = raw.cidrs.iter().map(|(_, cidr)| prefix(cidr)).collect();
             networks.push(Network { name: raw.name, prefixes: own, action: raw.action });
+        }
+        let mut own = Vec::new();
+        let mut proxies = HashMap::new();
+        for (place, cidr) in trusted {
+            let key = prefix(cidr);
+            let what = format!("{cidr} is in `trusted_proxies` twice");
+            self.refuse_repeated(&mut proxies, key, place.clone(), what);
+            let same = networks.iter().find(|network: &&Network| network.prefixes.contains(&key));
+            match same {
+                None => own.push(key),
+                Some(network) if network.action == NetworkAction::Drop => {
+                    let what = format!("{cidr} is of network {:?}, which is dropped", network.name);
+                    let fix = "take it out of one of them";
+                    self.refuse(place.clone(), what, fix);
+                }
+                Some(_) => {}
+            }
+        }
+        if !own.is_empty() {
+            let (name, action) = (Config::TRUSTED_PROXIES.into(), NetworkAction::Exempt);
+            if names.contains_key(&name) {
+                let what = format!("network {name:?} and the key of that name");
+                self.refuse("networks".into(), what, "give the network another name");
+            }
+            networks.push(Network { name, prefixes: own, action });
         }
         networks
     }

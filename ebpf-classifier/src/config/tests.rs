@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use classifier_abi::{Address, NetworkAction, Prefix, Reason, Screens, bits_for, per_window};
+use classifier_abi::{
+    Address, NetworkAction, Prefix, Rate, Reason, Screens, Zone, bits_for, per_window,
+};
 
 use super::*;
 
@@ -60,7 +62,7 @@ fn every_key_has_an_effect() {
          - { name: a, cidrs: [192.0.2.0/24, \"2001:db8::/32\", 10.0.0.1], action: allow }\n\
          - { name: b, cidrs: [192.0.2.0/25], action: drop }\n\
          - { name: c, cidrs: [] }\n\
-         screens: [ { name: all, land: count, syn_fin: drop } ]\n\
+         screens: [ { name: all, unparsable: off, land: count, syn_fin: drop } ]\n\
          flows: { ports: [80, 65535] }\n\
          limits: { sources: 1, flows: 2, verdicts: 3, networks: 4, handshakes: 16777216 }\n",
     )
@@ -96,40 +98,92 @@ fn every_screen_can_be_counted_dropped_and_turned_off() {
     let mut screens: Vec<(String, Screens)> = Vec::new();
     for reason in Reason::ALL.iter().filter(|reason| reason.screen().is_some()) {
         let own = Screens::of(*reason);
+        let label = reason.label();
         match reason {
-            Reason::SynFloodSource => {
-                screens.push((
-                    format!("syn_flood: {{ {figures}, action: ACTION }}"),
-                    own.with(Screens::of(Reason::SynFloodZone)),
-                ));
-            }
-            Reason::UdpFloodSource => {
-                screens.push(("udp_flood: { per_source_per_s: 10, action: ACTION }".into(), own))
-            }
-            Reason::IcmpFloodZone => {
-                screens.push(("icmp_flood: { per_zone_per_s: 10, action: ACTION }".into(), own))
-            }
             Reason::PortScan => {
                 screens.push(("port_scan: { ports_per_8s: 20, action: ACTION }".into(), own));
             }
             Reason::AddressSweep => screens
                 .push(("address_sweep: { addresses_per_8s: 500, action: ACTION }".into(), own)),
-            Reason::SynFloodZone | Reason::UdpFloodZone | Reason::IcmpFloodSource => {}
-            plain => screens.push((format!("{}: ACTION", plain.label()), own)),
+            _ if label.ends_with("_flood_source") => {
+                let (key, next) = (label.trim_end_matches("_source"), Screens(own.0 << 1));
+                screens.push((format!("{key}: {{ {figures}, action: ACTION }}"), own.with(next)));
+                screens.push((format!("{key}: {{ per_source_per_s: 9, action: ACTION }}"), own));
+                screens.push((format!("{key}: {{ per_zone_per_s: 9, action: ACTION }}"), next));
+            }
+            _ if label.ends_with("_flood_zone") => {}
+            _ => screens.push((format!("{label}: ACTION"), own)),
         }
     }
-    assert_eq!(screens.len(), 15);
+    assert_eq!(screens.len(), 11 + 9 * 3 + 2);
     for (text, screens) in screens {
-        let with = |action| rules(&text.replace("ACTION", action));
+        // That one is on unless it is turned off.
+        let off = if text.starts_with("unparsable") { "" } else { "unparsable: off, " };
+        let with = |action| rules(&format!("{off}{}", text.replace("ACTION", action)));
         assert_eq!((with("count").watched, with("count").dropping), (screens, Screens::NONE));
         assert_eq!((with("drop").watched, with("drop").dropping), (screens, screens), "{text}");
         assert_eq!(with("off"), classifier_abi::Zone { id: 1, ..Default::default() }, "{text}");
     }
-    let syn = rules(&format!("syn_flood: {{ {figures}, action: drop }}")).syn;
-    assert_eq!((syn.source, syn.zone), (per_window(10), per_window(3_900_000)));
+    for rate in Rate::ALL {
+        let [of_source, _] = [Screens::floods(rate).0, Screens::floods(rate).1];
+        let label = of_source.iter().next().unwrap().label().trim_end_matches("_source");
+        let limits =
+            rules(&format!("{label}: {{ {figures}, action: drop }}")).limits[rate as usize];
+        assert_eq!((limits.source, limits.zone), (per_window(10), per_window(3_900_000)));
+    }
     assert_eq!(rules("port_scan: { ports_per_8s: 20, action: drop }").port_bits, bits_for(20));
     let sweep = rules("address_sweep: { addresses_per_8s: 9, action: drop }");
     assert_eq!(sweep.address_bits, bits_for(9));
+}
+
+#[test]
+fn what_cannot_be_parsed_is_dropped_unless_the_file_says_otherwise() {
+    let screen = Screens::of(Reason::Unparsable);
+    let default = rules("land: drop");
+    assert!(!default.dropping.and(screen).is_empty() && default.has(Zone::UNPARSABLE_TCP));
+    assert!(!rules("unparsable: drop").has(Zone::UNPARSABLE_TCP), "of every protocol");
+    assert!(rules("unparsable: count").dropping.and(screen).is_empty());
+}
+
+#[test]
+fn syn_cookies_are_asked_for_where_a_zone_drops_and_not_turned_off() {
+    let has = |flood: &str| rules(&format!("syn_flood: {{ {flood} }}")).has(Zone::COOKIES);
+    assert!(has("per_zone_per_s: 9, action: drop"));
+    assert!(!has("per_zone_per_s: 9, action: drop, cookies: false"));
+    assert!(!has("per_zone_per_s: 9, action: count"));
+    assert!(!has("per_source_per_s: 9, action: drop"));
+}
+
+#[test]
+fn trusted_proxies_are_exempt_whatever_network_they_are_of() {
+    let file = format!(
+        "{HEAD}trusted_proxies: [10.0.0.0/8, 192.0.2.0/24]\n\
+         networks: [ {{ name: cdn, cidrs: [10.1.0.0/16, 192.0.2.0/24] }}, \
+         {{ name: bad, cidrs: [10.2.0.0/16], action: drop }}, \
+         {{ name: lb, cidrs: [198.51.100.0/24], action: exempt }} ]\n"
+    );
+    let config = read(&file).unwrap().config;
+    let names = ["cdn", "bad", "lb", Config::TRUSTED_PROXIES];
+    let ids = names.iter().zip(1..).map(|(name, id)| (*name, id)).collect();
+    let tables = crate::tables::Tables::of(&config, &Default::default(), &ids);
+    let of = |cidr: &str| {
+        let network = tables.networks[&super::raw::prefix(&cidr.parse().unwrap())];
+        (network.id, network.action())
+    };
+    assert_eq!(of("10.0.0.0/8"), (4, NetworkAction::Exempt));
+    assert_eq!(of("10.1.0.0/16"), (1, NetworkAction::Exempt), "it keeps its name");
+    assert_eq!(of("192.0.2.0/24"), (1, NetworkAction::Exempt));
+    assert_eq!(of("10.2.0.0/16"), (2, NetworkAction::Drop));
+    assert_eq!(of("198.51.100.0/24"), (3, NetworkAction::Exempt));
+    refused(
+        &format!(
+            "{HEAD}trusted_proxies: [10.0.0.0/8]\n\
+             networks: [ {{ name: bad, cidrs: [10.0.0.0/8], action: drop }} ]\n"
+        ),
+        "which is dropped",
+    );
+    refused(&format!("{HEAD}ipv6_prefix: 31\n"), "from 32 to 128");
+    assert_eq!(read(&format!("{HEAD}ipv6_prefix: 56\n")).unwrap().config.ipv6_prefix, 56);
 }
 
 #[test]

@@ -75,6 +75,20 @@ pub enum KernelError {
         /// The limit that holds now.
         wanted: u32,
     },
+    /// What is pinned was made for another prefix of IPv6 sources.
+    #[error(
+        "the pinned maps were made for ipv6_prefix = {found}, now it is {wanted}: set it back, or end \
+         the classifier without --keep and remove what is in {}",
+        .path.display()
+    )]
+    Prefix {
+        /// The folder.
+        path: PathBuf,
+        /// The prefix they were made for.
+        found: u32,
+        /// The prefix that holds now.
+        wanted: u32,
+    },
     /// The kernel lacks what is needed.
     #[error(
         "Linux {found} is too old: the classifier needs {}.{} or newer, with XDP and BTF",

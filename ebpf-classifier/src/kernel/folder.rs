@@ -56,7 +56,7 @@ impl PinFolder {
     }
 
     /// Whether what is pinned, if anything is, can be taken over. Returns whether nothing was.
-    pub(super) fn check(&self, limits: &Limits) -> Result<bool, KernelError> {
+    pub(super) fn check(&self, limits: &Limits, ipv6_prefix: u32) -> Result<bool, KernelError> {
         let at = self.path.join(name::META);
         let meta = match Map::<u32, Meta>::open(&at, Access::Read) {
             Ok(meta) => meta,
@@ -67,6 +67,14 @@ impl PinFolder {
         let found = meta.lookup(&0).map_err(|error| KernelError::folder(&at, error))?;
         if found.unwrap_or_default() != Meta::default() {
             pinned::check(&meta, &at).map_err(|error| self.foreign(error))?;
+            let made_for = found.unwrap_or_default().ipv6_prefix;
+            if made_for != ipv6_prefix {
+                return Err(KernelError::Prefix {
+                    path: self.path.clone(),
+                    found: made_for,
+                    wanted: ipv6_prefix,
+                });
+            }
         }
         self.size::<Address, Source>(name::SOURCES, limits.sources, 1)?;
         self.size::<FlowKey, Flow>(name::FLOWS, limits.flows, 1)?;
@@ -110,7 +118,10 @@ impl PinFolder {
     pub(super) fn grant(&self) -> Result<(), KernelError> {
         for map in name::ALL {
             let path = self.path.join(map);
-            let mode = if map == name::VERDICTS { VERDICTS_MODE } else { MODE };
+            let mode = match map {
+                name::VERDICTS | name::VERDICT_PREFIXES | name::VERDICT_MARKS => VERDICTS_MODE,
+                _ => MODE,
+            };
             fs::set_permissions(&path, Permissions::from_mode(mode))
                 .map_err(|error| KernelError::folder(&path, error))?;
         }

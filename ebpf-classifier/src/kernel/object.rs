@@ -8,6 +8,7 @@ use aya::{Ebpf, EbpfError, EbpfLoader};
 use classifier_abi::map as name;
 
 use super::error::{KERNEL_MIN, KernelError, in_one_line, is_denied};
+use super::syncookies;
 use crate::config::Limits;
 
 /// The object that `build.rs` found, or nothing.
@@ -23,13 +24,47 @@ pub(super) fn embedded() -> Result<&'static [u8], KernelError> {
 
 /// The program in the kernel. Its maps stay for as long as they are pinned.
 #[derive(Debug)]
-pub(super) struct Program(Ebpf);
+pub(super) struct Program {
+    ebpf: Ebpf,
+    /// Whether it answers with SYN cookies.
+    cookies: bool,
+}
+
+/// The byte in the object that turns SYN cookies on.
+const COOKIES: &str = "COOKIES";
 
 impl Program {
     /// Loads the program; maps that are not pinned in `folder` yet are made there.
+    ///
+    /// With SYN cookies where the kernel takes them: from Linux 6.0 on, if built with them, and where
+    /// its own are always on, because only then it takes every segment that returns one.
     pub(super) fn load(bytes: &[u8], folder: &Path, limits: &Limits) -> Result<Self, KernelError> {
         check_kernel()?;
+        if syncookies::are_taken() {
+            match Self::load_with(bytes, folder, limits, true) {
+                Err(KernelError::Load { reason }) => {
+                    tracing::info!(reason, "this kernel has no SYN cookies for XDP");
+                }
+                loaded => return loaded,
+            }
+        }
+        Self::load_with(bytes, folder, limits, false)
+    }
+
+    /// Whether the program answers with SYN cookies.
+    pub(super) fn has_cookies(&self) -> bool {
+        self.cookies
+    }
+
+    fn load_with(
+        bytes: &[u8],
+        folder: &Path,
+        limits: &Limits,
+        cookies: bool,
+    ) -> Result<Self, KernelError> {
         let mut loader = EbpfLoader::new();
+        let on = u8::from(cookies);
+        loader.override_global(COOKIES, &on, true);
         for map in name::ALL {
             loader.map_pin_path(map, folder.join(map));
         }
@@ -41,11 +76,11 @@ impl Program {
         let program = ebpf.program_mut(PROGRAM).ok_or_else(absent)?;
         let program: &mut Xdp = program.try_into().map_err(refused::<ProgramError>)?;
         program.load().map_err(refused::<ProgramError>)?;
-        Ok(Self(ebpf))
+        Ok(Self { ebpf, cookies })
     }
 
     pub(super) fn xdp(&mut self) -> Result<&mut Xdp, ProgramError> {
-        let program = self.0.program_mut(PROGRAM).ok_or(ProgramError::NotLoaded)?;
+        let program = self.ebpf.program_mut(PROGRAM).ok_or(ProgramError::NotLoaded)?;
         program.try_into()
     }
 }

@@ -44,7 +44,7 @@ impl World {
              zones:\n\
              - {{ id: 1, name: internet, screen: edge }}\n\
              networks: [ {{ name: office, cidrs: [10.0.0.0/8] }} ]\n\
-             screens: [ {{ name: edge, land: drop }} ]\n",
+             screens: [ {{ name: edge, unparsable: off, land: drop }} ]\n",
             world.pins().display()
         );
         fs::write(world.file(), text).unwrap();

@@ -6,14 +6,16 @@ use std::process::Command;
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use classifier_abi::{
-    ABI_VERSION, Address, Datagram, Flow, FlowKey, Fragments, MAGIC, Meta, Network, Prefix, Shared,
-    Slots, Source, Verdict, Zone, ZoneKey, ZoneRates, map,
+    ABI_VERSION, Address, Datagram, Flow, FlowKey, Fragments, MAGIC, Meta, Meter, Network, Prefix,
+    Shared, Slots, Source, Stranger, Zone, ZoneKey, ZoneRates, map,
 };
-use sallyport_classifier::pinned::{Access, Map, PerCpuArray};
+use sallyport_classifier::pinned::{Access, Map, Maps, PerCpuArray, Verdicts};
 use tempfile::TempDir;
 
 /// `XDP_PASS`.
 pub(crate) const PASS: u32 = 2;
+/// `XDP_TX`.
+pub(crate) const TX: u32 = 3;
 /// `XDP_DROP`.
 pub(crate) const DROP: u32 = 1;
 
@@ -69,7 +71,10 @@ pub(crate) struct Program {
     pub(crate) networks: Map<Prefix, Slots<Network>>,
     pub(crate) sources: Map<Address, Source>,
     pub(crate) flows: Map<FlowKey, Flow>,
-    pub(crate) verdicts: Map<Address, Verdict>,
+    pub(crate) verdicts: Verdicts,
+    pub(crate) strangers: Map<u32, Stranger>,
+    pub(crate) cells: Map<u32, Meter>,
+    pub(crate) maps: Maps,
     pub(crate) handshakes: Map<Address, Shared>,
     pub(crate) fragments: Map<Datagram, Fragments>,
     pub(crate) zone_rates: Map<u32, ZoneRates>,
@@ -80,9 +85,16 @@ pub(crate) struct Program {
 
 impl Program {
     pub(crate) fn load() -> Self {
+        Self::load_with(false)
+    }
+
+    /// As [`Program::load`], with SYN cookies or without.
+    pub(crate) fn load_with(cookies: bool) -> Self {
         let file_system = BpfFs::mount();
         let object = std::fs::read(object()).unwrap();
         let mut loader = EbpfLoader::new();
+        let cookies = u8::from(cookies);
+        loader.override_global("COOKIES", &cookies, true);
         loader.default_map_pin_directory(file_system.path());
         let mut ebpf = loader.load(&object).unwrap();
         for name in ["classify", "pass"] {
@@ -90,24 +102,35 @@ impl Program {
             program.load().unwrap();
         }
         let at = |name: &str| file_system.path().join(name);
-        let program = Self {
+        let meta = Map::open(&at(map::META), Access::Write).unwrap();
+        let first = Meta {
+            magic: MAGIC,
+            abi: ABI_VERSION,
+            ipv6_prefix: 64,
+            ipv6_mask: Address::mask(64),
+            seed: 1,
+            ..Meta::default()
+        };
+        meta.insert(&0, first).unwrap();
+        let maps = Maps::open(file_system.path(), Access::Read).unwrap();
+        Self {
             ebpf,
-            meta: Map::open(&at(map::META), Access::Write).unwrap(),
+            meta,
             zones: Map::open(&at(map::ZONES), Access::Write).unwrap(),
             networks: Map::open(&at(map::NETWORKS), Access::Write).unwrap(),
             sources: Map::open(&at(map::SOURCES), Access::Write).unwrap(),
             flows: Map::open(&at(map::FLOWS), Access::Write).unwrap(),
-            verdicts: Map::open(&at(map::VERDICTS), Access::Write).unwrap(),
+            verdicts: Verdicts::open(file_system.path(), Access::Write).unwrap(),
+            strangers: Map::open(&at(map::STRANGERS), Access::Write).unwrap(),
+            cells: Map::open(&at(map::CELLS), Access::Write).unwrap(),
+            maps,
             handshakes: Map::open(&at(map::HANDSHAKES), Access::Write).unwrap(),
             fragments: Map::open(&at(map::FRAGMENTS), Access::Write).unwrap(),
             zone_rates: Map::open(&at(map::ZONE_RATES), Access::Write).unwrap(),
             ports: Map::open(&at(map::PORTS), Access::Write).unwrap(),
             counters: PerCpuArray::open(&at(map::COUNTERS)).unwrap(),
             file_system,
-        };
-        let meta = Meta { magic: MAGIC, abi: ABI_VERSION, ..Meta::default() };
-        program.meta.insert(&0, meta).unwrap();
-        program
+        }
     }
 
     /// The folder of the pins.
@@ -122,6 +145,21 @@ impl Program {
         let options = TestRunOptions { data_in: Some(packet), repeat, ..TestRunOptions::new() };
         let result = program.test_run(options).unwrap();
         (result.return_value, result.duration.as_nanos() as u32)
+    }
+
+    /// As [`Program::run`] of the program that is attached, once; returns its answer and the frame.
+    pub(crate) fn answer(&self, packet: &[u8]) -> (u32, Vec<u8>) {
+        let program: &Xdp = self.ebpf.program("classify").unwrap().try_into().unwrap();
+        let mut frame = vec![0; packet.len() + 256];
+        let options = TestRunOptions {
+            data_in: Some(packet),
+            data_out: Some(&mut frame),
+            repeat: 1,
+            ..TestRunOptions::new()
+        };
+        let result = program.test_run(options).unwrap();
+        frame.truncate(result.data_size_out as usize);
+        (result.return_value, frame)
     }
 
     /// Lets connections to `port` have flow entries.
@@ -142,7 +180,11 @@ impl Program {
         empty(&self.networks);
         empty(&self.sources);
         empty(&self.flows);
-        empty(&self.verdicts);
+        for (prefix, _) in self.verdicts.entries().unwrap() {
+            self.verdicts.remove(&prefix).unwrap();
+        }
+        // Nothing is left, so nothing has expired at any time: the marks are cleared.
+        self.verdicts.sweep(0).unwrap();
         empty(&self.handshakes);
         empty(&self.fragments);
         for zone in 0..4 {

@@ -1,36 +1,48 @@
 //! A packet as the verifier lets it be read.
 
+use core::ptr::read_volatile;
+
+use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::programs::XdpContext;
 use classifier_abi::Packet;
 
 /// Offsets beyond this are not read: the verifier wants a bound, and no header is that far in.
 const AT_MAX: usize = 0x3fff;
 
-/// The two ends of a packet.
+/// A packet.
 pub(crate) struct Frame {
-    data: usize,
-    end: usize,
+    ctx: *mut xdp_md,
     bytes: usize,
 }
 
 impl Frame {
     #[inline(always)]
     pub(crate) fn of(ctx: &XdpContext) -> Self {
-        let (data, end) = (ctx.data(), ctx.data_end());
         // Hidden from the compiler, which would otherwise prove from the lengths in the headers that a
         // read is within bounds and leave its check out; the verifier cannot follow that proof.
-        Self { data, end, bytes: core::hint::black_box(end - data) }
+        let bytes = core::hint::black_box(ctx.data_end() - ctx.data());
+        Self { ctx: ctx.ctx, bytes }
     }
 }
 
 impl Packet for Frame {
+    /// The ends of the packet are asked for anew with every read: the verifier remembers with a pointer
+    /// how far it was read through, and would follow the rest of the program once for every length
+    /// that another header may have.
     #[inline(always)]
     fn read<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
         if at > AT_MAX {
             return None;
         }
-        let start = self.data + at;
-        if start + N > self.end {
+        // SAFETY: the context is the program's argument. Volatile, so that it is read.
+        let (data, end) = unsafe {
+            (
+                read_volatile(&raw const (*self.ctx).data),
+                read_volatile(&raw const (*self.ctx).data_end),
+            )
+        };
+        let start = data as usize + at;
+        if start + N > end as usize {
             return None;
         }
         // SAFETY: the bytes from `start` are inside the packet: that was just compared, and the

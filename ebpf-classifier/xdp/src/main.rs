@@ -7,6 +7,7 @@
 #![allow(missing_docs, reason = "the macro's own functions have none")]
 #![no_main]
 
+mod cookie;
 mod frame;
 mod maps;
 mod world;
@@ -22,8 +23,18 @@ use crate::world::Kernel;
 /// The program that is attached.
 #[xdp]
 pub(crate) fn classify(ctx: XdpContext) -> u32 {
-    let frame = Frame::of(&ctx);
-    let kernel = Kernel { ctx: &ctx };
+    match decide(&ctx) {
+        xdp_action::XDP_TX => answer(&ctx),
+        decided => decided,
+    }
+}
+
+/// A function of its own, so that what is on its stack is gone when a packet is answered: all that call
+/// each other have 512 bytes together.
+#[inline(never)]
+fn decide(ctx: &XdpContext) -> u32 {
+    let frame = Frame::of(ctx);
+    let kernel = Kernel { ctx };
     // A map of one entry always has it; the verifier asks all the same.
     let Some(scratch) = maps::SCRATCH.get_ptr_mut(0) else { return xdp_action::XDP_PASS };
     // SAFETY: the value is this CPU's own, and the program is not entered twice on one CPU.
@@ -31,6 +42,16 @@ pub(crate) fn classify(ctx: XdpContext) -> u32 {
     match classifier_abi::classify(&kernel, &frame, ctx.ingress_ifindex() as u32, scratch) {
         Action::Pass => xdp_action::XDP_PASS,
         Action::Drop => xdp_action::XDP_DROP,
+        Action::Cookie => xdp_action::XDP_TX,
+    }
+}
+
+#[inline(always)]
+fn answer(ctx: &XdpContext) -> u32 {
+    match maps::SCRATCH.get_ptr(0) {
+        // SAFETY: as in `decide`.
+        Some(scratch) if cookie::is_on() => cookie::answer(ctx, unsafe { &*scratch }.headers()),
+        _ => xdp_action::XDP_DROP,
     }
 }
 
@@ -45,7 +66,8 @@ fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
 }
 
-/// The licence that the kernel asks for; no helper in use is reserved for the GPL.
+/// The licence that the kernel asks for: the helpers for SYN cookies are for programs that may be
+/// used under the GPL.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
-static LICENSE: [u8; 11] = *b"Apache-2.0\0";
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -3,8 +3,9 @@
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray};
 use classifier_abi::{
-    Address, Counter, Datagram, Flow, FlowKey, Fragments, Meta, Name, NameKey, Network, Reason,
-    Scratch, Shared, Slots, Source, Verdict, ZONES_MAX, Zone, ZoneKey, ZoneRates,
+    Address, CELLS_IN_A_ROW, CachedNetwork, Counter, Datagram, Flow, FlowKey, Fragments, Meta,
+    Meter, Name, NameKey, Network, PENDING_SLOTS, Pending, Reason, STRANGER_SLOTS, Scratch, Shared,
+    Slots, Source, Stranger, Verdict, ZONES_MAX, Zone, ZoneKey, ZoneRates,
 };
 
 /// Entries of a trie are made when they are needed; the kernel refuses to make them ahead.
@@ -22,7 +23,12 @@ pub(crate) static SOURCES: LruHashMap<Address, Source> = LruHashMap::pinned(65_5
 #[map(name = "flows")]
 pub(crate) static FLOWS: LruHashMap<FlowKey, Flow> = LruHashMap::pinned(262_144, 0);
 #[map(name = "verdicts")]
-pub(crate) static VERDICTS: LruHashMap<Address, Verdict> = LruHashMap::pinned(65_536, 0);
+pub(crate) static VERDICTS: HashMap<Address, Verdict> = HashMap::pinned(65_536, 0);
+#[map(name = "verdict_prefixes")]
+pub(crate) static VERDICT_PREFIXES: LpmTrie<[u8; 16], Verdict> =
+    LpmTrie::pinned(65_536, NO_PREALLOC);
+#[map(name = "verdict_marks")]
+pub(crate) static VERDICT_MARKS: Array<u64> = Array::pinned(2, 0);
 #[map(name = "counters")]
 pub(crate) static COUNTERS: PerCpuArray<Counter> = PerCpuArray::pinned(Reason::COUNTERS, 0);
 #[map(name = "handshakes")]
@@ -36,6 +42,18 @@ pub(crate) static FRAGMENTS: LruHashMap<Datagram, Fragments> = LruHashMap::pinne
 /// Read by nobody here; declared so that it is made and pinned with the others.
 #[map(name = "names")]
 pub(crate) static NAMES: HashMap<NameKey, Name> = HashMap::pinned(65_536, NO_PREALLOC);
+
+#[map(name = "pending")]
+pub(crate) static PENDING: Array<Pending> = Array::pinned(PENDING_SLOTS, 0);
+#[map(name = "strangers")]
+pub(crate) static STRANGERS: Array<Stranger> = Array::pinned(STRANGER_SLOTS, 0);
+#[map(name = "cells")]
+pub(crate) static CELLS: Array<Meter> = Array::pinned(2 * CELLS_IN_A_ROW, 0);
+
+/// What each CPU looked up of networks lately. Not pinned.
+#[map(name = "networks_cache")]
+pub(crate) static NETWORKS_CACHE: PerCpuArray<CachedNetwork> =
+    PerCpuArray::with_max_entries(CachedNetwork::SLOTS, 0);
 
 /// Where each CPU keeps the facts of the packet it looks at. Not pinned.
 #[map(name = "scratch")]

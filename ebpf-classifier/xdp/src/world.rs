@@ -2,19 +2,16 @@
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::helpers::generated::{
-    bpf_ktime_get_coarse_ns, bpf_ktime_get_ns, bpf_sk_lookup_tcp, bpf_sk_release,
+    bpf_ktime_get_coarse_ns, bpf_ktime_get_ns, bpf_sk_lookup_tcp, bpf_sk_lookup_udp, bpf_sk_release,
 };
 use aya_ebpf::maps::lpm_trie::Key;
 use aya_ebpf::programs::XdpContext;
 use classifier_abi::{
-    Address, Datagram, Flow, FlowKey, Fragments, Network, Shared, Slots, Source, World, Zone,
-    ZoneKey, ZoneRates,
+    Address, CachedNetwork, Datagram, Flow, FlowKey, Fragments, Headers, Meta, Meter, Network,
+    Pending, Shared, Slots, Source, Stranger, World, Zone, ZoneKey, ZoneRates,
 };
 
-use crate::maps;
-
-/// `BPF_TCP_ESTABLISHED`.
-const ESTABLISHED: u32 = 1;
+use crate::{cookie, maps};
 
 /// Insert only if there is nothing yet: another CPU may have been first.
 const NO_EXIST: u64 = 1;
@@ -53,9 +50,8 @@ impl World for Kernel<'_> {
     }
 
     #[inline(always)]
-    fn meta(&self) -> Option<(u32, u32)> {
-        let meta = lend_const(maps::META.get_ptr(0))?;
-        Some((meta.magic, meta.generation))
+    fn meta(&self) -> Option<&Meta> {
+        lend_const(maps::META.get_ptr(0))
     }
 
     #[inline(always)]
@@ -87,6 +83,26 @@ impl World for Kernel<'_> {
     }
 
     #[inline(always)]
+    #[expect(clippy::mut_from_ref, reason = "the slots are this CPU's own")]
+    fn cached_network(&self, index: u32) -> Option<&mut CachedNetwork> {
+        // SAFETY: as with `scratch` in `main`; one slot is lent at a time.
+        maps::NETWORKS_CACHE.get_ptr_mut(index).map(|slot| unsafe { &mut *slot })
+    }
+
+    #[inline(always)]
+    fn has_verdicts(&self, kind: u32) -> bool {
+        maps::VERDICT_MARKS.get(kind).is_some_and(|mark| *mark != 0)
+    }
+
+    #[inline(always)]
+    fn verdict_on_prefix(&self, address: &Address) -> Option<u64> {
+        let key = Aligned { padding: 0, bits: 128, address: *address };
+        // SAFETY: as in `network`.
+        let key = unsafe { &*(&raw const key.bits).cast::<Key<[u8; 16]>>() };
+        maps::VERDICT_PREFIXES.get(key).map(|verdict| verdict.expires_ns)
+    }
+
+    #[inline(always)]
     fn verdict(&self, address: &Address) -> Option<u64> {
         lend_const(maps::VERDICTS.get_ptr(address)).map(|verdict| verdict.expires_ns)
     }
@@ -103,6 +119,21 @@ impl World for Kernel<'_> {
         // Another CPU's entry serves as well, and a full map is the LRU's to empty.
         let _ = maps::SOURCES.insert(address, &EMPTY, NO_EXIST);
         self.source(address)
+    }
+
+    #[inline(always)]
+    fn stranger(&self, index: u32) -> Option<&Stranger> {
+        lend_const(maps::STRANGERS.get_ptr(index))
+    }
+
+    #[inline(always)]
+    fn cell(&self, index: u32) -> Option<&Meter> {
+        lend_const(maps::CELLS.get_ptr(index))
+    }
+
+    #[inline(always)]
+    fn pending(&self, index: u32) -> Option<&Pending> {
+        lend_const(maps::PENDING.get_ptr(index))
     }
 
     #[inline(always)]
@@ -134,7 +165,7 @@ impl World for Kernel<'_> {
     }
 
     #[inline(always)]
-    fn is_established(&self, key: &FlowKey, v6: bool) -> bool {
+    fn connection(&self, key: &FlowKey, v6: bool) -> u32 {
         let mut tuple = tuple(key, v6);
         let bytes = if v6 { 36 } else { 12 };
         // SAFETY: the tuple lives through the call and has the size that its kind has; the reference
@@ -148,12 +179,43 @@ impl World for Kernel<'_> {
                 0,
             );
             if socket.is_null() {
-                return false;
+                return 0;
             }
             let state = (*socket).state;
             bpf_sk_release(socket.cast());
-            state == ESTABLISHED
+            state
         }
+    }
+
+    #[inline(always)]
+    fn has_udp_socket(&self, key: &FlowKey, v6: bool) -> bool {
+        let mut tuple = tuple(key, v6);
+        let bytes = if v6 { 36 } else { 12 };
+        // SAFETY: as in `connection`.
+        unsafe {
+            let socket = bpf_sk_lookup_udp(
+                self.ctx.as_ptr(),
+                tuple.as_mut_ptr().cast(),
+                bytes,
+                CURRENT_NETNS,
+                0,
+            );
+            if socket.is_null() {
+                return false;
+            }
+            bpf_sk_release(socket.cast());
+            true
+        }
+    }
+
+    #[inline(always)]
+    fn has_cookies(&self) -> bool {
+        cookie::is_on()
+    }
+
+    #[inline(always)]
+    fn is_cookie(&self, headers: &Headers) -> bool {
+        cookie::is_on() && cookie::is_valid(self.ctx, headers)
     }
 
     #[inline(always)]

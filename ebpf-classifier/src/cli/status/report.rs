@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use classifier_abi::{Address, Counter, NameKind, NetworkAction, Reason, Source, per_second};
+use classifier_abi::{Address, Counter, Meta, NameKind, NetworkAction, Reason, Source, per_second};
 use serde::Serialize;
 
 use crate::kernel::{attached_names, interface};
@@ -22,6 +22,8 @@ pub(super) struct Report {
     pub(super) generation: u32,
     /// `None` once the loader has ended.
     pub(super) heartbeat_age_s: Option<f64>,
+    /// Whether strangers' SYNs over a zone's rate are answered with SYN cookies where it asks for them.
+    pub(super) syn_cookies: bool,
     pub(super) attached: Vec<AttachedRow>,
     pub(super) zones: Vec<ZoneRow>,
     pub(super) networks: Vec<NetworkRow>,
@@ -88,6 +90,7 @@ pub(super) fn gather(pin_path: &Path, maps: &Maps) -> anyhow::Result<Report> {
         pin_path: pin_path.to_path_buf(),
         generation: meta.generation,
         heartbeat_age_s: (meta.heartbeat_ns != 0).then_some(age),
+        syn_cookies: meta.flags & Meta::COOKIES != 0,
         attached: attached(pin_path),
         zones: zone_rows(maps, meta.generation, &zones)?,
         networks: network_rows(maps, meta.generation, &networks)?,
@@ -157,6 +160,7 @@ fn network_rows(
             NetworkAction::Classify => "classify",
             NetworkAction::Allow => "allow",
             NetworkAction::Drop => "drop",
+            NetworkAction::Exempt => "exempt",
         },
         prefixes,
     };
@@ -170,7 +174,7 @@ fn source_rows(
     networks: &HashMap<u16, String>,
 ) -> anyhow::Result<Vec<SourceRow>> {
     let sources = maps.sources.entries().context("cannot read `sources`")?;
-    let rate = |source: &Source| per_second(source.syn.level(now_ns));
+    let rate = |source: &Source| per_second(source.syn_level(now_ns));
     let mut ranked: Vec<(Reverse<u32>, Address, Source)> = sources
         .into_iter()
         .map(|(address, source)| (Reverse(rate(&source)), address, source))

@@ -13,6 +13,10 @@ pub(super) fn of(report: &Report) -> String {
         Some(age) => format!("heartbeat {} ago\n", shown(Duration::from_secs_f64(age))),
         None => "no loader at work\n".to_owned(),
     };
+    text += match report.syn_cookies {
+        true => "SYN floods: answered with SYN cookies\n",
+        false => "SYN floods: dropped (no SYN cookies)\n",
+    };
     let attached = report.attached.iter();
     let attached =
         attached.map(|row| vec![row.interface.to_string(), or_dash(row.mode.as_deref())]);

@@ -1,7 +1,7 @@
 //! `screens:`, by the labels of their reasons.
 
-use classifier_abi::{DISTINCT_MAX, Reason, Screens, Zone, bits_for, per_window};
-use sallyport_config::{Fields, Node, Sink, Value};
+use classifier_abi::{DISTINCT_MAX, Limits, Rate, Reason, Screens, Zone, bits_for, per_window};
+use sallyport_config::{Fields, Node, Sink, Value, scalar};
 
 /// The highest rate that can be set: what a window counts, with room to exceed it.
 const RATE_MAX: u64 = 3_900_000;
@@ -45,7 +45,10 @@ pub(super) fn screen(node: Node<'_>, sink: &mut Sink) -> Option<RawScreen> {
             let read = fields.optional(sink, reason.label(), action);
             set(&mut rules, reason, read.unwrap_or(Action::Off));
         }
-        floods(fields, sink, &mut rules);
+        unparsable(fields, sink, &mut rules);
+        for (key, rate) in FLOODS {
+            flood(fields, sink, &mut rules, key, rate);
+        }
         rules.port_bits = spread(fields, sink, &mut rules, Reason::PortScan, "ports_per_8s");
         rules.address_bits =
             spread(fields, sink, &mut rules, Reason::AddressSweep, "addresses_per_8s");
@@ -67,62 +70,83 @@ fn action(node: Node<'_>, sink: &mut Sink) -> Option<Action> {
 }
 
 fn set(rules: &mut Zone, reason: Reason, action: Action) {
-    let screen = Screens::of(reason);
+    turn(rules, Screens::of(reason), action);
+}
+
+fn turn(rules: &mut Zone, screen: Screens, action: Action) {
     rules.watched = rules.watched.with(screen.when(action != Action::Off));
     rules.dropping = rules.dropping.with(screen.when(action == Action::Drop));
 }
 
-fn floods(fields: &mut Fields<'_>, sink: &mut Sink, rules: &mut Zone) {
-    if let Some(flood) = fields.optional(sink, "syn_flood", flood) {
-        (rules.syn.source, rules.syn.zone) =
-            flood.apply(rules, Reason::SynFloodSource, Reason::SynFloodZone);
-    }
-    if let Some(flood) = fields.optional(sink, "udp_flood", flood) {
-        (rules.udp.source, rules.udp.zone) =
-            flood.apply(rules, Reason::UdpFloodSource, Reason::UdpFloodZone);
-    }
-    if let Some(flood) = fields.optional(sink, "icmp_flood", flood) {
-        (rules.icmp.source, rules.icmp.zone) =
-            flood.apply(rules, Reason::IcmpFloodSource, Reason::IcmpFloodZone);
-    }
-}
+/// The keys of rates.
+const FLOODS: [(&str, Rate); Rate::COUNT] = [
+    ("syn_flood", Rate::Syn),
+    ("udp_flood", Rate::Udp),
+    ("icmp_flood", Rate::Icmp),
+    ("icmp_error_flood", Rate::IcmpError),
+    ("ack_flood", Rate::Ack),
+    ("rst_flood", Rate::Rst),
+    ("synack_flood", Rate::SynAck),
+    ("fragment_flood", Rate::Fragment),
+    ("other_flood", Rate::Other),
+];
 
-/// The rates of one kind of packet, for each second.
-struct Flood {
-    source: Option<u32>,
-    zone: Option<u32>,
-    action: Action,
-}
-
-impl Flood {
-    /// Turns on what is set; returns the limits for each window, 0 for none.
-    fn apply(&self, rules: &mut Zone, by_source: Reason, by_zone: Reason) -> (u32, u32) {
-        let mut limit = |rate: Option<u32>, reason| match rate {
-            Some(rate) if self.action != Action::Off => {
-                set(rules, reason, self.action);
-                per_window(rate)
-            }
-            _ => 0,
-        };
-        (limit(self.source, by_source), limit(self.zone, by_zone))
-    }
-}
-
-fn flood(node: Node<'_>, sink: &mut Sink) -> Option<Flood> {
-    node.mapping(sink, |fields, sink| {
-        let rate = |node: Node<'_>, sink: &mut Sink| {
-            node.number(sink, 1, RATE_MAX).map(|rate| rate as u32)
-        };
-        let source = fields.optional(sink, "per_source_per_s", rate);
-        let zone = fields.optional(sink, "per_zone_per_s", rate);
-        let action = fields.required(sink, "action", action);
-        if !fields.has("per_source_per_s") && !fields.has("per_zone_per_s") {
-            let fix = "write at least one of them";
-            let what = "has none of `per_source_per_s`, `per_zone_per_s`";
-            return fields.node().refuse(sink, what, fix);
+/// On unless it is turned off: what is not parsed gets around every screen that would look at it. By
+/// default only what may be TCP to a port with flow entries is dropped.
+fn unparsable(fields: &mut Fields<'_>, sink: &mut Sink, rules: &mut Zone) {
+    match fields.optional(sink, Reason::Unparsable.label(), action) {
+        Some(action) => set(rules, Reason::Unparsable, action),
+        None => {
+            set(rules, Reason::Unparsable, Action::Drop);
+            rules.flags |= Zone::UNPARSABLE_TCP;
         }
-        Some(Flood { source, zone, action: action? })
-    })
+    }
+}
+
+/// Reads the limits of one rate, for each second.
+fn flood(
+    fields: &mut Fields<'_>,
+    sink: &mut Sink,
+    rules: &mut Zone,
+    key: &'static str,
+    rate: Rate,
+) {
+    let read = fields.optional(sink, key, |node, sink| {
+        node.mapping(sink, |fields, sink| {
+            let per_s = |node: Node<'_>, sink: &mut Sink| {
+                node.number(sink, 1, RATE_MAX).map(|rate| rate as u32)
+            };
+            let source = fields.optional(sink, "per_source_per_s", per_s);
+            let zone = fields.optional(sink, "per_zone_per_s", per_s);
+            let action = fields.required(sink, "action", action);
+            let cookies = match rate {
+                Rate::Syn => fields.optional(sink, "cookies", scalar::flag),
+                _ => None,
+            };
+            if !fields.has("per_source_per_s") && !fields.has("per_zone_per_s") {
+                let fix = "write at least one of them";
+                let what = "has none of `per_source_per_s`, `per_zone_per_s`";
+                return fields.node().refuse(sink, what, fix);
+            }
+            Some((source, zone, action?, cookies))
+        })
+    });
+    let Some((source, zone, action, cookies)) = read else { return };
+    let (of_source, of_zone) = Screens::floods(rate);
+    let mut limit = |rate: Option<u32>, screen| match rate {
+        Some(rate) if action != Action::Off => {
+            turn(rules, screen, action);
+            per_window(rate)
+        }
+        _ => 0,
+    };
+    let limits = Limits { source: limit(source, of_source), zone: limit(zone, of_zone) };
+    if rate == Rate::Syn && limits.zone != 0 && action == Action::Drop && cookies.unwrap_or(true) {
+        rules.flags |= Zone::COOKIES;
+    }
+    if let Some(place) = rules.limits.get_mut(rate as usize) {
+        *place = limits;
+    }
 }
 
 /// Reads a limit of different things in a span; returns the bits that it sets, 0 for none.
