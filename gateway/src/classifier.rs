@@ -15,8 +15,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwapOption;
+use ipnet::IpNet;
 use sallyport_classifier::pinned::abi::{
-    Address, Meta, NameKey, NameKind, Network, NetworkAction, Verdict,
+    Address, Meta, NameKey, NameKind, Network, NetworkAction, Prefix, Verdict,
 };
 use sallyport_classifier::pinned::{Access, Map, Maps, OpenError, ktime_ns};
 use sallyport_stats::{HintStats, Registry};
@@ -69,6 +70,8 @@ struct View {
     writable: bool,
     opened: u64,
     generation: u32,
+    /// As `maps` had it at the last look.
+    meta: Meta,
     fresh: bool,
     zones: Arc<HashMap<u16, Arc<str>>>,
     networks: Arc<HashMap<u16, Arc<str>>>,
@@ -165,35 +168,35 @@ impl Classifier {
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn set_verdict(&self, address: IpAddr, verdict: Option<Verdict>) -> std::io::Result<bool> {
+    pub fn set_verdict(&self, source: IpNet, verdict: Option<Verdict>) -> std::io::Result<bool> {
         let view = self.view.load();
         let Some(view) = view.as_ref().filter(|view| view.writable) else { return Ok(false) };
-        let address = Address::from(address.to_canonical());
+        let prefix = prefix(source);
         match verdict {
-            Some(verdict) => view.maps.verdicts.insert(&address, verdict).map(|()| true),
-            None => view.maps.verdicts.remove(&address),
+            Some(verdict) => view.maps.verdicts.insert(&prefix, verdict).map(|()| true),
+            None => view.maps.verdicts.remove(&prefix),
         }
     }
 
-    /// The verdict on `address` in the pinned map.
+    /// The verdict on `source` in the pinned map.
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn verdict(&self, address: IpAddr) -> std::io::Result<Option<Verdict>> {
+    pub fn verdict(&self, source: IpNet) -> std::io::Result<Option<Verdict>> {
         let view = self.view.load();
         let Some(view) = view.as_ref() else { return Ok(None) };
-        view.maps.verdicts.lookup(&Address::from(address.to_canonical()))
+        view.maps.verdicts.lookup(&prefix(source))
     }
 
     /// Every verdict in the pinned map, whoever wrote it.
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn verdicts(&self) -> std::io::Result<Vec<(IpAddr, Verdict)>> {
+    pub fn verdicts(&self) -> std::io::Result<Vec<(IpNet, Verdict)>> {
         let view = self.view.load();
         let Some(view) = view.as_ref() else { return Ok(Vec::new()) };
         let entries = view.maps.verdicts.entries()?.into_iter();
-        Ok(entries.map(|(address, verdict)| (IpAddr::from(address), verdict)).collect())
+        Ok(entries.filter_map(|(prefix, verdict)| Some((network(&prefix)?, verdict))).collect())
     }
 
     /// The maps as they are now; the reason is why there are no hints.
@@ -238,7 +241,8 @@ impl Classifier {
         let (zones, networks) = names(&maps).map_err(Reason::Io)?;
         let generation = meta.generation;
         let fresh_now = fresh.is_ok();
-        let view = View { maps, writable, opened, generation, fresh: fresh_now, zones, networks };
+        let view =
+            View { maps, writable, opened, generation, meta, fresh: fresh_now, zones, networks };
         self.view.store(Some(Arc::new(view)));
         fresh
     }
@@ -303,7 +307,7 @@ fn refreshed(view: &View) -> Result<Option<View>, Reason> {
     }
     let (zones, networks) = names(&view.maps).map_err(Reason::Io)?;
     let generation = meta.generation;
-    Ok(Some(View { generation, fresh: true, zones, networks, ..view.clone() }))
+    Ok(Some(View { generation, meta, fresh: true, zones, networks, ..view.clone() }))
 }
 
 fn check(meta: &Meta) -> Result<(), Reason> {
@@ -312,6 +316,41 @@ fn check(meta: &Meta) -> Result<(), Reason> {
     }
     let age_ns = ktime_ns().saturating_sub(meta.heartbeat_ns);
     if age_ns > HEARTBEAT_NS_MAX { Err(Reason::Stale(age_ns / 1_000_000_000)) } else { Ok(()) }
+}
+
+/// Those of `trusted` that the classifier pinned at `pin_path` counts like any client: its rates would
+/// take what all clients behind such a proxy send for one client's. None while there is no classifier.
+#[must_use]
+pub fn proxies_with_rates(pin_path: &Path, trusted: &[IpNet]) -> Vec<IpNet> {
+    let Ok(maps) = Maps::open(pin_path, Access::Read) else { return Vec::new() };
+    let Ok(meta) = maps.meta() else { return Vec::new() };
+    let is_exempt = |proxy: &&IpNet| {
+        let network = maps.network(proxy.network().into(), meta.generation).ok().flatten();
+        matches!(network.map(Network::action), Some(NetworkAction::Exempt | NetworkAction::Allow))
+    };
+    trusted.iter().filter(|proxy| !is_exempt(proxy)).copied().collect()
+}
+
+/// What to tell an operator of one of [`proxies_with_rates`].
+#[must_use]
+pub fn proxy_hint(proxy: IpNet) -> String {
+    format!(
+        "{proxy} is a trusted proxy of a listener, but the classifier counts its connections like one \
+         client's: write it under `trusted_proxies:` of the classifier's file as well"
+    )
+}
+
+/// A source as the maps have it: IPv4 mapped into IPv6.
+fn prefix(source: IpNet) -> Prefix {
+    let before = if source.addr().is_ipv4() { 96 } else { 0 };
+    Prefix::new(source.network().into(), before + u32::from(source.prefix_len()))
+}
+
+/// The same the other way round; `None` where the length is none that a network can have.
+fn network(prefix: &Prefix) -> Option<IpNet> {
+    let address = IpAddr::from(prefix.address());
+    let before = if address.is_ipv4() { 96 } else { 0 };
+    IpNet::new(address, u8::try_from(prefix.bits.checked_sub(before)?).ok()?).ok()
 }
 
 /// Opens the maps, with the verdicts for writing if this user may.

@@ -25,9 +25,9 @@ pub use http2::Http2;
 pub use limits::{HeaderNames, Limits};
 pub use model::{
     Action, Admin, Classifier, Config, Forward, HashOn, HealthCheck, HintField, HttpProbe,
-    Listener, ListenerTimeouts, Offence, PUSH_EXPORTERS_MAX, Probe, Push, Redirect, RedirectPath,
-    Respond, Route, StatusRange, Target, Upstream, UpstreamTimeouts, VERDICT_RULES_MAX,
-    VerdictRule, Verdicts, VirtualHost,
+    IPV6_PREFIX, Listener, ListenerTimeouts, Offence, PUSH_EXPORTERS_MAX, Probe, Push, Redirect,
+    RedirectPath, Respond, Route, StatusRange, Target, Upstream, UpstreamTimeouts,
+    VERDICT_RULES_MAX, VerdictRule, Verdicts, VirtualHost,
 };
 
 /// Reads hints written as `key=value`: `network`, `zone`, `protocol`, `screens` (separated by

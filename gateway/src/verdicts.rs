@@ -12,16 +12,17 @@ mod window;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use sallyport_classifier::pinned::abi::{Verdict, VerdictReason};
 use sallyport_classifier::pinned::ktime_ns;
 use sallyport_stats::{Registry, VerdictStats};
 
 use crate::classifier::Classifier;
-use crate::config::{self, Offence};
+use crate::config::{self, IPV6_PREFIX, Offence};
 
 pub use door::Door;
 pub use offences::OffenceSet;
@@ -63,7 +64,7 @@ impl Refusal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listed {
     /// The source.
-    pub address: IpAddr,
+    pub address: IpNet,
     /// The name of the reason; `unknown` for a number that has none.
     pub reason: &'static str,
     /// How long it still holds.
@@ -78,13 +79,24 @@ pub struct Verdicts {
     table: RwLock<Table>,
     /// As many as the table holds, so that nobody locks it while it is empty.
     active: AtomicUsize,
+    /// How much of an IPv6 address a verdict is on.
+    ipv6_prefix: AtomicU8,
     offences: Offences,
+}
+
+/// A source as verdicts have it: an IPv4 address, or the prefix of an IPv6 one.
+#[must_use]
+pub fn source(address: IpAddr, ipv6_prefix: u8) -> IpNet {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpNet::from(IpAddr::V4(address)),
+        address => IpNet::new_assert(address, ipv6_prefix.min(128)).trunc(),
+    }
 }
 
 #[derive(Debug, Default)]
 struct Table {
     rules: Option<config::Verdicts>,
-    held: HashMap<IpAddr, Verdict>,
+    held: HashMap<IpNet, Verdict>,
     /// The opening of the classifier's maps that has them all.
     written: Option<u64>,
 }
@@ -98,6 +110,7 @@ impl Verdicts {
             classifier,
             table: RwLock::default(),
             active: AtomicUsize::new(0),
+            ipv6_prefix: AtomicU8::new(IPV6_PREFIX),
             offences: Offences::default(),
         }
     }
@@ -110,6 +123,19 @@ impl Verdicts {
             return;
         }
         table.rules = rules.cloned();
+        let prefix = rules.map_or(IPV6_PREFIX, |rules| rules.ipv6_prefix);
+        if self.ipv6_prefix.swap(prefix, Ordering::Relaxed) != prefix {
+            // Those of the other length would never be found again.
+            let others: Vec<IpNet> = table
+                .held
+                .extract_if(|net, _| net.addr().is_ipv6() && net.prefix_len() != prefix)
+                .map(|(net, _)| net)
+                .collect();
+            for net in others {
+                self.write(net, None);
+            }
+            self.count(&table);
+        }
         self.offences.forget();
         if rules.is_some() {
             let reasons = Offence::ALL.map(|offence| reason_of(offence).label());
@@ -120,7 +146,7 @@ impl Verdicts {
     /// Whether `address` is under a verdict. One relaxed load while nobody is.
     #[must_use]
     pub fn holds(&self, address: IpAddr) -> bool {
-        self.active.load(Ordering::Relaxed) != 0 && self.is_held(address.to_canonical())
+        self.active.load(Ordering::Relaxed) != 0 && self.is_held(self.source(address))
     }
 
     /// Asks for a verdict on `address` that holds for `lasting`. One in force is only ever made longer.
@@ -151,8 +177,8 @@ impl Verdicts {
 
     /// Counts what `peer` did, by `rules`, and gives the verdict it has earned, if it has.
     pub fn note(&self, peer: IpAddr, did: OffenceSet, rules: &config::Verdicts) {
-        let peer = peer.to_canonical();
-        if let Some(rule) = self.offences.note(peer, did, &rules.rules, ktime_ns()) {
+        let counted = self.source(peer).addr();
+        if let Some(rule) = self.offences.note(counted, did, &rules.rules, ktime_ns()) {
             // A refusal is counted and logged where it is made.
             self.ask(peer, reason_of(rule.on), rule.lasting).ok();
         }
@@ -167,8 +193,12 @@ impl Verdicts {
     ///
     /// # Errors
     /// If the classifier's map has one and it cannot be removed.
-    pub fn lift(&self, address: IpAddr) -> std::io::Result<bool> {
-        let address = address.to_canonical();
+    pub fn lift(&self, address: IpNet) -> std::io::Result<bool> {
+        let address = if address.prefix_len() == address.max_prefix_len() {
+            self.source(address.addr())
+        } else {
+            address.trunc()
+        };
         let own = {
             let mut table = self.lock();
             let own = table.held.remove(&address);
@@ -193,7 +223,7 @@ impl Verdicts {
     /// If that map cannot be read.
     pub fn list(&self) -> std::io::Result<Vec<Listed>> {
         let pinned = self.classifier.as_ref().map(|classifier| classifier.verdicts());
-        let mut all: HashMap<IpAddr, Verdict> =
+        let mut all: HashMap<IpNet, Verdict> =
             pinned.transpose()?.unwrap_or_default().into_iter().collect();
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
         all.extend(table.held.iter().map(|(address, verdict)| (*address, *verdict)));
@@ -227,7 +257,7 @@ impl Verdicts {
         }
         if writable.is_some() && table.written != writable {
             for (address, verdict) in &table.held {
-                self.write(*address, *verdict);
+                self.write(*address, Some(*verdict));
             }
             table.written = writable;
         }
@@ -244,6 +274,7 @@ impl Verdicts {
         let now_ns = ktime_ns();
         let expires_ns = now_ns.saturating_add(lasting.as_nanos() as u64);
         let verdict = Verdict { expires_ns, reason: reason as u32, ..Verdict::default() };
+        let source = self.source(address);
         let mut table = self.lock();
         let rules = table.rules.as_ref();
         if rules.is_some_and(|rules| rules.exempt.iter().any(|net| net.contains(&address))) {
@@ -253,7 +284,7 @@ impl Verdicts {
             return Err(Refusal::Allowed);
         }
         let max = rules.map_or(ACTIVE_MAX, |rules| rules.max);
-        let before = table.held.get(&address).copied();
+        let before = table.held.get(&source).copied();
         let held = before.is_some_and(|before| before.expires_ns > now_ns);
         if before.is_some_and(|before| before.expires_ns >= expires_ns) {
             return Ok(false);
@@ -266,27 +297,31 @@ impl Verdicts {
                 return Err(Refusal::Full);
             }
         }
-        table.held.insert(address, verdict);
+        table.held.insert(source, verdict);
         self.count(&table);
-        self.write(address, verdict);
+        self.write(source, Some(verdict));
         Ok(!held)
     }
 
-    fn is_held(&self, address: IpAddr) -> bool {
+    fn source(&self, address: IpAddr) -> IpNet {
+        source(address, self.ipv6_prefix.load(Ordering::Relaxed))
+    }
+
+    fn is_held(&self, address: IpNet) -> bool {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
         table.held.get(&address).is_some_and(|verdict| verdict.expires_ns > ktime_ns())
     }
 
-    fn write(&self, address: IpAddr, verdict: Verdict) {
+    fn write(&self, address: IpNet, verdict: Option<Verdict>) {
         let Some(classifier) = &self.classifier else { return };
-        if let Err(error) = classifier.set_verdict(address, Some(verdict)) {
+        if let Err(error) = classifier.set_verdict(address, verdict) {
             tracing::warn!(%address, %error, "verdict: the classifier's map was not written");
         }
     }
 
     /// Removes a verdict that has expired from the classifier's map, unless somebody renewed it there.
     /// It would do no harm, but it would take a place.
-    fn unwrite(&self, address: IpAddr) {
+    fn unwrite(&self, address: IpNet) {
         let Some(classifier) = &self.classifier else { return };
         let pinned = classifier.verdict(address).ok().flatten();
         if pinned.is_some_and(|verdict| verdict.expires_ns <= ktime_ns())
@@ -314,7 +349,7 @@ impl Verdicts {
 }
 
 /// Returns the sources whose verdicts are dropped.
-fn drop_expired(table: &mut Table, now_ns: u64) -> Vec<IpAddr> {
+fn drop_expired(table: &mut Table, now_ns: u64) -> Vec<IpNet> {
     let expired = table.held.extract_if(|_, verdict| verdict.expires_ns <= now_ns);
     expired.map(|(address, _)| address).collect()
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
+use ipnet::IpNet;
 use serde::Serialize;
 
 use super::Admin;
@@ -21,7 +22,11 @@ struct VerdictView {
 impl From<Listed> for VerdictView {
     fn from(listed: Listed) -> Self {
         Self {
-            address: listed.address.to_string(),
+            address: match listed.address {
+                // A single address is written as one.
+                net if net.prefix_len() == net.max_prefix_len() => net.addr().to_string(),
+                net => net.to_string(),
+            },
             reason: listed.reason,
             seconds_left: listed.left.as_secs_f64(),
         }
@@ -39,9 +44,10 @@ pub(super) async fn list(State(admin): State<Arc<Admin>>) -> Response {
 }
 
 pub(super) async fn lift(State(admin): State<Arc<Admin>>, Path(address): Path<String>) -> Response {
-    let Ok(address) = address.parse::<IpAddr>() else {
-        return (StatusCode::BAD_REQUEST, format!("{address:?} is no IP address\n"))
-            .into_response();
+    let parsed = address.parse::<IpAddr>().map(IpNet::from).or_else(|_| address.parse::<IpNet>());
+    let Ok(address) = parsed else {
+        let said = format!("{address:?} is no IP address and no prefix such as 2001:db8::/64\n");
+        return (StatusCode::BAD_REQUEST, said).into_response();
     };
     match admin.verdicts.lift(address) {
         Ok(true) => {

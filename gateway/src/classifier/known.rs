@@ -45,17 +45,21 @@ impl Known {
         let destination = Address::from(local.ip().to_canonical());
         let key = FlowKey::tcp(address, peer.port(), destination, local.port());
         let now_ns = ktime_ns();
-        // The flow tells all; the source is asked only where its connection has none, on a port that
+        // The flow tells all, or its SYN while it has no entry yet; the source is asked only where its connection has none, on a port that
         // the classifier does not follow.
-        let (seen, protocol) = match view.maps.flows.lookup(&key)? {
+        let (seen, protocol) = match view.maps.connection(&key, &view.meta)? {
             Some(flow) => {
                 let syn_ns = flow.syn_ns.load();
                 stats.waited(Duration::from_nanos(now_ns.saturating_sub(syn_ns)));
                 (Some(Seen::with(&flow)), flow.protocol())
             }
-            None => {
-                (view.maps.sources.lookup(&address)?.map(|source| Seen::of(&source, now_ns)), None)
-            }
+            None => (
+                view.maps
+                    .sources
+                    .lookup(&view.meta.source(address))?
+                    .map(|source| Seen::of(&source, now_ns)),
+                None,
+            ),
         };
         let network = network(view, address, seen.as_ref().map(|seen| seen.standing))?;
         let hints = Hints {
@@ -95,7 +99,7 @@ impl Seen {
             standing: source.standing(),
             zone: source.zone.load() as u16,
             screens: source.screens(now_ns),
-            syn_level: source.syn.level(now_ns),
+            syn_level: source.syn_level(now_ns),
         }
     }
 }

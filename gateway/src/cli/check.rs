@@ -4,6 +4,7 @@ use clap::Parser;
 use sallyport_plugin::Kinds;
 
 use super::{ConfigFile, Failure, load};
+use crate::classifier::{proxies_with_rates, proxy_hint};
 
 /// Print every problem of a configuration file; exit 0 or 78.
 #[derive(Debug, Parser)]
@@ -28,5 +29,12 @@ pub fn main(args: &Args, kinds: Kinds) -> Result<(), Failure> {
         config.upstreams.len(),
         loaded.files.len(),
     );
+    if let Some(classifier) = &config.classifier {
+        let trusted: Vec<_> =
+            config.listeners.iter().flat_map(|listener| listener.trusted_proxies.clone()).collect();
+        for proxy in proxies_with_rates(&classifier.pin_path, &trusted) {
+            println!("note: {}", proxy_hint(proxy));
+        }
+    }
     Ok(())
 }

@@ -89,6 +89,10 @@ impl HintField {
     }
 }
 
+/// The prefix of IPv6 sources that verdicts are on unless a file says otherwise: what one customer has
+/// at least (RFC 6177).
+pub const IPV6_PREFIX: u8 = 64;
+
 /// Which sources are to be shut out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdicts {
@@ -96,6 +100,8 @@ pub struct Verdicts {
     pub max: usize,
     /// Sources that never are.
     pub exempt: Vec<IpNet>,
+    /// How much of an IPv6 address a verdict is on, in bits; what is counted towards one as well.
+    pub ipv6_prefix: u8,
     /// What earns a verdict.
     pub rules: Vec<VerdictRule>,
 }

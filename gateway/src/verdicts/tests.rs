@@ -17,7 +17,8 @@ fn rules(max: usize) -> config::Verdicts {
         within: Duration::from_secs(10),
         lasting: MINUTE,
     };
-    config::Verdicts { max, exempt: vec!["192.0.2.0/24".parse().unwrap()], rules: vec![rule] }
+    let exempt = vec!["192.0.2.0/24".parse().unwrap()];
+    config::Verdicts { max, exempt, ipv6_prefix: 64, rules: vec![rule] }
 }
 
 fn verdicts(max: usize) -> (Verdicts, Arc<Registry>) {
@@ -39,9 +40,9 @@ fn a_verdict_holds_until_it_is_lifted_or_expires() {
     verdicts.ask(mapped, VerdictReason::Plugin, MINUTE).unwrap();
     assert!(verdicts.holds(plain) && verdicts.holds(mapped) && !verdicts.holds(ip("203.0.113.8")));
     let listed = verdicts.list().unwrap();
-    assert_eq!((listed[0].address, listed[0].reason), (plain, "plugin"));
+    assert_eq!((listed[0].address, listed[0].reason), (plain.into(), "plugin"));
     assert!(listed[0].left <= MINUTE && listed[0].left > MINUTE / 2);
-    assert!(verdicts.lift(mapped).unwrap() && !verdicts.lift(plain).unwrap());
+    assert!(verdicts.lift(mapped.into()).unwrap() && !verdicts.lift(plain.into()).unwrap());
     assert!(!verdicts.holds(plain));
 
     verdicts.ask(plain, VerdictReason::Limit, Duration::ZERO).unwrap();
@@ -87,4 +88,29 @@ fn offences_earn_a_verdict_and_other_rules_begin_anew() {
     assert!(verdicts.holds(peer));
     verdicts.configure(None);
     assert!(verdicts.holds(peer), "what holds goes on");
+}
+
+/// RFC 6177: who has one address of a /64 has all of them.
+#[test]
+fn a_verdict_on_an_ipv6_source_holds_for_its_prefix() {
+    let (verdicts, _registry) = verdicts(10);
+    verdicts.ask(ip("2001:db8::1"), VerdictReason::Plugin, MINUTE).unwrap();
+    assert!(verdicts.holds(ip("2001:db8::ffff:1")) && !verdicts.holds(ip("2001:db8:0:1::1")));
+    assert_eq!(verdicts.list().unwrap()[0].address.to_string(), "2001:db8::/64");
+    assert!(verdicts.lift(ip("2001:db8::2").into()).unwrap());
+    verdicts.configure(Some(&config::Verdicts { ipv6_prefix: 128, ..rules(10) }));
+    verdicts.ask(ip("2001:db8::1"), VerdictReason::Plugin, MINUTE).unwrap();
+    assert!(verdicts.holds(ip("2001:db8::1")) && !verdicts.holds(ip("2001:db8::2")));
+}
+
+/// What neighbours in a /64 do is counted together, or each of them would have a budget.
+#[test]
+fn offences_of_an_ipv6_prefix_are_counted_together() {
+    let (verdicts, _registry) = verdicts(10);
+    let rules = rules(10);
+    for last in 1..=3 {
+        let peer = ip(&format!("2001:db8::{last}"));
+        verdicts.note(peer, OffenceSet::default().with(Offence::Refused, true), &rules);
+    }
+    assert!(verdicts.holds(ip("2001:db8::9")));
 }

@@ -3,13 +3,15 @@
 use sallyport_config::{Node, Sink};
 
 use super::scalar;
-use crate::config::model::{Offence, VERDICT_RULES_MAX, VerdictRule, Verdicts};
+use crate::config::model::{IPV6_PREFIX, Offence, VERDICT_RULES_MAX, VerdictRule, Verdicts};
 
 pub(super) fn verdicts(node: Node<'_>, sink: &mut Sink) -> Option<Verdicts> {
     node.mapping(sink, |fields, sink| {
         let max = fields.optional(sink, "max", |node, sink| node.number(sink, 1, 1_000_000));
         let exempt =
             fields.optional(sink, "exempt", |node, sink| node.whole_list(sink, scalar::network));
+        let ipv6_prefix =
+            fields.optional(sink, "ipv6_prefix", |node, sink| node.number(sink, 32, 128));
         let rules = fields.required(sink, "rules", rules);
         if fields.has("exempt") && exempt.is_none() {
             return None;
@@ -17,6 +19,7 @@ pub(super) fn verdicts(node: Node<'_>, sink: &mut Sink) -> Option<Verdicts> {
         Some(Verdicts {
             max: max.unwrap_or(10_000) as usize,
             exempt: exempt.unwrap_or_default(),
+            ipv6_prefix: ipv6_prefix.map_or(IPV6_PREFIX, |bits| bits as u8),
             rules: rules?,
         })
     })
