@@ -17,13 +17,15 @@ BPF_TOOLS   = /usr/bin/rustc:rustc-web /usr/bin/cargo:cargo-web \
               /usr/lib/llvm-22/bin/llvm-config:llvm-22-dev /usr/bin/ld.lld-22:lld-22 \
               /usr/include/zlib.h:zlib1g-dev /usr/include/zstd.h:libzstd-dev
 BPF_LINKER  = 0.13.0
+# Packets that the adversary sends in each mode.
+ADVERSARY_PACKETS ?= 1000000
 # Miri is in nightlies only.
 MIRI        = nightly-2026-10-30
 # The crates with Criterion benchmarks, and the features that some of them need.
 BENCHED     = -p sallyport-route -p sallyport-balance -p sallyport-stats --features sallyport-stats/push
 
 .PHONY: help run test lint unit bench bench-smoke bench-overhead bench-push bench-plugins bench-classifier \
-        pgo compare fairness mouse simulate loadtest-k6 loadtest-wrk guests envoy k6 classifier xdp fuzz miri \
+        adversary pgo compare fairness mouse simulate loadtest-k6 loadtest-wrk guests envoy k6 classifier xdp fuzz miri \
         deny install build-deps bpf-deps test-deps cargo-there
 
 help:
@@ -43,6 +45,7 @@ help:
 	@echo "make guests          build the example guests into target/guests"
 	@echo "make classifier      build the XDP program and its loader (installs the BPF toolchain)"
 	@echo "make bench-classifier  nanoseconds a packet, in the kernel; needs root"
+	@echo "make adversary       a million packets that want to get past the classifier; needs root"
 	@echo "make fuzz            fuzz the packet parser and classification for a minute"
 	@echo "make miri            the push library under Miri; installs a nightly toolchain"
 	@echo "make install         binary, configuration and units under DESTDIR=$(DESTDIR)"
@@ -147,7 +150,13 @@ xdp: bpf-deps
 	sh ebpf-classifier/xdp/build.sh
 
 classifier: build-deps xdp
-	$(CARGO) build --release --locked -p sallyport-classifier
+	SALLYPORT_REQUIRE_XDP=1 $(CARGO) build --release --locked -p sallyport-classifier
+
+# What the suite does with 25,000 packets in each mode; needs root.
+adversary: build-deps test-deps xdp
+	$(CARGO) build --locked -p sallyport --bins
+	SALLYPORT_REQUIRE_TOOLS=1 SALLYPORT_ADVERSARY_PACKETS=$(ADVERSARY_PACKETS) $(CARGO) test --locked \
+	  -p sallyport-classifier --all-features --test adversary -- --nocapture
 
 bench-classifier: build-deps xdp
 	$(CARGO) bench --locked -p sallyport-classifier --bench packets
@@ -172,7 +181,7 @@ deny:
 	else echo "cargo deny: cannot be installed here, skipped"; fi
 
 install: build-deps xdp
-	$(CARGO) build --profile dist --locked $(if $(PGO),,-p sallyport) -p sallyport-classifier
+	SALLYPORT_REQUIRE_XDP=1 $(CARGO) build --profile dist --locked $(if $(PGO),,-p sallyport) -p sallyport-classifier
 	$(if $(PGO),sh loadtest/pgo.sh dist)
 	install -Dm755 target/$(if $(PGO),pgo/)dist/sallyport $(DESTDIR)$(PREFIX)/bin/sallyport
 	install -Dm755 target/dist/sallyport-classifier $(DESTDIR)$(PREFIX)/bin/sallyport-classifier

@@ -1,11 +1,12 @@
 #!/bin/sh
-# Builds the XDP program into target/bpf at the top of the repository.
+# Builds the XDP program into target/bpf at the top of the repository, or into SALLYPORT_BPF_TARGET. Not
+# into CARGO_TARGET_DIR: that is where the loader is built, which looks for the program here.
 #
 # Two toolchains can: a rustup nightly with rust-src, where a developer has one, or Debian's rustc-web,
 # whose package rust-web-src puts the library's source in place. Both need bpf-linker.
 set -eu
 cd "$(dirname "$0")"
-target=${CARGO_TARGET_DIR:-../../target/bpf}
+target=${SALLYPORT_BPF_TARGET:-../../target/bpf}
 # The instruction set v3 has atomic operations that return what was there; packets are read at odd addresses.
 flags="-Clinker=bpf-linker -Clink-arg=--btf"
 flags="$flags -Clink-arg=--cpu-features=+alu32,+allows-misaligned-mem-access"
