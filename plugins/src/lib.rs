@@ -13,7 +13,6 @@
 pub mod builtin;
 mod chain;
 mod exchange;
-mod field_name;
 mod filter;
 mod host;
 mod kind;

@@ -9,8 +9,7 @@ use thread_local::ThreadLocal;
 use super::abi::Failure;
 use super::plugin::Plugin;
 use super::scene::Phase;
-use super::slot::{Caller, Slot};
-use super::stock::Stock;
+use super::slot::Slot;
 use super::stream::{Extra, Stream, Turn, Verdict};
 use super::wait::Wait;
 use crate::exchange::{Exchange, Outcome};
@@ -26,7 +25,6 @@ const HELD_BYTES_MAX: usize = 1 << 20;
 /// A filter in WebAssembly, with a VM for each thread that calls it.
 pub(super) struct WasmFilter {
     plugin: Arc<Plugin>,
-    stock: Arc<Stock>,
     slots: ThreadLocal<Arc<Slot>>,
     /// Whether the module sets a timer or reads a queue from its start on.
     wakes: bool,
@@ -34,12 +32,11 @@ pub(super) struct WasmFilter {
 
 impl WasmFilter {
     pub(super) fn new(plugin: Arc<Plugin>, wakes: bool) -> Self {
-        let stock = Stock::new(plugin.clone());
-        Self { plugin, stock, slots: ThreadLocal::new(), wakes }
+        Self { plugin, slots: ThreadLocal::new(), wakes }
     }
 
-    pub(super) fn slot(&self) -> Arc<Slot> {
-        self.slots.get_or(|| Slot::new(self.stock.clone())).clone()
+    fn slot(&self) -> Arc<Slot> {
+        self.slots.get_or(|| Slot::new(self.plugin.clone())).clone()
     }
 
     pub(super) fn pause_timeout(&self) -> Duration {
@@ -63,7 +60,7 @@ impl WasmFilter {
 
     /// The request cannot have its filter: returns the answer, if it gets one for that.
     pub(super) fn failed(&self, x: &mut Exchange<'_>, failure: Failure) -> Option<Box<Answer>> {
-        if matches!(failure, Failure::Body | Failure::Paused | Failure::Starting) {
+        if matches!(failure, Failure::Body | Failure::Paused) {
             self.plugin.counters.failed(&self.plugin.name, failure);
         }
         let open = self.plugin.settings.open;
@@ -176,11 +173,6 @@ impl Filter for WasmFilter {
         self.plugin.settings.phases
     }
 
-    /// Starts a VM for each thread that serves.
-    fn prepare(&self, host: &Host) {
-        self.stock.prepare(host.workers + usize::from(self.wakes));
-    }
-
     /// A module with a timer or a queue runs from now on; others begin with their first request.
     fn start(self: Arc<Self>, host: &Arc<Host>) {
         if !self.wakes {
@@ -189,10 +181,9 @@ impl Filter for WasmFilter {
         let filter = Arc::downgrade(&self);
         if let Some(background) = &host.background {
             background.spawn(async move {
-                let Some(slot) = filter.upgrade().map(|filter| filter.slot()) else { return };
-                // What failed is counted and logged where it happened.
-                while slot.with(Caller::default(), |_, _| Ok(())) == Err(Failure::Starting) {
-                    slot.ready().await;
+                if let Some(filter) = filter.upgrade() {
+                    // What failed is counted and logged where it happened.
+                    filter.slot().with(|_, _| Ok(())).ok();
                 }
             });
         }
@@ -202,21 +193,13 @@ impl Filter for WasmFilter {
         let phase = Phase::RequestHeaders;
         let end = x.about.bodiless.unwrap_or_else(|| is_bodiless(x.request));
         let verdict = self.turn(&mut x, phase, Extra::default()).hook(end);
-        match verdict {
-            // Also with nothing to wait for: who holds a request means that it shall not pass.
-            Ok(Verdict::Pause { calls, .. })
-                if calls || !self.body_decides(end, Phases::REQUEST_BODY) =>
-            {
-                return Flow::wait(Wait { filter: self, x, phase, end }.headers(None, verdict));
+        if let Ok(Verdict::Pause { calls, .. }) = verdict {
+            if calls || !self.body_decides(end, Phases::REQUEST_BODY) {
+                // Also with nothing to wait for: who holds a request means that it shall not pass.
+                return Flow::wait(Wait { filter: self, x, phase, end }.headers(None));
             }
-            Ok(Verdict::Pause { .. }) => {
-                close_inbox(&mut x);
-                return Flow::HoldHead;
-            }
-            Err(Failure::Starting) => {
-                return Flow::wait(Wait { filter: self, x, phase, end }.headers(None, verdict));
-            }
-            _ => {}
+            close_inbox(&mut x);
+            return Flow::HoldHead;
         }
         close_inbox(&mut x);
         self.flow(&mut x, verdict)
@@ -225,13 +208,14 @@ impl Filter for WasmFilter {
     fn request_body<'a>(&'a self, mut x: Exchange<'a>, mut body: Body<'a>) -> Flow<'a> {
         let phase = Phase::RequestBody;
         let Some(verdict) = self.body(&mut x, phase, &mut body) else { return Flow::Continue };
-        match verdict {
-            Ok(Verdict::Pause { calls: false, .. }) if !body.end => return Flow::Continue,
-            Ok(Verdict::Pause { .. }) | Err(Failure::Starting) => {
+        if let Ok(Verdict::Pause { calls, .. }) = verdict {
+            if calls || body.end {
                 let end = body.end;
-                return Flow::wait(Wait { filter: self, x, phase, end }.body(body, verdict));
+                return Flow::wait(Wait { filter: self, x, phase, end }.body(body));
             }
-            _ => {}
+            if !body.end {
+                return Flow::Continue;
+            }
         }
         close_inbox(&mut x);
         let flow = self.flow(&mut x, verdict);
@@ -251,16 +235,10 @@ impl Filter for WasmFilter {
         let end = is_bodiless_response(&x.request.method, response);
         let extra = Extra { response: Some(&mut *response), ..Extra::default() };
         let verdict = self.turn(&mut x, phase, extra).hook(end);
-        let waits = match verdict {
-            Ok(Verdict::Pause { calls, wakes }) => {
-                calls || wakes || !self.body_decides(end, Phases::RESPONSE_BODY)
-            }
-            Err(Failure::Starting) => true,
-            _ => false,
-        };
-        if waits {
-            let wait = Wait { filter: self, x, phase, end };
-            return Flow::wait(wait.headers(Some(response), verdict));
+        if let Ok(Verdict::Pause { calls, wakes }) = verdict
+            && (calls || wakes || !self.body_decides(end, Phases::RESPONSE_BODY))
+        {
+            return Flow::wait(Wait { filter: self, x, phase, end }.headers(Some(response)));
         }
         close_inbox(&mut x);
         self.flow(&mut x, verdict)
@@ -278,7 +256,7 @@ impl Filter for WasmFilter {
         let Some(verdict) = self.body(&mut x, phase, &mut body) else { return Ok(()) };
         close_inbox(&mut x);
         let failure = match verdict {
-            Ok(Verdict::Pause { .. }) | Err(Failure::Starting) if !body.end => return Ok(()),
+            Ok(Verdict::Pause { .. }) if !body.end => return Ok(()),
             // It cannot wait here, and what its guest holds does not pass unasked.
             Ok(Verdict::Pause { .. }) => Some(Failure::Paused),
             Ok(Verdict::Answer(_)) => {

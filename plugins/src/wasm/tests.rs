@@ -4,13 +4,11 @@
 mod bodies;
 mod calls;
 mod cost;
-mod envoy;
 mod failures;
 mod load;
 mod messages;
 mod pauses;
 mod real;
-mod runtimes;
 mod services;
 
 use std::fmt::Write as _;

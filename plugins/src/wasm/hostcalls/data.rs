@@ -84,14 +84,7 @@ fn register(guest: &mut Guest<'_>, name: Span, out: u32) -> Result<(), Fault> {
         1
     } else {
         let vm_id = &state.plugin.settings.vm_id;
-        let mut queues = Queues::of_process();
-        let number = queues.open(vm_id, name)?;
-        if state.is_at_work() {
-            queues.read(number, state.slot.clone());
-        } else if !state.queues.contains(&number) {
-            state.queues.push(number);
-        }
-        number
+        Queues::of_process().register(vm_id, name, state.slot.clone())?
     };
     Ok(write_number(guest, out, number)?)
 }

@@ -1,3 +1,0 @@
-module sallyport.example/guests
-
-go 1.24
