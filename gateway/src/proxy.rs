@@ -144,9 +144,10 @@ impl ProxyHttp for Proxy {
         reused: bool,
         peer: &HttpPeer,
         fd: std::os::unix::io::RawFd,
-        _digest: Option<&Digest>,
+        digest: Option<&Digest>,
         ctx: &mut RequestContext,
     ) -> Result<()> {
+        filters::connected(ctx, digest);
         connected_to_upstream::run(session, reused, peer, fd, ctx)
     }
 
@@ -156,6 +157,7 @@ impl ProxyHttp for Proxy {
         request: &mut RequestHeader,
         ctx: &mut RequestContext,
     ) -> Result<()> {
+        filters::asked(ctx);
         upstream_request_filter::run(session, request, ctx);
         Ok(())
     }
@@ -190,6 +192,7 @@ impl ProxyHttp for Proxy {
         response: &mut ResponseHeader,
         ctx: &mut RequestContext,
     ) -> Result<()> {
+        filters::answered(ctx);
         response_filter::run(session, response, ctx).await
     }
 
@@ -201,6 +204,7 @@ impl ProxyHttp for Proxy {
         ctx: &mut RequestContext,
     ) -> Result<Option<Duration>> {
         turns::moved(body.as_ref().map_or(0, Bytes::len));
+        filters::answered(ctx);
         filters::response_body(session, body, end_of_stream, ctx)?;
         Ok(None)
     }

@@ -119,6 +119,7 @@ impl Reloader {
         verdicts.configure(snapshot.verdicts.as_ref());
         pushing.configure(snapshot.push.as_ref());
         memory.probes.follow(&snapshot.upstreams);
+        memory.filters.prepare(&filters.host);
         memory.filters.start(&filters.host);
         Ok(Self {
             path: path.to_path_buf(),
@@ -236,6 +237,7 @@ impl Reloader {
                 return;
             }
         };
+        filters.prepare(&self.filters.host);
         self.verdicts.configure(snapshot.verdicts.as_ref());
         self.pushing.configure(snapshot.push.as_ref());
         self.live.swap(snapshot.clone());

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Builds the example guests into target/guests at the top of the repository, as NAME_rust.wasm and
-# NAME_as.wasm.
+# Builds the example guests into target/guests at the top of the repository, as NAME_rust.wasm,
+# NAME_as.wasm and NAME_go.wasm.
 #
 # For the guests in Rust two toolchains will do: a rustup toolchain with a WebAssembly target, where a
 # developer has one, or Debian's rustc-web with its library's source. Those in AssemblyScript need
-# Node.js and npm. What is missing is installed, and what has not changed is not built again.
+# Node.js and npm, that in Go needs Go 1.24, which is not installed. What else is missing is installed, and what has not changed is not built again.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -77,6 +77,21 @@ build_assemblyscript() {
     done
 }
 
+# Go 1.24 was the first that builds modules of this kind, and Debian's is older: it is used where a
+# developer has it, and nothing is installed. The tests of what a runtime in Go asks for do without.
+has_go() {
+    command -v go >/dev/null 2>&1 || return 1
+    version=$(go env GOVERSION 2>/dev/null | sed -n 's/^go1\.\([0-9]*\).*/\1/p')
+    [ "${version:-0}" -ge 24 ]
+}
+
+build_go() {
+    cd "$here/go"
+    GOOS=wasip1 GOARCH=wasm GOFLAGS=-mod=mod go build -buildmode=c-shared -trimpath \
+        -ldflags="-s -w" -o "$out/header_go.wasm.new" ./header
+    mv "$out/header_go.wasm.new" "$out/header_go.wasm"
+}
+
 # All guests of a language are built together; the last one to be written tells how old they are.
 if stale "$out/rogue_rust.wasm" "$here/rust"; then
     echo "Building the guests in Rust"
@@ -85,4 +100,10 @@ fi
 if stale "$out/rogue_as.wasm" "$here/assemblyscript"; then
     echo "Building the guests in AssemblyScript"
     (build_assemblyscript)
+fi
+if ! has_go; then
+    echo "SKIPPED: the guest in Go: there is no Go 1.24 or later here"
+elif stale "$out/header_go.wasm" "$here/go"; then
+    echo "Building the guest in Go"
+    (build_go)
 fi

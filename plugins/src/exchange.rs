@@ -134,6 +134,14 @@ pub struct About<'a> {
     pub started: Instant,
     /// Whether the request has no body, by how it is framed; `None` where that is not known.
     pub bodiless: Option<bool>,
+    /// What tells this connection of the client's from others.
+    pub connection_id: u64,
+    /// This end of the connection to the endpoint.
+    pub upstream_local: Option<SocketAddr>,
+    /// How often an endpoint was chosen for the request.
+    pub attempts: u32,
+    /// The time from the request's head going upstream to the latest part of the response.
+    pub backend_latency: Option<Duration>,
 }
 
 impl About<'static> {
@@ -155,6 +163,10 @@ impl About<'static> {
             path_regex: None,
             started: Instant::now(),
             bodiless: None,
+            connection_id: 0,
+            upstream_local: None,
+            attempts: 0,
+            backend_latency: None,
         }
     }
 }
@@ -170,6 +182,9 @@ pub struct Marks {
     pub verdict: Option<VerdictAsked>,
     /// The path and query that the client sent, once a filter has changed them.
     pub client_path: Option<Box<str>>,
+    /// Properties that guests have set, by their path: seen by all guests of the request.
+    #[cfg(feature = "wasm")]
+    pub(crate) properties: Vec<(Box<[u8]>, Box<[u8]>)>,
     /// Labels for `sallyport_route_labels_total`.
     pub(crate) labels: Vec<(&'static str, Arc<str>)>,
 }

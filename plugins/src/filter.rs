@@ -25,6 +25,11 @@ pub trait Filter: Send + Sync + 'static {
     /// other phases are never called, and cost nothing.
     fn phases(&self) -> Phases;
 
+    /// The configuration with this filter is good and about to be put in force. What takes time
+    /// before the first request may be done here: the thread that reloads waits, requests go on with
+    /// the configuration before. Called once, before [`Filter::start`].
+    fn prepare(&self, _host: &Host) {}
+
     /// The configuration with this filter is in force from now on. Not called again where a reload
     /// left the filter's configuration and files as they were. Background work belongs here; it
     /// should hold the filter weakly and end with it.

@@ -125,7 +125,13 @@ pub struct Metrics {
     answers: IntCounterVec,
     labels: IntCounterVec,
     label_values: Arc<Mutex<HashSet<String>>>,
+    #[cfg(feature = "wasm")]
+    of_guests: Arc<Mutex<GuestMetrics>>,
 }
+
+/// The metrics that guests have defined: kind and name, by filter.
+#[cfg(feature = "wasm")]
+type GuestMetrics = HashMap<Box<str>, HashSet<(u32, Box<str>)>>;
 
 impl Default for Metrics {
     fn default() -> Self {
@@ -145,7 +151,15 @@ impl Default for Metrics {
             "Requests by labels that filters gave them.",
             &["virtual_host", "route", "label", "value"],
         );
-        Self { registry, families, answers, labels, label_values: Arc::default() }
+        Self {
+            registry,
+            families,
+            answers,
+            labels,
+            label_values: Arc::default(),
+            #[cfg(feature = "wasm")]
+            of_guests: Arc::default(),
+        }
     }
 }
 
@@ -204,6 +218,16 @@ impl Metrics {
             let value = if known { value } else { "other" };
             self.labels.with_label_values(&[virtual_host, route, label, value]).inc();
         }
+    }
+
+    /// Whether a guest of this filter may define this metric: it did so before, or the filter has
+    /// defined fewer than `most`.
+    #[cfg(feature = "wasm")]
+    pub(crate) fn admits_of_guest(&self, filter: &str, kind: u32, name: &str, most: usize) -> bool {
+        let mut all = self.of_guests.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = all.entry(filter.into()).or_default();
+        let key = (kind, name.into());
+        known.contains(&key) || known.len() < most && known.insert(key)
     }
 
     fn admits(&self, key: String) -> bool {

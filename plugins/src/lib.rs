@@ -13,6 +13,7 @@
 pub mod builtin;
 mod chain;
 mod exchange;
+mod field_name;
 mod filter;
 mod host;
 mod kind;

@@ -51,6 +51,13 @@ pub struct Instance {
 }
 
 impl Instance {
+    /// Lets the filter prepare for being in force, if it is not yet.
+    pub fn prepare(&self, host: &Host) {
+        if !self.started.load(Ordering::Relaxed) {
+            self.filter.prepare(host);
+        }
+    }
+
     /// Tells the filter that it is in force, once.
     pub fn start(&self, host: &Arc<Host>) {
         if !self.started.swap(true, Ordering::Relaxed) {
@@ -84,6 +91,13 @@ impl fmt::Debug for Instance {
 pub struct Instances(HashMap<(String, Arc<str>), Arc<Instance>>);
 
 impl Instances {
+    /// Lets every new filter prepare for being in force; returns when all have.
+    pub fn prepare(&self, host: &Host) {
+        for instance in self.0.values() {
+            instance.prepare(host);
+        }
+    }
+
     /// Tells every new filter that it is in force.
     pub fn start(&self, host: &Arc<Host>) {
         for instance in self.0.values() {

@@ -61,6 +61,7 @@ impl Tried {
         let entries = read.unwrap_or_else(|problems| panic_with(&problems));
         let instances = merge(&[&entries]);
         for instance in &instances {
+            instance.prepare(&host);
             instance.start(&host);
         }
         let chain = Chain::new(instances, &host.metrics).expect("there is one filter");
@@ -72,6 +73,12 @@ impl Tried {
     pub fn again(&mut self) {
         self.request = Request::new(()).into_parts().0;
         self.run = Run::default();
+    }
+
+    /// Tasks in the background of the filter.
+    #[cfg(test)]
+    pub(crate) fn background_tasks(&self) -> usize {
+        self.runtime.metrics().num_alive_tasks()
     }
 
     /// Writes a field of the request.

@@ -67,7 +67,7 @@ fn first_domain(loaded: &Loaded) -> String {
         .map_or_else(|| "localhost".into(), |domain| domain.to_string().replace('*', "any"))
 }
 
-/// The path of the first route to an upstream that hashes a header field, and the field's name.
+/// The path of the first route to an upstream that hashes a header field, and that field.
 fn first_sticky(loaded: &Loaded) -> Option<(String, HeaderName)> {
     let routes = loaded.config.virtual_hosts.iter().flat_map(|host| &host.routes);
     routes.into_iter().find_map(|route| {

@@ -45,6 +45,8 @@ pub struct RequestContext {
     pub(super) filters: Option<Box<Run>>,
     /// What a filter answers in place of the response that was under way.
     pub(super) answer: Option<Box<Answer>>,
+    /// What tells its connection from others; 0 until filters ask.
+    pub(super) connection_id: u64,
     /// Whether it has no body; `None` until filters ask.
     pub(super) bodiless: Option<bool>,
     /// A body that was read and filtered before its head went upstream.
@@ -65,6 +67,19 @@ pub(super) struct Attempt {
     pub(super) upgrade: Upgrade,
     /// Whether the connection that this attempt took from the pool was unfit for use.
     pub(super) stale: bool,
+    /// What filters may ask of it.
+    pub(super) visit: Visit,
+}
+
+/// The exchange with an endpoint as filters are told of it; noted only for requests that have some.
+#[derive(Debug, Default)]
+pub(super) struct Visit {
+    /// This end of the connection.
+    pub(super) local: Option<SocketAddr>,
+    /// When the request's head went upstream.
+    pub(super) asked: Option<Instant>,
+    /// When the latest part of the response came.
+    pub(super) answered: Option<Instant>,
 }
 
 /// Whether a request asks to change protocols.
@@ -95,6 +110,7 @@ impl RequestContext {
             body_bytes: 0,
             filters: None,
             answer: None,
+            connection_id: 0,
             bodiless: None,
             held_body: None,
             pace: Pace::default(),

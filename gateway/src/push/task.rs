@@ -66,6 +66,7 @@ impl Task {
         let mut reading = self.sampler.reading(Some(&self.pipeline));
         self.sources.read(&mut reading);
         let refused = reading.refused();
+        reading.finish();
         self.pipeline.flush();
         if let Some(error) = refused.filter(|error| self.refused != Some(*error)) {
             tracing::warn!(%error, "push: a metric is left out");
@@ -85,6 +86,9 @@ impl Task {
                     self.read();
                     let old = std::mem::replace(&mut self.pipeline, pipeline);
                     shut_down(old, FAREWELL);
+                    // Its first window began before the last of the old one ended, and a receiver of
+                    // totals takes no sample from before the last it was sent.
+                    self.pipeline.flush();
                 }
                 Err(error) => return failed(&error),
             }

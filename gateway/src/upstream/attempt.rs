@@ -66,6 +66,12 @@ impl Attempts {
         self.current.map(|current| &*upstream.endpoints[current.choice.endpoint])
     }
 
+    /// Attempts so far: those that failed at an endpoint and the one under way.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.tried.len() + usize::from(self.current.is_some())
+    }
+
     /// Whether the endpoint has answered anything in the attempt under way.
     #[must_use]
     pub fn is_answered(&self) -> bool {

@@ -5,6 +5,8 @@
 mod access_log;
 #[path = "filters/auth.rs"]
 mod auth;
+#[path = "filters/bounds.rs"]
+mod bounds;
 #[path = "filters/chain.rs"]
 mod chain;
 #[path = "filters/contract.rs"]

@@ -8,8 +8,12 @@ mod cache;
 mod envoy;
 #[path = "guests/held.rs"]
 mod held;
+#[path = "guests/properties.rs"]
+mod properties;
 #[path = "guests/rogue.rs"]
 mod rogue;
+#[path = "guests/sources.rs"]
+mod sources;
 #[path = "guests/swap.rs"]
 mod swap;
 
@@ -44,6 +48,10 @@ fn assembled(folder: &Path, text: &str) -> PathBuf {
         (import \"env\" \"proxy_set_tick_period_milliseconds\" (func $timer (param i32) (result i32)))
         (import \"env\" \"proxy_get_header_map_value\"
           (func $get (param i32 i32 i32 i32 i32) (result i32)))
+        (import \"env\" \"proxy_replace_header_map_value\"
+          (func $replace (param i32 i32 i32 i32 i32) (result i32)))
+        (import \"env\" \"proxy_get_property\"
+          (func $property (param i32 i32 i32 i32) (result i32)))
         (memory (export \"memory\") 4)
         (func (export \"proxy_abi_version_0_2_1\"))
         (func (export \"proxy_on_memory_allocate\") (param i32) (result i32) (i32.const 65536))

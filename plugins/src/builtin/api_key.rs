@@ -6,6 +6,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use sallyport_config::{Node, Sink, scalar};
 
 use crate::exchange::Exchange;
+use crate::field_name;
 use crate::filter::{Answer, Filter, Flow, Phases};
 use crate::kind::{Kind, Setting};
 
@@ -53,10 +54,14 @@ fn read(node: Node<'_>, sink: &mut Sink, setting: &mut Setting<'_>) -> Option<Ar
                 Some,
             )
         });
-        let header = fields.optional(sink, "header", field);
+        let header = fields.optional(sink, "header", |node, sink| {
+            field_name::readable(node.text(sink)?, node, sink)
+        });
         let query = fields.optional(sink, "query", scalar::name);
         let pass = fields.optional(sink, "pass", scalar::flag).unwrap_or(false);
-        let consumer_header = fields.optional(sink, "consumer_header", field);
+        let consumer_header = fields.optional(sink, "consumer_header", |node, sink| {
+            field_name::identity(node.text(sink)?, node, sink)
+        });
         let label = fields.optional(sink, "label", scalar::flag).unwrap_or(false);
         if fields.has("header") && fields.has("query") {
             return node.refuse(sink, "has `header`, `query` together", "write one of them");
@@ -77,10 +82,6 @@ fn read(node: Node<'_>, sink: &mut Sink, setting: &mut Setting<'_>) -> Option<Ar
             challenge: HeaderValue::try_from(challenge).ok()?,
         }) as Arc<dyn Filter>)
     })
-}
-
-fn field(node: Node<'_>, sink: &mut Sink) -> Option<HeaderName> {
-    node.parsed(sink, "use letters, digits and -", |text| HeaderName::from_bytes(text.as_bytes()))
 }
 
 /// What of a filter's name may stand between quotes.

@@ -7,8 +7,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use sallyport_config::{Node, Sink, scalar};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::builtin::headers;
 use crate::exchange::Exchange;
+use crate::field_name;
 use crate::filter::{Answer, Filter, Flow, Next, Phases};
 use crate::kind::{Kind, Setting};
 
@@ -48,7 +48,7 @@ fn read(node: Node<'_>, sink: &mut Sink, setting: &mut Setting<'_>) -> Option<Ar
         let users = fields.required(sink, "file", |node, sink| users::read(node, sink, setting));
         let challenge = fields.required(sink, "realm", challenge);
         let user_header = fields.optional(sink, "user_header", |node, sink| {
-            headers::allowed(node.text(sink)?, node, sink)
+            field_name::identity(node.text(sink)?, node, sink)
         });
         let forward = fields.optional(sink, "forward", scalar::flag);
         let at_once = fields.optional(sink, "at_once", |node, sink| node.number(sink, 1, 64));

@@ -1,16 +1,19 @@
 #![doc = include_str!("compression/README.md")]
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, response};
+use prometheus::IntCounter;
 
 use crate::exchange::Exchange;
 use crate::filter::{Body, Filter, Flow, Phases, Stop, body_changes};
 use crate::kind::Kind;
 
 mod accept;
+mod budget;
 mod coder;
 mod config;
 mod types;
 
+use budget::{Budget, Reservation};
 use coder::{Coder, Coding};
 use types::Types;
 
@@ -27,6 +30,15 @@ struct Compression {
     codings: Vec<(Coding, u32)>,
     types: Types,
     bytes_min: u64,
+    budget: Budget,
+    skipped: IntCounter,
+}
+
+/// A response being compressed.
+#[derive(Debug)]
+struct Stream {
+    coder: Coder,
+    _memory: Reservation,
 }
 
 impl Filter for Compression {
@@ -52,10 +64,14 @@ impl Filter for Compression {
             return Flow::Continue;
         };
         let level = self.codings.iter().find(|known| known.0 == coding).map_or(1, |known| known.1);
+        let Some(memory) = self.budget.reserve(coding.memory_bytes(level)) else {
+            self.skipped.inc();
+            return Flow::Continue;
+        };
         match Coder::new(coding, level) {
             Ok(coder) => {
                 encoded(response, coding);
-                x.keep(coder);
+                x.keep(Stream { coder, _memory: memory });
             }
             Err(error) => tracing::warn!(%error, "a response is not compressed"),
         }
@@ -68,8 +84,8 @@ impl Filter for Compression {
     }
 
     fn response_body(&self, mut x: Exchange<'_>, body: Body<'_>) -> Result<(), Stop> {
-        let Some(coder) = x.kept::<Coder>() else { return Ok(()) };
-        let coded = coder.code(body.data.as_deref().unwrap_or_default(), body.end);
+        let Some(stream) = x.kept::<Stream>() else { return Ok(()) };
+        let coded = stream.coder.code(body.data.as_deref().unwrap_or_default(), body.end);
         *body.data = coded.map_err(|_| Stop("the response cannot be compressed"))?;
         Ok(())
     }

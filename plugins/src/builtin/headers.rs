@@ -7,25 +7,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, response};
 use sallyport_config::{Node, Sink};
 
 use crate::exchange::Exchange;
+use crate::field_name;
 use crate::filter::{Filter, Flow, Phases};
 use crate::kind::{Kind, Setting};
 use crate::template::{Scope, Template};
 
 /// `headers:` in `filters:`.
 pub const KIND: Kind = Kind { name: "headers", read };
-
-/// Fields that frame a message or belong to one connection: RFC 9110, 7.6.1, and RFC 9112, 6.
-const NOT_OURS: [&str; 9] = [
-    "connection",
-    "content-length",
-    "host",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 
 /// Entries of one list.
 const FIELDS_MAX: usize = 100;
@@ -79,7 +67,7 @@ fn changes(node: Node<'_>, sink: &mut Sink) -> Option<Changes> {
 
 fn values(node: Node<'_>, sink: &mut Sink) -> Option<Vec<(HeaderName, Value)>> {
     let values = node.entries(sink, |name, node, sink| {
-        let name = allowed(name, node, sink);
+        let name = field_name::writable(name, node, sink);
         let value = value(node, sink);
         Some((name?, value?))
     })?;
@@ -90,23 +78,7 @@ fn values(node: Node<'_>, sink: &mut Sink) -> Option<Vec<(HeaderName, Value)>> {
 }
 
 fn field_name(node: Node<'_>, sink: &mut Sink) -> Option<HeaderName> {
-    allowed(node.text(sink)?, node, sink)
-}
-
-/// The field of this name, unless it is one that no filter may write.
-pub(crate) fn allowed(name: &str, node: Node<'_>, sink: &mut Sink) -> Option<HeaderName> {
-    let Ok(parsed) = HeaderName::from_bytes(name.as_bytes()) else {
-        return node.refuse(
-            sink,
-            format!("{name:?} is no field name"),
-            "use letters, digits and -",
-        );
-    };
-    if NOT_OURS.contains(&parsed.as_str()) || parsed.as_str().starts_with("x-sallyport-") {
-        let fix = "leave it to the gateway; `rewrite` changes the host";
-        return node.refuse(sink, format!("{name:?} may not be changed"), fix);
-    }
-    Some(parsed)
+    field_name::writable(node.text(sink)?, node, sink)
 }
 
 fn value(node: Node<'_>, sink: &mut Sink) -> Option<Value> {

@@ -16,11 +16,13 @@ mod config;
 mod fetch;
 mod keys;
 mod provider;
+mod rules;
 mod source;
 mod token;
 
 use fetch::Remote;
 use keys::Keys;
+use rules::{ClaimPath, ClaimRules};
 use source::Source;
 use token::{Checks, Claims, Refusal};
 
@@ -38,9 +40,10 @@ struct Jwt {
     refetch: Arc<Notify>,
     source: Source,
     checks: Checks,
+    claim_rules: ClaimRules,
     forward: bool,
-    claims_to_headers: Vec<(HeaderName, Box<str>)>,
-    label: Option<Box<str>>,
+    claims_to_headers: Vec<(HeaderName, ClaimPath)>,
+    label: Option<ClaimPath>,
 }
 
 impl Filter for Jwt {
@@ -63,13 +66,14 @@ impl Filter for Jwt {
         let Some(keys) = self.keys.load_full() else { return Flow::answer(no_keys()) };
         let verified = self.source.token(headers);
         match verified.and_then(|token| self.checks.verify(&keys, &token)) {
-            Ok(claims) => self.admit(&claims, headers, x.marks),
+            Ok(claims) if self.claim_rules.hold(&claims) => self.admit(&claims, headers, x.marks),
+            Ok(_) => Flow::answer(forbidden()),
             Err(refusal) => {
                 tracing::debug!(%refusal, "a token is refused");
                 if matches!(refusal, Refusal::UnknownKey) {
                     self.refetch.notify_one();
                 }
-                Flow::answer(refused())
+                Flow::answer(refused(&refusal))
             }
         }
     }
@@ -81,12 +85,12 @@ impl Jwt {
             self.source.strip(headers);
         }
         for (name, claim) in &self.claims_to_headers {
-            let text = claims.get(&**claim).and_then(text);
+            let text = claim.find(claims).and_then(text);
             if let Some(value) = text.and_then(|text| HeaderValue::from_str(&text).ok()) {
                 headers.insert(name, value);
             }
         }
-        if let Some(value) = self.label.as_ref().and_then(|claim| text(claims.get(&**claim)?)) {
+        if let Some(value) = self.label.as_ref().and_then(|claim| text(claim.find(claims)?)) {
             marks.label("jwt", &value);
         }
         Flow::Continue
@@ -120,10 +124,22 @@ fn item(claim: &Value) -> Option<String> {
     }
 }
 
-/// The one answer for every refusal, so that it tells nothing of the reason.
-fn refused() -> Answer {
+/// The one answer for every token that is refused, so that it tells nothing of the reason. A request
+/// without a token is told of no error: RFC 6750, 3.1.
+fn refused(refusal: &Refusal) -> Answer {
+    let challenge = match refusal {
+        Refusal::NoToken => HeaderValue::from_static("Bearer"),
+        _ => HeaderValue::from_static("Bearer error=\"invalid_token\""),
+    };
     Answer::error(StatusCode::UNAUTHORIZED, "jwt", "a valid token is required")
-        .with(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+        .with(header::WWW_AUTHENTICATE, challenge)
+}
+
+/// The token is good and does not say what `claims` demands: RFC 6750, 3.1.
+fn forbidden() -> Answer {
+    let challenge = HeaderValue::from_static("Bearer error=\"insufficient_scope\"");
+    Answer::error(StatusCode::FORBIDDEN, "jwt_claims", "the token does not permit this")
+        .with(header::WWW_AUTHENTICATE, challenge)
 }
 
 fn no_keys() -> Answer {

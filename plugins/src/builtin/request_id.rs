@@ -7,6 +7,7 @@ use http::{HeaderName, HeaderValue, response};
 use sallyport_config::{Node, Sink, scalar};
 
 use crate::exchange::Exchange;
+use crate::field_name;
 use crate::filter::{Filter, Flow, Phases};
 use crate::kind::{Kind, Setting};
 
@@ -46,8 +47,7 @@ enum Form {
 fn read(node: Node<'_>, sink: &mut Sink, _: &mut Setting<'_>) -> Option<Arc<dyn Filter>> {
     node.mapping(sink, |fields, sink| {
         let header = fields.optional(sink, "header", |node, sink| {
-            let fix = "use letters, digits and -";
-            node.parsed(sink, fix, |text| HeaderName::from_bytes(text.as_bytes()))
+            field_name::identity(node.text(sink)?, node, sink)
         });
         let keep = fields.optional(sink, "keep", |node, sink| match node.text(sink)? {
             "trusted" => Some(Keep::Trusted),

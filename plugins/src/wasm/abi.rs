@@ -1,9 +1,10 @@
-//! Numbers and names of proxy-wasm ABI 0.2.1, of which 0.2.0 is a part.
+//! Numbers and names of proxy-wasm ABI 0.2.1, of which 0.2.0 is a part, and where 0.1.0 differs.
 
 use std::fmt;
 
 /// Exports that tell a module's ABI, of those that are served.
-pub(super) const VERSIONS: [&str; 2] = ["proxy_abi_version_0_2_1", "proxy_abi_version_0_2_0"];
+pub(super) const VERSIONS: [&str; 3] =
+    ["proxy_abi_version_0_2_1", "proxy_abi_version_0_2_0", "proxy_abi_version_0_1_0"];
 
 /// What such exports begin with.
 pub(super) const VERSION_PREFIX: &str = "proxy_abi_version_";
@@ -25,6 +26,7 @@ pub(super) enum Status {
     Ok = 0,
     NotFound = 1,
     BadArgument = 2,
+    Serialization = 3,
     BadMemory = 6,
     Empty = 7,
     CasMismatch = 8,
@@ -119,14 +121,18 @@ pub(super) enum Failure {
     Deadline,
     /// It asked for more than `memory`, and then ended.
     Memory,
+    /// It ended itself after it was refused a field that it wrote.
+    Field,
     /// It could not be started.
     Start,
     /// It held more of a body back than may be held.
     Body,
     /// It did not let a request go on in time.
     Paused,
-    /// It failed too often of late to be started again yet.
+    /// It failed too often of late, or for this source, to be called again yet.
     Bypassed,
+    /// Its VM is being started.
+    Starting,
 }
 
 impl fmt::Display for Failure {
@@ -135,10 +141,12 @@ impl fmt::Display for Failure {
             Self::Trap => "trap",
             Self::Deadline => "deadline",
             Self::Memory => "memory",
+            Self::Field => "field",
             Self::Start => "start",
             Self::Body => "body",
             Self::Paused => "paused",
             Self::Bypassed => "bypassed",
+            Self::Starting => "starting",
         })
     }
 }

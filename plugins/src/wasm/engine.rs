@@ -17,8 +17,9 @@ pub(super) const MEMORY_BYTES_MAX: u64 = 1 << 30;
 /// Entries of a VM's function table: large Go programs have some 20 000.
 pub(super) const TABLE_ELEMENTS_MAX: usize = 100_000;
 
-/// VMs at one time: address space is reserved for so many. 64 filters on 32 threads.
-const VMS_MAX: u32 = 2048;
+/// VMs at one time: address space is reserved for so many. 64 filters on 32 threads, with two VMs
+/// beyond those for each filter, and twice while one configuration takes the place of another.
+const VMS_MAX: u32 = 2 * 64 * (32 + 2);
 
 /// Stack of one call into a guest; the threads that call have 2 MiB and more.
 const STACK_BYTES_MAX: usize = 512 << 10;

@@ -162,7 +162,7 @@ impl Scene {
             return Ok(());
         }
         let fields = self.fields_mut(message);
-        if fields.len() >= FIELDS_MAX {
+        if fields.len() >= FIELDS_MAX && (add || !fields.contains_key(&name)) {
             return Err(Status::Internal);
         }
         if add {

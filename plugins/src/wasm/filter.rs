@@ -9,7 +9,8 @@ use thread_local::ThreadLocal;
 use super::abi::Failure;
 use super::plugin::Plugin;
 use super::scene::Phase;
-use super::slot::Slot;
+use super::slot::{Caller, Slot};
+use super::stock::Stock;
 use super::stream::{Extra, Stream, Turn, Verdict};
 use super::wait::Wait;
 use crate::exchange::{Exchange, Outcome};
@@ -25,6 +26,7 @@ const HELD_BYTES_MAX: usize = 1 << 20;
 /// A filter in WebAssembly, with a VM for each thread that calls it.
 pub(super) struct WasmFilter {
     plugin: Arc<Plugin>,
+    stock: Arc<Stock>,
     slots: ThreadLocal<Arc<Slot>>,
     /// Whether the module sets a timer or reads a queue from its start on.
     wakes: bool,
@@ -32,11 +34,12 @@ pub(super) struct WasmFilter {
 
 impl WasmFilter {
     pub(super) fn new(plugin: Arc<Plugin>, wakes: bool) -> Self {
-        Self { plugin, slots: ThreadLocal::new(), wakes }
+        let stock = Stock::new(plugin.clone());
+        Self { plugin, stock, slots: ThreadLocal::new(), wakes }
     }
 
-    fn slot(&self) -> Arc<Slot> {
-        self.slots.get_or(|| Slot::new(self.plugin.clone())).clone()
+    pub(super) fn slot(&self) -> Arc<Slot> {
+        self.slots.get_or(|| Slot::new(self.stock.clone())).clone()
     }
 
     pub(super) fn pause_timeout(&self) -> Duration {
@@ -60,7 +63,7 @@ impl WasmFilter {
 
     /// The request cannot have its filter: returns the answer, if it gets one for that.
     pub(super) fn failed(&self, x: &mut Exchange<'_>, failure: Failure) -> Option<Box<Answer>> {
-        if matches!(failure, Failure::Body | Failure::Paused) {
+        if matches!(failure, Failure::Body | Failure::Paused | Failure::Starting) {
             self.plugin.counters.failed(&self.plugin.name, failure);
         }
         let open = self.plugin.settings.open;
@@ -173,6 +176,11 @@ impl Filter for WasmFilter {
         self.plugin.settings.phases
     }
 
+    /// Starts a VM for each thread that serves.
+    fn prepare(&self, host: &Host) {
+        self.stock.prepare(host.workers + usize::from(self.wakes));
+    }
+
     /// A module with a timer or a queue runs from now on; others begin with their first request.
     fn start(self: Arc<Self>, host: &Arc<Host>) {
         if !self.wakes {
@@ -181,9 +189,10 @@ impl Filter for WasmFilter {
         let filter = Arc::downgrade(&self);
         if let Some(background) = &host.background {
             background.spawn(async move {
-                if let Some(filter) = filter.upgrade() {
-                    // What failed is counted and logged where it happened.
-                    filter.slot().with(|_, _| Ok(())).ok();
+                let Some(slot) = filter.upgrade().map(|filter| filter.slot()) else { return };
+                // What failed is counted and logged where it happened.
+                while slot.with(Caller::default(), |_, _| Ok(())) == Err(Failure::Starting) {
+                    slot.ready().await;
                 }
             });
         }
@@ -193,13 +202,21 @@ impl Filter for WasmFilter {
         let phase = Phase::RequestHeaders;
         let end = x.about.bodiless.unwrap_or_else(|| is_bodiless(x.request));
         let verdict = self.turn(&mut x, phase, Extra::default()).hook(end);
-        if let Ok(Verdict::Pause { calls, .. }) = verdict {
-            if calls || !self.body_decides(end, Phases::REQUEST_BODY) {
-                // Also with nothing to wait for: who holds a request means that it shall not pass.
-                return Flow::wait(Wait { filter: self, x, phase, end }.headers(None));
+        match verdict {
+            // Also with nothing to wait for: who holds a request means that it shall not pass.
+            Ok(Verdict::Pause { calls, .. })
+                if calls || !self.body_decides(end, Phases::REQUEST_BODY) =>
+            {
+                return Flow::wait(Wait { filter: self, x, phase, end }.headers(None, verdict));
             }
-            close_inbox(&mut x);
-            return Flow::HoldHead;
+            Ok(Verdict::Pause { .. }) => {
+                close_inbox(&mut x);
+                return Flow::HoldHead;
+            }
+            Err(Failure::Starting) => {
+                return Flow::wait(Wait { filter: self, x, phase, end }.headers(None, verdict));
+            }
+            _ => {}
         }
         close_inbox(&mut x);
         self.flow(&mut x, verdict)
@@ -208,14 +225,13 @@ impl Filter for WasmFilter {
     fn request_body<'a>(&'a self, mut x: Exchange<'a>, mut body: Body<'a>) -> Flow<'a> {
         let phase = Phase::RequestBody;
         let Some(verdict) = self.body(&mut x, phase, &mut body) else { return Flow::Continue };
-        if let Ok(Verdict::Pause { calls, .. }) = verdict {
-            if calls || body.end {
+        match verdict {
+            Ok(Verdict::Pause { calls: false, .. }) if !body.end => return Flow::Continue,
+            Ok(Verdict::Pause { .. }) | Err(Failure::Starting) => {
                 let end = body.end;
-                return Flow::wait(Wait { filter: self, x, phase, end }.body(body));
+                return Flow::wait(Wait { filter: self, x, phase, end }.body(body, verdict));
             }
-            if !body.end {
-                return Flow::Continue;
-            }
+            _ => {}
         }
         close_inbox(&mut x);
         let flow = self.flow(&mut x, verdict);
@@ -235,10 +251,16 @@ impl Filter for WasmFilter {
         let end = is_bodiless_response(&x.request.method, response);
         let extra = Extra { response: Some(&mut *response), ..Extra::default() };
         let verdict = self.turn(&mut x, phase, extra).hook(end);
-        if let Ok(Verdict::Pause { calls, wakes }) = verdict
-            && (calls || wakes || !self.body_decides(end, Phases::RESPONSE_BODY))
-        {
-            return Flow::wait(Wait { filter: self, x, phase, end }.headers(Some(response)));
+        let waits = match verdict {
+            Ok(Verdict::Pause { calls, wakes }) => {
+                calls || wakes || !self.body_decides(end, Phases::RESPONSE_BODY)
+            }
+            Err(Failure::Starting) => true,
+            _ => false,
+        };
+        if waits {
+            let wait = Wait { filter: self, x, phase, end };
+            return Flow::wait(wait.headers(Some(response), verdict));
         }
         close_inbox(&mut x);
         self.flow(&mut x, verdict)
@@ -256,7 +278,7 @@ impl Filter for WasmFilter {
         let Some(verdict) = self.body(&mut x, phase, &mut body) else { return Ok(()) };
         close_inbox(&mut x);
         let failure = match verdict {
-            Ok(Verdict::Pause { .. }) if !body.end => return Ok(()),
+            Ok(Verdict::Pause { .. }) | Err(Failure::Starting) if !body.end => return Ok(()),
             // It cannot wait here, and what its guest holds does not pass unasked.
             Ok(Verdict::Pause { .. }) => Some(Failure::Paused),
             Ok(Verdict::Answer(_)) => {

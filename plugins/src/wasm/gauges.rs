@@ -7,7 +7,8 @@ use prometheus::{Histogram, IntCounter, IntGauge};
 use super::abi::Status;
 use crate::host::Metrics;
 
-/// Metrics of one filter.
+/// Metrics of one filter, by its name and for as long as the process lives: what has been exposed once
+/// stays, and a guest that names metrics after what clients send begins anew with every reload.
 const METRICS_MAX: usize = 256;
 
 /// The longest name.
@@ -57,7 +58,7 @@ impl Gauges {
             let same = all[index].1.is(kind);
             return if same { Ok(index as u32 + 1) } else { Err(Status::BadArgument) };
         }
-        if all.len() >= METRICS_MAX {
+        if !metrics.admits_of_guest(filter, kind, name, METRICS_MAX) {
             return Err(Status::Internal);
         }
         all.push((name.into(), make(metrics, filter, kind, name)));
@@ -131,5 +132,36 @@ fn make(metrics: &Metrics, filter: &str, kind: u32, name: &str) -> Metric {
             let family = metrics.histograms("sallyport_wasm_histogram", help, labels);
             Metric::Histogram(family.with_label_values(&[filter, name]))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Gauges, METRICS_MAX, NAME_BYTES_MAX};
+    use crate::host::Metrics;
+    use crate::wasm::abi::Status;
+
+    #[test]
+    fn a_filter_defines_so_many_metrics_however_often_it_is_loaded() {
+        let metrics = Metrics::default();
+        let mut defined = 0;
+        for load in 0..4 {
+            let gauges = Gauges::default();
+            for number in 0..METRICS_MAX {
+                let name = format!("{load} {number}");
+                defined += usize::from(gauges.define(&metrics, "f", 0, name.as_bytes()).is_ok());
+            }
+            // One that is exposed already is found again.
+            assert!(gauges.define(&metrics, "f", 0, b"0 0").is_ok(), "{load}");
+        }
+        assert_eq!(defined, METRICS_MAX);
+        assert!(Gauges::default().define(&metrics, "other", 0, b"0").is_ok());
+    }
+
+    #[test]
+    fn names_have_an_end() {
+        let (metrics, gauges) = (Metrics::default(), Gauges::default());
+        let name = "n".repeat(NAME_BYTES_MAX + 1);
+        assert_eq!(gauges.define(&metrics, "f", 0, name.as_bytes()), Err(Status::BadArgument));
     }
 }

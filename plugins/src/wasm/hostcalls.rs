@@ -5,6 +5,7 @@ mod calls;
 mod clock;
 mod data;
 mod fields;
+mod foreign;
 mod meta;
 mod metrics;
 mod properties;
@@ -12,8 +13,9 @@ mod stream;
 
 use wasmtime::Linker;
 
-pub(super) use clock::nanoseconds;
-pub(super) use meta::log;
+pub(super) use calls::send as send_call;
+pub(super) use clock::{keep_time, nanoseconds};
+pub(super) use meta::{log, stub};
 
 use super::state::State;
 
@@ -27,6 +29,7 @@ pub(super) fn define(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     clock::define(linker)?;
     data::define(linker)?;
     fields::define(linker)?;
+    foreign::define(linker)?;
     meta::define(linker)?;
     metrics::define(linker)?;
     properties::define(linker)?;

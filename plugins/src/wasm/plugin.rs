@@ -7,6 +7,7 @@ use prometheus::{IntCounter, IntCounterVec};
 
 use super::abi::Failure;
 use super::gauges::Gauges;
+use super::lines::Lines;
 use super::module::Compiled;
 use crate::filter::Phases;
 use crate::host::{Host, Metrics};
@@ -22,6 +23,8 @@ pub(super) struct Settings {
     pub(super) open: bool,
     /// For one call into the guest.
     pub(super) deadline: Duration,
+    /// For the start and configuration of one VM.
+    pub(super) start_deadline: Duration,
     /// How long the guest may hold a request in one phase.
     pub(super) pause_timeout: Duration,
     /// Whether a message's body goes on to its hook while its head is held.
@@ -43,6 +46,7 @@ pub(super) struct Plugin {
     pub(super) compiled: Arc<Compiled>,
     pub(super) host: Arc<Host>,
     pub(super) gauges: Gauges,
+    pub(super) lines: Lines,
     pub(super) counters: Counters,
 }
 
@@ -52,6 +56,7 @@ pub(super) struct Counters {
     failures: IntCounterVec,
     pub(super) starts: IntCounter,
     pub(super) bypassed: IntCounter,
+    pub(super) lines_left_out: IntCounter,
 }
 
 impl Counters {
@@ -64,10 +69,17 @@ impl Counters {
                 "Calls into WebAssembly filters that failed.",
                 &["filter", "reason"],
             ),
-            starts: one("sallyport_wasm_vm_starts_total", "VMs of WebAssembly filters started."),
+            starts: one(
+                "sallyport_wasm_vm_starts_total",
+                "VMs of WebAssembly filters that were put to work.",
+            ),
+            lines_left_out: one(
+                "sallyport_wasm_log_lines_dropped_total",
+                "Lines of WebAssembly filters that were not logged because there were too many.",
+            ),
             bypassed: one(
                 "sallyport_wasm_bypassed_total",
-                "Requests that came while a WebAssembly filter might not be started again yet.",
+                "Calls into WebAssembly filters left out because failures had used up their time.",
             ),
         }
     }

@@ -1,9 +1,10 @@
 //! Properties: Envoy's attributes of a request as far as there are such things here, and
 //! `sallyport.*`.
 
+use std::sync::OnceLock;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use http::Version;
+use http::{Version, header};
 
 use super::abi::Status;
 use super::fields::Message;
@@ -12,8 +13,11 @@ use super::scene::{Place, Scene};
 use super::state::State;
 use crate::exchange::VerdictAsked;
 
-/// Properties of its own that a guest may give one request.
+/// Properties that guests may give one request, all together.
 const PROPERTIES_MAX: usize = 32;
+
+/// Envoy's number for a listener that clients connect to.
+const INBOUND: u64 = 1;
 
 /// The longest path or value of one.
 const BYTES_MAX: usize = 4 << 10;
@@ -45,7 +49,7 @@ pub(super) fn value(state: &State, path: &[u8]) -> Option<Vec<u8>> {
         "response" => of_response(scene, rest),
         "source" => address(place.client.or(place.peer), rest),
         "destination" => address(place.local, rest),
-        "upstream" => address(place.endpoint, rest),
+        "upstream" => of_upstream(place, rest),
         "connection" => of_connection(place, rest),
         "route_name" => Some(text(&place.route)),
         "cluster_name" => (!place.upstream.is_empty()).then(|| text(&place.upstream)),
@@ -54,7 +58,8 @@ pub(super) fn value(state: &State, path: &[u8]) -> Option<Vec<u8>> {
         _ => None,
     };
     found.or_else(|| {
-        let own = scene.properties.iter().find(|(name, _)| **name == *path);
+        let path = parts.join("\0");
+        let own = scene.marks.properties.iter().find(|(name, _)| **name == *path.as_bytes());
         own.map(|(_, value)| value.to_vec())
     })
 }
@@ -65,8 +70,7 @@ fn of_process(state: &State, first: &str, rest: &[&str]) -> Option<Vec<u8>> {
         ("plugin_name", []) => Some(text(&state.plugin.name)),
         ("plugin_root_id", []) => Some(text(&settings.root_id)),
         ("plugin_vm_id", []) => Some(text(&settings.vm_id)),
-        // Envoy's `INBOUND`.
-        ("listener_direction", []) => Some(number(1)),
+        ("listener_direction", []) => Some(number(INBOUND)),
         _ => None,
     }
 }
@@ -93,7 +97,11 @@ fn of_request(scene: &Scene, rest: &[&str]) -> Option<Vec<u8>> {
         ["headers", name] => field(name),
         ["time"] => Some(number(started(scene.place.started?))),
         ["duration"] => Some(nanoseconds(scene.place.ended.as_ref()?.duration)),
-        ["size"] | ["total_size"] => Some(number(scene.place.ended.as_ref()?.request_bytes)),
+        ["size"] => request_bytes(scene).map(number),
+        ["total_size"] => {
+            let head = head_bytes(scene, Message::Request);
+            Some(number(scene.place.ended.as_ref()?.request_bytes + head))
+        }
         _ => None,
     }
 }
@@ -107,7 +115,18 @@ fn of_response(scene: &Scene, rest: &[&str]) -> Option<Vec<u8>> {
     match rest {
         ["code"] => status(),
         ["code_details"] => ended?.cause.as_deref().map(text),
-        ["size"] | ["total_size"] => ended.map(|ended| number(ended.response_bytes)),
+        ["size"] => ended.map(|ended| number(ended.response_bytes)),
+        ["total_size"] => {
+            let head = head_bytes(scene, Message::Response);
+            ended.map(|ended| number(ended.response_bytes + head))
+        }
+        ["flags"] => Some(number(flags(ended.and_then(|ended| ended.cause.as_deref())))),
+        ["grpc_status"] => {
+            let trailers = scene.field(Message::Trailers, b"grpc-status");
+            let status = trailers.or_else(|| scene.field(Message::Response, b"grpc-status"))?;
+            Some(number(status.to_str().ok()?.trim().parse().ok()?))
+        }
+        ["backend_latency"] => scene.place.backend_latency.map(nanoseconds),
         ["headers"] if scene.has_response => Some(map(scene, Message::Response)),
         ["headers", name] if scene.has_response => {
             let value = scene.field(Message::Response, name.as_bytes())?;
@@ -117,8 +136,78 @@ fn of_response(scene: &Scene, rest: &[&str]) -> Option<Vec<u8>> {
     }
 }
 
+/// The length of the body: as it is announced, and in the log as it came.
+fn request_bytes(scene: &Scene) -> Option<u64> {
+    let came = scene.place.ended.as_ref().map(|ended| ended.request_bytes);
+    let length = || scene.request.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
+    came.or_else(length).or_else(|| (scene.place.bodiless == Some(true)).then_some(0))
+}
+
+/// Bytes of a head's names and values, without what divides them.
+fn head_bytes(scene: &Scene, message: Message) -> u64 {
+    if message == Message::Response && !scene.has_response {
+        return 0;
+    }
+    let mut bytes = 0;
+    scene.each(message, |key, value| bytes += key.len() + value.len());
+    bytes as u64
+}
+
+/// Envoy's bit for what failed; 0 where nothing did.
+fn flags(cause: Option<&str>) -> u64 {
+    match cause {
+        Some("no_endpoint") => 0x2,
+        Some("timeout") => 0x4,
+        Some("connect") => 0x20,
+        Some("reset") => 0x40,
+        Some("no_route") => 0x100,
+        Some("rate_limited") => 0x800,
+        Some("external_auth" | "external_auth_failed") => 0x1000,
+        Some("client_gone") => 0x4000,
+        Some("client_timeout") => 0x1_0000,
+        Some("bad_request" | "head_too_large") => 0x4_0000,
+        Some("bad_response") => 0x80_0000,
+        _ => 0,
+    }
+}
+
+fn of_upstream(place: &Place, rest: &[&str]) -> Option<Vec<u8>> {
+    match rest {
+        ["local_address"] => Some(text(&place.upstream_local?.to_string())),
+        ["request_attempt_count"] => (place.attempts > 0).then(|| number(place.attempts.into())),
+        _ => address(place.endpoint, rest),
+    }
+}
+
+/// The host's name, as it was when the process asked first.
+fn node_id() -> &'static str {
+    static NODE: OnceLock<String> = OnceLock::new();
+    NODE.get_or_init(|| {
+        let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        if name.trim().is_empty() { CLUSTER.to_owned() } else { name.trim().to_owned() }
+    })
+}
+
+/// Envoy's `Node` as a message of Protocol Buffers: the id (1) and the cluster (2).
+fn node() -> Vec<u8> {
+    let mut message = Vec::new();
+    for (tag, text) in [(0x0a, node_id()), (0x12, CLUSTER)] {
+        // Names of hosts have at most 64 bytes.
+        message.extend([tag, text.len().min(127) as u8]);
+        message.extend(&text.as_bytes()[..text.len().min(127)]);
+    }
+    message
+}
+
+/// What Envoy calls a group of proxies that do the same.
+const CLUSTER: &str = "sallyport";
+
 fn of_xds(place: &Place, rest: &[&str]) -> Option<Vec<u8>> {
     match rest {
+        ["node"] => Some(node()),
+        ["node", "id"] => Some(text(node_id())),
+        ["node", "cluster"] => Some(text(CLUSTER)),
+        ["listener_direction"] => Some(number(INBOUND)),
         ["route_name"] => Some(text(&place.route)),
         ["virtual_host_name"] => Some(text(&place.virtual_host)),
         ["cluster_name"] => (!place.upstream.is_empty()).then(|| text(&place.upstream)),
@@ -129,6 +218,7 @@ fn of_xds(place: &Place, rest: &[&str]) -> Option<Vec<u8>> {
 
 fn of_connection(place: &Place, rest: &[&str]) -> Option<Vec<u8>> {
     match rest {
+        ["id"] => Some(number(place.connection_id)),
         // Listeners take plain HTTP.
         ["mtls"] => place.peer.map(|_| vec![0]),
         _ => None,
@@ -181,7 +271,7 @@ pub(super) fn set(state: &mut State, path: &[u8], value: &[u8]) -> Result<(), St
             Ok(())
         }
         ["sallyport", ..] => Err(Status::BadArgument),
-        _ => keep(scene, path, value),
+        _ => keep(scene, parts.join("\0").as_bytes(), value),
     }
 }
 
@@ -189,7 +279,7 @@ fn keep(scene: &mut Scene, path: &[u8], value: &[u8]) -> Result<(), Status> {
     if path.len() > BYTES_MAX || value.len() > BYTES_MAX {
         return Err(Status::BadArgument);
     }
-    let properties = &mut scene.properties;
+    let properties = &mut scene.marks.properties;
     if let Some((_, kept)) = properties.iter_mut().find(|(name, _)| **name == *path) {
         *kept = value.into();
     } else if properties.len() < PROPERTIES_MAX {

@@ -38,7 +38,6 @@ pub(super) struct Scene {
     pub(super) has_response: bool,
     pub(super) marks: Marks,
     pub(super) body: Buffer,
-    pub(super) properties: Properties,
     pub(super) place: Place,
     pub(super) control: Control,
 }
@@ -60,9 +59,6 @@ impl Control {
     }
 }
 
-/// What a guest has set for its request.
-pub(super) type Properties = Vec<(Box<[u8]>, Box<[u8]>)>;
-
 impl Default for Scene {
     fn default() -> Self {
         Self {
@@ -74,7 +70,6 @@ impl Default for Scene {
             has_response: false,
             marks: Marks::default(),
             body: Buffer::default(),
-            properties: Vec::new(),
             place: Place::default(),
             control: Control::default(),
         }
@@ -121,6 +116,11 @@ pub(super) struct Place {
     pub(super) peer_trusted: bool,
     pub(super) hints: Option<Hints>,
     pub(super) started: Option<Instant>,
+    pub(super) bodiless: Option<bool>,
+    pub(super) connection_id: u64,
+    pub(super) upstream_local: Option<SocketAddr>,
+    pub(super) attempts: u32,
+    pub(super) backend_latency: Option<Duration>,
     pub(super) ended: Option<Ended>,
 }
 
@@ -151,6 +151,11 @@ impl Place {
             self.hints = about.hints.cloned();
         }
         self.started = Some(about.started);
+        self.bodiless = about.bodiless;
+        self.connection_id = about.connection_id;
+        self.upstream_local = about.upstream_local;
+        self.attempts = about.attempts;
+        self.backend_latency = about.backend_latency;
         self.ended = outcome.map(|outcome| Ended {
             status: outcome.status,
             cause: outcome.cause.map(str::to_owned),

@@ -1,6 +1,6 @@
 //! `wasm:` in `filters:`, read and tried.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sallyport_config::{Fields, Node, Sink, Value, scalar};
@@ -8,6 +8,7 @@ use sallyport_config::{Fields, Node, Sink, Value, scalar};
 use super::engine::{MEMORY_BYTES_MAX, engine};
 use super::filter::WasmFilter;
 use super::gauges::Gauges;
+use super::lines::Lines;
 use super::module::Compiled;
 use super::plugin::{Counters, Plugin, Settings};
 use super::vm::Vm;
@@ -16,6 +17,12 @@ use crate::kind::Setting;
 
 /// A call into a guest that takes longer than this holds up every request of its thread.
 const DEADLINE: Duration = Duration::from_millis(10);
+
+/// A start runs beside the requests, and a firewall's rules take seconds of it.
+const START_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A reload waits for it, once for each thread in the worst case.
+const START_DEADLINE_MAX: Duration = Duration::from_secs(300);
 
 /// Longer than any service that a guest asks should take, and as long as clients commonly wait.
 const PAUSE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -56,7 +63,7 @@ pub(super) fn read(
         let compiled = match Compiled::new(engine, &bytes) {
             Ok(compiled) => compiled,
             Err(error) => {
-                let fix = "build it for proxy-wasm ABI 0.2.1 or 0.2.0";
+                let fix = "build it for proxy-wasm ABI 0.2.1, 0.2.0 or 0.1.0";
                 return refuse(fields, sink, "module", error.to_string(), fix);
             }
         };
@@ -71,9 +78,10 @@ pub(super) fn read(
             compiled,
             host: setting.host.clone(),
             gauges: Gauges::default(),
+            lines: Lines::default(),
             counters: Counters::new(&setting.host.metrics, setting.name),
         });
-        match Vm::start(&plugin, Weak::new(), 0) {
+        match Vm::start(&plugin, true) {
             Ok(mut tried) => {
                 let wakes = tried.state().wakes;
                 Some(Arc::new(WasmFilter::new(plugin, wakes)) as Arc<dyn Filter>)
@@ -99,6 +107,7 @@ fn settings(
     let vm_id = fields.optional(sink, "vm_id", text);
     let open = fields.optional(sink, "on_failure", on_failure);
     let deadline = fields.optional(sink, "deadline", deadline);
+    let start_deadline = fields.optional(sink, "start_deadline", start_deadline);
     let pause_timeout = fields.optional(sink, "pause_timeout", pause_timeout);
     let body_passes_held_head =
         fields.optional(sink, "allow_on_headers_stop_iteration", scalar::flag);
@@ -117,6 +126,7 @@ fn settings(
         vm_id: vm_id.unwrap_or_default(),
         open: open.unwrap_or(false),
         deadline: deadline.unwrap_or(DEADLINE),
+        start_deadline: start_deadline.unwrap_or(START_DEADLINE),
         pause_timeout: pause_timeout.unwrap_or(PAUSE_TIMEOUT),
         body_passes_held_head: body_passes_held_head.unwrap_or(false),
         memory_bytes: memory.unwrap_or(MEMORY_BYTES) as usize,
@@ -156,6 +166,14 @@ fn deadline(node: Node<'_>, sink: &mut Sink) -> Option<Duration> {
     let deadline = scalar::duration(node, sink)?;
     if deadline < Duration::from_millis(1) || deadline > DEADLINE_MAX {
         return node.refuse(sink, "is out of range", "write a time from 1ms to 10s");
+    }
+    Some(deadline)
+}
+
+fn start_deadline(node: Node<'_>, sink: &mut Sink) -> Option<Duration> {
+    let deadline = scalar::duration(node, sink)?;
+    if deadline < Duration::from_millis(1) || deadline > START_DEADLINE_MAX {
+        return node.refuse(sink, "is out of range", "write a time from 1ms to 5m");
     }
     Some(deadline)
 }

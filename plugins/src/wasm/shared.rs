@@ -8,6 +8,10 @@ use super::abi::Status;
 /// Bytes of keys and values in the process: a guest that fills it gets errors, the gateway no harm.
 const BYTES_MAX: usize = 64 << 20;
 
+/// Of these, of one `vm_id`: entries stay for as long as the process lives, and one guest that keeps
+/// something for every client leaves room for the others.
+const BYTES_OF_ID_MAX: usize = 16 << 20;
+
 /// What an entry takes besides its bytes, so that empty ones count too.
 const ENTRY_BYTES: usize = 128;
 
@@ -16,6 +20,7 @@ const ENTRY_BYTES: usize = 128;
 pub(super) struct Shared {
     entries: HashMap<(Box<str>, Box<[u8]>), Entry>,
     bytes: usize,
+    bytes_of_ids: HashMap<Box<str>, usize>,
     last_version: u32,
 }
 
@@ -58,11 +63,14 @@ impl Shared {
             return Err(Status::CasMismatch);
         }
         let taken = before.map_or(0, |entry| entry.value.len() + key.len() + ENTRY_BYTES);
-        let bytes = self.bytes - taken + value.len() + key.len() + ENTRY_BYTES;
-        if bytes > BYTES_MAX {
+        let added = value.len() + key.len() + ENTRY_BYTES;
+        let bytes = self.bytes - taken + added;
+        let of_id = self.bytes_of_ids.get(vm_id).map_or(0, |bytes| *bytes) - taken + added;
+        if bytes > BYTES_MAX || of_id > BYTES_OF_ID_MAX {
             return Err(Status::Internal);
         }
         self.bytes = bytes;
+        self.bytes_of_ids.insert(vm_id.into(), of_id);
         // 0 means that any version will do.
         self.last_version = self.last_version.wrapping_add(1).max(1);
         self.entries.insert(name, Entry { value: value.into(), version: self.last_version });
@@ -72,7 +80,7 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
-    use super::{BYTES_MAX, Shared};
+    use super::{BYTES_MAX, BYTES_OF_ID_MAX, Shared};
     use crate::wasm::abi::Status;
 
     #[test]
@@ -92,10 +100,29 @@ mod tests {
     #[test]
     fn there_is_an_end_to_it() {
         let mut shared = Shared::default();
-        let half = vec![0; BYTES_MAX / 2];
+        let half = vec![0; BYTES_OF_ID_MAX / 2];
         shared.set("a", b"1", &half, 0).unwrap();
         assert_eq!(shared.set("a", b"2", &half, 0), Err(Status::Internal));
+        shared.set("b", b"2", &half, 0).unwrap();
         shared.set("a", b"1", b"", 0).unwrap();
         shared.set("a", b"2", &half, 0).unwrap();
+    }
+
+    #[test]
+    fn empty_entries_count_too() {
+        let mut shared = Shared::default();
+        let mut entries = 0_u32;
+        while shared.set("a", &entries.to_le_bytes(), b"", 0).is_ok() {
+            entries += 1;
+        }
+        assert!(entries as usize <= BYTES_OF_ID_MAX / 128, "{entries}");
+    }
+
+    #[test]
+    fn all_ids_together_hold_no_more_than_the_process_can_spare() {
+        let mut shared = Shared::default();
+        let whole = vec![0; BYTES_OF_ID_MAX - 1024];
+        let set = (0..8).filter(|id| shared.set(&id.to_string(), b"k", &whole, 0).is_ok());
+        assert_eq!(set.count(), BYTES_MAX / BYTES_OF_ID_MAX);
     }
 }

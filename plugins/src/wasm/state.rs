@@ -2,9 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
+use tokio::sync::watch;
 use wasmtime::{Memory, ResourceLimiter, TypedFunc};
 
 use super::abi::{ROOT, Status};
@@ -14,13 +16,17 @@ use super::inbox::Inbox;
 use super::plugin::Plugin;
 use super::scene::Scene;
 use super::slot::Slot;
+use crate::host::Call;
 
 /// What the host keeps for one VM.
 pub(super) struct State {
     pub(super) plugin: Arc<Plugin>,
-    /// Where the VM is found by what happens later; empty where nothing does: in a trial.
+    /// Where the VM is found by what happens later; empty until it is put to work.
     pub(super) slot: Weak<Slot>,
+    /// 0 until it is put to work.
     pub(super) generation: u64,
+    /// Whether the VM only shows whether the module takes its configuration.
+    trial: bool,
     pub(super) memory: Option<Memory>,
     pub(super) allocate: Option<TypedFunc<u32, u32>>,
     pub(super) limit: Limit,
@@ -38,12 +44,22 @@ pub(super) struct State {
     pub(super) ended: Vec<u32>,
     last_stream: u32,
     last_call: u32,
+    /// Whether `proxy_on_vm_start` runs.
+    pub(super) vm_is_starting: bool,
+    /// Whether a field that the guest wrote was refused in this call.
+    pub(super) field_refused: bool,
     /// Calls of the plugin's own context under way.
     pub(super) root_calls: usize,
     /// Whether anything but a request may call the guest: a timer or a queue.
     pub(super) wakes: bool,
-    /// The timer in force; others end.
-    pub(super) timer: u64,
+    /// The period of its timer; zero where it has none.
+    pub(super) period: Duration,
+    /// Where the task of its timer learns the period; made with the first. The task ends with it.
+    pub(super) timer: Option<watch::Sender<Duration>>,
+    /// Queues that it reads.
+    pub(super) queues: Vec<u32>,
+    /// Calls of its start, with their numbers and upstreams: made when it is put to work.
+    pub(super) deferred_calls: Vec<(u32, Box<str>, Call)>,
     pub(super) reply: Option<ReplyShown>,
     pub(super) call_status: (u32, String),
 }
@@ -56,12 +72,13 @@ pub(super) struct ReplyShown {
 }
 
 impl State {
-    pub(super) fn new(plugin: Arc<Plugin>, slot: Weak<Slot>, generation: u64) -> Self {
+    pub(super) fn new(plugin: Arc<Plugin>, trial: bool) -> Self {
         let limit = Limit { bytes: plugin.settings.memory_bytes, refused: false };
         Self {
             plugin,
-            slot,
-            generation,
+            slot: Weak::new(),
+            generation: 0,
+            trial,
             memory: None,
             allocate: None,
             limit,
@@ -74,9 +91,14 @@ impl State {
             ended: Vec::new(),
             last_stream: ROOT,
             last_call: 0,
+            vm_is_starting: false,
+            field_refused: false,
             root_calls: 0,
             wakes: false,
-            timer: 0,
+            period: Duration::ZERO,
+            timer: None,
+            queues: Vec::new(),
+            deferred_calls: Vec::new(),
             reply: None,
             call_status: (0, String::new()),
         }
@@ -130,7 +152,12 @@ impl State {
 
     /// Whether this VM is only tried.
     pub(super) fn is_trial(&self) -> bool {
-        self.generation == 0
+        self.trial
+    }
+
+    /// Whether requests may come to it, so that what it does has effects.
+    pub(super) fn is_at_work(&self) -> bool {
+        self.generation != 0
     }
 }
 

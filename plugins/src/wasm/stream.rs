@@ -1,5 +1,6 @@
 //! What the host keeps of one request between its hooks.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::{HeaderMap, StatusCode, response};
@@ -7,8 +8,8 @@ use http::{HeaderMap, StatusCode, response};
 use super::abi::{CONTINUE, Failure};
 use super::buffer::Buffer;
 use super::inbox::{CallResult, Inbox};
-use super::scene::{Control, Phase, Properties, Props};
-use super::slot::Slot;
+use super::scene::{Control, Phase, Props};
+use super::slot::{Caller, Slot};
 use super::state::ReplyShown;
 use super::vm::Vm;
 use crate::exchange::{Exchange, Outcome};
@@ -21,13 +22,14 @@ pub(super) struct Stream {
     generation: u64,
     /// Its context there.
     id: u32,
+    /// Where the request comes from.
+    source: Option<IpAddr>,
     /// Whether the filter has failed it: no more hooks are called.
     pub(super) failed: bool,
     pub(super) inbox: Option<Arc<Inbox>>,
     /// Body held back.
     pub(super) request_body: Buffer,
     pub(super) response_body: Buffer,
-    properties: Properties,
 }
 
 /// The message that a hook is about, besides the request.
@@ -64,17 +66,21 @@ impl Stream {
             slot,
             generation: 0,
             id: 0,
+            source: None,
             failed: false,
             inbox: None,
             request_body: Buffer::default(),
             response_body: Buffer::default(),
-            properties: Vec::new(),
         }
     }
 
     /// Whether a VM may know it.
     pub(super) fn is_known(&self) -> bool {
         self.generation != 0
+    }
+
+    fn caller(&self) -> Caller {
+        Caller { source: self.source, generation: self.generation }
     }
 
     /// The body held back in this phase.
@@ -117,7 +123,8 @@ impl<'a> Turn<'a> {
     ) -> Self {
         let Exchange { request, about, marks, slot: state } = x;
         let state = state.get_or_insert_with(|| Box::new(Stream::new(slot())));
-        let stream = state.downcast_mut().expect("a filter has one type of state");
+        let stream: &mut Stream = state.downcast_mut().expect("a filter has one type of state");
+        stream.source = about.client.or_else(|| about.peer.map(|peer| peer.ip()));
         let Extra { response, trailers, outcome } = extra;
         let props = Props { phase, request, marks, about, response, trailers, outcome };
         Self { stream, props }
@@ -148,9 +155,10 @@ impl<'a> Turn<'a> {
     pub(super) fn end(self) -> Result<(), Failure> {
         let Self { stream, mut props } = self;
         let slot = stream.slot.clone();
-        let (id, generation) = (stream.id, std::mem::take(&mut stream.generation));
+        let (id, caller) = (stream.id, stream.caller());
+        stream.generation = 0;
         stream.close_inbox();
-        let ended = slot.with_same(generation, |vm, _| {
+        let ended = slot.with_same(caller, |vm, _| {
             vm.enter(id, &mut props);
             stream.swap(vm, Phase::Log);
             let ended = vm.end(id, true).and_then(|()| vm.reap());
@@ -166,7 +174,7 @@ impl<'a> Turn<'a> {
     ) -> Result<Verdict, Failure> {
         let Self { stream, mut props } = self;
         let slot = stream.slot.clone();
-        slot.with(|vm, generation| {
+        slot.with(stream.caller(), |vm, generation| {
             stream.introduce(vm, generation)?;
             if let Some(inbox) = &stream.inbox {
                 inbox.open();
@@ -188,7 +196,6 @@ impl Stream {
     /// Puts what is the request's own on stage, or takes it off.
     fn swap(&mut self, vm: &mut Vm, phase: Phase) {
         let scene = &mut vm.state().scene;
-        std::mem::swap(&mut scene.properties, &mut self.properties);
         if matches!(phase, Phase::RequestBody | Phase::ResponseBody) {
             std::mem::swap(&mut scene.body, self.held(phase));
         }
@@ -231,7 +238,7 @@ impl Drop for Stream {
     fn drop(&mut self) {
         if self.is_known() {
             self.close_inbox();
-            self.slot.end(self.generation, self.id);
+            self.slot.end(self.caller(), self.id);
         }
     }
 }

@@ -4,11 +4,13 @@
 mod bodies;
 mod calls;
 mod cost;
+mod envoy;
 mod failures;
 mod load;
 mod messages;
 mod pauses;
 mod real;
+mod runtimes;
 mod services;
 
 use std::fmt::Write as _;

@@ -7,16 +7,15 @@ use wasmtime::{
     AsContextMut, Instance, Store, Trap, TypedFunc, UpdateDeadline, WasmParams, WasmResults,
 };
 
-use super::abi::{CONTINUE, Failure, ROOT};
+use super::abi::{CONTINUE, Failure, ROOT, VERSIONS};
+use super::hostcalls;
 use super::plugin::Plugin;
+use super::queues::Queues;
 use super::scene::{Phase, Props, Scene};
 use super::slot::Slot;
 use super::state::{ReplyShown, State};
 use super::wasi::Exit;
 use crate::host::CallError;
-
-/// Start and configuration may take so many times `deadline`.
-const START_DEADLINES: u32 = 10;
 
 /// Ended contexts that a guest may hold on to; beyond them they are deleted all the same.
 const ENDING_MAX: usize = 1000;
@@ -30,12 +29,43 @@ pub(super) struct Vm {
 /// Context, call, fields, body bytes and trailers.
 type CallResponse = (u32, u32, u32, u32, u32);
 
+/// The hook of a head. That of ABI 0.1.0 is not told whether anything comes after it.
+enum HeadersHook {
+    WithEnd(TypedFunc<(u32, u32, u32), u32>),
+    WithoutEnd(TypedFunc<(u32, u32), u32>),
+}
+
+impl HeadersHook {
+    fn find(
+        instance: Instance,
+        store: &mut Store<State>,
+        name: &str,
+    ) -> wasmtime::Result<Option<Self>> {
+        // A module may export several versions: the newest counts.
+        let old =
+            VERSIONS.iter().find(|version| instance.get_export(&mut *store, version).is_some())
+                == VERSIONS.last();
+        if old {
+            return Ok(optional(instance, store, name)?.map(Self::WithoutEnd));
+        }
+        Ok(optional(instance, store, name)?.map(Self::WithEnd))
+    }
+
+    fn with_end(&self) -> Option<&TypedFunc<(u32, u32, u32), u32>> {
+        if let Self::WithEnd(function) = self { Some(function) } else { None }
+    }
+
+    fn without_end(&self) -> Option<&TypedFunc<(u32, u32), u32>> {
+        if let Self::WithoutEnd(function) = self { Some(function) } else { None }
+    }
+}
+
 /// What the module exports, of what is called after the start.
 struct Hooks {
     create: Option<TypedFunc<(u32, u32), ()>>,
-    request_headers: Option<TypedFunc<(u32, u32, u32), u32>>,
+    request_headers: Option<HeadersHook>,
     request_body: Option<TypedFunc<(u32, u32, u32), u32>>,
-    response_headers: Option<TypedFunc<(u32, u32, u32), u32>>,
+    response_headers: Option<HeadersHook>,
     response_body: Option<TypedFunc<(u32, u32, u32), u32>>,
     response_trailers: Option<TypedFunc<(u32, u32), u32>>,
     call_response: Option<TypedFunc<CallResponse, ()>>,
@@ -67,16 +97,11 @@ pub(super) enum StartError {
 }
 
 impl Vm {
-    /// Starts a VM, and the plugin's context in it. Generation 0 is a trial: it makes no calls and
-    /// sets no timers.
-    pub(super) fn start(
-        plugin: &Arc<Plugin>,
-        slot: Weak<Slot>,
-        generation: u64,
-    ) -> Result<Self, StartError> {
-        let deadline = plugin.settings.deadline;
+    /// Starts a VM, and the plugin's context in it. Its calls, timer and queues wait until it is
+    /// [put to work](Self::put_to_work); those of a trial never come to be.
+    pub(super) fn start(plugin: &Arc<Plugin>, trial: bool) -> Result<Self, StartError> {
         let pre = &plugin.compiled.pre;
-        let state = State::new(plugin.clone(), slot, generation);
+        let state = State::new(plugin.clone(), trial);
         let mut store = Store::new(pre.module().engine(), state);
         store.limiter(|state| &mut state.limit);
         store.epoch_deadline_callback(|mut context| {
@@ -85,7 +110,8 @@ impl Vm {
                 false => Ok(UpdateDeadline::Continue(1)),
             }
         });
-        limit_call(&mut store, deadline * START_DEADLINES);
+        // One deadline for all functions of the start.
+        limit_call(&mut store, plugin.settings.start_deadline);
         let instance = pre.instantiate(&mut store);
         let instance = instance.map_err(|error| start_error(&store, "its start", error))?;
         let hooks = Hooks::find(instance, &mut store).map_err(StartError::Instance)?;
@@ -129,11 +155,13 @@ impl Vm {
         ];
         for (name, bytes) in steps {
             let Some(function) = self.find::<(u32, u32), u32>(instance, name)? else { continue };
+            self.state().vm_is_starting = name == "proxy_on_vm_start";
             // Configuration files are far under 4 GiB.
             if self.starting(name, &function, (ROOT, bytes as u32))? == Some(0) {
                 return Err(StartError::Refused(name));
             }
         }
+        self.state().vm_is_starting = false;
         Ok(())
     }
 
@@ -155,13 +183,24 @@ impl Vm {
     ) -> Result<Option<R>, StartError> {
         let state = self.store.data_mut();
         (state.active, state.effective) = (ROOT, 0);
-        let deadline = state.plugin.settings.deadline * START_DEADLINES;
-        limit_call(&mut self.store, deadline);
         match function.call(&mut self.store, params) {
             Ok(result) => Ok(Some(result)),
             Err(error) if error.downcast_ref() == Some(&Exit(0)) => Ok(None),
             Err(error) => Err(start_error(&self.store, name, error)),
         }
+    }
+
+    /// Requests may come to it from now on, in this slot and under this generation.
+    pub(super) fn put_to_work(&mut self, slot: Weak<Slot>, generation: u64) {
+        let state = self.store.data_mut();
+        (state.slot, state.generation) = (slot, generation);
+        for queue in std::mem::take(&mut state.queues) {
+            Queues::of_process().read(queue, state.slot.clone());
+        }
+        for (number, upstream, call) in std::mem::take(&mut state.deferred_calls) {
+            hostcalls::send_call(state, &upstream, call, number, None);
+        }
+        hostcalls::keep_time(state);
     }
 
     /// What the host keeps for it.
@@ -208,11 +247,9 @@ impl Vm {
     ) -> Result<u32, Failure> {
         let params = (id, size, u32::from(end));
         let action = match phase {
-            Phase::RequestHeaders => self.call(|hooks| hooks.request_headers.as_ref(), id, params),
+            Phase::RequestHeaders => self.headers(|hooks| hooks.request_headers.as_ref(), params),
             Phase::RequestBody => self.call(|hooks| hooks.request_body.as_ref(), id, params),
-            Phase::ResponseHeaders => {
-                self.call(|hooks| hooks.response_headers.as_ref(), id, params)
-            }
+            Phase::ResponseHeaders => self.headers(|hooks| hooks.response_headers.as_ref(), params),
             Phase::ResponseBody => self.call(|hooks| hooks.response_body.as_ref(), id, params),
             Phase::ResponseTrailers => {
                 self.call(|hooks| hooks.response_trailers.as_ref(), id, (id, size))
@@ -220,6 +257,18 @@ impl Vm {
             Phase::None | Phase::Log => Ok(None),
         };
         Ok(action?.unwrap_or(CONTINUE))
+    }
+
+    fn headers(
+        &mut self,
+        hook: impl Fn(&Hooks) -> Option<&HeadersHook>,
+        params: (u32, u32, u32),
+    ) -> Result<Option<u32>, Failure> {
+        let (id, size, _) = params;
+        if hook(&self.hooks).is_some_and(|hook| hook.with_end().is_some()) {
+            return self.call(|hooks| hook(hooks)?.with_end(), id, params);
+        }
+        self.call(|hooks| hook(hooks)?.without_end(), id, (id, size))
     }
 
     /// Tells the guest of the response to a call.
@@ -292,6 +341,7 @@ impl Vm {
         let Some(function) = hook(&self.hooks) else { return Ok(None) };
         let state = self.store.data_mut();
         (state.active, state.effective, state.limit.refused) = (context, 0, false);
+        state.field_refused = false;
         let deadline = state.plugin.settings.deadline;
         limit_call(&mut self.store, deadline);
         match function.call(&mut self.store, params) {
@@ -305,9 +355,9 @@ impl Hooks {
     fn find(instance: Instance, store: &mut Store<State>) -> wasmtime::Result<Self> {
         Ok(Self {
             create: optional(instance, store, "proxy_on_context_create")?,
-            request_headers: optional(instance, store, "proxy_on_request_headers")?,
+            request_headers: HeadersHook::find(instance, store, "proxy_on_request_headers")?,
             request_body: optional(instance, store, "proxy_on_request_body")?,
-            response_headers: optional(instance, store, "proxy_on_response_headers")?,
+            response_headers: HeadersHook::find(instance, store, "proxy_on_response_headers")?,
             response_body: optional(instance, store, "proxy_on_response_body")?,
             response_trailers: optional(instance, store, "proxy_on_response_trailers")?,
             call_response: optional(instance, store, "proxy_on_http_call_response")?,
@@ -343,7 +393,7 @@ fn start_error(store: &Store<State>, name: &'static str, error: wasmtime::Error)
         return StartError::Memory(name, settings.memory_bytes);
     }
     if error.downcast_ref() == Some(&Trap::Interrupt) {
-        return StartError::Deadline(name, (settings.deadline * START_DEADLINES).as_millis());
+        return StartError::Deadline(name, settings.start_deadline.as_millis());
     }
     StartError::Failed(name, error)
 }
@@ -353,6 +403,8 @@ fn failure(store: &Store<State>, error: &wasmtime::Error) -> Failure {
         Failure::Deadline
     } else if store.data().limit.refused {
         Failure::Memory
+    } else if store.data().field_refused {
+        Failure::Field
     } else {
         Failure::Trap
     };

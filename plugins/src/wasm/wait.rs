@@ -1,6 +1,8 @@
 //! A request that its guest holds until a call of its own is answered, or until it says so from
 //! another context.
 
+use std::time::Duration;
+
 use http::response;
 use tokio::time::{Instant, timeout_at};
 
@@ -11,6 +13,10 @@ use super::scene::Phase;
 use super::stream::{Extra, Stream, Verdict, said};
 use crate::exchange::Exchange;
 use crate::filter::{Body, Next};
+
+/// How long a request waits for a VM that is being started in the place of one that failed: longer
+/// than nearly every module takes.
+const START_WAIT: Duration = Duration::from_secs(3);
 
 /// How often the hook is run anew because the VM was lost meanwhile.
 const ANEW_MAX: u32 = 3;
@@ -26,13 +32,21 @@ pub(super) struct Wait<'a> {
 
 impl<'a> Wait<'a> {
     /// Waits with a head held.
-    pub(super) async fn headers(mut self, response: Option<&'a mut response::Parts>) -> Next {
-        self.until_done(response).await
+    pub(super) async fn headers(
+        mut self,
+        response: Option<&'a mut response::Parts>,
+        verdict: Result<Verdict, Failure>,
+    ) -> Next {
+        self.until_done(response, verdict).await
     }
 
     /// Waits with a body held.
-    pub(super) async fn body(mut self, mut body: Body<'a>) -> Next {
-        let next = self.until_done(None).await;
+    pub(super) async fn body(
+        mut self,
+        mut body: Body<'a>,
+        verdict: Result<Verdict, Failure>,
+    ) -> Next {
+        let next = self.until_done(None, verdict).await;
         match next {
             Next::Continue => release(&mut self.x, self.phase, &mut body),
             Next::Answer(_) => drop_held(&mut self.x),
@@ -40,11 +54,23 @@ impl<'a> Wait<'a> {
         next
     }
 
-    async fn until_done(&mut self, mut response: Option<&'a mut response::Parts>) -> Next {
+    /// Waits from `verdict` on, what the guest said first, or why it was not asked.
+    async fn until_done(
+        &mut self,
+        mut response: Option<&'a mut response::Parts>,
+        verdict: Result<Verdict, Failure>,
+    ) -> Next {
+        let mut verdict = verdict;
         let (until, mut anew) = (Instant::now() + self.filter.pause_timeout(), 0);
         loop {
+            if matches!(verdict, Err(Failure::Starting)) {
+                verdict = self.started(response.as_deref_mut()).await;
+            }
+            if let Some(next) = self.next(verdict) {
+                return next;
+            }
             let event = timeout_at(until, self.event()).await.unwrap_or(None);
-            let verdict = match event {
+            verdict = match event {
                 None => Err(Failure::Paused),
                 Some(Event::Lost) if anew == ANEW_MAX => Err(Failure::Paused),
                 Some(Event::Lost) => {
@@ -54,15 +80,26 @@ impl<'a> Wait<'a> {
                 Some(Event::Reply(call, result)) => {
                     self.turn(response.as_deref_mut(), |turn, _| turn.reply(call, result))
                 }
-                Some(Event::Control(control)) => match said(control) {
-                    Some(verdict) => Ok(verdict),
-                    None => continue,
-                },
+                Some(Event::Control(control)) => {
+                    Ok(said(control).unwrap_or(Verdict::Pause { calls: false, wakes: false }))
+                }
             };
-            if let Some(next) = self.next(verdict) {
-                return next;
+        }
+    }
+
+    /// Runs the hook as soon as there is a VM.
+    async fn started(
+        &mut self,
+        mut response: Option<&mut response::Parts>,
+    ) -> Result<Verdict, Failure> {
+        let (until, slot) = (Instant::now() + START_WAIT, self.filter.slot());
+        while timeout_at(until, slot.ready()).await.is_ok() {
+            match self.turn(response.as_deref_mut(), |turn, end| turn.hook(end)) {
+                Err(Failure::Starting) => {}
+                done => return done,
             }
         }
+        Err(Failure::Starting)
     }
 
     async fn event(&mut self) -> Option<Event> {

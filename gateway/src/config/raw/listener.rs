@@ -40,7 +40,7 @@ pub(super) fn listener(
         let trusted_proxies =
             fields.optional(sink, "trusted_proxies", |node, sink| node.list(sink, scalar::network));
         let timeouts = fields.optional(sink, "timeouts", timeouts);
-        let scope = format!("listener {}", name.as_deref().unwrap_or(""));
+        let scope = format!("listener {:?}", name.as_deref().unwrap_or(""));
         let filters =
             fields.optional(sink, "filters", |node, sink| filters.list(&scope, node, sink));
         Some(RawListener {

@@ -68,10 +68,11 @@ fn host(node: Node<'_>, sink: &mut Sink, matches: Option<&Match>) -> Option<Repl
     if let Err(error) = normalise_host(&sample) {
         return node.refuse(sink, error.to_string(), "write a host such as new.example.com");
     }
-    if sample.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        return Replacement::parse(&node.text(sink)?.to_ascii_lowercase()).ok();
+    // What groups make is only known by request, and brought to lower case there.
+    match host.constant() {
+        Some(text) => Replacement::parse(&text.to_ascii_lowercase()).ok(),
+        None => Some(host),
     }
-    Some(host)
 }
 
 /// Whether something follows a name, or the brackets of an address, behind a colon.

@@ -70,7 +70,7 @@ pub(super) fn virtual_host(
         let name = fields.required(sink, "name", scalar::name);
         let domains = fields.required(sink, "domains", domains);
         let host = name.as_deref().unwrap_or("");
-        let scope = format!("virtual_host {host}");
+        let scope = format!("virtual_host {host:?}");
         let own_filters =
             fields.optional(sink, "filters", |node, sink| filters.list(&scope, node, sink));
         let mut index = 0;
@@ -113,7 +113,8 @@ fn route(
             false => Some(Match::default()),
         };
         let filters = fields.optional(sink, "filters", |node, sink| {
-            let scope = format!("route {host}/{}", name.as_deref().unwrap_or(""));
+            // Quoted, so that host `a` with route `b/c` is not host `a/b` with route `c`.
+            let scope = format!("route {host:?} {:?}", name.as_deref().unwrap_or(""));
             filters.list(&scope, node, sink)
         });
         let forward = fields.optional(sink, "forward", forward);

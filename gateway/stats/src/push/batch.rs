@@ -11,6 +11,7 @@ pub struct Batch {
     pub(super) end_ms: u64,
     pub(super) points: Vec<Point>,
     pub(super) events: Vec<Event>,
+    pub(super) retired: Vec<Arc<Series>>,
     pub(super) samples: u64,
     pub(super) bytes: usize,
 }
@@ -35,6 +36,12 @@ impl Batch {
     /// What happened.
     pub fn events(&self) -> &[Event] {
         &self.events
+    }
+
+    /// Series that have ended: nothing is recorded of them any more. A series whose last points are
+    /// in the batch may be among them, and one that ended may begin anew in a later batch.
+    pub fn retired(&self) -> &[Arc<Series>] {
+        &self.retired
     }
 
     /// How many samples the points are made of.

@@ -15,6 +15,7 @@ use super::{
     config::PipelineConfig,
     pace::Found,
     ring::Ring,
+    series::SeriesId,
     window::{Taken, Window, WindowLosses},
 };
 
@@ -30,6 +31,8 @@ pub(super) struct Core {
     windows: Box<[Mutex<Window>]>,
     events: ArrayQueue<Event>,
     events_lost: AtomicU64,
+    /// Series that have ended since the last flush.
+    retired: Mutex<Vec<SeriesId>>,
     drained: AtomicU64,
     batches: AtomicU64,
     /// Rises with every batch of samples, and tells the later of two gauges.
@@ -76,6 +79,7 @@ impl Core {
             windows: (0..workers).map(|_| Mutex::new(window(share))).collect(),
             events: ArrayQueue::new(EVENTS_MAX),
             events_lost: AtomicU64::new(0),
+            retired: Mutex::default(),
             drained: AtomicU64::new(0),
             batches: AtomicU64::new(0),
             stamp: AtomicU64::new(0),
@@ -91,6 +95,11 @@ impl Core {
         let kept = self.events.push(event.bounded()).is_ok();
         self.events_lost.fetch_add(u64::from(!kept), Ordering::Relaxed);
         kept
+    }
+
+    /// Tells exporters with the next flush that these series have ended.
+    pub(super) fn retire(&self, series: impl IntoIterator<Item = SeriesId>) {
+        lock(&self.retired).extend(series);
     }
 
     /// Moves up to `most` samples of each of a worker's shards into its window.
@@ -158,7 +167,9 @@ impl Core {
                 _ => *unknown += 1,
             }
         }
-        Batch { start_ms, end_ms, points, events, samples, bytes }
+        let retired = std::mem::take(&mut *lock(&self.retired));
+        let retired = retired.iter().filter_map(|id| self.catalog.series(id.index())).collect();
+        Batch { start_ms, end_ms, points, events, retired, samples, bytes }
     }
 
     pub(super) fn counts(&self) -> CoreCounts {

@@ -23,9 +23,12 @@ use opentelemetry_proto::tonic::collector::metrics::v1::{
     ExportMetricsServiceRequest, ExportMetricsServiceResponse,
 };
 
-use self::{convert::Converter, sums::Sums};
+use self::{
+    convert::{Converter, DataPoint},
+    sums::Sums,
+};
 use super::{
-    batch::{Batch, Point},
+    batch::Batch,
     exporter::{ExportError, Tally},
 };
 
@@ -68,15 +71,19 @@ pub struct OtlpConfig {
 struct Requests {
     converter: Converter,
     sums: Option<Sums>,
+    /// The end of the last batch.
+    end_ms: u64,
 }
 
 impl Requests {
     fn new(config: &OtlpConfig) -> Self {
         let cumulative = config.temporality == Temporality::Cumulative;
-        Self { converter: Converter::new(config), sums: cumulative.then(Sums::default) }
+        let sums = cumulative.then(Sums::default);
+        Self { converter: Converter::new(config), sums, end_ms: 0 }
     }
 
     fn observe(&mut self, batch: &Batch) {
+        self.end_ms = self.end_ms.max(batch.end_ms());
         if let Some(sums) = &mut self.sums {
             sums.observe(batch);
         }
@@ -84,7 +91,7 @@ impl Requests {
 
     /// Sends a batch, or the sums so far, in as many requests as it takes.
     fn send(
-        &self,
+        &mut self,
         batch: &Batch,
         tally: &mut Tally,
         mut post: impl FnMut(
@@ -92,14 +99,16 @@ impl Requests {
             &mut Tally,
         ) -> Result<ExportMetricsServiceResponse, ExportError>,
     ) -> Result<(), ExportError> {
-        let (points, start_ms) = match &self.sums {
-            Some(sums) => (sums.points(), sums.start_ms()),
-            None => (batch.points().iter().collect::<Vec<&Point>>(), batch.start_ms()),
+        let start_ms = batch.start_ms();
+        let fresh = |point| DataPoint { point, start_ms, has_ended: false };
+        let points = match &self.sums {
+            Some(sums) => sums.points(),
+            None => batch.points().iter().map(fresh).collect(),
         };
         // Of the sums only those of this batch are new.
         let mut new = batch.points().len() as u64;
         for chunk in points.chunks(POINTS_MAX) {
-            let request = self.converter.request(chunk, start_ms, batch.end_ms());
+            let request = self.converter.request(chunk, batch.end_ms());
             let answer = post(request, tally)?;
             let refused = answer.partial_success.map_or(0, |partial| partial.rejected_data_points);
             let refused = u64::try_from(refused).unwrap_or(0).min(chunk.len() as u64).min(new);
@@ -111,6 +120,28 @@ impl Requests {
         }
         // The protocol has no events among metrics.
         tally.unsayable += batch.events().len() as u64;
+        if let Some(sums) = &mut self.sums {
+            sums.sent();
+        }
+        Ok(())
+    }
+
+    /// Says of every sum that it has ended, where sums are told: a receiver would hold the last to
+    /// be the present one.
+    fn finish(
+        &mut self,
+        tally: &mut Tally,
+        mut post: impl FnMut(
+            ExportMetricsServiceRequest,
+            &mut Tally,
+        ) -> Result<ExportMetricsServiceResponse, ExportError>,
+    ) -> Result<(), ExportError> {
+        let Some(sums) = &mut self.sums else { return Ok(()) };
+        sums.end_all();
+        for chunk in sums.points().chunks(POINTS_MAX) {
+            post(self.converter.request(chunk, self.end_ms + 1), tally)?;
+            tally.sends += 1;
+        }
         Ok(())
     }
 }

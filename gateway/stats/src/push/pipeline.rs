@@ -24,6 +24,7 @@ use super::{
     pace::Pace,
     recorder::PushRecorder,
     runner::{Lane, Runner},
+    series::SeriesId,
     snapshot::{ExporterSnapshot, PushSnapshot},
 };
 
@@ -188,6 +189,11 @@ impl Pipeline {
         for worker in 0..self.shared.core.workers() {
             self.shared.core.drain(worker, usize::MAX);
         }
+    }
+
+    /// Tells the exporters, with the next flush, that these series of its catalogue have ended.
+    pub(super) fn retire(&self, series: impl IntoIterator<Item = SeriesId>) {
+        self.shared.core.retire(series);
     }
 
     /// Hands all that was recorded before this call to the exporters, now.

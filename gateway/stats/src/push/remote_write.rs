@@ -3,7 +3,8 @@
 //! What Prometheus stores only counts up, so sums are kept here, from the exporter's start on; an
 //! outage costs samples in time and no count. A distribution becomes a classic histogram whose
 //! edges are powers of two, at which the counts are exact. Every series known is sent each time, as
-//! a scrape would find it.
+//! a scrape would find it, until it ends: then a stale marker says so, and at the exporter's end one
+//! for every series.
 //!
 //! Source: the Prometheus Remote-Write specification, version 1.0.
 
@@ -74,7 +75,24 @@ impl RemoteWriteExporter {
         })
     }
 
+    /// Sends every series. What a receiver refuses is never sent again: a zero or a marker whose time
+    /// it does not take would have every request refused that repeats it.
     fn send(&mut self, tally: &mut Tally) -> Result<(), ExportError> {
+        let sends_before = tally.sends;
+        let sent = self.post(tally);
+        match &sent {
+            Ok(()) => {
+                self.sent_ms = Some(self.now_ms);
+                self.states.sent();
+            }
+            Err(ExportError::Refused { .. }) => self.states.sent(),
+            Err(_) if tally.sends > sends_before => self.states.sent(),
+            Err(_) => {}
+        }
+        sent
+    }
+
+    fn post(&mut self, tally: &mut Tally) -> Result<(), ExportError> {
         let mut series = self.states.series(self.now_ms);
         while !series.is_empty() {
             let rest = series.split_off(series.len().min(SERIES_MAX));
@@ -86,8 +104,6 @@ impl RemoteWriteExporter {
             tally.bytes += body.len() as u64;
             tally.sends += 1;
         }
-        self.sent_ms = Some(self.now_ms);
-        self.states.sent();
         Ok(())
     }
 }
@@ -117,10 +133,12 @@ impl Exporter for RemoteWriteExporter {
     }
 
     fn finish(&mut self, tally: &mut Tally) -> Result<(), ExportError> {
-        match self.sent_ms == Some(self.now_ms) {
-            true => Ok(()),
-            false => self.send(tally),
+        if self.sent_ms != Some(self.now_ms) {
+            self.send(tally)?;
         }
+        self.states.end_all();
+        self.now_ms += 1;
+        self.send(tally)
     }
 }
 

@@ -4,19 +4,24 @@
 //! For statistics that are kept anyway, as for a scrape: pushing them costs a reading now and then
 //! and nothing where they are counted. A total that is lower than last time began anew and is taken
 //! whole. What a series had before is kept by a hash of its name and labels, a few dozen bytes each.
+//! A series that a whole reading no longer finds has ended, which receivers of running totals must
+//! be told: they would repeat its last value for ever.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     hash::{BuildHasher, RandomState},
+    sync::Arc,
     time::Duration,
 };
 
 use prometheus::proto::{Metric, MetricFamily, MetricType};
 
 use super::{
+    catalog::Catalog,
     metric::{MetricBuilder, RegisterError},
     pipeline::Pipeline,
     recorder::{PushRecorder, Recorder},
+    series::SeriesId,
     unit::Unit,
 };
 use crate::histogram;
@@ -34,6 +39,19 @@ pub struct Sampler {
     totals: HashMap<u128, Total>,
     totals_max: usize,
     reading: u64,
+    /// Series that were recorded in `catalog`, by the key of their name and labels.
+    recorded: HashMap<u128, RecordedSeries>,
+    /// Whose series they are.
+    catalog: Option<Arc<Catalog>>,
+    /// How many of them the reading under way has found.
+    found: usize,
+}
+
+#[derive(Debug)]
+struct RecordedSeries {
+    id: SeriesId,
+    /// The last reading that found it.
+    reading: u64,
 }
 
 #[derive(Debug)]
@@ -48,7 +66,15 @@ impl Sampler {
     /// `totals_max` in all; until then a series may return and go on from where it was.
     pub fn new(totals_max: usize) -> Self {
         let hashers = [RandomState::new(), RandomState::new()];
-        Self { hashers, totals: HashMap::new(), totals_max, reading: 0 }
+        Self {
+            hashers,
+            totals: HashMap::new(),
+            totals_max,
+            reading: 0,
+            recorded: HashMap::new(),
+            catalog: None,
+            found: 0,
+        }
     }
 
     /// Begins a reading that is recorded into `pipeline`, or, with `None`, only remembered: what
@@ -59,14 +85,47 @@ impl Sampler {
             self.totals.retain(|_, total| total.reading == last);
         }
         self.reading += 1;
+        self.found = 0;
+        let catalog = pipeline.map(Pipeline::catalog);
+        let same = match (&self.catalog, catalog) {
+            (Some(known), Some(now)) => Arc::ptr_eq(known, now),
+            (_, now) => now.is_none(),
+        };
+        if !same {
+            self.recorded.clear();
+            self.catalog = catalog.cloned();
+        }
         let to = pipeline.map(|pipeline| (pipeline, pipeline.recorder()));
         Reading { sampler: self, to, refused: None }
     }
 
-    /// What was added to the total of `what` since it was read last.
-    fn added(&mut self, what: impl std::hash::Hash, value: f64) -> f64 {
+    /// The key of a series. Notes that the reading under way has found it.
+    fn find(&mut self, name: &str, labels: &[(&str, &str)]) -> u128 {
         let [one, other] = &self.hashers;
-        let key = u128::from(one.hash_one(&what)) << 64 | u128::from(other.hash_one(&what));
+        let series = (name, labels);
+        let key = u128::from(one.hash_one(series)) << 64 | u128::from(other.hash_one(series));
+        if let Some(series) = self.recorded.get_mut(&key) {
+            self.found += usize::from(series.reading != self.reading);
+            series.reading = self.reading;
+        }
+        key
+    }
+
+    /// Notes that the series of this key was recorded under `id`.
+    fn record(&mut self, key: u128, id: SeriesId) {
+        let reading = self.reading;
+        self.recorded.entry(key).or_insert_with(|| {
+            self.found += 1;
+            RecordedSeries { id, reading }
+        });
+    }
+
+    /// What was added to the total of the series of this key, or to its bucket `part`, since it was
+    /// read last.
+    fn added(&mut self, key: u128, part: usize, value: f64) -> f64 {
+        // An odd factor keeps the parts of one series apart; other series are apart by their hash.
+        const APART: u128 = 0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835;
+        let key = key.wrapping_add((part as u128).wrapping_mul(APART));
         let reading = self.reading;
         let before = self.totals.insert(key, Total { value, reading });
         let before = before.map_or(0.0, |total| total.value);
@@ -84,6 +143,14 @@ pub struct Reading<'a> {
 
 type Labels<'a> = Vec<(&'a str, &'a str)>;
 
+/// A series that the reading has come to.
+#[derive(Clone, Copy)]
+struct Found<'a> {
+    name: &'a str,
+    labels: &'a [(&'a str, &'a str)],
+    key: u128,
+}
+
 impl Reading<'_> {
     /// Reads a family: of counters what was added, of gauges the value, of histograms what was added
     /// to each bucket, as values in its middle. Summaries, which cannot be added up, are left out.
@@ -91,12 +158,11 @@ impl Reading<'_> {
         let name = family.name();
         for metric in family.get_metric() {
             let labels = labels(metric);
+            let series = self.find(name, &labels);
             match family.get_field_type() {
-                MetricType::COUNTER => {
-                    self.counter(name, &labels, metric.get_counter().get_value())
-                }
-                MetricType::GAUGE => self.gauge(name, &labels, metric.get_gauge().get_value()),
-                MetricType::HISTOGRAM => self.histogram(name, &labels, metric),
+                MetricType::COUNTER => self.counter(series, metric.get_counter().get_value()),
+                MetricType::GAUGE => self.gauge(series, metric.get_gauge().get_value()),
+                MetricType::HISTOGRAM => self.histogram(series, metric),
                 _ => {}
             }
         }
@@ -104,9 +170,25 @@ impl Reading<'_> {
 
     /// Reads durations counted in the buckets of [`histogram`](crate::histogram), as a timing.
     pub fn durations(&mut self, name: &str, labels: &[(&str, &str)], counts: &[u64]) {
+        let series = self.find(name, labels);
         for (bucket, &count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
-            let added = self.sampler.added((name, labels, bucket), count as f64);
-            self.many(name, labels, histogram::middle(bucket).as_secs_f64(), added as u64);
+            let added = self.sampler.added(series.key, bucket, count as f64);
+            self.many(series, histogram::middle(bucket).as_secs_f64(), added as u64);
+        }
+    }
+
+    /// Ends a reading of everything there is: series recorded before that it has not found have ended.
+    pub fn finish(self) {
+        let Some((pipeline, _)) = &self.to else { return };
+        let Sampler { recorded, found, reading, .. } = self.sampler;
+        if *found < recorded.len() {
+            let ended = recorded.extract_if(|_, series| series.reading != *reading);
+            let mut ended: HashSet<SeriesId> = ended.map(|(_, series)| series.id).collect();
+            // Where the catalogue was full, one series stands for several.
+            for series in recorded.values() {
+                ended.remove(&series.id);
+            }
+            pipeline.retire(ended);
         }
     }
 
@@ -115,85 +197,86 @@ impl Reading<'_> {
         self.refused
     }
 
-    fn counter(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
-        let added = self.sampler.added((name, labels), value);
+    fn find<'s>(&mut self, name: &'s str, labels: &'s [(&'s str, &'s str)]) -> Found<'s> {
+        Found { name, labels, key: self.sampler.find(name, labels) }
+    }
+
+    fn counter(&mut self, series: Found<'_>, value: f64) {
+        let added = self.sampler.added(series.key, 0, value);
         if added > 0.0 {
-            let unit = unit(name.trim_end_matches("_total"), Unit::Count);
-            self.record(name, labels, |metric, recorder| {
+            let unit = unit(series.name.trim_end_matches("_total"), Unit::Count);
+            self.record(series, |metric, recorder| {
                 let counter = metric.unit(unit).counter()?;
                 // What is lost is counted by the buffer.
                 recorder.add(counter, added);
-                Ok(())
+                Ok(counter.into())
             });
         }
     }
 
-    fn gauge(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
-        self.record(name, labels, |metric, recorder| {
-            recorder.set(metric.unit(unit(name, Unit::None)).gauge()?, value);
-            Ok(())
+    fn gauge(&mut self, series: Found<'_>, value: f64) {
+        self.record(series, |metric, recorder| {
+            let gauge = metric.unit(unit(series.name, Unit::None)).gauge()?;
+            recorder.set(gauge, value);
+            Ok(gauge.into())
         });
     }
 
-    fn histogram(&mut self, name: &str, labels: &[(&str, &str)], metric: &Metric) {
+    fn histogram(&mut self, series: Found<'_>, metric: &Metric) {
         let histogram = metric.get_histogram();
         let (mut edge, mut below) = (0.0, 0);
         for (index, bucket) in histogram.get_bucket().iter().enumerate() {
             let (upper, counted) = (bucket.upper_bound(), bucket.cumulative_count());
             let middle = if upper.is_finite() { f64::midpoint(edge, upper) } else { edge };
-            self.bucket(name, labels, index, middle, counted.saturating_sub(below));
+            self.bucket(series, index, middle, counted.saturating_sub(below));
             (edge, below) = (if upper.is_finite() { upper } else { edge }, counted);
         }
         let above = histogram.get_sample_count().saturating_sub(below);
-        self.bucket(name, labels, usize::MAX, edge, above);
+        self.bucket(series, usize::MAX, edge, above);
     }
 
-    fn bucket(
-        &mut self,
-        name: &str,
-        labels: &[(&str, &str)],
-        index: usize,
-        value: f64,
-        count: u64,
-    ) {
+    fn bucket(&mut self, series: Found<'_>, index: usize, value: f64, count: u64) {
         if count > 0 {
-            let added = self.sampler.added((name, labels, index), count as f64);
-            self.many(name, labels, value, added as u64);
+            let added = self.sampler.added(series.key, index, count as f64);
+            self.many(series, value, added as u64);
         }
     }
 
-    /// Records `n` values that are alike.
-    fn many(&mut self, name: &str, labels: &[(&str, &str)], value: f64, n: u64) {
-        let mut left = n;
+    /// Records `count` values that are alike.
+    fn many(&mut self, series: Found<'_>, value: f64, count: u64) {
+        let mut left = count;
         while left > 0 {
             let now = left.min(AT_ONCE_MAX);
             left -= now;
-            self.record(name, labels, |metric, recorder| {
-                if name.ends_with("_seconds") {
+            self.record(series, |metric, recorder| {
+                if series.name.ends_with("_seconds") {
                     let duration = Duration::try_from_secs_f64(value).unwrap_or_default();
-                    recorder.time_many(metric.timing()?, duration, now as u32);
+                    let timing = metric.timing()?;
+                    recorder.time_many(timing, duration, now as u32);
+                    Ok(timing.into())
                 } else {
-                    let histogram = metric.unit(unit(name, Unit::None)).histogram()?;
+                    let histogram = metric.unit(unit(series.name, Unit::None)).histogram()?;
                     recorder.observe_many(histogram, value, now as u32);
+                    Ok(histogram.into())
                 }
-                Ok(())
             });
         }
     }
 
     fn record(
         &mut self,
-        name: &str,
-        labels: &[(&str, &str)],
-        record: impl FnOnce(MetricBuilder<'_>, &PushRecorder) -> Result<(), RegisterError>,
+        series: Found<'_>,
+        record: impl FnOnce(MetricBuilder<'_>, &PushRecorder) -> Result<SeriesId, RegisterError>,
     ) {
         let Some((pipeline, recorder)) = &self.to else { return };
         if recorder.waiting() >= WAITING_MAX {
             pipeline.gather();
         }
-        let metric = pipeline.catalog().metric(name).attributes(labels.iter().copied());
-        if let Err(error) = record(metric, recorder) {
-            self.refused = Some(error);
+        let attributes = series.labels.iter().copied();
+        let metric = pipeline.catalog().metric(series.name).attributes(attributes);
+        match record(metric, recorder) {
+            Ok(id) => self.sampler.record(series.key, id),
+            Err(error) => self.refused = Some(error),
         }
     }
 }

@@ -2,7 +2,7 @@
 //! them, and as Datadog's agent does.
 //!
 //! Counters go out as what was added within the window, gauges as their last value, durations in
-//! milliseconds, distributions value by value: those kept as a sketch as the middle of each bucket
+//! milliseconds, or in seconds as distributions of DogStatsD, distributions value by value: those kept as a sketch as the middle of each bucket
 //! with a sample rate that makes up for its count.
 
 use std::sync::Arc;

@@ -95,12 +95,19 @@ fn seen(response: &Response) -> (String, String) {
     (timeless.collect(), response.body.clone())
 }
 
-/// All of `refused` look like a request without the field; then `good` pass on the same connection.
-fn all_look_alike(gateway: &Gateway, origin: &Origin, refused: Refused, good: &[String]) {
+/// All of `refused` get the answer to a request with the fields `like`; then `good` pass on the same
+/// connection.
+fn all_look_alike(
+    gateway: &Gateway,
+    origin: &Origin,
+    like: &[Vec<u8>],
+    refused: Refused,
+    good: &[String],
+) {
     let mut client = Client::connect(gateway.web());
-    let without = send(&mut client, &[]);
-    assert_eq!(without.status, 401);
-    let expected = seen(&without);
+    let answer = send(&mut client, like);
+    assert_eq!(answer.status, 401);
+    let expected = seen(&answer);
     for (what, values) in refused {
         assert_eq!(seen(&send(&mut client, &values)), expected, "{what}");
     }
@@ -177,11 +184,15 @@ fn every_bad_token_gets_the_same_answer_to_the_byte() {
         ("a good and a bad field", vec![good.clone().into_bytes(), b"Bearer x".to_vec()]),
         ("bytes that are no text", bytes(b"Bearer \xff\xfe.\x80.\xc3")),
         ("a good token and such bytes", bytes(&[good.as_bytes(), b"\xff"].concat())),
+    ]);
+    // RFC 6750, 3.1: who brings no token is told of no error.
+    let without: Refused = vec![
         ("the scheme alone", bytes(b"Bearer")),
         ("an empty field", bytes(b"")),
         ("another scheme", bytes(b"Basic YW5uOm9wZW4gc2VzYW1l")),
-    ]);
-    all_look_alike(&gateway, &origin, refused, &[good]);
+    ];
+    all_look_alike(&gateway, &origin, &bytes(b"Bearer words"), refused, &[]);
+    all_look_alike(&gateway, &origin, &[], without, &[good]);
 }
 
 #[test]
@@ -213,5 +224,5 @@ fn every_bad_password_gets_the_same_answer_to_the_byte() {
         ("another scheme", bytes(b"Bearer YW5uOm9wZW4gc2VzYW1l")),
         ("two fields", vec![good[0].clone().into_bytes(); 2]),
     ];
-    all_look_alike(&gateway, &origin, refused, &good);
+    all_look_alike(&gateway, &origin, &[], refused, &good);
 }

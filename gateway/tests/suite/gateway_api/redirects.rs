@@ -142,8 +142,8 @@ fn groups_of_the_route_lead_to_paths_and_hosts_and_to_no_other_site() {
         match: { path: { regex: "/items/([0-9]+)(?:/(?P<tab>[a-z]+))?" } }
         redirect: { path: "/shop/${1}/$$${tab}" }
       - name: tenants
-        match: { path: { regex: "/t/(?P<tenant>[^/]+)/(.*)" } }
-        redirect: { status: 308, scheme: https, host: "${tenant}.example.org", path: "/${2}" }
+        match: { path: { regex: "/t/(?P<Tenant>[^/]+)/(.*)" } }
+        redirect: { status: 308, scheme: https, host: "${Tenant}.Example.org", path: "/${2}" }
 "#;
     Table::new(hosts).check(&[
         get("/items/7/size?a=b").redirects(302, "http://gw.test/shop/7/$size?a=b"),

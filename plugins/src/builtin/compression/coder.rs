@@ -25,6 +25,13 @@ pub(super) enum Coding {
 /// megabytes is for files: here every response being sent has a window.
 const WINDOW_BITS: u32 = 18;
 
+/// How many entries, as a power of two, the tables have in which Zstandard finds what repeats. Its own
+/// choice, made for files, takes 10 MiB at level 9 and 40 MiB at level 12; these cost 9 % more output
+/// at most, with the window above.
+fn zstd_table_bits(level: u32) -> u32 {
+    if level < 6 { 16 } else { 17 }
+}
+
 /// What the encoder collects before it calls its writer, which is a vector.
 const BROTLI_BUFFER_BYTES: usize = 4 << 10;
 
@@ -46,6 +53,21 @@ impl Coding {
             Self::Zstd => "zstd",
         }
     }
+
+    /// What an encoder of this level takes in memory, in bytes, as measured and rounded up.
+    pub(super) fn memory_bytes(self, level: u32) -> u64 {
+        let kib = match (self, level) {
+            (Self::Gzip, _) => 450,
+            (Self::Brotli, ..=1) => 200,
+            (Self::Brotli, 2 | 3) => 1_150,
+            (Self::Brotli, 4) => 1_450,
+            (Self::Brotli, 5) => 2_000,
+            (Self::Brotli, _) => 3_050,
+            (Self::Zstd, ..=5) => 950,
+            (Self::Zstd, _) => 1_100,
+        };
+        kib << 10
+    }
 }
 
 impl Coder {
@@ -64,6 +86,8 @@ impl Coder {
             Coding::Zstd => {
                 let mut encoder = Encoder::new(out, level.try_into().unwrap_or(1))?;
                 encoder.set_parameter(CParameter::WindowLog(WINDOW_BITS))?;
+                encoder.set_parameter(CParameter::HashLog(zstd_table_bits(level)))?;
+                encoder.set_parameter(CParameter::ChainLog(zstd_table_bits(level)))?;
                 Kind::Zstd(encoder)
             }
         })))

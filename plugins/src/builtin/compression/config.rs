@@ -5,6 +5,7 @@ use std::sync::Arc;
 use sallyport_config::{Fields, Node, Sink, scalar};
 
 use super::Compression;
+use super::budget::Budget;
 use super::coder::Coding;
 use super::types::Types;
 use crate::filter::Filter;
@@ -12,6 +13,10 @@ use crate::kind::Setting;
 
 /// Below, the head is most of the response, and compression gains a packet at best.
 const BYTES_MIN: u64 = 1 << 10;
+
+/// What all responses being compressed may take: some 250 of them at the default levels, and a
+/// fraction of what a small machine has.
+const MEMORY_BYTES: u64 = 256 << 20;
 
 /// What one coding is set to.
 struct Known {
@@ -24,14 +29,15 @@ struct Known {
 /// In the order of preference: the one that costs least for what it gains first.
 const KNOWN: [Known; 3] = [
     Known { coding: Coding::Zstd, level: 3, level_max: 12 },
-    Known { coding: Coding::Brotli, level: 4, level_max: 9 },
+    // From 7 on a response takes 9 MiB and more, whatever the window.
+    Known { coding: Coding::Brotli, level: 4, level_max: 6 },
     Known { coding: Coding::Gzip, level: 5, level_max: 9 },
 ];
 
 pub(super) fn read(
     node: Node<'_>,
     sink: &mut Sink,
-    _: &mut Setting<'_>,
+    setting: &mut Setting<'_>,
 ) -> Option<Arc<dyn Filter>> {
     node.mapping(sink, |fields, sink| {
         let codings = match fields.has("algorithms") {
@@ -42,6 +48,11 @@ pub(super) fn read(
         let types = fields.optional(sink, "types", Types::read).unwrap_or_default();
         let bytes_min =
             fields.optional(sink, "min_bytes", |node, sink| scalar::bytes(node, sink, 0, 1 << 30));
+        let memory = fields
+            .optional(sink, "memory", |node, sink| scalar::bytes(node, sink, 4 << 20, 1 << 40));
+        let help = "Responses that were not compressed because the filter's memory was in use.";
+        let metrics = &setting.host.metrics;
+        let skipped = metrics.counters("sallyport_compression_skipped_total", help, &["filter"]);
         let levels = levels.unwrap_or_default();
         let level = |coding| {
             let written = levels.iter().find(|level| level.0 == coding).map(|level| level.1);
@@ -52,6 +63,8 @@ pub(super) fn read(
             codings: codings?.into_iter().map(level).collect(),
             types,
             bytes_min: bytes_min.unwrap_or(BYTES_MIN),
+            budget: Budget::new(memory.unwrap_or(MEMORY_BYTES)),
+            skipped: skipped.with_label_values(&[setting.name]),
         }) as Arc<dyn Filter>)
     })
 }

@@ -7,7 +7,7 @@ use http::{HeaderName, Method, header};
 use sallyport_config::{Fields, Node, Sink, scalar};
 
 use super::{ExternalAuth, is_path};
-use crate::builtin::headers;
+use crate::field_name;
 use crate::filter::Filter;
 use crate::kind::Setting;
 
@@ -123,7 +123,7 @@ fn names(
 }
 
 fn name(node: Node<'_>, sink: &mut Sink) -> Option<HeaderName> {
-    let name = headers::allowed(node.text(sink)?, node, sink)?;
+    let name = field_name::writable(node.text(sink)?, node, sink)?;
     if OURS.contains(&name.as_str()) {
         return node.refuse(sink, format!("{name} is the filter's own"), "leave it out");
     }

@@ -13,10 +13,11 @@ use tokio::sync::Notify;
 
 use super::fetch::{EARLIEST_AGAIN, Place, Remote};
 use super::keys::{ALGORITHMS, Keys};
+use super::rules::{ClaimPath, ClaimRule, ClaimRules};
 use super::source::Source;
 use super::token::{Checks, Rules};
 use super::{Jwt, provider};
-use crate::builtin::headers;
+use crate::field_name;
 use crate::filter::Filter;
 use crate::kind::Setting;
 
@@ -25,6 +26,9 @@ const LEEWAY: Duration = Duration::from_secs(30);
 
 /// Beyond this `leeway` makes expired tokens good instead of forgiving clocks.
 const LEEWAY_MAX: Duration = Duration::from_secs(600);
+
+/// Rules of one filter: each looks through every claim's list.
+const RULES_MAX: usize = 64;
 
 const REFRESH: Duration = Duration::from_secs(300);
 
@@ -41,6 +45,10 @@ pub(super) fn read(
         let forward = fields.optional(sink, "forward", scalar::flag);
         let claims_to_headers = fields.optional(sink, "claims_to_headers", claims_to_headers);
         let label = fields.optional(sink, "label", label);
+        let claim_rules = fields.optional(sink, "claims", claim_rules);
+        if fields.has("claims") && claim_rules.is_none() {
+            return None;
+        }
         let (keys, remote) = keys?.split();
         Some(Arc::new(Jwt {
             keys: ArcSwapOption::from(keys),
@@ -48,6 +56,7 @@ pub(super) fn read(
             refetch: Arc::new(Notify::new()),
             source: source?,
             checks: Checks::new(rules?),
+            claim_rules: claim_rules.unwrap_or_default(),
             forward: forward.unwrap_or(true),
             claims_to_headers: claims_to_headers.unwrap_or_default(),
             label,
@@ -228,17 +237,42 @@ fn cookie(node: Node<'_>, sink: &mut Sink) -> Option<Box<str>> {
 }
 
 fn header_name(node: Node<'_>, sink: &mut Sink) -> Option<HeaderName> {
-    headers::allowed(node.text(sink)?, node, sink)
+    field_name::readable(node.text(sink)?, node, sink)
 }
 
-fn claims_to_headers(node: Node<'_>, sink: &mut Sink) -> Option<Vec<(HeaderName, Box<str>)>> {
+fn claims_to_headers(node: Node<'_>, sink: &mut Sink) -> Option<Vec<(HeaderName, ClaimPath)>> {
     node.entries(sink, |name, node, sink| {
-        let name = headers::allowed(name, node, sink);
+        let name = field_name::identity(name, node, sink);
         let claim = node.name(sink);
-        Some((name?, claim?))
+        Some((name?, claim?.into()))
     })
 }
 
-fn label(node: Node<'_>, sink: &mut Sink) -> Option<Box<str>> {
-    node.mapping(sink, |fields, sink| fields.required(sink, "claim", scalar::name))
+fn label(node: Node<'_>, sink: &mut Sink) -> Option<ClaimPath> {
+    node.mapping(sink, |fields, sink| fields.required(sink, "claim", scalar::name)).map(Into::into)
+}
+
+fn claim_rules(node: Node<'_>, sink: &mut Sink) -> Option<ClaimRules> {
+    node.mapping(sink, |fields, sink| {
+        let all = fields.optional(sink, "all", |node, sink| node.list(sink, claim_rule));
+        let any = fields.optional(sink, "any", |node, sink| node.list(sink, claim_rule));
+        let (all, any) = (all.unwrap_or_default(), any.unwrap_or_default());
+        if !fields.has("all") && !fields.has("any") || all.len() + any.len() == 0 {
+            let fix = "write `all: [{ claim: role, values: [admin] }]`, or leave the key out";
+            return node.refuse(sink, "demands nothing", fix);
+        }
+        if all.len() + any.len() > RULES_MAX {
+            let fix = format!("write at most {RULES_MAX}");
+            return node.refuse(sink, "has too many rules", fix);
+        }
+        Some(ClaimRules { all, any })
+    })
+}
+
+fn claim_rule(node: Node<'_>, sink: &mut Sink) -> Option<ClaimRule> {
+    node.mapping(sink, |fields, sink| {
+        let claim = fields.required(sink, "claim", scalar::name);
+        let values = fields.optional(sink, "values", some_names);
+        Some(ClaimRule { claim: claim?.into(), values: values.unwrap_or_default() })
+    })
 }

@@ -68,16 +68,19 @@ impl Keys {
         if keys.is_empty() { Err(KeysError::NoneUsable) } else { Ok(Self(keys)) }
     }
 
-    /// The keys that may have signed a token with this `kid` and `alg`. A key without an id fits any.
+    /// The keys that may have signed a token with this `kid` and `alg`: those of this very id first,
+    /// and at most `unnamed_max` of those that have no id, which fit any, or that fit because the
+    /// token has none.
     pub(super) fn fitting<'k>(
         &'k self,
         id: Option<&'k str>,
         algorithm: Algorithm,
+        unnamed_max: usize,
     ) -> impl Iterator<Item = &'k Key> {
-        self.0.iter().filter(move |key| {
-            let named = id.is_none() || key.id.is_none() || key.id.as_deref() == id;
-            named && key.algorithms.contains(&algorithm)
-        })
+        let able = move |key: &&Key| key.algorithms.contains(&algorithm);
+        let named = self.0.iter().filter(move |key| id.is_some() && key.id.as_deref() == id);
+        let unnamed = self.0.iter().filter(move |key| id.is_none() || key.id.is_none());
+        named.filter(able).chain(unnamed.filter(able).take(unnamed_max))
     }
 }
 

@@ -26,6 +26,19 @@ pub(super) fn define(linker: &mut Linker<State>) -> wasmtime::Result<()> {
             answer(set_bytes(&mut guest, kind, start, length, Span { at, size }))
         },
     )?;
+    // Of ABI 0.1.0: the configuration in question.
+    linker.func_wrap(
+        MODULE,
+        "proxy_get_configuration",
+        |mut guest: Guest<'_>, at: u32, size: u32| {
+            let settings = &guest.data().plugin.settings;
+            let bytes = match guest.data().vm_is_starting {
+                true => settings.vm_configuration.clone(),
+                false => settings.configuration.clone(),
+            };
+            answer(give(&mut guest, &bytes, Out { at, size }))
+        },
+    )?;
     linker.func_wrap(
         MODULE,
         "proxy_get_buffer_status",

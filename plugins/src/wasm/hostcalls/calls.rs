@@ -1,5 +1,6 @@
 //! HTTP calls to upstreams of the gateway.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use crate::host::{Call, Reply};
 use crate::wasm::abi::{Fault, Status, answer};
 use crate::wasm::fields::{field, is_framing};
 use crate::wasm::guest::{Guest, Span, copy, split, write_number};
+use crate::wasm::inbox::Inbox;
 use crate::wasm::maps;
 use crate::wasm::state::{ReplyShown, State};
 
@@ -109,7 +111,9 @@ fn begin(state: &mut State, upstream: &str, call: Call) -> Result<u32, Status> {
     if state.is_trial() {
         return Ok(state.next_call());
     }
-    let background = state.plugin.host.background.clone().ok_or(Status::Internal)?;
+    if state.plugin.host.background.is_none() {
+        return Err(Status::Internal);
+    }
     let stream = state.context();
     let inbox = state.inbox(stream);
     let may = match &inbox {
@@ -121,6 +125,23 @@ fn begin(state: &mut State, upstream: &str, call: Call) -> Result<u32, Status> {
     }
     state.root_calls += usize::from(inbox.is_none());
     let number = state.next_call();
+    if state.is_at_work() {
+        send(state, upstream, call, number, inbox);
+    } else {
+        state.deferred_calls.push((number, upstream.into(), call));
+    }
+    Ok(number)
+}
+
+/// Sends the call with this number, for the request that the inbox belongs to or for the plugin.
+pub(in crate::wasm) fn send(
+    state: &State,
+    upstream: &str,
+    call: Call,
+    number: u32,
+    inbox: Option<Arc<Inbox>>,
+) {
+    let Some(background) = &state.plugin.host.background else { return };
     let reply = state.plugin.host.calls.call(upstream, call);
     let (slot, generation) = (state.slot.clone(), state.generation);
     background.spawn(async move {
@@ -136,7 +157,6 @@ fn begin(state: &mut State, upstream: &str, call: Call) -> Result<u32, Status> {
             slot.deliver(generation, number, result, is_root);
         }
     });
-    Ok(number)
 }
 
 impl ReplyShown {

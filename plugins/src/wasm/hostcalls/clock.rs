@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use tokio::sync::watch;
 use wasmtime::Linker;
 
 use super::MODULE;
@@ -42,17 +43,26 @@ fn now(guest: &mut Guest<'_>, out: u32) -> Result<(), Fault> {
 }
 
 fn set_timer(state: &mut State, period_ms: u32) {
-    state.timer += 1;
-    if period_ms == 0 {
-        return;
-    }
-    state.wakes = true;
-    if state.is_trial() {
-        return;
-    }
-    if let Some(background) = &state.plugin.host.background {
-        let period = Duration::from_millis(period_ms.into()).max(PERIOD_MIN);
+    state.period = match period_ms {
+        0 => Duration::ZERO,
+        _ => Duration::from_millis(period_ms.into()).max(PERIOD_MIN),
+    };
+    state.wakes |= period_ms != 0;
+    keep_time(state);
+}
+
+/// Has the VM's timer run as the guest has set it. A VM has one task for it, however often it is set.
+pub(in crate::wasm) fn keep_time(state: &mut State) {
+    let period = state.period;
+    if let Some(timer) = &state.timer {
+        timer.send_if_modified(|known| std::mem::replace(known, period) != period);
+    } else if state.is_at_work()
+        && !period.is_zero()
+        && let Some(background) = &state.plugin.host.background
+    {
+        let (timer, periods) = watch::channel(period);
         let slot = state.slot.clone();
-        background.spawn(Slot::keep_time(slot, state.generation, state.timer, period));
+        background.spawn(Slot::keep_time(slot, state.generation, periods));
+        state.timer = Some(timer);
     }
 }

@@ -84,7 +84,14 @@ fn register(guest: &mut Guest<'_>, name: Span, out: u32) -> Result<(), Fault> {
         1
     } else {
         let vm_id = &state.plugin.settings.vm_id;
-        Queues::of_process().register(vm_id, name, state.slot.clone())?
+        let mut queues = Queues::of_process();
+        let number = queues.open(vm_id, name)?;
+        if state.is_at_work() {
+            queues.read(number, state.slot.clone());
+        } else if !state.queues.contains(&number) {
+            state.queues.push(number);
+        }
+        number
     };
     Ok(write_number(guest, out, number)?)
 }

@@ -159,7 +159,10 @@ fn write(
     let (memory, state) = split(guest)?;
     let (name, value) = (name.of(memory)?, value.of(memory)?);
     let message = message(state, kind).ok_or(Status::BadArgument)?;
-    Ok(state.scene.write(message, name, value, add)?)
+    let written = state.scene.write(message, name, value, add);
+    // Some SDKs take it for the end of the world.
+    state.field_refused |= written.is_err();
+    Ok(written?)
 }
 
 fn remove(guest: &mut Guest<'_>, kind: u32, name: Span) -> Result<(), Fault> {

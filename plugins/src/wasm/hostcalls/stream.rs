@@ -42,6 +42,12 @@ pub(super) fn define(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.func_wrap(MODULE, "proxy_close_stream", |mut guest: Guest<'_>, kind: u32| {
         answer(of_request(guest.data_mut(), kind, |control| control.closed = true))
     })?;
+    // Of ABI 0.1.0.
+    for (name, kind) in [("proxy_continue_request", 0), ("proxy_continue_response", 1)] {
+        linker.func_wrap(MODULE, name, move |mut guest: Guest<'_>| {
+            answer(of_request(guest.data_mut(), kind, |control| control.go_on = true))
+        })?;
+    }
     linker.func_wrap(MODULE, "proxy_set_effective_context", |mut guest: Guest<'_>, id: u32| {
         answer(choose(guest.data_mut(), id))
     })?;

@@ -103,6 +103,83 @@ fn what_keeps_failing_is_not_started_for_every_request() {
 }
 
 #[test]
+fn a_source_whose_requests_trap_takes_the_filter_from_nobody_else() {
+    let host = Host::idle();
+    let mut tried = tried_with(ROGUE, "deadline: 10ms", host.clone());
+    tried.about.client = Some([192, 0, 2, 1].into());
+    let mut requests = 0;
+    while counted(&host, "sallyport_wasm_bypassed_total", None) < 20 {
+        tried.again();
+        tried.header("x-trap", "1");
+        assert!(status(tried.request()).is_some());
+        requests += 1;
+        assert!(requests < 500);
+    }
+    tried.again();
+    assert!(status(tried.request()).is_some(), "also those that would not trap");
+    for other in 2..20 {
+        tried.about.client = Some([192, 0, 2, other].into());
+        tried.again();
+        assert!(matches!(tried.request(), Step::Continue), "{other}");
+    }
+    assert_eq!(counted(&host, "sallyport_wasm_failures_total", Some("starting")), 0);
+}
+
+#[test]
+fn a_vm_starts_beside_the_thread_that_serves() {
+    // Takes some tenths of a second, more than its calls may.
+    let slow = r#"(func (export "proxy_on_configure") (param i32 i32) (result i32) (local i32)
+        (loop (local.set 2 (i32.add (local.get 2) (i32.const 1)))
+          (br_if 0 (i32.lt_u (local.get 2) (i32.const 300000000))))
+        (i32.const 1))"#;
+    let mut tried = tried(&format!("{ROGUE} {slow}"), "deadline: 50ms");
+    // The first has been started before it was asked for, and so has one to spare.
+    for _ in 0..2 {
+        tried.again();
+        tried.header("x-trap", "1");
+        assert!(status(tried.request()).is_some());
+    }
+    tried.again();
+    let crate::testing::Tried { chain, run, request, about, .. } = &mut tried;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut asks = std::pin::pin!(chain.request_headers(run, request, about));
+        tokio::select! {
+            biased;
+            step = &mut asks => unreachable!("it does not wait for the VM: {step:?}"),
+            () = std::future::ready(()) => {}
+        }
+        assert!(matches!(asks.await, Step::Continue));
+    });
+    assert_eq!(tried.request.headers["x-requests"], "01");
+}
+
+#[test]
+fn what_a_start_does_waits_until_its_vm_is_put_to_work() {
+    let guest = r#"(func (export "proxy_on_configure") (param i32 i32) (result i32)
+          (drop (call $register {q} (i32.const 24)))
+          (drop (call $timer (i32.const 10)))
+          (i32.const 1))
+        (func (export "proxy_on_tick") (param i32)
+          (drop (call $metric (i32.const 1) {vms} (i32.const 24)))
+          (drop (call $increment (i32.load (i32.const 24)) (i64.const 1)))
+          (drop (call $timer (i32.const 0))))
+        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+          (i32.const 0))"#;
+    let host = Host::idle();
+    let mut tried = tried_with(guest, CALM, host.clone());
+    tried.request();
+    // One for the background, one for this thread; the one to spare does not tick.
+    let ticks = || {
+        let families = host.metrics.gather();
+        let gauge = families.iter().find(|family| family.name() == "sallyport_wasm_gauge");
+        gauge.map_or(0.0, |gauge| gauge.get_metric()[0].get_gauge().get_value())
+    };
+    super::until(|| ticks() >= 2.0);
+    assert!(ticks() < 3.0);
+}
+
+#[test]
 fn a_guest_without_room_gets_errors() {
     let guest = r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
         (if (i32.ne (memory.grow (i32.const 9999)) (i32.const -1)) (then unreachable))

@@ -19,7 +19,7 @@ fn modules_that_cannot_be_used_are_refused() {
     for (module, what) in [
         (b"\0asm".to_vec(), "is no WebAssembly module"),
         (text("(module)"), "is not built for proxy-wasm"),
-        (text(r#"(module (func (export "proxy_abi_version_0_1_0")))"#), "proxy-wasm ABI 0.1.0"),
+        (text(r#"(module (func (export "proxy_abi_version_0_3_0")))"#), "proxy-wasm ABI 0.3.0"),
         (text(r#"(module (func (export "proxy_abi_version_0_2_0")))"#), "exports neither"),
         (
             text(
@@ -51,7 +51,7 @@ fn modules_that_cannot_be_used_are_refused() {
             "it refuses its configuration: proxy_on_configure returned false",
         ),
     ] {
-        let said = said(&module, "");
+        let said = said(&module, "start_deadline: 100ms");
         assert!(said.contains(what), "{what}: {said}");
     }
 }
@@ -62,6 +62,9 @@ fn settings_that_make_no_sense_are_refused() {
     for (settings, what) in [
         ("deadline: 0ms", "deadline"),
         ("deadline: 11s", "from 1ms to 10s"),
+        ("start_deadline: 6m", "from 1ms to 5m"),
+        ("pause_timeout: 2h", "from 10ms to 1h"),
+        ("allow_on_headers_stop_iteration: maybe", "allow_on_headers_stop_iteration"),
         ("memory: 1KiB", "65536B"),
         ("on_failure: maybe", "closed"),
         ("phases: [request_header]", "is no phase"),
@@ -178,7 +181,8 @@ fn wasi_is_there_as_far_as_runtimes_need_it() {
         ("x-variable", "A=b"),
         ("x-open", "52"),
         ("x-grpc", "12"),
-        ("x-foreign", "12"),
+        // As in Envoy, whoever asks for a function that there is not is told so.
+        ("x-foreign", "01"),
         ("x-log", "00"),
         ("x-level", "02"),
         ("x-levels", "00"),

@@ -45,6 +45,40 @@ fn timers_run_from_the_start_and_let_requests_go() {
 }
 
 #[test]
+fn a_timer_that_is_set_with_every_request_is_one_task() {
+    let guest = r#"(global $period (mut i32) (i32.const 1000000))
+        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+          (global.set $period (i32.add (global.get $period) (i32.const 1)))
+          (drop (call $timer (global.get $period)))
+          (i32.const 0))"#;
+    let mut tried = tried(guest, CALM);
+    for _ in 0..200 {
+        tried.again();
+        tried.request();
+    }
+    assert!(tried.background_tasks() <= 2, "{}", tried.background_tasks());
+}
+
+#[test]
+fn a_timer_that_is_set_with_every_request_ticks_all_the_same() {
+    let guest = r#"(func (export "proxy_on_tick") (param i32)
+          (drop (call $metric (i32.const 0) {reset.ticks} (i32.const 24)))
+          (drop (call $increment (i32.load (i32.const 24)) (i64.const 1))))
+        (global $odd (mut i32) (i32.const 0))
+        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+          (global.set $odd (i32.xor (global.get $odd) (i32.const 1)))
+          (drop (call $timer (i32.add (i32.const 50) (global.get $odd))))
+          (i32.const 0))"#;
+    let host = Host::idle();
+    let mut tried = tried_with(guest, CALM, host.clone());
+    until(|| {
+        tried.again();
+        tried.request();
+        counted(&host, "sallyport_wasm_counter_total", Some("reset.ticks")) > 2
+    });
+}
+
+#[test]
 fn queues_wake_their_reader() {
     let reader = r#"(func (export "proxy_on_configure") (param i32 i32) (result i32)
           (drop (call $register {queue} (i32.const 24))) (i32.const 1))

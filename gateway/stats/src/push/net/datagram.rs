@@ -5,6 +5,7 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     os::unix::net::UnixDatagram,
     path::PathBuf,
+    time::Duration,
 };
 
 use super::{Address, LinkConfig, Name};
@@ -20,6 +21,8 @@ pub(in crate::push) struct Datagrams {
     to: To,
     sockets: Vec<Socket>,
     next: usize,
+    /// Whether the last datagram over UDP was refused.
+    refused: bool,
 }
 
 #[derive(Debug)]
@@ -43,20 +46,30 @@ impl Datagrams {
             }
             Address::Unix(path) => To::Path(path.clone()),
         };
-        Self { link, to, sockets: Vec::new(), next: 0 }
+        Self { link, to, sockets: Vec::new(), next: 0, refused: false }
     }
 
-    /// Sends a datagram. With UDP a refusal is that of the datagram before: this one goes out all
-    /// the same, in case the receiver is back, and the refusal is reported.
+    /// Sends a datagram. A refusal that UDP reports is that of a datagram before, perhaps of long ago:
+    /// this one is sent all the same, and it has failed only if it is refused in its turn. From then
+    /// on each is waited for, until one is not refused.
     pub(in crate::push) fn send(&mut self, datagram: &[u8]) -> Result<(), ExportError> {
         self.connect()?;
         self.next = (self.next + 1) % self.sockets.len();
         let socket = &self.sockets[self.next];
-        let Err(error) = socket.send(datagram) else { return Ok(()) };
-        let refused = error.kind() == io::ErrorKind::ConnectionRefused;
+        let error = match socket {
+            Socket::Udp(_) if self.refused => io::ErrorKind::ConnectionRefused.into(),
+            socket => match socket.send(datagram) {
+                Ok(_) => return Ok(()),
+                Err(error) => error,
+            },
+        };
         match socket {
-            // The socket is kept: its next refusal tells what becomes of this one.
-            Socket::Udp(socket) if refused => drop(socket.send(datagram)),
+            Socket::Udp(socket) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                self.refused = is_refused(socket, datagram, self.link.deadline);
+                if !self.refused {
+                    return Ok(());
+                }
+            }
             _ => self.sockets.clear(),
         }
         if let To::Name(name, _) = &mut self.to {
@@ -85,6 +98,19 @@ impl Datagrams {
         }
         Ok(())
     }
+}
+
+/// Sends a datagram and waits for its refusal, which comes within a round trip if it comes at all.
+fn is_refused(socket: &UdpSocket, datagram: &[u8], deadline: Duration) -> bool {
+    /// A round trip within a region.
+    const ROUND_TRIP: Duration = Duration::from_millis(20);
+    let wait = ROUND_TRIP.min(deadline).max(Duration::from_millis(1));
+    let refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    if socket.send(datagram).is_err() || socket.set_read_timeout(Some(wait)).is_err() {
+        return true;
+    }
+    // A receiver that answers is there.
+    socket.recv(&mut [0; 1]).is_err_and(|error| refused(&error))
 }
 
 impl To {

@@ -86,3 +86,25 @@ fn messages_are_packed_whole() {
     assert_eq!(sent, ["aaaa\nbbbbb", "c"]);
     assert_eq!(tally, Tally { points: 3, bytes: 11, sends: 2, ..Tally::default() });
 }
+
+#[test]
+#[cfg_attr(miri, ignore = "Miri has no sockets")]
+fn a_refusal_of_before_does_not_fail_what_the_receiver_takes_now() {
+    use std::net::UdpSocket;
+
+    let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let at = receiver.local_addr().unwrap();
+    let address = Address::Udp(at.ip().to_string(), at.port());
+    let mut datagrams = datagram::Datagrams::new(&address, LinkConfig::default());
+    datagrams.send(b"one").unwrap();
+    drop(receiver);
+    // The first that nobody takes goes unnoticed; from then on each is refused.
+    let refused = (0..100).find(|_| datagrams.send(b"lost").is_err());
+    assert!(refused.is_some());
+    datagrams.send(b"lost").unwrap_err();
+    let receiver = UdpSocket::bind(at).unwrap();
+    datagrams.send(b"two").unwrap();
+    let mut taken = [0; 8];
+    let length = receiver.recv(&mut taken).unwrap();
+    assert_eq!(&taken[..length], b"two");
+}

@@ -1,11 +1,14 @@
 //! From points to OTLP's messages.
 
+use std::sync::Arc;
+
 use opentelemetry_proto::tonic::{
     collector::metrics::v1::ExportMetricsServiceRequest,
     common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value},
     metrics::v1::{
-        AggregationTemporality, ExponentialHistogram, ExponentialHistogramDataPoint, Gauge,
-        Histogram, HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum,
+        AggregationTemporality, DataPointFlags, ExponentialHistogram,
+        ExponentialHistogramDataPoint, Gauge, Histogram, HistogramDataPoint, Metric,
+        NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum,
         exponential_histogram_data_point::Buckets, metric::Data, number_data_point,
     },
     resource::v1::Resource,
@@ -27,12 +30,30 @@ pub(super) struct Converter {
     histograms: Histograms,
 }
 
-/// The time a request is of, in nanoseconds since 1970.
-#[derive(Clone, Copy)]
-struct Span {
-    start: u64,
-    end: u64,
+/// A point as it is sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DataPoint<'a> {
+    pub(super) point: &'a Point,
+    /// Since when it counts, in milliseconds since 1970.
+    pub(super) start_ms: u64,
+    /// Whether its series has ended: it then has no value, and says so.
+    pub(super) has_ended: bool,
 }
+
+/// The flag of a data point without a value: the metrics data model, "Data point flags".
+const NO_RECORDED_VALUE: u32 = DataPointFlags::NoRecordedValueMask as u32;
+
+impl DataPoint<'_> {
+    fn start(&self) -> u64 {
+        self.start_ms * NS_PER_MS
+    }
+
+    fn flags(&self) -> u32 {
+        if self.has_ended { NO_RECORDED_VALUE } else { 0 }
+    }
+}
+
+const NS_PER_MS: u64 = 1_000_000;
 
 impl Converter {
     pub(super) fn new(config: &OtlpConfig) -> Self {
@@ -47,15 +68,15 @@ impl Converter {
     /// Points of one name that follow each other become one metric.
     pub(super) fn request(
         &self,
-        points: &[&Point],
-        start_ms: u64,
+        points: &[DataPoint<'_>],
         end_ms: u64,
     ) -> ExportMetricsServiceRequest {
-        let span = Span { start: start_ms * 1_000_000, end: end_ms * 1_000_000 };
+        let end = end_ms * NS_PER_MS;
         let mut points = points.to_vec();
-        points.sort_by(|one, other| one.series.name().cmp(other.series.name()));
-        let same = |one: &&Point, other: &&Point| one.series.name() == other.series.name();
-        let metrics = points.chunk_by(same).map(|points| self.metric(points, span)).collect();
+        let name = |it: &DataPoint<'_>| Arc::clone(&it.point.series.name);
+        points.sort_by_key(name);
+        let metrics = points.chunk_by(|one, other| name(one) == name(other));
+        let metrics = metrics.map(|points| self.metric(points, end)).collect();
         let scope = InstrumentationScope {
             name: env!("CARGO_PKG_NAME").to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -75,27 +96,27 @@ impl Converter {
         }
     }
 
-    fn metric(&self, points: &[&Point], span: Span) -> Metric {
-        let Some(first) = points.first() else { return Metric::default() };
+    fn metric(&self, points: &[DataPoint<'_>], end: u64) -> Metric {
+        let Some(first) = points.first().map(|first| first.point) else { return Metric::default() };
         let temporality = self.temporality as i32;
         let unit = first.series.unit();
         let data = match first.value {
             Value::Count(_) => Data::Sum(Sum {
-                data_points: points.iter().map(|point| number(point, span)).collect(),
+                data_points: points.iter().map(|point| number(point, end)).collect(),
                 aggregation_temporality: temporality,
                 is_monotonic: true,
             }),
             Value::Gauge(_) => Data::Gauge(Gauge {
-                data_points: points.iter().map(|point| number(point, span)).collect(),
+                data_points: points.iter().map(|point| number(point, end)).collect(),
             }),
             Value::Sketch(_) | Value::Raw(_) if self.histograms == Histograms::Explicit => {
                 Data::Histogram(Histogram {
-                    data_points: points.iter().map(|point| explicit(point, unit, span)).collect(),
+                    data_points: points.iter().map(|point| explicit(point, unit, end)).collect(),
                     aggregation_temporality: temporality,
                 })
             }
             Value::Sketch(_) | Value::Raw(_) => Data::ExponentialHistogram(ExponentialHistogram {
-                data_points: points.iter().map(|point| exponential(point, span)).collect(),
+                data_points: points.iter().map(|point| exponential(point, end)).collect(),
                 aggregation_temporality: temporality,
             }),
         };
@@ -108,17 +129,18 @@ impl Converter {
     }
 }
 
-fn number(point: &Point, span: Span) -> NumberDataPoint {
-    let (value, start) = match point.value {
-        Value::Count(value) => (value, span.start),
+fn number(it: &DataPoint<'_>, end: u64) -> NumberDataPoint {
+    let (value, start) = match it.point.value {
+        Value::Count(value) => (value, it.start()),
         Value::Gauge(value) => (value, 0),
-        Value::Sketch(_) | Value::Raw(_) => (0.0, span.start),
+        Value::Sketch(_) | Value::Raw(_) => (0.0, it.start()),
     };
     NumberDataPoint {
-        attributes: attributes(point),
+        attributes: attributes(it.point),
         start_time_unix_nano: start,
-        time_unix_nano: span.end,
-        value: Some(figure(value)),
+        time_unix_nano: end,
+        value: (!it.has_ended).then(|| figure(value)),
+        flags: it.flags(),
         ..NumberDataPoint::default()
     }
 }
@@ -132,13 +154,20 @@ fn figure(value: f64) -> number_data_point::Value {
     number_data_point::Value::AsDouble(value)
 }
 
-fn exponential(point: &Point, span: Span) -> ExponentialHistogramDataPoint {
-    let sketch = point.value.sketch().unwrap_or_default();
+fn exponential(it: &DataPoint<'_>, end: u64) -> ExponentialHistogramDataPoint {
+    let base = ExponentialHistogramDataPoint {
+        attributes: attributes(it.point),
+        start_time_unix_nano: it.start(),
+        time_unix_nano: end,
+        flags: it.flags(),
+        ..ExponentialHistogramDataPoint::default()
+    };
+    if it.has_ended {
+        return base;
+    }
+    let sketch = it.point.value.sketch().unwrap_or_default();
     let bucket_counts = sketch.counts().iter().map(|count| u64::from(*count)).collect();
     ExponentialHistogramDataPoint {
-        attributes: attributes(point),
-        start_time_unix_nano: span.start,
-        time_unix_nano: span.end,
         count: sketch.count(),
         sum: Some(sketch.sum()),
         scale: i32::from(sketch.scale()),
@@ -147,24 +176,31 @@ fn exponential(point: &Point, span: Span) -> ExponentialHistogramDataPoint {
         min: sketch.min(),
         max: sketch.max(),
         zero_threshold: (-64_f64).exp2(),
-        ..ExponentialHistogramDataPoint::default()
+        ..base
     }
 }
 
-fn explicit(point: &Point, unit: Unit, span: Span) -> HistogramDataPoint {
-    let sketch = point.value.sketch().unwrap_or_default();
+fn explicit(it: &DataPoint<'_>, unit: Unit, end: u64) -> HistogramDataPoint {
+    let base = HistogramDataPoint {
+        attributes: attributes(it.point),
+        start_time_unix_nano: it.start(),
+        time_unix_nano: end,
+        flags: it.flags(),
+        ..HistogramDataPoint::default()
+    };
+    if it.has_ended {
+        return base;
+    }
+    let sketch = it.point.value.sketch().unwrap_or_default();
     let exponents = exponents(unit);
     HistogramDataPoint {
-        attributes: attributes(point),
-        start_time_unix_nano: span.start,
-        time_unix_nano: span.end,
         count: sketch.count(),
         sum: Some(sketch.sum()),
         bucket_counts: between(&sketch, &exponents),
         explicit_bounds: exponents.iter().map(|exponent| f64::from(*exponent).exp2()).collect(),
         min: sketch.min(),
         max: sketch.max(),
-        ..HistogramDataPoint::default()
+        ..base
     }
 }
 

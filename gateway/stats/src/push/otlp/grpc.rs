@@ -90,14 +90,26 @@ impl Exporter for OtlpGrpcExporter {
 
     fn export(&mut self, batch: &Batch, tally: &mut Tally) -> Result<(), ExportError> {
         let Self { requests, link, runtime } = self;
-        requests.send(batch, tally, |request, tally| {
-            tally.bytes += request.encoded_len() as u64;
-            runtime.block_on(link.call(request))
-        })
+        requests.send(batch, tally, |request, tally| link.post(runtime, request, tally))
+    }
+
+    fn finish(&mut self, tally: &mut Tally) -> Result<(), ExportError> {
+        let Self { requests, link, runtime } = self;
+        requests.finish(tally, |request, tally| link.post(runtime, request, tally))
     }
 }
 
 impl Link {
+    fn post(
+        &mut self,
+        runtime: &Runtime,
+        request: ExportMetricsServiceRequest,
+        tally: &mut Tally,
+    ) -> Result<ExportMetricsServiceResponse, ExportError> {
+        tally.bytes += request.encoded_len() as u64;
+        runtime.block_on(self.call(request))
+    }
+
     /// One request. After an error the connection, and with it the name's address, is forgotten.
     async fn call(
         &mut self,

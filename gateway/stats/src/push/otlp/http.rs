@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceResponse;
+use opentelemetry_proto::tonic::collector::metrics::v1::{
+    ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+};
 use prost::Message;
 
 use super::{OtlpConfig, Requests};
@@ -48,12 +50,23 @@ impl Exporter for OtlpHttpExporter {
 
     fn export(&mut self, batch: &Batch, tally: &mut Tally) -> Result<(), ExportError> {
         let Self { http, requests } = self;
-        requests.send(batch, tally, |request, tally| {
-            let body = request.encode_to_vec();
-            let answer = http.post(&HEADERS, &body, |status| matches!(status, 429 | 502..=504))?;
-            tally.bytes += body.len() as u64;
-            // It was taken; what cannot be read of the answer says nothing else.
-            Ok(ExportMetricsServiceResponse::decode(&*answer).unwrap_or_default())
-        })
+        requests.send(batch, tally, |request, tally| post(http, &request, tally))
     }
+
+    fn finish(&mut self, tally: &mut Tally) -> Result<(), ExportError> {
+        let Self { http, requests } = self;
+        requests.finish(tally, |request, tally| post(http, &request, tally))
+    }
+}
+
+fn post(
+    http: &mut Http,
+    request: &ExportMetricsServiceRequest,
+    tally: &mut Tally,
+) -> Result<ExportMetricsServiceResponse, ExportError> {
+    let body = request.encode_to_vec();
+    let answer = http.post(&HEADERS, &body, |status| matches!(status, 429 | 502..=504))?;
+    tally.bytes += body.len() as u64;
+    // It was taken; what cannot be read of the answer says nothing else.
+    Ok(ExportMetricsServiceResponse::decode(&*answer).unwrap_or_default())
 }

@@ -6,7 +6,7 @@ use opentelemetry_proto::tonic::{
 
 use super::*;
 use crate::push::{
-    batch::{Value, sketch_of},
+    batch::{Point, Value, sketch_of},
     catalog::Catalog,
     unit::Unit,
 };
@@ -143,6 +143,41 @@ fn cumulative_distributions_are_merged_and_explicit_ones_exact() {
         point.bucket_counts.iter().enumerate().filter(|(_, count)| **count > 0).collect();
     assert_eq!(counted, [(0, &1), (11, &1), (12, &1), (20, &1)]);
     assert_eq!((point.explicit_bounds[11], point.count), (0.25, 4));
+}
+
+#[test]
+fn the_data_model_says_of_a_series_that_has_ended_that_it_has_no_value() {
+    let mut fixture = Fixture::default();
+    let config = OtlpConfig { temporality: Temporality::Cumulative, ..OtlpConfig::default() };
+    let mut requests = Requests::new(&config);
+    let points = vec![fixture.count(&[], 5.0), fixture.gauge(1.0)];
+    sent(&mut requests, &fixture.batch(points));
+    let flags = |metrics: &[Metric]| -> Vec<(u32, bool)> {
+        let points = metrics.iter().map(|metric| match &metric.data {
+            Some(Data::Sum(sum)) => &sum.data_points[0],
+            Some(Data::Gauge(gauge)) => &gauge.data_points[0],
+            other => panic!("{other:?}"),
+        });
+        points.map(|point| (point.flags, point.value.is_some())).collect()
+    };
+    let mut batch = fixture.batch(Vec::new());
+    batch.retired = vec![fixture.count(&[], 0.0).series];
+    assert_eq!(flags(&sent(&mut requests, &batch).0), [(1, false), (0, true)]);
+    // It returns: a sum that began anew says since when it counts.
+    let points = vec![fixture.count(&[], 2.0)];
+    let (metrics, _) = sent(&mut requests, &fixture.batch(points));
+    assert_eq!(sums(&metrics[0]), [2]);
+    let Some(Data::Sum(sum)) = &metrics[0].data else { panic!("checked above") };
+    assert_eq!(sum.data_points[0].start_time_unix_nano, 2_000_000_000);
+
+    let mut last = Vec::new();
+    requests
+        .finish(&mut Tally::default(), |request, _| {
+            last.extend(request.resource_metrics[0].scope_metrics[0].metrics.clone());
+            Ok(ExportMetricsServiceResponse::default())
+        })
+        .unwrap();
+    assert_eq!(flags(&last), [(1, false), (1, false)]);
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! What every series has come to since the exporter started.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use super::{
     labels::{External, Labels, metric_name},
@@ -12,11 +15,16 @@ use crate::push::{
     series::{Kind, Series},
 };
 
+/// A value that says that a series has ended: Remote-Write 1.0, "Stale Markers".
+const STALE: f64 = f64::from_bits(0x7ff0_0000_0000_0002);
+
 /// Sums by series.
 #[derive(Debug)]
 pub(super) struct States {
     external: External,
-    states: Vec<State>,
+    /// By place, which rises in the order in which they came.
+    states: BTreeMap<usize, State>,
+    next: usize,
     /// Places by the series' address, which is its own as long as it is held here.
     places: HashMap<usize, (Arc<Series>, Option<usize>)>,
     /// Names and labels may be one where series were two.
@@ -30,8 +38,12 @@ struct State {
     labels: Labels,
     kind: Kind,
     figure: Figure,
-    /// When it was zero, while that is still to be said.
+    /// When it was zero, while that is still to be sent.
     born_ms: Option<u64>,
+    /// Series that are put together here and have not ended. At zero it is sent for the last time.
+    series: usize,
+    /// Whether it has moved since it was sent.
+    moved: bool,
 }
 
 #[derive(Debug)]
@@ -43,17 +55,34 @@ enum Figure {
 impl States {
     pub(super) fn new(external: External) -> Self {
         let (places, named) = (HashMap::new(), HashMap::new());
-        Self { external, states: Vec::new(), places, named, unsayable: 0 }
+        Self { external, states: BTreeMap::new(), next: 0, places, named, unsayable: 0 }
     }
 
+    /// Adds up what a batch brings. What is new was zero when the batch began, two milliseconds in:
+    /// an exporter before this one may have sent its last sample at the batch's beginning and its
+    /// stale marker a millisecond later, and no sample may come before or beside them.
     pub(super) fn observe(&mut self, batch: &Batch) {
         self.unsayable = 0;
         for point in batch.points() {
-            match self.place(&point.series, batch.start_ms() + 1) {
-                Some(place) => self.states[place].add(point),
+            let place = self.place(&point.series, batch.start_ms() + 2);
+            match place.and_then(|place| self.states.get_mut(&place)) {
+                Some(state) => state.add(point),
                 None => self.unsayable += 1,
             }
         }
+        for series in batch.retired() {
+            let place = self.places.remove(&Arc::as_ptr(series).addr());
+            let place = place.and_then(|(_, place)| place);
+            if let Some(state) = place.and_then(|place| self.states.get_mut(&place)) {
+                state.series = state.series.saturating_sub(1);
+            }
+        }
+    }
+
+    /// Every series has ended.
+    pub(super) fn end_all(&mut self) {
+        self.places.clear();
+        self.states.values_mut().for_each(|state| state.series = 0);
     }
 
     /// Points of the last batch whose name and labels are taken by a metric of another kind.
@@ -65,15 +94,23 @@ impl States {
     /// how much a counter has grown.
     pub(super) fn series(&self, now_ms: u64) -> Vec<TimeSeries> {
         let mut out = Vec::with_capacity(self.states.len());
-        for state in &self.states {
+        for state in self.states.values() {
             state.write(now_ms, &mut out);
         }
         out
     }
 
-    /// The zeros have been said.
+    /// All series have been sent, their zeros and markers with them. Those that have ended are
+    /// forgotten.
     pub(super) fn sent(&mut self) {
-        self.states.iter_mut().for_each(|state| state.born_ms = None);
+        for state in self.states.values_mut() {
+            (state.born_ms, state.moved) = (None, false);
+        }
+        let ended = self.states.extract_if(.., |_, state| state.series == 0);
+        let ended: Vec<_> = ended.map(|(_, state)| (state.name, state.labels)).collect();
+        for name in ended {
+            self.named.remove(&name);
+        }
     }
 
     fn place(&mut self, series: &Arc<Series>, born_ms: u64) -> Option<usize> {
@@ -83,11 +120,19 @@ impl States {
         }
         let name = (metric_name(series), self.external.labels(series));
         let place = match self.named.get(&name) {
-            Some(&place) => (self.states[place].kind == series.kind()).then_some(place),
+            Some(&place) => {
+                let state = self.states.get_mut(&place).filter(|it| it.kind == series.kind());
+                state.map(|state| {
+                    state.series += 1;
+                    place
+                })
+            }
             None => {
-                self.states.push(State::new(series, name.clone(), born_ms));
-                self.named.insert(name, self.states.len() - 1);
-                Some(self.states.len() - 1)
+                let place = self.next;
+                self.next += 1;
+                self.states.insert(place, State::new(series, name.clone(), born_ms));
+                self.named.insert(name, place);
+                Some(place)
             }
         };
         self.places.insert(address, (Arc::clone(series), place));
@@ -106,10 +151,11 @@ impl State {
             }
         };
         let born_ms = (series.kind() != Kind::Gauge).then_some(born_ms);
-        Self { name, labels, kind: series.kind(), figure, born_ms }
+        Self { name, labels, kind: series.kind(), figure, born_ms, series: 1, moved: false }
     }
 
     fn add(&mut self, point: &Point) {
+        self.moved = true;
         match (&mut self.figure, &point.value) {
             (Figure::Number(sum), Value::Count(more)) => *sum += more,
             (Figure::Number(last), Value::Gauge(value)) => *last = *value,
@@ -148,9 +194,17 @@ impl State {
         let mut labels: Vec<Label> =
             own.chain([name]).chain(edge).map(|(name, value)| Label { name, value }).collect();
         labels.sort_unstable_by(|one, other| one.name.cmp(&other.name));
-        let zero = self.born_ms.filter(|born_ms| *born_ms < now_ms);
-        let sample = |value, at_ms| Sample { value, timestamp: at_ms as i64 };
-        let zero = zero.map(|born_ms| sample(0.0, born_ms));
-        TimeSeries { labels, samples: zero.into_iter().chain([sample(value, now_ms)]).collect() }
+        let sample = |value, at_ms: u64| Sample { value, timestamp: at_ms as i64 };
+        let mut samples = Vec::with_capacity(2);
+        let value_ms = if self.series == 0 { now_ms.saturating_sub(1) } else { now_ms };
+        samples
+            .extend(self.born_ms.filter(|born_ms| *born_ms < value_ms).map(|at| sample(0.0, at)));
+        if self.series > 0 || self.moved {
+            samples.push(sample(value, value_ms));
+        }
+        if self.series == 0 {
+            samples.push(sample(STALE, now_ms));
+        }
+        TimeSeries { labels, samples }
     }
 }

@@ -55,7 +55,7 @@ fn counters_count_up_and_begin_at_zero() {
     let points = vec![fixture.count("requests", &[("zone", "a"), ("Area", "b")], 3.0)];
     states.observe(&fixture.batch(points));
     let line = "Area=b,__name__=requests_total,job=edge,zone=a";
-    assert_eq!(texts(&states, 1_010_000), [format!("{line} 0@1000001 3@1010000")]);
+    assert_eq!(texts(&states, 1_010_000), [format!("{line} 0@1000002 3@1010000")]);
     states.sent();
     let points = vec![fixture.count("requests", &[("zone", "a"), ("Area", "b")], 4.0)];
     states.observe(&fixture.batch(points));
@@ -142,7 +142,7 @@ fn decoded(request: &Received) -> WriteRequest {
 #[test]
 #[cfg_attr(miri, ignore = "Miri has no sockets")]
 fn requests_are_as_specified_and_come_in_their_time() {
-    let answers = vec![("204 No Content", Vec::new()); 2];
+    let answers = vec![("204 No Content", Vec::new()); 3];
     let (url, told) = receiver(answers);
     let config = RemoteWriteConfig::new(HttpConfig::new(url));
     let mut exporter = RemoteWriteExporter::new(&config).unwrap();
@@ -160,10 +160,11 @@ fn requests_are_as_specified_and_come_in_their_time() {
     for (header, value) in HEADERS {
         assert_eq!(first.header(header), Some(value));
     }
-    assert_eq!(text(&decoded(&first).timeseries[0]), "__name__=c_total 0@1000001 1@1010000");
+    assert_eq!(text(&decoded(&first).timeseries[0]), "__name__=c_total 0@1000002 1@1010000");
     assert_eq!(text(&decoded(&second).timeseries[0]), "__name__=c_total 3@1030000");
     exporter.finish(&mut tally).unwrap();
-    assert_eq!(tally.sends, 2, "nothing is left to send");
+    let marker = decoded(&told.recv().unwrap());
+    assert_eq!(markers(&marker), [("c_total".to_owned(), 1_030_001)], "nothing else is left");
 }
 
 #[test]
@@ -187,7 +188,95 @@ fn an_outage_costs_no_count() {
     assert!(!export().unwrap_err().is_retryable());
     export().unwrap();
     let last = told.iter().nth(2).unwrap();
-    assert_eq!(text(&decoded(&last).timeseries[0]), "__name__=c_total 0@1000001 3@1030000");
+    let kept = text(&decoded(&last).timeseries[0]);
+    assert_eq!(kept, "__name__=c_total 3@1030000", "a zero that was refused is not sent again");
+}
+
+/// Names and times of the stale markers of a request.
+fn markers(request: &WriteRequest) -> Vec<(String, i64)> {
+    let mut markers = Vec::new();
+    for series in &request.timeseries {
+        let name = series.labels.iter().find(|label| label.name == "__name__").unwrap();
+        let last = series.samples.last().unwrap();
+        if last.value.to_bits() == 0x7ff0_0000_0000_0002 {
+            markers.push((name.value.clone(), last.timestamp));
+        }
+    }
+    markers
+}
+
+#[test]
+fn remote_write_1_0_a_series_that_has_ended_is_sent_a_stale_marker_and_then_no_more() {
+    let (mut fixture, mut states) = (Fixture::default(), states(&[]));
+    let gauge = fixture.catalog.metric("level").gauge().unwrap().0;
+    let points = vec![fixture.point(gauge, Value::Gauge(7.0)), fixture.count("c", &[], 1.0)];
+    states.observe(&fixture.batch(points));
+    states.series(1_010_000);
+    states.sent();
+    let mut batch = fixture.batch(Vec::new());
+    batch.retired = vec![fixture.catalog.series(gauge.index()).unwrap()];
+    states.observe(&batch);
+    let request = WriteRequest { timeseries: states.series(1_020_000) };
+    assert_eq!(markers(&request), [("level".to_owned(), 1_020_000)]);
+    assert_eq!(request.timeseries[0].samples.len(), 1, "its value was sent before");
+    states.sent();
+    assert_eq!(texts(&states, 1_030_000), ["__name__=c_total 1@1030000"]);
+    let point = fixture.point(gauge, Value::Gauge(8.0));
+    states.observe(&fixture.batch(vec![point]));
+    assert_eq!(texts(&states, 1_040_000)[1], "__name__=level 8@1040000", "it may return");
+}
+
+#[test]
+fn what_a_series_came_to_before_it_ended_is_sent() {
+    let (mut fixture, mut states) = (Fixture::default(), states(&[]));
+    let mut batch = fixture.batch(vec![fixture.count("c", &[], 4.0)]);
+    batch.retired = vec![Arc::clone(&batch.points[0].series)];
+    states.observe(&batch);
+    let line = text(&states.series(1_010_000)[0]);
+    assert_eq!(line, "__name__=c_total 0@1000002 4@1009999 NaN@1010000");
+}
+
+/// As a receiver of Prometheus does it: samples of a series come in the order of their time, and one
+/// time has one value. Answers 400 for a request with any other sample.
+#[derive(Default)]
+struct InOrder(std::collections::HashMap<String, (i64, u64)>);
+
+impl InOrder {
+    fn take(&mut self, series: &[TimeSeries]) -> bool {
+        let mut all = true;
+        for line in series {
+            let name = format!("{:?}", line.labels);
+            for sample in &line.samples {
+                let new = (sample.timestamp, sample.value.to_bits());
+                match self.0.get(&name) {
+                    Some(last) if new.0 < last.0 || new.0 == last.0 && new.1 != last.1 => {
+                        all = false;
+                    }
+                    _ => drop(self.0.insert(name.clone(), new)),
+                }
+            }
+        }
+        all
+    }
+}
+
+#[test]
+fn an_exporter_that_follows_another_sends_nothing_from_before_it() {
+    let (mut fixture, mut receiver) = (Fixture::default(), InOrder::default());
+    for exporter in 0..3 {
+        let mut states = states(&[]);
+        let mut end_ms = 0;
+        for _ in 0..2 {
+            let points = vec![fixture.count("c", &[], 1.0)];
+            let batch = fixture.batch(points);
+            end_ms = batch.end_ms();
+            states.observe(&batch);
+            assert!(receiver.take(&states.series(end_ms)), "exporter {exporter}");
+            states.sent();
+        }
+        states.end_all();
+        assert!(receiver.take(&states.series(end_ms + 1)), "the markers of exporter {exporter}");
+    }
 }
 
 #[test]

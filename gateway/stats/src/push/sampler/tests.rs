@@ -168,3 +168,59 @@ fn a_name_of_two_kinds_is_told() {
         assert_eq!(reading.refused(), Some(RegisterError::Conflict));
     });
 }
+
+/// The names and labels of the series that ended, by reading.
+#[derive(Clone, Default)]
+struct Ended(Arc<Mutex<Vec<Vec<String>>>>);
+
+impl Exporter for Ended {
+    fn export(&mut self, batch: &Batch, tally: &mut Tally) -> Result<(), ExportError> {
+        let text = |series: &Arc<crate::push::Series>| {
+            let labels = series.attributes().iter().map(|(key, value)| format!("{key}={value}"));
+            format!("{} {}", series.name(), labels.collect::<Vec<_>>().join(","))
+        };
+        let mut ended: Vec<_> = batch.retired().iter().map(text).collect();
+        ended.sort();
+        self.0.lock().unwrap().push(ended);
+        tally.points += batch.points().len() as u64;
+        Ok(())
+    }
+}
+
+#[test]
+fn a_series_that_a_whole_reading_does_not_find_has_ended() {
+    let ended = Ended::default();
+    let exporter = ended.clone();
+    let spec = ExporterSpec::new("ended", move || Ok(Box::new(exporter.clone())));
+    let config = PipelineConfig { flush_interval: LONG * 100, ..PipelineConfig::default() };
+    let pipeline = Pipeline::start(&config, Arc::new(Catalog::default()), vec![spec]).unwrap();
+    let mut sampler = Sampler::new(100);
+    let edges = [(1.0, 5)];
+    let mut read = |totals: &[(&str, f64)], waits: bool, finish: bool| {
+        let mut reading = sampler.reading(Some(&pipeline));
+        reading.family(&requests(totals));
+        if waits {
+            reading.family(&histogram_family("wait_seconds", &edges, 10));
+        }
+        if finish {
+            reading.finish();
+        }
+        pipeline.flush();
+    };
+    // Totals that do not move are found all the same, and a zero is no series yet.
+    read(&[("a", 1.0), ("b", 1.0), ("zero", 0.0)], true, true);
+    read(&[("a", 1.0), ("b", 1.0)], true, true);
+    read(&[("a", 2.0)], true, false);
+    read(&[("a", 2.0)], false, true);
+    read(&[("b", 3.0)], false, true);
+    assert!(pipeline.shutdown(LONG).is_nothing());
+    let expected: [&[&str]; 6] = [
+        &[],
+        &[],
+        &[],
+        &["requests_total route=b", "wait_seconds "],
+        &["requests_total route=a"],
+        &[],
+    ];
+    assert_eq!(*ended.0.lock().unwrap(), expected);
+}

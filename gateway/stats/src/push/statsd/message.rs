@@ -7,6 +7,8 @@ use crate::push::{
     series::{Kind, Series},
 };
 
+const MS_PER_SECOND: f64 = 1_000.0;
+
 /// What differs from receiver to receiver.
 #[derive(Debug, Clone)]
 pub(super) struct Dialect {
@@ -15,6 +17,9 @@ pub(super) struct Dialect {
     dog: bool,
     histogram: &'static str,
     timing: &'static str,
+    /// What a second is in the unit of timings: `ms` says milliseconds, and `d` says nothing, so that
+    /// the value is in seconds, as the metric's name has it.
+    timing_per_second: f64,
     timestamps: bool,
     /// `key:value` of every metric, ready for the wire.
     tags: Vec<u8>,
@@ -29,6 +34,7 @@ impl Dialect {
             dog: false,
             histogram: "h",
             timing: "ms",
+            timing_per_second: MS_PER_SECOND,
             timestamps: false,
             tags: Vec::new(),
             fields: Vec::new(),
@@ -49,9 +55,12 @@ impl Dialect {
                 text::field(&mut fields, value);
             }
         }
-        let (histogram, timing) = if config.distributions { ("d", "d") } else { ("h", "ms") };
+        let (histogram, timing, timing_per_second) = match config.distributions {
+            true => ("d", "d", 1.0),
+            false => ("h", "ms", MS_PER_SECOND),
+        };
         let (style, timestamps) = (TagStyle::DogStatsd, config.timestamps);
-        Self { style, dog: true, histogram, timing, timestamps, tags, fields }
+        Self { style, dog: true, histogram, timing, timing_per_second, timestamps, tags, fields }
     }
 }
 
@@ -90,7 +99,10 @@ impl Messages {
     ) -> Result<(), ExportError> {
         let (series, send) = (&*point.series, &mut send as Send<'_>);
         self.frame(series, time_ms);
-        let scale = if series.kind() == Kind::Timing { 1_000.0 } else { 1.0 };
+        let scale = match series.kind() {
+            Kind::Timing => self.dialect.timing_per_second,
+            _ => 1.0,
+        };
         match &point.value {
             Value::Count(count) => self.values(&[*count], "c", 1.0, bytes_max, send),
             // A sign means a change there, so that a negative value must be reached from zero; and

@@ -1,0 +1,3 @@
+module sallyport.example/guests
+
+go 1.24
