@@ -13,13 +13,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use pingora_core::upstreams::peer::HttpPeer;
+use pingora_error::{ErrorType, OrErr as _};
 use sallyport_balance::{Balancer, BuildError, View};
+use socket2::SockRef;
 
 use crate::config;
 
 pub use attempt::{Attempts, Failure};
 pub use endpoint::Endpoint;
 pub use health::Healths;
+
+/// How much of a request may wait in the kernel before it is on its way to the origin: as much as of an answer.
+/// Without a bound it is megabytes for an origin that does not read.
+const UNSENT_BYTES: u32 = 128 << 10;
 
 /// A resolved upstream with its balancer and its endpoints' state.
 #[derive(Debug)]
@@ -184,6 +190,10 @@ fn peer(address: SocketAddr, timeouts: &config::UpstreamTimeouts) -> HttpPeer {
     peer.options.read_timeout = Some(timeouts.read);
     peer.options.write_timeout = Some(timeouts.write);
     peer.options.idle_timeout = Some(timeouts.idle);
+    peer.options.upstream_tcp_sock_tweak_hook = Some(Arc::new(|socket| {
+        let bounded = SockRef::from(socket).set_tcp_notsent_lowat(UNSENT_BYTES);
+        bounded.or_err(ErrorType::SocketError, "cannot bound what waits to be sent")
+    }));
     peer
 }
 

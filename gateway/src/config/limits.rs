@@ -31,8 +31,8 @@ pub struct Limits {
     /// Bytes a second that a request's body must bring on average, once it has had [`Self::SLOW_BODY_GRACE`] for
     /// free and as long as no response has begun; 0 for none. Slower ones end with 408.
     pub request_body_min_rate: u64,
-    /// Bytes that are held of one response for a client that does not read, and of one request for an origin that
-    /// does not.
+    /// Bytes that are held of one response for a client that does not read; `u64::MAX` means as many as fit in Pingora's
+    /// queues.
     pub client_unread_bytes: u64,
     /// Idle connections kept to all endpoints together, per worker thread.
     pub upstream_idle_connections: u64,
@@ -73,7 +73,7 @@ impl Default for Limits {
             header_names: HeaderNames::Strict,
             request_body_bytes: u64::MAX,
             request_body_min_rate: 240,
-            client_unread_bytes: 256 << 10,
+            client_unread_bytes: u64::MAX,
             upstream_idle_connections: 1_024,
         }
     }
@@ -82,6 +82,14 @@ impl Default for Limits {
 impl Limits {
     /// How long a body may take before its rate counts: a client that lost its network for a moment is no attack.
     pub const SLOW_BODY_GRACE: Duration = Duration::from_secs(5);
+
+    /// What the kernel may receive of a response ahead of us: `SO_RCVBUF` of an origin's connection. Pingora reads up to
+    /// 64 KiB at once, and up to ten such pieces are under way to a client; each is no more than has been received.
+    #[must_use]
+    pub fn origin_receive_bytes(&self) -> Option<usize> {
+        let bound = (self.client_unread_bytes != u64::MAX).then_some(self.client_unread_bytes)?;
+        usize::try_from(bound / 16).ok()
+    }
 
     /// Each limit's key in the file and its value, in the order of the table in the documentation.
     #[must_use]

@@ -122,7 +122,12 @@ fn limits(node: Node<'_>, sink: &mut Sink) -> Option<Limits> {
         let min_rate = fields.optional(sink, "request_body_min_rate", scalar::rate_or_off);
         limits.request_body_min_rate = min_rate.unwrap_or(limits.request_body_min_rate);
         let unread_bytes = fields.optional(sink, "client_unread_bytes", |node, sink| {
-            scalar::bytes(node, sink, 64 << 10, 1 << 30)
+            let bytes = scalar::bytes_or_unlimited(node, sink)?;
+            if bytes < 64 << 10 {
+                let fix = "write a size such as 256KiB, or unlimited";
+                return node.refuse(sink, "is less than 64KiB", fix);
+            }
+            Some(bytes)
         });
         limits.client_unread_bytes = unread_bytes.unwrap_or(limits.client_unread_bytes);
         Some(limits)

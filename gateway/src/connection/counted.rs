@@ -30,6 +30,10 @@ use super::head::{Framing, Head, HeadCheck, HeadLimits, Refusal};
 /// As much as Pingora first makes room for.
 const AHEAD_BYTES: usize = 4 << 10;
 
+/// As much as is read at once. What was read waits in Pingora's queues, up to six times, for an origin that does not
+/// read; Pingora itself would read 64 KiB.
+const READ_BYTES_MAX: usize = 16 << 10;
+
 /// A client's stream, of which no more is handed out than one request at a time.
 #[derive(Debug)]
 pub(super) struct Counted {
@@ -263,7 +267,7 @@ impl Counted {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.ahead.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(context, into);
+            return poll_read_some(&mut self.stream, context, into);
         }
         let part = self.ahead.len().min(into.remaining());
         into.put_slice(&self.ahead[..part]);
@@ -368,6 +372,22 @@ impl AsyncRead for Counted {
         }
         read
     }
+}
+
+/// Reads no more than [`READ_BYTES_MAX`].
+fn poll_read_some(
+    stream: &mut Stream,
+    context: &mut Context<'_>,
+    into: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    if into.remaining() <= READ_BYTES_MAX {
+        return Pin::new(stream).poll_read(context, into);
+    }
+    let mut part = ReadBuf::new(into.initialize_unfilled_to(READ_BYTES_MAX));
+    ready!(Pin::new(stream).poll_read(context, &mut part))?;
+    let read = part.filled().len();
+    into.advance(read);
+    Poll::Ready(Ok(()))
 }
 
 impl AsyncWrite for Counted {

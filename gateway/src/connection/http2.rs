@@ -108,7 +108,7 @@ fn options(settings: &Settings, limits: &Limits) -> H2Options {
     options.max_header_list_size(limits.request_header_bytes.min(u32::MAX.into()) as u32);
     options.max_concurrent_streams(settings.max_streams as u32);
     options.max_pending_accept_reset_streams(32);
-    options.max_send_buffer_size((limits.client_unread_bytes / 4).min(STREAM_BUFFER_MAX) as usize);
+    options.max_send_buffer_size((limits.client_unread_bytes / 16).min(STREAM_BUFFER_MAX) as usize);
     options
 }
 

@@ -16,7 +16,7 @@ use sallyport_plugin::{About, Answer, Chain, Outcome, Phases, Run, Step, Stop};
 use super::cause::Cause;
 use super::context::RequestContext;
 use super::target::asked_host;
-use super::{hints, lent, request_id};
+use super::{hints, lent, pace, request_id};
 use crate::snapshot::NONE;
 use crate::verdicts::Verdicts;
 
@@ -155,11 +155,11 @@ async fn hold(session: &mut Session, ctx: &mut RequestContext) -> Result<Option<
     let mut passed = BytesMut::new();
     let mut read = 0;
     loop {
-        let mut data = session.as_downstream_mut().read_request_body().await?;
+        let mut data = pace::read_body(session, ctx).await?;
         let end = data.is_none() || session.as_downstream_mut().is_body_done();
         read += data.as_ref().map_or(0, Bytes::len);
         if read > HELD_BYTES_MAX {
-            discard(session).await?;
+            discard(session, ctx).await?;
             ctx.cause = Some(Cause::BodyTooLarge);
             return Err(Cause::BodyTooLarge.into_error());
         }
@@ -178,9 +178,9 @@ async fn hold(session: &mut Session, ctx: &mut RequestContext) -> Result<Option<
 
 /// Reads what a client is still sending, within reason: closing in the middle of it would reset the
 /// connection and take the answer with it (RFC 9112, 9.6).
-async fn discard(session: &mut Session) -> Result<()> {
+async fn discard(session: &mut Session, ctx: &mut RequestContext) -> Result<()> {
     let mut left = DISCARDED_BYTES_MAX;
-    while let Some(data) = session.as_downstream_mut().read_request_body().await? {
+    while let Some(data) = pace::read_body(session, ctx).await? {
         left = left.saturating_sub(data.len());
         if left == 0 || session.as_downstream_mut().is_body_done() {
             break;

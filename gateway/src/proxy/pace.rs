@@ -7,10 +7,12 @@
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::StatusCode;
 use pingora_error::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
+use tokio::time::timeout;
 
 use super::cause::Cause;
 use super::context::RequestContext;
@@ -97,6 +99,37 @@ pub(super) fn body_came(session: &Session, end: bool, ctx: &mut RequestContext) 
         keep_time(ctx);
     }
     Ok(())
+}
+
+/// Reads the next part of a body that is wanted before there is an origin; `None` at its end.
+///
+/// # Errors
+/// The client fails, is too slow, or the route's timeout is over.
+pub(super) async fn read_body(
+    session: &mut Session,
+    ctx: &mut RequestContext,
+) -> Result<Option<Bytes>> {
+    let now = Instant::now();
+    let began = *ctx.pace.body_began.get_or_insert(now);
+    let mut patience = ctx.listener().timeouts.read;
+    if let Some(due) = exchange_due(ctx) {
+        patience = patience.min(due.saturating_duration_since(now));
+    }
+    let Ok(data) = timeout(patience, session.as_downstream_mut().read_request_body()).await else {
+        let cause = overdue(ctx).unwrap_or(Cause::ClientTimeout);
+        ctx.cause = Some(cause);
+        return Err(cause.into_error());
+    };
+    // Pingora says whose fault it was in its own phases only.
+    let data = data.map_err(|error| error.into_down())?;
+    ctx.pace.body_bytes += data.as_ref().map_or(0, |data| data.len() as u64);
+    if data.is_none() || session.as_downstream_mut().is_body_done() {
+        ctx.pace.body_began = None;
+    } else if is_slow(ctx.pace.body_bytes, began.elapsed(), ctx.limits().request_body_min_rate) {
+        ctx.cause = Some(Cause::ClientTimeout);
+        return Err(Cause::ClientTimeout.into_error());
+    }
+    Ok(data)
 }
 
 /// Whether a body that has brought so many bytes is below `rate`.

@@ -45,6 +45,7 @@ fn choose(ctx: &mut RequestContext) -> std::result::Result<Box<HttpPeer>, Cause>
             }
         }
     }
+    peer.options.tcp_recv_buf = ctx.limits().origin_receive_bytes();
     ctx.cause = None;
     ctx.attempt.stale = false;
     // Pingora sends what it has kept of the body again.

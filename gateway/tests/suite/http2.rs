@@ -8,3 +8,7 @@ mod deadlines;
 mod floods;
 #[path = "http2/messages.rs"]
 mod messages;
+#[path = "http2/unread.rs"]
+mod unread;
+
+pub(crate) use deadlines::{Dribble, dribble_h2, dribble_http1};

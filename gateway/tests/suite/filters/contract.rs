@@ -2,7 +2,9 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
+use crate::http2::{Dribble, dribble_h2, dribble_http1};
 use crate::support::{Client, Gateway, Origin, Response, get, request};
 
 /// The probe's gateway is built with the tests and lies beside the binary under test.
@@ -13,11 +15,16 @@ fn probe() -> Command {
 
 /// Everything to these origins, past a probe that is so configured.
 fn gateway(settings: &str, origins: &[&Origin]) -> Gateway {
+    gateway_within("24h", "24h", settings, origins)
+}
+
+/// As [`gateway`], with the listener's `read` timeout and the route's own.
+fn gateway_within(read: &str, timeout: &str, settings: &str, origins: &[&Origin]) -> Gateway {
     let endpoints: Vec<String> =
         origins.iter().map(|origin| format!("{{ address: \"{}\" }}", origin.address)).collect();
     let yaml = format!(
         "listeners:
-  - {{ name: web, address: 127.0.0.1:0, h2c: true }}
+  - {{ name: web, address: 127.0.0.1:0, h2c: true, timeouts: {{ read: {read} }} }}
 admin: {{ address: 127.0.0.1:0 }}
 upstreams:
   - {{ name: up, endpoints: [{}] }}
@@ -26,7 +33,7 @@ virtual_hosts:
     domains: [\"*\"]
     routes:
       - {{ name: own, match: {{ path: {{ prefix: /own }} }}, filters: [{{ probe: {settings} }}], respond: {{ status: 200, body: own }} }}
-      - {{ name: up, filters: [{{ probe: {settings} }}], forward: {{ upstream: up }} }}
+      - {{ name: up, filters: [{{ probe: {settings} }}], forward: {{ upstream: up, timeout: {timeout} }} }}
 ",
         endpoints.join(", ")
     );
@@ -90,6 +97,24 @@ fn a_head_may_wait_for_its_body_up_to_a_limit() {
     let bodiless = get(gateway.web(), "a", "/");
     assert_eq!((bodiless.status, origin.last().fields("x-body-bytes")), (200, Vec::new()));
     assert_eq!(origin.requests().len(), 3);
+}
+
+#[test]
+fn a_held_body_is_bounded_in_time_as_any_other() {
+    let origin = Origin::named("one");
+    let hold = "{ hold: true }";
+    for (read, timeout, pause, status) in
+        [("500ms", "24h", 3_600_000, 408), ("24h", "500ms", 100, 504), ("500ms", "5s", 60_000, 408)]
+    {
+        let gateway = gateway_within(read, timeout, hold, &[&origin]);
+        let pause = Duration::from_millis(pause);
+        for (protocol, dribble) in [("h2", dribble_h2 as Dribble), ("HTTP/1", dribble_http1)] {
+            let (found, elapsed) = dribble(gateway.web(), pause);
+            assert_eq!(found, status, "{protocol}, read {read}, timeout {timeout}");
+            assert!(elapsed < Duration::from_millis(1_500), "{elapsed:?}");
+        }
+    }
+    assert_eq!(origin.requests().len(), 0);
 }
 
 #[test]

@@ -38,8 +38,11 @@ fn stalling() -> Origin {
     })
 }
 
-/// Status of an upload over HTTP/2 that brings a byte every `pause`, and how long it took.
-fn dribble_h2(address: SocketAddr, pause: Duration) -> (u16, Duration) {
+/// Status of an upload that brings a byte every pause, and how long it took.
+pub(crate) type Dribble = fn(SocketAddr, Duration) -> (u16, Duration);
+
+/// A [`Dribble`] over HTTP/2.
+pub(crate) fn dribble_h2(address: SocketAddr, pause: Duration) -> (u16, Duration) {
     with_h2(address, async |client| {
         let mut client = client.ready().await.unwrap();
         let request = Request::post("http://x.test/").body(()).unwrap();
@@ -61,8 +64,8 @@ fn dribble_h2(address: SocketAddr, pause: Duration) -> (u16, Duration) {
     })
 }
 
-/// As [`dribble_h2`], over HTTP/1.
-fn dribble_http1(address: SocketAddr, pause: Duration) -> (u16, Duration) {
+/// A [`Dribble`] over HTTP/1.
+pub(crate) fn dribble_http1(address: SocketAddr, pause: Duration) -> (u16, Duration) {
     let mut client = Client::connect(address);
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n");
     let started = Instant::now();

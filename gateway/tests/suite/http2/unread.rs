@@ -1,0 +1,163 @@
+//! What clients hold that do not read, and origins.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use http::Request;
+
+use super::client::{with_h2, with_h2c};
+use crate::support::{Client, Gateway, eventually, forward_all, tool};
+
+const CLIENTS: u64 = 30;
+const LIMIT: &str = "limits: { client_unread_bytes: 256KiB }\n";
+
+/// An origin that answers with more than any buffer holds, and counts the bytes that it got rid of.
+fn endless() -> (SocketAddr, Arc<AtomicU64>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let written = Arc::new(AtomicU64::new(0));
+    let count = written.clone();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let count = count.clone();
+            thread::spawn(move || {
+                let mut head = [0; 4096];
+                stream.read(&mut head).ok();
+                let head = "HTTP/1.1 200 OK\r\nContent-Length: 200000000\r\n\r\n";
+                stream.write_all(head.as_bytes()).ok();
+                while let Ok(bytes) = stream.write(&[b'x'; 1 << 16]) {
+                    count.fetch_add(bytes as u64, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    (address, written)
+}
+
+/// Waits until nothing moves any more.
+fn settled(what: &AtomicU64) {
+    let mut last = None;
+    eventually("that nothing moves", || {
+        thread::sleep(Duration::from_millis(500));
+        let now = what.load(Ordering::Relaxed);
+        (now > 0 && last.replace(now) == Some(now)).then_some(())
+    });
+}
+
+/// KiB that the kernel holds of the gateway's sockets: received and not read, or written and not sent.
+fn queued_kib(gateway: &Gateway) -> u64 {
+    let output = Command::new("ss").args(["-tnpmH", "state", "established"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let mark = format!("pid={},", gateway.pid());
+    let lines: Vec<_> = text.lines().collect();
+    let mut bytes = 0;
+    for pair in lines.windows(2).filter(|pair| pair[0].contains(&mark)) {
+        let Some(memory) = pair[1].split("skmem:(").nth(1) else { continue };
+        for (key, value) in memory.split([',', ')']).filter_map(|field| {
+            let digits = field.find(|byte: char| byte.is_ascii_digit())?;
+            Some((&field[..digits], field[digits..].parse::<u64>().ok()?))
+        }) {
+            // Received, sent, and ahead of both; the rest are bounds.
+            if matches!(key, "r" | "t" | "w") {
+                bytes += value;
+            }
+        }
+    }
+    bytes >> 10
+}
+
+/// The kernel's share: some pieces towards one side and what has come from the other. Megabytes without a bound.
+fn queue_is_bounded(gateway: &Gateway) {
+    if tool("ss") {
+        let each = queued_kib(gateway) / (CLIENTS + 1);
+        assert!(each <= 2_048, "{each} KiB queued each");
+    }
+}
+
+#[test]
+fn a_client_that_does_not_read_holds_no_more_than_configured() {
+    let (address, written) = endless();
+    let gateway = Gateway::start_single(&(forward_all(&[address]) + LIMIT));
+    let mut warm = Client::connect(gateway.web());
+    warm.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    settled(&written);
+    let before = gateway.resident_kib();
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            let mut client = Client::connect(gateway.web());
+            client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+            client
+        })
+        .collect();
+    settled(&written);
+    let each = (gateway.resident_kib() - before) / CLIENTS;
+    assert!(each <= 256, "{each} KiB each");
+    queue_is_bounded(&gateway);
+    drop(clients);
+}
+
+#[test]
+fn stalled_streams_of_one_connection_hold_no_more_than_as_many_clients() {
+    let (address, written) = endless();
+    let gateway = Gateway::start_single(&with_h2c(&(forward_all(&[address]) + LIMIT), ""));
+    let mut warm = Client::connect(gateway.web());
+    warm.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    settled(&written);
+    let before = gateway.resident_kib();
+    with_h2(gateway.web(), async |client| {
+        let mut answers = Vec::new();
+        for _ in 0..128 {
+            let mut client = client.clone().ready().await.unwrap();
+            let request = Request::get("http://x.test/").body(()).unwrap();
+            answers.push(client.send_request(request, true).unwrap().0);
+        }
+        let settling = tokio::task::spawn_blocking(move || settled(&written));
+        settling.await.unwrap();
+        let held = gateway.resident_kib() - before;
+        assert!(held <= 128 * 256, "{held} KiB");
+        drop(answers);
+    });
+}
+
+#[test]
+fn an_upload_that_its_origin_does_not_read_holds_no_more_than_configured() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let held: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
+    let keeping = held.clone();
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            keeping.lock().unwrap().push(stream);
+        }
+    });
+    let gateway = Gateway::start_single(&forward_all(&[address]));
+    let written = Arc::new(AtomicU64::new(0));
+    let upload = || {
+        let mut client = Client::connect(gateway.web());
+        client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 200000000\r\n\r\n");
+        let mut stream = client.stream().try_clone().unwrap();
+        let count = written.clone();
+        thread::spawn(move || {
+            while let Ok(bytes) = stream.write(&[b'x'; 1 << 16]) {
+                count.fetch_add(bytes as u64, Ordering::Relaxed);
+            }
+        });
+        client
+    };
+    let _warm = upload();
+    settled(&written);
+    let before = gateway.resident_kib();
+    let clients: Vec<_> = (0..CLIENTS).map(|_| upload()).collect();
+    settled(&written);
+    let each = (gateway.resident_kib() - before) / CLIENTS;
+    assert!(each <= 256, "{each} KiB each");
+    queue_is_bounded(&gateway);
+    for mut client in clients {
+        client.stream().shutdown(std::net::Shutdown::Both).ok();
+    }
+}
