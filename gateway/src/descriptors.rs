@@ -60,8 +60,7 @@ pub fn are_scarce() -> bool {
 /// the other end.
 #[must_use]
 pub fn is_exhaustion(error: &io::Error) -> bool {
-    const EXHAUSTIONS: [Errno; 5] =
-        [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL];
+    const EXHAUSTIONS: [Errno; 4] = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
     Errno::from_io_error(error).is_some_and(|errno| EXHAUSTIONS.contains(&errno))
 }
 
@@ -77,7 +76,7 @@ pub fn report_exhaustion() {
         let most = getrlimit(Resource::Nofile).current;
         tracing::error!(
             most,
-            "out of file descriptors or ports: connections are refused; raise the limit of open \
+            "out of file descriptors: connections are refused; raise the limit of open \
              files (LimitNOFILE= in the unit, ulimit -n in a shell) or have fewer clients"
         );
     }
@@ -95,7 +94,12 @@ mod tests {
     #[test]
     fn what_the_other_end_does_is_no_exhaustion_of_ours() {
         let of = |errno: Errno| is_exhaustion(&errno.into());
-        assert!(of(Errno::MFILE) && of(Errno::NFILE) && of(Errno::ADDRNOTAVAIL));
-        assert!(!of(Errno::CONNREFUSED) && !of(Errno::TIMEDOUT) && !of(Errno::HOSTUNREACH));
+        assert!(of(Errno::MFILE) && of(Errno::NFILE));
+        assert!(
+            !of(Errno::CONNREFUSED)
+                && !of(Errno::ADDRNOTAVAIL)
+                && !of(Errno::TIMEDOUT)
+                && !of(Errno::HOSTUNREACH)
+        );
     }
 }

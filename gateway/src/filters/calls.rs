@@ -86,7 +86,7 @@ impl UpstreamCalls {
         visit: &mut Visit,
     ) -> Result<Reply, Broken> {
         let connected = self.connector.get_http_session(peer).await;
-        let (mut session, reused) = connected.map_err(|error| Broken::connecting(error))?;
+        let (mut session, reused) = connected.map_err(Broken::connecting)?;
         visit.connected(reused);
         let descriptor = session.as_http1().map(|http1| http1.stream().id());
         if !reused && descriptor.is_some_and(descriptors::is_reserved) {
@@ -138,7 +138,7 @@ impl Broken {
     }
 
     fn resources() -> Self {
-        let error = CallError::Failed("out of descriptors or ports".to_owned());
+        let error = CallError::Failed("out of file descriptors".to_owned());
         Self { error, kind: None, what: What::Failed(Failure::Resources) }
     }
 

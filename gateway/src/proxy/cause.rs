@@ -39,7 +39,7 @@ pub(crate) enum Cause {
     ClientGone,
     /// The client took too long to send its body.
     ClientTimeout,
-    /// The gateway had no descriptor or port left.
+    /// The gateway had no descriptor left.
     Resources,
     /// A filter answered, for this reason.
     Answered(&'static str),
@@ -80,14 +80,17 @@ impl Cause {
 
     /// The cause behind a connection that Pingora could not make.
     pub(crate) fn of_connecting(error: &Error) -> Self {
-        // What Pingora calls internal there is a socket that it could not make or bind.
-        let own = *error.etype() == ErrorType::InternalError;
         let io = error.root_cause().downcast_ref::<std::io::Error>();
-        if own || io.is_some_and(descriptors::is_exhaustion) {
+        if io.is_some_and(descriptors::is_exhaustion) {
             descriptors::report_exhaustion();
             return Self::Resources;
         }
-        Self::of(error)
+        match error.etype() {
+            // What Pingora calls internal there is a socket that could not be made or bound: this
+            // host has no such protocol, or no port left towards this endpoint. Another may do.
+            ErrorType::InternalError => Self::Connect,
+            _ => Self::of(error),
+        }
     }
 
     /// The status of the response; `None` where there is nobody to respond to.
@@ -150,7 +153,7 @@ impl Cause {
             Self::BadResponse => "the origin's response is malformed",
             Self::ClientGone => "the client closed the connection",
             Self::ClientTimeout => "the request took too long to arrive",
-            Self::Resources => "the gateway is out of descriptors or ports",
+            Self::Resources => "the gateway is out of file descriptors",
             Self::Answered(_) => "a filter answered",
             Self::Filter => "a filter could not do its part",
             Self::Internal => "the gateway failed",
@@ -213,5 +216,33 @@ impl From<Failure> for Cause {
             Failure::Body(text) => Self::BadRequest(text),
             Failure::AnswerLate => Self::Timeout,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use pingora_error::{Error, ErrorType};
+    use rustix::io::Errno;
+
+    use super::Cause;
+
+    /// As Pingora wraps what a system call says while it connects.
+    fn connecting(etype: ErrorType, errno: Errno) -> Cause {
+        let error = Error::because(etype, "socket", io::Error::from(errno));
+        let mut error = Error::because(ErrorType::InternalError, "connect", error);
+        error.as_up();
+        Cause::of_connecting(&error)
+    }
+
+    #[test]
+    fn only_what_no_endpoint_can_do_without_is_a_lack_of_resources() {
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS] {
+            assert_eq!(connecting(ErrorType::SocketError, errno), Cause::Resources);
+        }
+        // Towards another endpoint there may be a port, or a protocol that this host has.
+        assert_eq!(connecting(ErrorType::BindError, Errno::ADDRNOTAVAIL), Cause::Connect);
+        assert_eq!(connecting(ErrorType::SocketError, Errno::AFNOSUPPORT), Cause::Connect);
     }
 }

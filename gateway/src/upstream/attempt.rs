@@ -17,7 +17,7 @@ pub enum Failure {
     Connect,
     /// A new connection broke before anything was answered: what may be sent twice may go elsewhere.
     Unanswered,
-    /// This process had no descriptor or port left: no endpoint is to blame, and none would do
+    /// This process had no descriptor left: no endpoint is to blame, and none would do
     /// better.
     Resources,
 }

@@ -76,7 +76,7 @@ pub enum ErrorKind {
     NoEndpoint,
     /// What the origin answered breaks the protocol.
     BadResponse,
-    /// The gateway had no descriptor or port left.
+    /// The gateway had no descriptor left.
     Resources,
 }
 

@@ -111,11 +111,11 @@ async fn status(
     probe: &HttpProbe,
     address: SocketAddr,
 ) -> Result<u16, Unhealthy> {
-    let head = probe.head(address).map_err(unhealthy)?;
-    session.write_request_header(Box::new(head)).await.map_err(unhealthy)?;
-    session.finish_request_body().await.map_err(unhealthy)?;
+    let head = probe.head(address).map_err(|error| unhealthy(&error))?;
+    session.write_request_header(Box::new(head)).await.map_err(|error| unhealthy(&error))?;
+    session.finish_request_body().await.map_err(|error| unhealthy(&error))?;
     loop {
-        session.read_response_header().await.map_err(unhealthy)?;
+        session.read_response_header().await.map_err(|error| unhealthy(&error))?;
         let status = session.response_header().ok_or(Unhealthy::Closed)?.status;
         if !status.is_informational() {
             return Ok(status.as_u16());
@@ -133,7 +133,7 @@ async fn drain(session: &mut HttpSession) {
     }
 }
 
-fn unhealthy(error: Box<Error>) -> Unhealthy {
+fn unhealthy(error: &Error) -> Unhealthy {
     match error.etype() {
         ErrorType::InvalidHTTPHeader | ErrorType::H1Error => Unhealthy::Malformed,
         _ => Unhealthy::Closed,
