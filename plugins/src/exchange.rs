@@ -171,6 +171,10 @@ impl About<'static> {
     }
 }
 
+/// Properties by their path, as bytes.
+#[cfg(feature = "wasm")]
+pub(crate) type Properties = Vec<(Box<[u8]>, Box<[u8]>)>;
+
 /// What filters decide about a request besides its messages.
 #[derive(Debug, Default)]
 pub struct Marks {
@@ -184,7 +188,7 @@ pub struct Marks {
     pub client_path: Option<Box<str>>,
     /// Properties that guests have set, by their path: seen by all guests of the request.
     #[cfg(feature = "wasm")]
-    pub(crate) properties: Vec<(Box<[u8]>, Box<[u8]>)>,
+    pub(crate) properties: Properties,
     /// Labels for `sallyport_route_labels_total`.
     pub(crate) labels: Vec<(&'static str, Arc<str>)>,
 }

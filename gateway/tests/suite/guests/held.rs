@@ -113,3 +113,20 @@ fn a_response_that_ends_too_early_leaves_nothing_in_the_error() {
         assert!(!response.body.contains("secret"), "{response:?}");
     }
 }
+
+#[test]
+fn a_request_body_over_what_a_guest_may_hold_is_answered_with_413() {
+    let folder = tempfile::tempdir().unwrap();
+    let holds = "(func (export \"proxy_on_request_body\") (param i32 i32 i32) (result i32)
+        (i32.eqz (local.get 2)))";
+    let module = assembled(folder.path(), holds);
+    let origin = Origin::named("one");
+    let settings = format!("module: {}, deadline: 1s", module.display());
+    let gateway = Gateway::start(&routes(&[("up", origin.address)], &settings));
+    let body = "a".repeat((1 << 20) + 1);
+    let fields = format!("Content-Length: {}\r\n", body.len());
+    assert_eq!(post(&gateway, &fields, &body).status, 413);
+    let fields = format!("Content-Length: {}\r\n", 1 << 20);
+    assert_eq!(post(&gateway, &fields, &body[1..]).status, 200);
+    assert_eq!(origin.last().body.len(), 1 << 20);
+}
