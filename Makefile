@@ -25,7 +25,8 @@ MIRI        = nightly-2026-10-30
 BENCHED     = -p sallyport-route -p sallyport-balance -p sallyport-stats --features sallyport-stats/push
 
 .PHONY: help run test lint unit bench bench-smoke bench-overhead bench-push bench-plugins bench-classifier \
-        adversary pgo compare fairness mouse simulate loadtest-k6 loadtest-wrk guests envoy k6 classifier xdp fuzz miri \
+        adversary pgo compare fairness mouse simulate loadtest-k6 loadtest-wrk guests envoy k6 classifier xdp fuzz \
+        fuzz-http miri \
         deny install build-deps bpf-deps test-deps cargo-there
 
 help:
@@ -47,6 +48,7 @@ help:
 	@echo "make bench-classifier  nanoseconds a packet, in the kernel; needs root"
 	@echo "make adversary       a million packets that want to get past the classifier; needs root"
 	@echo "make fuzz            fuzz the packet parser and classification for a minute"
+	@echo "make fuzz-http       fuzz requests against the running gateway, SECONDS=60 SEED=1"
 	@echo "make miri            the push library under Miri; installs a nightly toolchain"
 	@echo "make install         binary, configuration and units under DESTDIR=$(DESTDIR)"
 
@@ -164,6 +166,13 @@ bench-classifier: build-deps xdp
 fuzz: build-deps
 	$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install cargo-fuzz --locked --quiet
 	cd ebpf-classifier/abi && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run classify -- -max_total_time=60
+
+# Mutated requests against the running gateway, for SECONDS and from the number SEED.
+fuzz-http: SECONDS ?= 60
+fuzz-http: SEED ?= 1
+fuzz-http: build-deps
+	SALLYPORT_FUZZ_SECONDS=$(SECONDS) SALLYPORT_FUZZ_SEED=$(SEED) \
+	  $(CARGO) test --locked -p sallyport --test suite -- --nocapture mutated_requests
 
 # What several threads share in the push library, under Miri, which finds undefined behaviour and races.
 miri: build-deps

@@ -16,6 +16,8 @@ mod configuration;
 mod conformance;
 #[path = "suite/filters.rs"]
 mod filters;
+#[path = "suite/fuzz.rs"]
+mod fuzz;
 #[path = "suite/gateway_api.rs"]
 mod gateway_api;
 #[path = "suite/guests.rs"]
