@@ -66,8 +66,13 @@ pub(crate) fn dribble_h2(address: SocketAddr, pause: Duration) -> (u16, Duration
 
 /// A [`Dribble`] over HTTP/1.
 pub(crate) fn dribble_http1(address: SocketAddr, pause: Duration) -> (u16, Duration) {
+    dribble_with("", address, pause)
+}
+
+fn dribble_with(more: &str, address: SocketAddr, pause: Duration) -> (u16, Duration) {
     let mut client = Client::connect(address);
-    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n");
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n";
+    client.send(format!("{head}{more}\r\n"));
     let started = Instant::now();
     let mut writer = client.stream().try_clone().unwrap();
     let (done, is_done) = mpsc::channel::<()>();
@@ -181,6 +186,17 @@ fn a_body_slower_than_the_rate_ends_with_408() {
         // The grace, and one second whose bytes are missing.
         assert!(elapsed > 5 * SECOND && elapsed < 8 * SECOND, "{elapsed:?}");
     }
+}
+
+#[test]
+fn asking_for_an_upgrade_does_not_make_a_body_a_tunnel() {
+    let origin = silent();
+    let yaml = forward_all(&[origin.address]) + "limits: { request_body_min_rate: 1KiB }\n";
+    let gateway = Gateway::start(&yaml);
+    let more = "Connection: upgrade\r\nUpgrade: foo\r\n";
+    let (status, elapsed) = dribble_with(more, gateway.web(), Duration::from_millis(200));
+    assert_eq!(status, 408);
+    assert!(elapsed < 8 * SECOND, "{elapsed:?}");
 }
 
 #[test]
