@@ -445,7 +445,7 @@ const MISTAKES: &[(&str, usize, &str)] = &[
     (
         "ROUTE: { name: r, match: { hint: { screens: [verdict] } }, respond: { status: 200 } }",
         8,
-        "match.hint.screens[0]: \"verdict\": is no screen, write one of land, ",
+        "match.hint.screens[0]: \"verdict\": is no screen, write one of unparsable, land, ",
     ),
     (
         "ROUTE: { name: r, match: { hint: {} }, respond: { status: 200 } }",
