@@ -16,6 +16,7 @@ use crate::list::Instance;
 pub struct Chain {
     filters: Box<[Arc<Instance>]>,
     phases: Phases,
+    asks_of_exchange: bool,
     metrics: Metrics,
     request_headers: Box<[usize]>,
     request_body: Box<[usize]>,
@@ -71,6 +72,7 @@ impl Chain {
         let reversed = |phase| -> Box<[usize]> { with(phase).iter().rev().copied().collect() };
         Some(Self {
             phases: filters.iter().fold(Phases::default(), |all, filter| all | filter.phases),
+            asks_of_exchange: filters.iter().any(|filter| filter.filter.asks_of_exchange()),
             request_headers: with(Phases::REQUEST_HEADERS),
             request_body: with(Phases::REQUEST_BODY),
             response_headers: reversed(Phases::RESPONSE_HEADERS),
@@ -86,6 +88,12 @@ impl Chain {
     #[must_use]
     pub fn has(&self, phases: Phases) -> bool {
         self.phases.has(phases)
+    }
+
+    /// Whether a filter asks for what takes time to note of the exchange with the origin.
+    #[must_use]
+    pub fn asks_of_exchange(&self) -> bool {
+        self.asks_of_exchange
     }
 
     /// The filters, in the order of their request hooks.

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::uri::PathAndQuery;
 use http::{StatusCode, Uri, request, response};
@@ -134,13 +134,15 @@ pub struct About<'a> {
     pub started: Instant,
     /// Whether the request has no body, by how it is framed; `None` where that is not known.
     pub bodiless: Option<bool>,
-    /// What tells this connection of the client's from others.
-    pub connection_id: u64,
-    /// This end of the connection to the endpoint.
+    /// When the client's connection was established.
+    pub connected: Option<SystemTime>,
+    /// This end of the connection to the endpoint; known to filters that
+    /// [ask](crate::Filter::asks_of_exchange).
     pub upstream_local: Option<SocketAddr>,
     /// How often an endpoint was chosen for the request.
     pub attempts: u32,
-    /// The time from the request's head going upstream to the latest part of the response.
+    /// The time from the request's head going upstream to the latest part of the response; known to
+    /// filters that [ask](crate::Filter::asks_of_exchange).
     pub backend_latency: Option<Duration>,
 }
 
@@ -163,7 +165,7 @@ impl About<'static> {
             path_regex: None,
             started: Instant::now(),
             bodiless: None,
-            connection_id: 0,
+            connected: None,
             upstream_local: None,
             attempts: 0,
             backend_latency: None,

@@ -25,6 +25,12 @@ pub trait Filter: Send + Sync + 'static {
     /// other phases are never called, and cost nothing.
     fn phases(&self) -> Phases;
 
+    /// Whether this filter asks for what of the exchange with the origin takes time to note: see
+    /// [`About`](crate::About). Asked once, when the configuration is read.
+    fn asks_of_exchange(&self) -> bool {
+        false
+    }
+
     /// The configuration with this filter is good and about to be put in force. What takes time
     /// before the first request may be done here: the thread that reloads waits, requests go on with
     /// the configuration before. Called once, before [`Filter::start`].

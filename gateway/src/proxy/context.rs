@@ -45,8 +45,6 @@ pub struct RequestContext {
     pub(super) filters: Option<Box<Run>>,
     /// What a filter answers in place of the response that was under way.
     pub(super) answer: Option<Box<Answer>>,
-    /// What tells its connection from others; 0 until filters ask.
-    pub(super) connection_id: u64,
     /// Whether it has no body; `None` until filters ask.
     pub(super) bodiless: Option<bool>,
     /// A body that was read and filtered before its head went upstream.
@@ -110,7 +108,6 @@ impl RequestContext {
             body_bytes: 0,
             filters: None,
             answer: None,
-            connection_id: 0,
             bodiless: None,
             held_body: None,
             pace: Pace::default(),

@@ -1,8 +1,7 @@
 //! Where the filters of a request come into its phases: what they are lent, and what becomes of what
 //! they say.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode, Version, header, request, response};
@@ -68,29 +67,22 @@ fn about<'a>(session: &Session, ctx: &'a RequestContext) -> About<'a> {
         path_regex: ctx.path_regex(),
         started: ctx.started(),
         bodiless: ctx.bodiless,
-        connection_id: ctx.connection_id,
+        connected: connected_at(session),
         upstream_local: visit.local,
         attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
         backend_latency: visit.asked.zip(visit.answered).map(|(from, to)| to - from),
     }
 }
 
-/// A number for the client's connection that no other open one has.
-fn connection_id(session: &Session) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    let downstream = session.as_downstream();
-    hints::peer(session).hash(&mut hasher);
-    session.server_addr().and_then(|address| address.as_inet()).hash(&mut hasher);
-    if let Some(digest) = downstream.digest() {
-        let timing = digest.timing_digest.iter().flatten().next();
-        timing.map(|timing| timing.established_ts).hash(&mut hasher);
-    }
-    hasher.finish()
+/// When the client's connection was established.
+fn connected_at(session: &Session) -> Option<SystemTime> {
+    let digest = session.as_downstream().digest()?;
+    digest.timing_digest.iter().flatten().next().map(|timing| timing.established_ts)
 }
 
 /// Notes the connection to the endpoint, for filters that ask.
 pub(super) fn connected(ctx: &mut RequestContext, digest: Option<&Digest>) {
-    if ctx.chain().is_some() {
+    if ctx.chain().is_some_and(Chain::asks_of_exchange) {
         // Asked of the kernel once a connection; later it may be closed.
         let socket = digest.and_then(|digest| digest.socket_digest.as_ref());
         ctx.attempt.visit.local = socket.and_then(|socket| socket.local_addr()?.as_inet().copied());
@@ -99,7 +91,7 @@ pub(super) fn connected(ctx: &mut RequestContext, digest: Option<&Digest>) {
 
 /// Notes that the request's head goes upstream.
 pub(super) fn asked(ctx: &mut RequestContext) {
-    if ctx.chain().is_some() {
+    if ctx.chain().is_some_and(Chain::asks_of_exchange) {
         ctx.attempt.visit.asked = Some(Instant::now());
     }
 }
@@ -117,7 +109,6 @@ pub(super) async fn request(
     session: &mut Session,
     ctx: &mut RequestContext,
 ) -> Result<Option<Box<Answer>>> {
-    ctx.connection_id = connection_id(session);
     ctx.bodiless = Some(session.as_downstream_mut().is_body_empty());
     ctx.asked_host = asked_host(session.req_header());
     let mut lent = Lent::take(session, ctx);

@@ -106,6 +106,11 @@ impl Sources {
         self.budgets.get_or_insert_mut(source, budget).spend(cost, now);
     }
 
+    /// Whether none has failed.
+    pub(super) fn are_whole(&self) -> bool {
+        self.budgets.is_empty()
+    }
+
     /// Whether this source has something left at `now`. What has no source always has.
     pub(super) fn has_left(
         &mut self,
@@ -113,10 +118,6 @@ impl Sources {
         now: Instant,
         charge: Duration,
     ) -> bool {
-        // Nearly always nobody has failed.
-        if self.budgets.is_empty() {
-            return true;
-        }
         let Some(source) = source.map(network) else { return true };
         self.budgets.get(&source).is_none_or(|budget| budget.is_left(now, charge))
     }

@@ -176,6 +176,10 @@ impl Filter for WasmFilter {
         self.plugin.settings.phases
     }
 
+    fn asks_of_exchange(&self) -> bool {
+        self.plugin.compiled.reads_properties
+    }
+
     /// Starts a VM for each thread that serves.
     fn prepare(&self, host: &Host) {
         self.stock.prepare(host.workers + usize::from(self.wakes));

@@ -1,6 +1,7 @@
 //! Properties: Envoy's attributes of a request as far as there are such things here, and
 //! `sallyport.*`.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::OnceLock;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -218,11 +219,18 @@ fn of_xds(place: &Place, rest: &[&str]) -> Option<Vec<u8>> {
 
 fn of_connection(place: &Place, rest: &[&str]) -> Option<Vec<u8>> {
     match rest {
-        ["id"] => Some(number(place.connection_id)),
+        ["id"] => Some(number(connection_id(place))),
         // Listeners take plain HTTP.
         ["mtls"] => place.peer.map(|_| vec![0]),
         _ => None,
     }
+}
+
+/// A number that no other open connection of the client's has: made of its ends and its beginning.
+fn connection_id(place: &Place) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (place.peer, place.local, place.connected).hash(&mut hasher);
+    hasher.finish()
 }
 
 fn of_sallyport(scene: &Scene, rest: &[&str]) -> Option<Vec<u8>> {
@@ -330,4 +338,22 @@ fn started(at: Instant) -> u64 {
     let began = SystemTime::now().checked_sub(at.elapsed()).unwrap_or(UNIX_EPOCH);
     let since = began.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::{Place, connection_id};
+
+    #[test]
+    fn every_connection_has_a_number_of_its_own() {
+        let mut place = Place { peer: Some(([127, 0, 0, 1], 1).into()), ..Place::default() };
+        let first = connection_id(&place);
+        assert_eq!(connection_id(&place), first);
+        place.connected = Some(UNIX_EPOCH + Duration::from_secs(1));
+        let later = connection_id(&place);
+        place.peer = Some(([127, 0, 0, 1], 2).into());
+        assert!(first != later && later != connection_id(&place));
+    }
 }

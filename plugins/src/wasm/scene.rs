@@ -4,7 +4,7 @@
 //! afterwards, so that functions of the host reach them without borrowing across the guest.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::{HeaderMap, Request, Response, StatusCode, request, response};
 use sallyport_route::Hints;
@@ -117,7 +117,7 @@ pub(super) struct Place {
     pub(super) hints: Option<Hints>,
     pub(super) started: Option<Instant>,
     pub(super) bodiless: Option<bool>,
-    pub(super) connection_id: u64,
+    pub(super) connected: Option<SystemTime>,
     pub(super) upstream_local: Option<SocketAddr>,
     pub(super) attempts: u32,
     pub(super) backend_latency: Option<Duration>,
@@ -152,7 +152,7 @@ impl Place {
         }
         self.started = Some(about.started);
         self.bodiless = about.bodiless;
-        self.connection_id = about.connection_id;
+        self.connected = about.connected;
         self.upstream_local = about.upstream_local;
         self.attempts = about.attempts;
         self.backend_latency = about.backend_latency;

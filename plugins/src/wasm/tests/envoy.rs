@@ -155,7 +155,6 @@ fn reads(number: bool, path: &str) -> String {
 #[test]
 fn properties_are_those_of_envoy() {
     for (path, number, in_request, in_log) in [
-        ("connection.id", true, Some("07"), "07"),
         ("response.flags", true, Some("00"), "04"),
         ("response.grpc_status", true, None, "14"),
         ("response.backend_latency", true, Some("50"), "50"),
@@ -169,7 +168,6 @@ fn properties_are_those_of_envoy() {
     ] {
         let mut tried = tried(&reads(number, path), CALM);
         tried.about = About {
-            connection_id: 7,
             upstream_local: Some(([127, 0, 0, 1], 9).into()),
             attempts: 2,
             backend_latency: Some(Duration::from_nanos(50)),
