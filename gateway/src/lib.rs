@@ -22,6 +22,7 @@ pub mod push;
 pub mod reload;
 pub mod server;
 pub mod snapshot;
+pub mod tunnel;
 pub mod turns;
 pub mod upstream;
 pub mod verdicts;

@@ -48,6 +48,8 @@ thread_local! {
     static SHORT: Cell<usize> = const { Cell::new(0) };
     /// Bytes of bodies that passed in the turn that is under way.
     static MOVED: Cell<usize> = const { Cell::new(0) };
+    /// Whether one end of a tunnel answered the other in that turn.
+    static ANSWERED: Cell<bool> = const { Cell::new(false) };
     /// What the request whose turn it is said of its deadline in it.
     static DEADLINE: Cell<Option<Option<Deadline>>> = const { Cell::new(None) };
 }
@@ -70,6 +72,13 @@ pub fn set_deadline(deadline: Option<Deadline>) {
 /// Notes that the request whose turn it is has passed on a part of a body.
 pub fn moved(bytes: usize) {
     MOVED.set(MOVED.get().saturating_add(bytes));
+}
+
+/// Notes that one end of the tunnel whose turn it is answers the other. What passed before counts no more: a
+/// tunnel that talks in turns asks for as little at once as a client that sends one request after the other.
+pub fn answered() {
+    MOVED.set(0);
+    ANSWERED.set(true);
 }
 
 /// An application whose requests take turns.
@@ -183,6 +192,10 @@ impl<F: Future + Unpin> Turns<F> {
         MOVED.set(0);
         DEADLINE.set(None);
         let result = Pin::new(&mut self.request).poll(context);
+        if ANSWERED.take() {
+            self.moved = 0;
+            self.long_since = None;
+        }
         self.moved = self.moved.saturating_add(MOVED.get());
         if let Some(deadline) = DEADLINE.take() {
             self.deadline = deadline;
@@ -338,6 +351,20 @@ mod tests {
         let log = Log::default();
         request('a', LONG_BYTES / 5, 4, &log).await;
         assert_eq!(*log.lock().unwrap(), "aaaa");
+    }
+
+    #[tokio::test]
+    async fn a_tunnel_that_talks_in_turns_is_never_long() {
+        let _last = LANE.with(|lane| lane.turns.clone().try_acquire_owned().unwrap());
+        let talk = Turns::new(Box::pin(async {
+            for _ in 0..64 {
+                answered();
+                moved(LONG_BYTES / 8);
+                yield_now().await;
+            }
+        }));
+        // One that had to wait for the lane would wait for ever.
+        talk.await;
     }
 
     #[tokio::test]

@@ -1,0 +1,381 @@
+//! The origin's end of a connection that may become a tunnel, as Pingora gets to use it.
+
+use std::future::Future as _;
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::SocketAddr as InetAddress;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::{Buf as _, Bytes};
+use pingora_core::connectors::l4::Connect as L4Connect;
+use pingora_core::protocols::l4::ext::{connect, set_tcp_keepalive};
+use pingora_core::protocols::l4::socket::SocketAddr;
+use pingora_core::protocols::l4::stream::Stream as L4Stream;
+use pingora_core::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream};
+use pingora_error::{Error, ErrorType, Result};
+use pingora_timeout::timeout;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep};
+
+use super::{Tunnel, wake};
+
+/// Read at once while the response's head is looked for.
+const HEAD_PART_BYTES: usize = 4 << 10;
+
+/// What is after the response's head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    /// A head is read: no more than it is given out.
+    Head,
+    /// The head is out, and nothing more is until it is judged.
+    Unknown,
+    /// Another one: given to the tunnel only.
+    Switched,
+    /// Still HTTP/1.
+    Http1,
+    /// Nothing; the request is over.
+    None,
+}
+
+/// The origin's socket while Pingora and the tunnel share it.
+#[derive(Debug)]
+pub(super) struct Socket {
+    stream: Option<TcpStream>,
+    protocol: Protocol,
+    /// Read, and not given out.
+    ahead: Bytes,
+    line_ended: bool,
+    /// For each read, until the tunnel begins.
+    read_timeout: Option<Duration>,
+    late: Option<Pin<Box<Sleep>>>,
+    timed_out: bool,
+    /// Bytes of the client that Pingora read before the tunnel began and has not written yet.
+    early_bytes: u64,
+    written_early: u64,
+    taker: Option<Waker>,
+    reader: Option<Waker>,
+}
+
+impl Socket {
+    pub(super) fn new(read_timeout: Option<Duration>) -> Self {
+        Self {
+            stream: None,
+            protocol: Protocol::Head,
+            ahead: Bytes::new(),
+            line_ended: false,
+            read_timeout,
+            late: None,
+            timed_out: false,
+            early_bytes: 0,
+            written_early: 0,
+            taker: None,
+            reader: None,
+        }
+    }
+
+    pub(super) fn switch(&mut self) {
+        self.protocol = Protocol::Switched;
+        self.late = None;
+    }
+
+    pub(super) fn decline(&mut self) {
+        self.protocol = Protocol::Http1;
+        wake(&mut self.reader);
+    }
+
+    pub(super) fn expect_head(&mut self) {
+        self.protocol = Protocol::Head;
+        wake(&mut self.reader);
+    }
+
+    pub(super) fn is_switched(&self) -> bool {
+        self.protocol == Protocol::Switched
+    }
+
+    pub(super) fn expect_early_bytes(&mut self, bytes: usize) {
+        self.early_bytes += bytes as u64;
+    }
+
+    pub(super) fn timed_out(&self) -> bool {
+        self.timed_out
+    }
+
+    pub(super) fn close(&mut self) {
+        self.protocol = Protocol::None;
+        self.stream = None;
+        wake(&mut self.taker);
+        wake(&mut self.reader);
+    }
+
+    pub(super) fn poll_take(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<(TcpStream, Bytes)>> {
+        if self.stream.is_some() && self.written_early < self.early_bytes {
+            self.taker = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        let ahead = std::mem::take(&mut self.ahead);
+        Poll::Ready(self.stream.take().map(|stream| (stream, ahead)))
+    }
+
+    fn poll_read(
+        &mut self,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.protocol {
+            // The end of a connection that nobody may use again.
+            Protocol::None => return Poll::Ready(Ok(())),
+            // Pingora waits for as long as the tunnel lasts.
+            Protocol::Unknown | Protocol::Switched => {
+                self.reader = Some(context.waker().clone());
+                return Poll::Pending;
+            }
+            Protocol::Head | Protocol::Http1 => {}
+        }
+        if self.ahead.is_empty() {
+            let read = if self.protocol == Protocol::Head {
+                self.poll_read_ahead(context)
+            } else {
+                self.poll_read_stream(context, into)
+            };
+            if read.is_pending() {
+                ready!(self.poll_late(context));
+                self.timed_out = true;
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            self.late = None;
+            ready!(read)?;
+        }
+        // No more is looked at than can be given, since what was looked at counts.
+        let room = self.ahead.len().min(into.remaining());
+        let part = self.part_to_give(room);
+        into.put_slice(&self.ahead[..part]);
+        self.ahead.advance(part);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Bytes of what is ahead that belong to the head. It ends with an empty line.
+    fn part_to_give(&mut self, room: usize) -> usize {
+        if self.protocol == Protocol::Http1 {
+            return room;
+        }
+        for (index, byte) in self.ahead[..room].iter().enumerate() {
+            match byte {
+                b'\n' if self.line_ended => {
+                    self.line_ended = false;
+                    self.protocol = Protocol::Unknown;
+                    return index + 1;
+                }
+                b'\n' => self.line_ended = true,
+                b'\r' => {}
+                _ => self.line_ended = false,
+            }
+        }
+        room
+    }
+
+    fn poll_read_ahead(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut space = [MaybeUninit::uninit(); HEAD_PART_BYTES];
+        let mut read = ReadBuf::uninit(&mut space);
+        ready!(self.poll_read_stream(context, &mut read))?;
+        self.ahead = Bytes::copy_from_slice(read.filled());
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_read_stream(
+        &mut self,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Some(stream) => Pin::new(stream).poll_read(context, into),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn poll_late(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(read_timeout) = self.read_timeout else { return Poll::Pending };
+        self.late.get_or_insert_with(|| Box::pin(sleep(read_timeout))).as_mut().poll(context)
+    }
+
+    fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let Some(stream) = &mut self.stream else {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        };
+        let written = ready!(Pin::new(stream).poll_write(context, bytes))?;
+        if self.protocol == Protocol::Switched {
+            self.written_early += written as u64;
+            wake(&mut self.taker);
+        }
+        Poll::Ready(Ok(written))
+    }
+}
+
+/// What Pingora reads and writes.
+#[derive(Debug)]
+pub(super) struct TunnelSocket(Arc<Tunnel>);
+
+impl AsyncRead for TunnelSocket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.0.lock().poll_read(context, into)
+    }
+}
+
+impl AsyncWrite for TunnelSocket {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.0.lock().poll_write(context, bytes)
+    }
+
+    /// A TCP socket has no buffer of its own.
+    fn poll_flush(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.0.lock().stream {
+            Some(stream) => Pin::new(stream).poll_shutdown(context),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl VirtualSocket for TunnelSocket {
+    fn set_socket_option(&self, option: VirtualSockOpt) -> io::Result<()> {
+        let socket = self.0.lock();
+        let Some(stream) = &socket.stream else { return Ok(()) };
+        match option {
+            VirtualSockOpt::NoDelay => stream.set_nodelay(true),
+            VirtualSockOpt::KeepAlive(keepalive) => {
+                set_tcp_keepalive(stream, &keepalive).map_err(io::Error::other)
+            }
+            // Of those to come, none is needed to pass bytes on.
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Connects the socket of one tunnel.
+#[derive(Debug)]
+pub(super) struct Connect {
+    tunnel: Arc<Tunnel>,
+    connect_timeout: Option<Duration>,
+}
+
+impl Connect {
+    pub(super) fn new(tunnel: Arc<Tunnel>, connect_timeout: Option<Duration>) -> Self {
+        Self { tunnel, connect_timeout }
+    }
+
+    async fn connect_tcp(&self, address: &InetAddress) -> Result<TcpStream> {
+        let connecting = connect(address, None);
+        let Some(patience) = self.connect_timeout else { return connecting.await };
+        timeout(patience, connecting)
+            .await
+            .map_err(|late| Error::because(ErrorType::ConnectTimedout, "connecting", late))?
+    }
+}
+
+#[async_trait]
+impl L4Connect for Connect {
+    async fn connect(&self, address: &SocketAddr) -> Result<L4Stream> {
+        let SocketAddr::Inet(address) = address else {
+            return Error::e_explain(ErrorType::ConnectError, "no tunnel over this address");
+        };
+        let stream = self.connect_tcp(address).await?;
+        self.tunnel.lock().stream = Some(stream);
+        Ok(VirtualSocketStream::new(Box::new(TunnelSocket(self.tunnel.clone()))).into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    async fn connected() -> (TcpStream, Arc<Tunnel>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut peer = pingora_core::upstreams::peer::HttpPeer::new(
+            listener.local_addr().unwrap(),
+            false,
+            String::new(),
+        );
+        peer.options.read_timeout = Some(Duration::from_secs(5));
+        let tunnel = Tunnel::prepare(&mut peer, Duration::from_secs(60));
+        assert_eq!(peer.options.read_timeout, None);
+        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        tunnel.lock().stream = Some(near);
+        (listener.accept().await.unwrap().0, tunnel)
+    }
+
+    #[tokio::test]
+    async fn what_follows_a_head_is_not_given_out_with_it() {
+        let (mut origin, tunnel) = connected().await;
+        let mut socket = TunnelSocket(tunnel.clone());
+        origin
+            .write_all(b"HTTP/1.1 103 Hi\r\nA: b\r\n\r\nHTTP/1.1 101 S\r\n\r\nrest")
+            .await
+            .unwrap();
+        let mut into = [0; 100];
+        let mut heads = Vec::new();
+        for _ in 0..2 {
+            tunnel.expect_head();
+            let read = socket.read(&mut into).await.unwrap();
+            heads.push(String::from_utf8_lossy(&into[..read]).into_owned());
+        }
+        assert_eq!(heads, ["HTTP/1.1 103 Hi\r\nA: b\r\n\r\n", "HTTP/1.1 101 S\r\n\r\n"]);
+        tunnel.switch();
+        let taken = std::future::poll_fn(|context| tunnel.poll_take(context)).await;
+        assert_eq!(taken.unwrap().1, "rest");
+    }
+
+    #[tokio::test]
+    async fn early_bytes_of_the_client_go_first() {
+        let (_origin, tunnel) = connected().await;
+        let mut socket = TunnelSocket(tunnel.clone());
+        tunnel.switch();
+        tunnel.record_early_bytes(5);
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(tunnel.poll_take(&mut context).is_pending());
+        socket.write_all(b"early").await.unwrap();
+        assert!(tunnel.poll_take(&mut context).is_ready());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_origin_that_is_silent_before_its_head_times_out() {
+        let (_origin, tunnel) = connected().await;
+        let mut socket = TunnelSocket(tunnel.clone());
+        let error = socket.read_u8().await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(tunnel.timed_out());
+    }
+
+    #[tokio::test]
+    async fn a_response_that_is_no_tunnel_is_given_out_whole_and_the_connection_once() {
+        let (mut origin, tunnel) = connected().await;
+        let mut socket = TunnelSocket(tunnel.clone());
+        origin.write_all(b"HTTP/1.1 200 OK\r\n\r\na\r\n\r\nb").await.unwrap();
+        let mut into = [0; 100];
+        assert_eq!(socket.read(&mut into).await.unwrap(), 19);
+        tunnel.decline();
+        assert_eq!(socket.read(&mut into).await.unwrap(), 6);
+        tunnel.close();
+        assert_eq!(socket.read(&mut into).await.unwrap(), 0);
+    }
+}
