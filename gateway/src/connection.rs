@@ -18,17 +18,19 @@ use pingora_core::protocols::http::ServerSession;
 use pingora_core::server::ShutdownWatch;
 use pingora_timeout::timeout;
 
-use self::counted::Counted;
 pub use self::counted::Failure;
+use self::counted::{Counted, Home};
 use self::head::HeadCheck;
 pub use self::head::{HeadLimits, Refusal};
 use crate::config::ListenerTimeouts;
 use crate::descriptors;
+use crate::tunnel::Tunnel;
 
 mod chunks;
 mod counted;
 pub(crate) mod head;
 mod http2;
+mod lingering;
 
 pub use self::http2::Http2;
 
@@ -90,6 +92,33 @@ pub fn expect_answer(session: &ServerSession, within: Option<Duration>) {
     }
 }
 
+/// Notes that the client of `session` knows interim responses, and whether it waits to be told to send its body.
+pub fn allow_interim(session: &ServerSession, awaits_continue: bool) {
+    if let Some(counted) = counted(session) {
+        counted.allow_interim(awaits_continue);
+    }
+}
+
+/// Keeps the connection of `session` although Pingora drops it, as it does after every failure to proxy. Returns
+/// whether that can be: the request must have been read to its end.
+pub fn keep(session: &ServerSession) -> bool {
+    let counted = counted(session).filter(|counted| counted.is_at_request_end());
+    counted.inspect(|counted| counted.keep()).is_some()
+}
+
+/// Whether the connection of `session` will not be kept, since the server shuts down. HTTP/2 tells its clients
+/// by itself.
+pub fn is_ending(session: &ServerSession) -> bool {
+    counted(session).is_some_and(Counted::is_ending)
+}
+
+/// Makes the connection of `session` the client's end of `tunnel`, from the next read on.
+pub fn switch(session: &ServerSession, tunnel: Arc<Tunnel>) {
+    if let Some(counted) = counted(session) {
+        counted.switch(tunnel);
+    }
+}
+
 fn counted(session: &ServerSession) -> Option<&Counted> {
     let ServerSession::H1(http1) = session else { return None };
     http1.stream().as_any().downcast_ref()
@@ -107,7 +136,8 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for OnDemand<A> {
             descriptors::report_exhaustion();
             return None;
         }
-        let mut stream = Box::new(Counted::new(stream));
+        let home = Home::default();
+        let mut stream = Box::new(Counted::new(stream, home.clone(), shutdown.clone()));
         let mut ending = shutdown.clone();
         let idle = (self.terms)().timeouts.idle;
         if let Some(http2) = &self.http2
@@ -120,7 +150,10 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for OnDemand<A> {
         let mut settings = None;
         loop {
             let idle = self.head(&mut stream, &mut ending).await?;
-            let reused = self.request(stream, settings, idle, shutdown).await?;
+            let Some(reused) = self.request(stream, settings, idle, shutdown).await else {
+                (stream, settings) = (home.take()?, None);
+                continue;
+            };
             let (kept, kept_settings) = reused.consume();
             stream = kept.into_any().downcast::<Counted>().ok()?;
             if !stream.is_at_request_end() {
@@ -226,7 +259,7 @@ mod tests {
     async fn waiting_ends_with_the_connection_with_patience_and_with_the_server() {
         let (end, mut ending) = watch::channel(false);
         let (client, server) = UnixStream::pair().unwrap();
-        let mut stream = Counted::new(Box::new(server));
+        let mut stream = Counted::new(Box::new(server), Home::default(), ending.clone());
         let short = Duration::from_millis(10);
         assert!(matches!(within(short, stream.read_ahead(), &mut ending).await, Came::Late));
         end.send_replace(true);

@@ -22,6 +22,7 @@ mod forwarded;
 mod hints;
 mod lent;
 mod logging;
+mod origin_framing;
 mod pace;
 mod reply;
 mod request_filter;
@@ -169,7 +170,7 @@ impl ProxyHttp for Proxy {
         ctx: &mut RequestContext,
     ) -> Result<()> {
         ctx.answered(response.status.as_u16());
-        upstream_response_filter::run(session, ctx)?;
+        upstream_response_filter::check(session, response, ctx)?;
         pace::response_came(session, response, ctx);
         Ok(())
     }

@@ -15,7 +15,7 @@ mod socket;
 use std::io;
 use std::os::fd::AsRawFd as _;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -63,15 +63,12 @@ pub struct Tunnel {
 }
 
 impl Tunnel {
-    /// Makes `peer` connect by a socket that can become a tunnel. The peer's read timeout is kept by the
-    /// socket from now on: it ends where the tunnel begins, and Pingora's would not.
+    /// Makes `peer` connect by a socket that can become a tunnel. It has no read timeout, since Pingora's would
+    /// go on in the tunnel: `upstream_response_filter` limits how long an answer may take.
     pub fn prepare(peer: &mut HttpPeer, idle: Duration) -> Arc<Self> {
-        let read = peer.options.read_timeout.take();
-        let tunnel = Arc::new(Self {
-            socket: Mutex::new(Socket::new(read)),
-            idle,
-            relayed: OnceLock::new(),
-        });
+        peer.options.read_timeout = None;
+        let tunnel =
+            Arc::new(Self { socket: Mutex::new(Socket::new()), idle, relayed: OnceLock::new() });
         let connect = Connect::new(tunnel.clone(), peer.options.connection_timeout);
         peer.options.custom_l4 = Some(Arc::new(connect));
         peer.group_key ^= POOL_KEY;
@@ -93,21 +90,6 @@ impl Tunnel {
         self.lock().expect_head();
     }
 
-    /// Whether the origin's 101 is passed on.
-    pub fn is_switched(&self) -> bool {
-        self.lock().is_switched()
-    }
-
-    /// Notes bytes of the client that were read before the tunnel began; they go to the origin first.
-    pub fn record_early_bytes(&self, bytes: usize) {
-        self.lock().expect_early_bytes(bytes);
-    }
-
-    /// Whether the origin was silent for longer than its read timeout.
-    pub fn timed_out(&self) -> bool {
-        self.lock().timed_out()
-    }
-
     /// What the tunnel did, once it is over.
     pub fn relayed(&self) -> Option<Relayed> {
         self.relayed.get().copied()
@@ -118,11 +100,6 @@ impl Tunnel {
         self.lock().close();
     }
 
-    /// Ready with the origin's socket, and what was read of it, when all that came early has been sent.
-    fn poll_take(&self, context: &mut Context<'_>) -> Poll<Option<(TcpStream, Bytes)>> {
-        self.lock().poll_take(context)
-    }
-
     fn lock(&self) -> MutexGuard<'_, Socket> {
         self.socket.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -131,9 +108,8 @@ impl Tunnel {
 /// Relays between `client`, of which `ahead` was read already, and the origin of `tunnel`, until both sides
 /// are done. Both connections are closed then, as they ended.
 pub async fn run(tunnel: Arc<Tunnel>, client: Stream, ahead: Bytes) {
-    let Some((origin, from_origin)) = std::future::poll_fn(|cx| tunnel.poll_take(cx)).await else {
-        return;
-    };
+    let taken = tunnel.lock().take();
+    let Some((origin, from_origin)) = taken else { return };
     let relayed = relay((client, ahead), (origin, from_origin), tunnel.idle).await;
     // The only place that sets it.
     tunnel.relayed.set(relayed).ok();

@@ -3,29 +3,38 @@
 //! Who reads a request from it gets its head and its body and nothing that follows: the framing was settled
 //! when the head was checked, so a second request is never in anybody's buffer but ours, and is checked like
 //! the first.
+//!
+//! It is the one place that sees all that passes between a client and Pingora. So it also tells a client that
+//! waits to go on (RFC 9110, 10.1.1), becomes the client's end of a tunnel, and closes in stages where the
+//! client may still be sending.
 
-use std::future::{Future as _, poll_fn};
+use std::fmt;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Buf as _, BytesMut};
+use pingora_core::protocols::l4::ext::get_tcp_info;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_core::protocols::tls::SslDigest;
 use pingora_core::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream,
     TimingDigest, UniqueID, UniqueIDType,
 };
+use pingora_core::server::ShutdownWatch;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::chunks::Chunks;
 use super::head::{Framing, Head, HeadCheck, HeadLimits, Refusal};
+use super::lingering;
+use crate::tunnel::{self, Tunnel};
 
 /// As much as Pingora first makes room for.
 const AHEAD_BYTES: usize = 4 << 10;
@@ -34,10 +43,22 @@ const AHEAD_BYTES: usize = 4 << 10;
 /// read; Pingora itself would read 64 KiB.
 const READ_BYTES_MAX: usize = 16 << 10;
 
+/// How long the origin may be silent before a client that asked is told to send its body: clients wait for a
+/// second and then send it all the same, and an origin that means to refuse it mostly does so faster.
+const CONTINUE_AFTER: Duration = Duration::from_millis(200);
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// How often a client that has closed its side is looked after while its answer is awaited.
+const HALF_CLOSED_POLL: Duration = Duration::from_secs(1);
+
+/// `TCP_CLOSE`, of `linux/tcp_states.h`: the other end has reset the connection.
+const TCP_CLOSE: u8 = 7;
+
 /// A client's stream, of which no more is handed out than one request at a time.
 #[derive(Debug)]
 pub(super) struct Counted {
-    stream: Stream,
+    /// Taken where the connection goes on without us: as a tunnel, or to be closed in stages.
+    stream: Option<Stream>,
     /// Read, and not yet given to anybody.
     ahead: BytesMut,
     /// What may be given from here on.
@@ -52,6 +73,46 @@ pub(super) struct Counted {
     answer_until: AtomicU64,
     began: Instant,
     answer_late: Option<Pin<Box<Sleep>>>,
+    /// Whether the client knows interim responses.
+    knows_interim: AtomicBool,
+    /// Whether the client waits to be told to send its body.
+    awaits_continue: AtomicBool,
+    continue_late: Option<Pin<Box<Sleep>>>,
+    /// Whether anything was written since the request began.
+    wrote: bool,
+    /// Whether the client has closed its side, or failed.
+    client_ended: bool,
+    half_closed_poll: Option<Pin<Box<Sleep>>>,
+    /// Where it goes when Pingora drops a connection that is to be kept.
+    home: Home,
+    kept: AtomicBool,
+    ending: ShutdownWatch,
+    switched: OnceLock<Arc<Tunnel>>,
+    relay: Option<Relay>,
+}
+
+/// The tunnel at work.
+struct Relay(Pin<Box<dyn Future<Output = ()> + Send + Sync>>);
+
+impl fmt::Debug for Relay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Relay")
+    }
+}
+
+/// Holds the connection between two requests where Pingora has let go of it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Home(Arc<Mutex<Option<Box<Counted>>>>);
+
+impl Home {
+    /// The connection, if it is here.
+    pub(super) fn take(&self) -> Option<Box<Counted>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn put(&self, counted: Counted) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(counted));
+    }
 }
 
 /// What of a stream may be given.
@@ -100,9 +161,10 @@ impl Body {
 }
 
 impl Counted {
-    pub(super) fn new(stream: Stream) -> Self {
+    /// `home` is where it goes when it is kept; `ending` tells when the server shuts down.
+    pub(super) fn new(stream: Stream, home: Home, ending: ShutdownWatch) -> Self {
         Self {
-            stream,
+            stream: Some(stream),
             ahead: BytesMut::new(),
             part: Part::Everything,
             refusal: None,
@@ -111,7 +173,124 @@ impl Counted {
             answer_until: AtomicU64::new(0),
             began: Instant::now(),
             answer_late: None,
+            knows_interim: AtomicBool::new(false),
+            awaits_continue: AtomicBool::new(false),
+            continue_late: None,
+            wrote: false,
+            client_ended: false,
+            half_closed_poll: None,
+            home,
+            kept: AtomicBool::new(false),
+            ending,
+            switched: OnceLock::new(),
+            relay: None,
         }
+    }
+
+    /// The client knows interim responses, and may wait to be told to send its body.
+    pub(super) fn allow_interim(&self, awaits_continue: bool) {
+        self.knows_interim.store(true, Relaxed);
+        self.awaits_continue.store(awaits_continue, Relaxed);
+    }
+
+    /// Whoever drops the connection gives it back.
+    pub(super) fn keep(&self) {
+        self.kept.store(true, Relaxed);
+    }
+
+    /// Whether the server shuts down.
+    pub(super) fn is_ending(&self) -> bool {
+        *self.ending.borrow()
+    }
+
+    /// From the next read on, this is the client's end of `tunnel`.
+    pub(super) fn switch(&self, tunnel: Arc<Tunnel>) {
+        // A connection switches once.
+        self.switched.set(tunnel).ok();
+    }
+
+    /// Writes the interim response by which a client goes on.
+    fn poll_write_continue(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(stream) = &mut self.stream else { return Poll::Ready(Ok(())) };
+        // Nothing was written yet, so there is room for a line.
+        let written = ready!(Pin::new(&mut *stream).poll_write(context, CONTINUE))?;
+        if written < CONTINUE.len() {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        *self.awaits_continue.get_mut() = false;
+        // What is not flushed now is flushed with what is written next.
+        match Pin::new(stream).poll_flush(context) {
+            Poll::Ready(flushed) => Poll::Ready(flushed),
+            Poll::Pending => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Tells the client to send its body once the origin has been silent for a moment.
+    fn poll_continue(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        if !*self.awaits_continue.get_mut() {
+            return Ok(());
+        }
+        let late = self.continue_late.get_or_insert_with(|| Box::pin(sleep(CONTINUE_AFTER)));
+        if late.as_mut().poll(context).is_pending() {
+            return Ok(());
+        }
+        match self.poll_write_continue(context) {
+            Poll::Ready(written) => written,
+            Poll::Pending => Ok(()),
+        }
+    }
+
+    /// Ready when a client that has closed its side is gone altogether.
+    ///
+    /// RFC 9112, 9.6: it may wait for its answer. On the wire the two are the same until something is sent:
+    /// then one that is gone resets the connection. An interim response is all that may be sent now.
+    fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if self.is_reset() {
+                return Poll::Ready(());
+            }
+            let poll =
+                self.half_closed_poll.get_or_insert_with(|| Box::pin(sleep(HALF_CLOSED_POLL)));
+            ready!(poll.as_mut().poll(context));
+            self.half_closed_poll = None;
+            if !self.wrote && std::mem::take(self.knows_interim.get_mut()) {
+                match self.poll_write_continue(context) {
+                    Poll::Ready(Err(_)) => return Poll::Ready(()),
+                    Poll::Ready(Ok(())) | Poll::Pending => {}
+                }
+            }
+        }
+    }
+
+    /// Whether the client has reset the connection. What is no TCP closes both sides at once.
+    fn is_reset(&self) -> bool {
+        get_tcp_info(self.id()).map_or(true, |info| info.tcpi_state == TCP_CLOSE)
+    }
+
+    /// Ready when the tunnel is over.
+    fn poll_relay(&mut self, context: &mut Context<'_>, tunnel: Arc<Tunnel>) -> Poll<()> {
+        if self.relay.is_none() {
+            let Some(client) = self.stream.take() else { return Poll::Ready(()) };
+            let ahead = std::mem::take(&mut self.ahead).freeze();
+            self.relay = Some(Relay(Box::pin(tunnel::run(tunnel, client, ahead))));
+        }
+        if let Some(Relay(relay)) = &mut self.relay {
+            ready!(relay.as_mut().poll(context));
+            self.relay = None;
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_read_stream(
+        &mut self,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = into.filled().len();
+        let Some(stream) = &mut self.stream else { return Poll::Ready(Ok(())) };
+        let read = ready!(poll_read_some(stream, context, into));
+        self.client_ended |= read.is_err() || into.filled().len() == before;
+        Poll::Ready(read)
     }
 
     /// Why the request at hand was refused before it began.
@@ -219,6 +398,11 @@ impl Counted {
         self.failure = None;
         *self.answer_until.get_mut() = 0;
         self.answer_late = None;
+        *self.knows_interim.get_mut() = false;
+        *self.awaits_continue.get_mut() = false;
+        self.continue_late = None;
+        self.half_closed_poll = None;
+        self.wrote = false;
     }
 
     /// What has come and was given to nobody.
@@ -238,7 +422,7 @@ impl Counted {
         // On the stack: nothing is held while nothing comes.
         let mut space = [MaybeUninit::uninit(); AHEAD_BYTES];
         let mut read = ReadBuf::uninit(&mut space);
-        ready!(Pin::new(&mut self.stream).poll_read(context, &mut read))?;
+        ready!(self.poll_read_stream(context, &mut read))?;
         if read.filled().is_empty() {
             return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
         }
@@ -267,7 +451,7 @@ impl Counted {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.ahead.is_empty() {
-            return poll_read_some(&mut self.stream, context, into);
+            return self.poll_read_stream(context, into);
         }
         let part = self.ahead.len().min(into.remaining());
         into.put_slice(&self.ahead[..part]);
@@ -319,7 +503,7 @@ impl Counted {
             match ready!(self.poll_read_ahead(context)) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    return Poll::Ready(Ok(()));
+                    return self.poll_gone(context).map(Ok);
                 }
                 Err(error) => return Poll::Ready(Err(error)),
             }
@@ -350,6 +534,10 @@ impl AsyncRead for Counted {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if let Some(tunnel) = this.switched.get() {
+            let tunnel = tunnel.clone();
+            return this.poll_relay(context, tunnel).map(Ok);
+        }
         if *this.tunnel.get_mut() {
             this.part = Part::Everything;
         }
@@ -366,6 +554,7 @@ impl AsyncRead for Counted {
             }
         };
         if read.is_pending() {
+            this.poll_continue(context)?;
             ready!(this.poll_answer_late(context));
             this.failure = Some(Failure::AnswerLate);
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
@@ -396,7 +585,12 @@ impl AsyncWrite for Counted {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        self.wrote = true;
+        *self.awaits_continue.get_mut() = false;
+        match &mut self.stream {
+            Some(stream) => Pin::new(stream).poll_write(context, bytes),
+            None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        }
     }
 
     fn poll_write_vectored(
@@ -404,72 +598,109 @@ impl AsyncWrite for Counted {
         context: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, parts)
+        self.wrote = true;
+        *self.awaits_continue.get_mut() = false;
+        match &mut self.stream {
+            Some(stream) => Pin::new(stream).poll_write_vectored(context, parts),
+            None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.stream.as_ref().is_some_and(|stream| stream.is_write_vectored())
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        match &mut self.stream {
+            Some(stream) => Pin::new(stream).poll_flush(context),
+            None => Poll::Ready(Ok(())),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        match &mut self.stream {
+            Some(stream) => Pin::new(stream).poll_shutdown(context),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+/// Every way in which a connection ends comes here.
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let Some(stream) = self.stream.take() else { return };
+        let at_end = self.is_at_request_end();
+        if at_end && *self.kept.get_mut() {
+            let mut kept = Self::new(stream, self.home.clone(), self.ending.clone());
+            kept.ahead = std::mem::take(&mut self.ahead);
+            self.home.put(kept);
+            return;
+        }
+        // What of HTTP/2 is left is not ours to read.
+        let is_request = matches!(self.part, Part::Request { .. });
+        let is_sending = !at_end || self.refusal.is_some() || self.has_ahead();
+        if self.wrote && is_request && is_sending && !self.client_ended {
+            lingering::close(stream, self.refusal == Some(Refusal::Late));
+        }
     }
 }
 
 #[async_trait]
 impl Shutdown for Counted {
     async fn shutdown(&mut self) {
-        self.stream.shutdown().await;
+        if let Some(stream) = &mut self.stream {
+            stream.shutdown().await;
+        }
     }
 }
 
 impl UniqueID for Counted {
     fn id(&self) -> UniqueIDType {
-        self.stream.id()
+        self.stream.as_ref().map_or(-1, |stream| stream.id())
     }
 }
 
 impl Ssl for Counted {
     fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        self.stream.get_ssl_digest()
+        self.stream.as_ref()?.get_ssl_digest()
     }
 }
 
 impl GetTimingDigest for Counted {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        self.stream.get_timing_digest()
+        self.stream.as_ref().map(|stream| stream.get_timing_digest()).unwrap_or_default()
     }
 
     fn get_read_pending_time(&self) -> Duration {
-        self.stream.get_read_pending_time()
+        self.stream.as_ref().map(|stream| stream.get_read_pending_time()).unwrap_or_default()
     }
 
     fn get_write_pending_time(&self) -> Duration {
-        self.stream.get_write_pending_time()
+        self.stream.as_ref().map(|stream| stream.get_write_pending_time()).unwrap_or_default()
     }
 }
 
 impl GetProxyDigest for Counted {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.stream.get_proxy_digest()
+        self.stream.as_ref()?.get_proxy_digest()
     }
 
     fn set_proxy_digest(&mut self, digest: ProxyDigest) {
-        self.stream.set_proxy_digest(digest);
+        if let Some(stream) = &mut self.stream {
+            stream.set_proxy_digest(digest);
+        }
     }
 }
 
 impl GetSocketDigest for Counted {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.stream.get_socket_digest()
+        self.stream.as_ref()?.get_socket_digest()
     }
 
     fn set_socket_digest(&mut self, digest: SocketDigest) {
-        self.stream.set_socket_digest(digest);
+        if let Some(stream) = &mut self.stream {
+            stream.set_socket_digest(digest);
+        }
     }
 }
 
@@ -487,7 +718,8 @@ mod tests {
 
     fn pair() -> (UnixStream, Counted) {
         let (client, server) = UnixStream::pair().unwrap();
-        (client, Counted::new(Box::new(server)))
+        let (_, ending) = tokio::sync::watch::channel(false);
+        (client, Counted::new(Box::new(server), Home::default(), ending))
     }
 
     async fn read(stream: &mut Counted, bytes: usize) -> String {

@@ -16,6 +16,7 @@ use crate::proxy::cause::Cause;
 use crate::proxy::forwarded::Origin;
 use crate::proxy::pace::Pace;
 use crate::snapshot::{Host, Route};
+use crate::tunnel::{Relayed, Tunnel};
 use crate::upstream::{Attempts, Endpoint, Failure, Upstream};
 
 /// A request's own state. It holds the snapshot it began with until it ends, and gives back what it
@@ -51,6 +52,8 @@ pub struct RequestContext {
     pub(super) held_body: Option<Bytes>,
     /// How the request's body comes.
     pub(super) pace: Pace,
+    /// The tunnel that this attempt may become, where the request asks for one.
+    pub(super) tunnel: Option<Arc<Tunnel>>,
 }
 
 /// The choice of upstream and endpoint, over all attempts.
@@ -111,6 +114,7 @@ impl RequestContext {
             bodiless: None,
             held_body: None,
             pace: Pace::default(),
+            tunnel: None,
         }
     }
 
@@ -211,6 +215,11 @@ impl RequestContext {
         Some(timeout.saturating_sub(self.started.elapsed()))
     }
 
+    /// What the tunnel did that the request became, once it is over.
+    pub(super) fn relayed(&self) -> Option<Relayed> {
+        self.tunnel.as_ref()?.relayed()
+    }
+
     /// Begins an attempt at an endpoint, the one at `preferred` if it can be used, and counts it in.
     /// `None` if there is no endpoint to use.
     pub(super) fn begin_attempt(&mut self, preferred: Option<SocketAddr>) -> Option<usize> {
@@ -259,6 +268,9 @@ impl RequestContext {
 
 impl Drop for RequestContext {
     fn drop(&mut self) {
+        if let Some(tunnel) = &self.tunnel {
+            tunnel.close();
+        }
         self.finish(0);
     }
 }

@@ -19,20 +19,25 @@ pub(super) async fn run(
     let found = ctx.cause.or(failure).or_else(|| pace::overdue(ctx));
     let cause = *ctx.cause.get_or_insert(found.unwrap_or_else(|| Cause::of(error)));
     report(session, error, ctx, cause);
-    let begun =
-        session.response_written().is_some_and(|response| !response.status.is_informational());
+    let begun = reply::has_begun(session);
     if !begun && let Some(answer) = ctx.answer.take() {
         return replace(session, ctx, *answer).await;
     }
-    if begun || cause.status().is_none() {
+    let Some(status) = cause.status().filter(|_| !begun) else {
         return FailToProxy { error_code: 0, can_reuse_downstream: false };
+    };
+    if !cause.keeps_connection() {
+        session.set_keepalive(None);
     }
-    session.set_keepalive(None);
+    let downstream = session.as_downstream_mut();
+    if downstream.get_keepalive().is_some() && !connection::keep(downstream) {
+        downstream.set_keepalive(None);
+    }
     if let Err(error) = reply::error(session, ctx, cause).await {
         tracing::debug!(%error, "the error response could not be written");
     }
-    let error_code = cause.status().map_or(0, |status| status.as_u16());
-    FailToProxy { error_code, can_reuse_downstream: false }
+    // Where it is kept, that is not Pingora's doing.
+    FailToProxy { error_code: status.as_u16(), can_reuse_downstream: false }
 }
 
 /// Answers as a filter said, in place of the response that was under way.

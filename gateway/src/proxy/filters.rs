@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, StatusCode, Version, header, request, response};
+use http::{HeaderMap, Method, StatusCode, header, request, response};
 use pingora_core::protocols::Digest;
 use pingora_error::Result;
 use pingora_http::ResponseHeader;
@@ -22,9 +22,6 @@ use crate::verdicts::Verdicts;
 /// The most of a body that can be held before its head goes upstream: Pingora keeps no more of it for
 /// its own retries, and sends from there.
 const HELD_BYTES_MAX: usize = 64 << 10;
-
-/// The most that is read of a body only so that its sender reads the answer.
-const DISCARDED_BYTES_MAX: usize = 1 << 20;
 
 /// Fields that the filters of a route usually add to a request, its id among them.
 const FIELDS_ADDED: usize = 6;
@@ -150,7 +147,6 @@ async fn hold(session: &mut Session, ctx: &mut RequestContext) -> Result<Option<
         let end = data.is_none() || session.as_downstream_mut().is_body_done();
         read += data.as_ref().map_or(0, Bytes::len);
         if read > HELD_BYTES_MAX {
-            discard(session, ctx).await?;
             ctx.cause = Some(Cause::BodyTooLarge);
             return Err(Cause::BodyTooLarge.into_error());
         }
@@ -165,19 +161,6 @@ async fn hold(session: &mut Session, ctx: &mut RequestContext) -> Result<Option<
             return Ok(None);
         }
     }
-}
-
-/// Reads what a client is still sending, within reason: closing in the middle of it would reset the
-/// connection and take the answer with it (RFC 9112, 9.6).
-async fn discard(session: &mut Session, ctx: &mut RequestContext) -> Result<()> {
-    let mut left = DISCARDED_BYTES_MAX;
-    while let Some(data) = pace::read_body(session, ctx).await? {
-        left = left.saturating_sub(data.len());
-        if left == 0 || session.as_downstream_mut().is_body_done() {
-            break;
-        }
-    }
-    Ok(())
 }
 
 async fn body_hooks(
@@ -247,11 +230,6 @@ pub(super) async fn response(
 ) -> Result<()> {
     let mut head = lent::take_response(response);
     let answer = head_hooks(session, ctx, &mut head).await;
-    let http10 = session.req_header().version < Version::HTTP_11;
-    if http10 && head.headers.remove(header::TRANSFER_ENCODING).is_some() {
-        // RFC 9112, 6.1: to such a client a body without length ends with the connection.
-        session.set_keepalive(None);
-    }
     lent::give_back_response(response, head);
     match answer {
         Some(answer) => Err(answer_instead(ctx, answer)),
@@ -377,14 +355,16 @@ pub(super) fn log(session: &mut Session, ctx: &mut RequestContext, duration: Dur
     }
     let mut lent = Lent::take(session, ctx);
     let about = about(session, ctx);
+    let (up_bytes, down_bytes) =
+        ctx.relayed().map_or((0, 0), |relayed| (relayed.up_bytes, relayed.down_bytes));
     let sent: Option<&response::Parts> = session.response_written().map(|head| &**head);
     let outcome = Outcome {
         status: sent.map(|head| head.status),
         response: sent,
         cause: ctx.cause.map(Cause::label),
         duration,
-        request_bytes: session.body_bytes_read() as u64,
-        response_bytes: session.body_bytes_sent() as u64,
+        request_bytes: session.body_bytes_read() as u64 + up_bytes,
+        response_bytes: session.body_bytes_sent() as u64 + down_bytes,
     };
     if let Some(chain) = ctx.chain() {
         Chain::log(chain, &mut lent.run, &mut lent.request, &about, &outcome);

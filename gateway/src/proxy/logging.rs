@@ -9,15 +9,26 @@ use super::context::RequestContext;
 use super::{filters, hints};
 use crate::config::Offence;
 use crate::snapshot::NONE;
+use crate::tunnel::End;
 use crate::verdicts::{OffenceSet, Verdicts};
 
 /// Counts the request under its route and its endpoint, and against its source.
 pub(super) fn run(verdicts: &Verdicts, session: &mut Session, ctx: &mut RequestContext) {
+    note_tunnel(ctx);
     let status = session.response_written().map_or(0, |response| response.status.as_u16());
     note_offences(verdicts, session, ctx, status);
     record(session, ctx, status);
     filters::log(session, ctx, ctx.elapsed());
     ctx.finish(status);
+}
+
+/// How a tunnel ended, if the request became one: silence is nobody's failure.
+fn note_tunnel(ctx: &mut RequestContext) {
+    match ctx.relayed().map(|relayed| relayed.end) {
+        Some(End::OriginReset) => ctx.cause = Some(Cause::Reset),
+        Some(End::ClientReset) => ctx.cause = Some(Cause::ClientGone),
+        Some(End::Closed | End::Idle) | None => {}
+    }
 }
 
 /// Trusted proxies are never counted: what they pass on is not their doing.

@@ -9,7 +9,7 @@ use sallyport_plugin::Answer;
 
 use super::cause::Cause;
 use super::context::RequestContext;
-use super::filters;
+use super::{filters, response_filter};
 
 /// Writes the short plain-text response for `cause`.
 pub(super) async fn error(
@@ -51,12 +51,24 @@ pub(super) async fn from_filter(
     send(session, ctx, head, body).await
 }
 
+/// Whether a response has begun, so that nothing more can be said: after its head comes its body, or another
+/// protocol. Interim responses do not count.
+pub(super) fn has_begun(session: &Session) -> bool {
+    session.response_written().is_some_and(|response| {
+        !response.status.is_informational() || response.status == StatusCode::SWITCHING_PROTOCOLS
+    })
+}
+
 async fn send(
     session: &mut Session,
     ctx: &mut RequestContext,
     mut head: response::Parts,
     body: Bytes,
 ) -> Result<()> {
+    if has_begun(session) {
+        return Err(Cause::Internal.into_error());
+    }
+    response_filter::announce_end(session);
     if filters::may_have_length(head.status) {
         head.headers.insert(header::CONTENT_LENGTH, body.len().into());
     }

@@ -11,7 +11,7 @@ use pingora_proxy::Session;
 use sallyport_route::Request;
 
 use super::cause::Cause;
-use super::context::RequestContext;
+use super::context::{RequestContext, Upgrade};
 use super::target::{self, Target, asked_host, hash_key};
 use super::{Shared, conformance, cookies, fields, filters, forwarded, hints, reply};
 use crate::config::{Action, Redirect};
@@ -32,6 +32,10 @@ pub(super) async fn run(
     cookies::join(session);
     hints::find(shared.classifier.as_ref(), session, ctx);
     let admitted = admit(session, ctx);
+    if ctx.attempt.upgrade != Upgrade::No && !session.as_downstream_mut().is_body_empty() {
+        // RFC 9110, 7.8 lets us ignore it: what of the body is the tunnel's would be for each hop to guess.
+        ctx.attempt.upgrade = Upgrade::No;
+    }
     if admitted.is_ok() && asks_for_the_server(session.req_header()) {
         ctx.enter(None);
         Box::pin(reply::answer(session, ctx, StatusCode::OK, &[], Bytes::new())).await?;
@@ -119,6 +123,25 @@ fn set_up_connection(session: &mut Session, ctx: &RequestContext) {
     if downstream.get_keepalive().is_some() {
         downstream.set_keepalive(Some(idle.as_secs().max(1)));
     }
+    set_up_interim_responses(session);
+}
+
+/// What a client is told before its answer. RFC 9110, 10.1.1 and 15.2: HTTP/1.0 knows no interim responses, and
+/// asks for none.
+fn set_up_interim_responses(session: &mut Session) {
+    let head = session.req_header();
+    if head.version < Version::HTTP_11 {
+        session.req_header_mut().remove_header(&header::EXPECT);
+        session.as_downstream_mut().set_ignore_info_resp(true);
+        return;
+    }
+    let waits = !matches!(head.method, Method::GET | Method::HEAD)
+        && head.headers.get(header::EXPECT).is_some_and(asks_to_continue);
+    connection::allow_interim(session.as_downstream(), waits);
+}
+
+fn asks_to_continue(expectation: &HeaderValue) -> bool {
+    expectation.as_bytes().eq_ignore_ascii_case(b"100-continue")
 }
 
 /// Everything that is decided before an endpoint is chosen.

@@ -1,13 +1,13 @@
 //! What the client is told: the origin's response without the fields that were between the origin
 //! and the gateway (RFC 9110, 7.6.1). Pingora writes `Connection` anew and owns the framing.
 
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, Version, header};
 use pingora_error::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 use sallyport_plugin::Phases;
 
-use super::context::{RequestContext, Upgrade};
+use super::context::RequestContext;
 use super::{filters, pace};
 use crate::connection;
 
@@ -24,41 +24,92 @@ pub(super) async fn run(
     response: &mut ResponseHeader,
     ctx: &mut RequestContext,
 ) -> Result<()> {
+    let switches = response.status == StatusCode::SWITCHING_PROTOCOLS;
+    strip(response)?;
+    let interim = response.status.is_informational() && !switches;
     // An interim response says nothing of the connection. Pingora would close it for the body that is still to
     // come, and a request behind that would be lost.
-    let interim =
-        response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS;
     session.as_downstream_mut().set_close_on_response_before_downstream_finish(!interim);
-    if response.status == StatusCode::SWITCHING_PROTOCOLS && ctx.attempt.upgrade != Upgrade::No {
-        ctx.tunnelled = true;
-        connection::begin_tunnel(session.as_downstream());
-        pace::tunnel_began(session, ctx);
-    }
-    strip(response);
-    if response.status.is_informational() || !filters::takes_part(ctx, Phases::RESPONSE_HEADERS) {
+    if interim {
+        if let Some(tunnel) = &ctx.tunnel {
+            tunnel.expect_head();
+        }
         return Ok(());
     }
-    // Apart and boxed: few responses pass filters, and all carry this phase's state.
-    Box::pin(filters::response(session, response, ctx)).await
+    announce_end(session);
+    if filters::takes_part(ctx, Phases::RESPONSE_HEADERS) {
+        // Apart and boxed: few responses pass filters, and all carry this phase's state.
+        Box::pin(filters::response(session, response, ctx)).await?;
+    }
+    if switches {
+        switch(session, response, ctx);
+    } else {
+        settle_framing(session, response);
+        if let Some(tunnel) = &ctx.tunnel {
+            tunnel.decline();
+        }
+    }
+    Ok(())
 }
 
-/// Except from the response that changes protocols.
-fn strip(response: &mut ResponseHeader) {
-    if response.status == StatusCode::SWITCHING_PROTOCOLS {
-        return;
+/// A response says that the connection will not be kept when the server shuts down.
+pub(super) fn announce_end(session: &mut Session) {
+    if connection::is_ending(session.as_downstream()) {
+        session.set_keepalive(None);
     }
+}
+
+/// RFC 9112, 6.1: an HTTP/1.0 client knows no chunks; a body without length ends with the connection.
+fn settle_framing(session: &mut Session, response: &mut ResponseHeader) {
+    if session.req_header().version < Version::HTTP_11
+        && response.remove_header(&header::TRANSFER_ENCODING).is_some()
+    {
+        session.set_keepalive(None);
+    }
+}
+
+/// The connections become a tunnel as soon as this head is out.
+fn switch(session: &mut Session, response: &mut ResponseHeader, ctx: &mut RequestContext) {
+    // Whatever a filter has made of it, what follows has no length.
+    response.remove_header(&header::CONTENT_LENGTH);
+    response.remove_header(&header::TRANSFER_ENCODING);
+    ctx.tunnelled = true;
+    connection::begin_tunnel(session.as_downstream());
+    pace::tunnel_began(session, ctx);
+    if let Some(tunnel) = &ctx.tunnel {
+        // Silence ends a tunnel by its own timeout, and never the client's read.
+        session.as_downstream_mut().set_read_timeout(None);
+        tunnel.switch();
+        connection::switch(session.as_downstream(), tunnel.clone());
+    }
+}
+
+/// Removes what was said to this hop, but for what a client must know of other protocols (RFC 9110, 7.8): the
+/// one that is switched to, and those that a 426 asks for.
+fn strip(response: &mut ResponseHeader) -> Result<()> {
+    let switches = response.status == StatusCode::SWITCHING_PROTOCOLS;
+    let keeps_upgrade = switches || response.status == StatusCode::UPGRADE_REQUIRED;
     let mut connection = response.headers.get_all(header::CONNECTION).iter();
     if !connection.all(is_about_this_hop_only) {
         for name in nominated(response) {
-            response.remove_header(&name);
+            if name != header::UPGRADE || !keeps_upgrade {
+                response.remove_header(&name);
+            }
         }
     }
     // One pass over the names, instead of hashing each that hardly anybody sends.
     if response.headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
         for name in HOP_BY_HOP {
-            response.remove_header(&name);
+            if name != header::UPGRADE || !keeps_upgrade {
+                response.remove_header(&name);
+            }
         }
     }
+    if switches {
+        // Of all others, Pingora writes it anew.
+        response.insert_header(header::CONNECTION, "upgrade")?;
+    }
+    Ok(())
 }
 
 /// What nearly every origin sends.

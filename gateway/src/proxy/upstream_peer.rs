@@ -5,6 +5,7 @@ use pingora_error::Result;
 
 use super::cause::Cause;
 use super::context::{RequestContext, Upgrade};
+use crate::tunnel::Tunnel;
 
 /// The peer for this attempt.
 pub(super) fn run(ctx: &mut RequestContext) -> Result<Box<HttpPeer>> {
@@ -39,7 +40,8 @@ fn choose(ctx: &mut RequestContext) -> std::result::Result<Box<HttpPeer>, Cause>
         Upgrade::No => {}
         upgrade => {
             // A tunnel is silent for as long as its users are, whatever the route's timeout is.
-            peer.options.read_timeout = Some(ctx.upstream().spec.timeouts.upgraded);
+            let idle = ctx.upstream().spec.timeouts.upgraded;
+            ctx.tunnel = Some(Tunnel::prepare(&mut peer, idle));
             if upgrade == Upgrade::Other {
                 peer.options.http_upstream_request_policy.h1_upgrade = H1UpgradePolicy::Preserve;
             }

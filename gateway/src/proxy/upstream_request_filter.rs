@@ -46,6 +46,10 @@ fn rewrite_fields(headers: &mut HeaderMap, ctx: &RequestContext) {
         }
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     }
+    if ctx.attempt.upgrade == Upgrade::No && headers.remove(header::UPGRADE).is_some() {
+        // Pingora lets WebSockets pass whether they are an upgrade to us or not.
+        headers.remove(header::CONNECTION);
+    }
     forwarded::write(headers, &ctx.origin, "http", ctx.asked_host.as_ref());
     if let Some(known) = ctx.hints() {
         hints::write(headers, known, &ctx.snapshot().upstream_hints);

@@ -1,6 +1,5 @@
 //! The origin's end of a connection that may become a tunnel, as Pingora gets to use it.
 
-use std::future::Future as _;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::SocketAddr as InetAddress;
@@ -20,7 +19,6 @@ use pingora_error::{Error, ErrorType, Result};
 use pingora_timeout::timeout;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Sleep, sleep};
 
 use super::{Tunnel, wake};
 
@@ -50,37 +48,22 @@ pub(super) struct Socket {
     /// Read, and not given out.
     ahead: Bytes,
     line_ended: bool,
-    /// For each read, until the tunnel begins.
-    read_timeout: Option<Duration>,
-    late: Option<Pin<Box<Sleep>>>,
-    timed_out: bool,
-    /// Bytes of the client that Pingora read before the tunnel began and has not written yet.
-    early_bytes: u64,
-    written_early: u64,
-    taker: Option<Waker>,
     reader: Option<Waker>,
 }
 
 impl Socket {
-    pub(super) fn new(read_timeout: Option<Duration>) -> Self {
+    pub(super) fn new() -> Self {
         Self {
             stream: None,
             protocol: Protocol::Head,
             ahead: Bytes::new(),
             line_ended: false,
-            read_timeout,
-            late: None,
-            timed_out: false,
-            early_bytes: 0,
-            written_early: 0,
-            taker: None,
             reader: None,
         }
     }
 
     pub(super) fn switch(&mut self) {
         self.protocol = Protocol::Switched;
-        self.late = None;
     }
 
     pub(super) fn decline(&mut self) {
@@ -93,35 +76,16 @@ impl Socket {
         wake(&mut self.reader);
     }
 
-    pub(super) fn is_switched(&self) -> bool {
-        self.protocol == Protocol::Switched
-    }
-
-    pub(super) fn expect_early_bytes(&mut self, bytes: usize) {
-        self.early_bytes += bytes as u64;
-    }
-
-    pub(super) fn timed_out(&self) -> bool {
-        self.timed_out
-    }
-
     pub(super) fn close(&mut self) {
         self.protocol = Protocol::None;
         self.stream = None;
-        wake(&mut self.taker);
         wake(&mut self.reader);
     }
 
-    pub(super) fn poll_take(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<(TcpStream, Bytes)>> {
-        if self.stream.is_some() && self.written_early < self.early_bytes {
-            self.taker = Some(context.waker().clone());
-            return Poll::Pending;
-        }
+    /// The socket itself, and what was read of it.
+    pub(super) fn take(&mut self) -> Option<(TcpStream, Bytes)> {
         let ahead = std::mem::take(&mut self.ahead);
-        Poll::Ready(self.stream.take().map(|stream| (stream, ahead)))
+        self.stream.take().map(|stream| (stream, ahead))
     }
 
     fn poll_read(
@@ -140,18 +104,10 @@ impl Socket {
             Protocol::Head | Protocol::Http1 => {}
         }
         if self.ahead.is_empty() {
-            let read = if self.protocol == Protocol::Head {
-                self.poll_read_ahead(context)
-            } else {
-                self.poll_read_stream(context, into)
-            };
-            if read.is_pending() {
-                ready!(self.poll_late(context));
-                self.timed_out = true;
-                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            if self.protocol == Protocol::Http1 {
+                return self.poll_read_stream(context, into);
             }
-            self.late = None;
-            ready!(read)?;
+            ready!(self.poll_read_ahead(context))?;
         }
         // No more is looked at than can be given, since what was looked at counts.
         let room = self.ahead.len().min(into.remaining());
@@ -200,21 +156,11 @@ impl Socket {
         }
     }
 
-    fn poll_late(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let Some(read_timeout) = self.read_timeout else { return Poll::Pending };
-        self.late.get_or_insert_with(|| Box::pin(sleep(read_timeout))).as_mut().poll(context)
-    }
-
     fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let Some(stream) = &mut self.stream else {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         };
-        let written = ready!(Pin::new(stream).poll_write(context, bytes))?;
-        if self.protocol == Protocol::Switched {
-            self.written_early += written as u64;
-            wake(&mut self.taker);
-        }
-        Poll::Ready(Ok(written))
+        Pin::new(stream).poll_write(context, bytes)
     }
 }
 
@@ -341,29 +287,7 @@ mod tests {
         }
         assert_eq!(heads, ["HTTP/1.1 103 Hi\r\nA: b\r\n\r\n", "HTTP/1.1 101 S\r\n\r\n"]);
         tunnel.switch();
-        let taken = std::future::poll_fn(|context| tunnel.poll_take(context)).await;
-        assert_eq!(taken.unwrap().1, "rest");
-    }
-
-    #[tokio::test]
-    async fn early_bytes_of_the_client_go_first() {
-        let (_origin, tunnel) = connected().await;
-        let mut socket = TunnelSocket(tunnel.clone());
-        tunnel.switch();
-        tunnel.record_early_bytes(5);
-        let mut context = Context::from_waker(Waker::noop());
-        assert!(tunnel.poll_take(&mut context).is_pending());
-        socket.write_all(b"early").await.unwrap();
-        assert!(tunnel.poll_take(&mut context).is_ready());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_origin_that_is_silent_before_its_head_times_out() {
-        let (_origin, tunnel) = connected().await;
-        let mut socket = TunnelSocket(tunnel.clone());
-        let error = socket.read_u8().await.unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        assert!(tunnel.timed_out());
+        assert_eq!(tunnel.lock().take().unwrap().1, "rest");
     }
 
     #[tokio::test]
