@@ -34,11 +34,15 @@ mod push;
 mod reload;
 #[path = "suite/resilience.rs"]
 mod resilience;
+#[path = "suite/responses.rs"]
+mod responses;
 #[path = "suite/security.rs"]
 mod security;
 #[path = "suite/statistics.rs"]
 mod statistics;
 #[path = "suite/systemd.rs"]
 mod systemd;
+#[path = "suite/tunnels.rs"]
+mod tunnels;
 #[path = "suite/verdicts.rs"]
 mod verdicts;
