@@ -1,15 +1,17 @@
 //! Where lines end up.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
-use std::io;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
+use std::thread;
+use std::time::{Duration, SystemTime};
 
 use signal_hook::SigId;
 use signal_hook::consts::SIGUSR1;
@@ -54,13 +56,13 @@ pub(super) trait Sink: Send {
 }
 
 impl Target {
-    /// Makes it ready to be written.
+    /// Makes it ready to be written: on the writer's thread, since that may take its time.
     ///
     /// # Errors
     /// If that fails. A file that cannot be opened is tried again with the next lines.
     pub(super) fn open(&self) -> io::Result<Box<dyn Sink>> {
         Ok(match self {
-            Self::Stdout => Box::new(Stdout(Vec::new())),
+            Self::Stdout => Box::new(Stdout::open()?),
             Self::File(path) => Box::new(Appended::open(path.clone())?),
             Self::Syslog(syslog) => Box::new(Datagrams::open(syslog)?),
         })
@@ -78,29 +80,73 @@ impl fmt::Display for Target {
     }
 }
 
-/// Writes all lines with one call, as far as the system takes them so. Which of them a call that
-/// failed has written cannot be known, so none counts.
-fn together(
-    lines: &[Line],
-    buffer: &mut Vec<u8>,
-    out: &mut dyn io::Write,
-) -> Result<usize, (usize, io::Error)> {
-    buffer.clear();
-    for line in lines {
-        buffer.extend_from_slice(line.text.as_bytes());
-        buffer.push(b'\n');
-    }
-    out.write_all(buffer)
-        .and_then(|()| out.flush())
-        .map(|()| lines.len())
-        .map_err(|error| (0, error))
+/// How often a full pipe is tried. It is waited for as long as it has a reader: meanwhile lines are
+/// queued, and lost where the queue is full.
+const FULL_EVERY: Duration = Duration::from_millis(5);
+
+/// Lines on their way into a stream of bytes.
+#[derive(Default)]
+struct Stream {
+    buffer: Vec<u8>,
+    /// Whether a line was begun and not ended: the next one begins with a line's end.
+    is_torn: bool,
 }
 
-struct Stdout(Vec<u8>);
+impl Stream {
+    /// Writes all lines with one call, as far as the system takes them so.
+    fn write(&mut self, lines: &[Line], out: &mut dyn Write) -> Result<usize, (usize, io::Error)> {
+        self.buffer.clear();
+        if self.is_torn && !lines.is_empty() {
+            self.buffer.push(b'\n');
+        }
+        let before = self.buffer.len();
+        for line in lines {
+            self.buffer.extend_from_slice(line.text.as_bytes());
+            self.buffer.push(b'\n');
+        }
+        let (bytes, result) = write_some(&self.buffer, out);
+        if let Some(last) = self.buffer[..bytes].last() {
+            self.is_torn = *last != b'\n';
+        }
+        let ends = self.buffer[before.min(bytes)..bytes].iter().filter(|byte| **byte == b'\n');
+        let written = ends.count();
+        result.map(|()| written).map_err(|error| (written, error))
+    }
+}
+
+/// Writes as much of `buffer` as `out` takes; returns how many bytes that was.
+fn write_some(buffer: &[u8], out: &mut dyn Write) -> (usize, io::Result<()>) {
+    let mut bytes = 0;
+    while bytes < buffer.len() {
+        match out.write(&buffer[bytes..]) {
+            Ok(0) => return (bytes, Err(ErrorKind::WriteZero.into())),
+            Ok(more) => bytes += more,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                thread::sleep(FULL_EVERY);
+            }
+            Err(error) => return (bytes, Err(error)),
+        }
+    }
+    (bytes, Ok(()))
+}
+
+struct Stdout {
+    /// Not [`io::stdout`], whose buffer would keep what could not be written.
+    file: File,
+    stream: Stream,
+}
+
+impl Stdout {
+    fn open() -> io::Result<Self> {
+        let file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+        Ok(Self { file, stream: Stream::default() })
+    }
+}
 
 impl Sink for Stdout {
     fn write(&mut self, lines: &[Line]) -> Result<usize, (usize, io::Error)> {
-        together(lines, &mut self.0, &mut io::stdout())
+        self.stream.write(lines, &mut self.file)
     }
 }
 
@@ -110,45 +156,68 @@ struct Appended {
     file: Option<File>,
     is_asked: Arc<AtomicBool>,
     signal: SigId,
-    buffer: Vec<u8>,
+    stream: Stream,
 }
 
 impl Appended {
     fn open(path: PathBuf) -> io::Result<Self> {
         let is_asked = Arc::new(AtomicBool::new(false));
         let signal = signal_hook::flag::register(SIGUSR1, is_asked.clone())?;
-        let mut opened = Self { path, file: None, is_asked, signal, buffer: Vec::new() };
-        if let Err(error) = opened.file() {
+        let mut opened = Self { path, file: None, is_asked, signal, stream: Stream::default() };
+        if let Err(error) = opened.make_ready() {
             tracing::error!(path = %opened.path.display(), %error, "an access log cannot be opened");
         }
         Ok(opened)
     }
 
-    fn file(&mut self) -> io::Result<&mut File> {
+    fn make_ready(&mut self) -> io::Result<()> {
         if self.is_asked.swap(false, Ordering::Relaxed) {
             self.file = None;
         }
-        match &mut self.file {
-            Some(file) => Ok(file),
-            none => {
-                // Not for everybody: it holds addresses of people.
-                let mut options = OpenOptions::new();
-                let options = options.append(true).create(true).mode(0o640);
-                Ok(none.insert(options.open(&self.path)?))
-            }
+        if self.file.is_some() {
+            return Ok(());
         }
+        let mut options = OpenOptions::new();
+        // Not for everybody: it holds addresses of people. Without waiting: the reader of a named pipe
+        // may never come.
+        let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+        let options = options.append(true).create(true).mode(0o640).custom_flags(flags);
+        self.file = Some(options.open(&self.path).map_err(|error| named_pipe(&self.path, error))?);
+        self.stream.is_torn = is_torn(&self.path);
+        Ok(())
     }
+}
+
+/// ENXIO by a name that a person can act on.
+fn named_pipe(path: &Path, error: io::Error) -> io::Error {
+    let is_pipe = || fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo());
+    match error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error()) && is_pipe() {
+        true => io::Error::other("no process reads the named pipe"),
+        false => error,
+    }
+}
+
+/// Whether a file that is there ends within a line, as one does on a disk that was full.
+fn is_torn(path: &Path) -> bool {
+    let is_file = fs::metadata(path).is_ok_and(|metadata| metadata.is_file());
+    let last = || {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::End(-1))?;
+        let mut last = [0];
+        file.read_exact(&mut last)?;
+        io::Result::Ok(last[0])
+    };
+    is_file && last().is_ok_and(|last| last != b'\n')
 }
 
 impl Sink for Appended {
     fn write(&mut self, lines: &[Line]) -> Result<usize, (usize, io::Error)> {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let file = self.file().map_err(|error| (0, error))?;
-        let written = together(lines, &mut buffer, file);
+        self.make_ready().map_err(|error| (0, error))?;
+        let Some(file) = &mut self.file else { return Ok(0) };
+        let written = self.stream.write(lines, file);
         if written.is_err() {
             self.file = None;
         }
-        self.buffer = buffer;
         written
     }
 }
@@ -218,3 +287,6 @@ impl Sink for Datagrams {
         Ok(lines.len())
     }
 }
+
+#[cfg(test)]
+mod tests;

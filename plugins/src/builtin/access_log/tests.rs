@@ -3,8 +3,8 @@ use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use http::{HeaderValue, StatusCode};
@@ -215,7 +215,12 @@ fn counts(tally: &Tally) -> (u64, u64) {
 fn a_sink_that_is_stuck_holds_nobody_up_and_what_is_lost_is_counted() {
     let (writes, written) = channel();
     let (go, let_go) = channel();
-    let writer = Writer::start(Box::new(Stuck(writes, let_go)), 4).unwrap();
+    let stuck = Mutex::new(Some(Stuck(writes, let_go)));
+    let open = move || {
+        let stuck = stuck.lock().unwrap().take().ok_or_else(|| io::Error::other("opened twice"))?;
+        Ok(Box::new(stuck) as Box<dyn Sink>)
+    };
+    let writer = Writer::start(open, 4).unwrap();
     let tally = Arc::new(tally(&Metrics::default(), "log"));
     let write = || writer.write("line".into(), &tally);
     write();

@@ -37,7 +37,7 @@ pub(super) struct Tally {
 /// A line and the filter that wrote it.
 pub(super) struct Line {
     pub(super) text: String,
-    tally: Arc<Tally>,
+    pub(super) tally: Arc<Tally>,
 }
 
 /// The entrance to a queue. When the last one is gone its thread writes what is queued, and ends.
@@ -63,25 +63,29 @@ impl Writer {
     /// The writer of `target`, made if there is none; a queue of `lines` then.
     ///
     /// # Errors
-    /// If the target cannot be opened or no thread started.
+    /// If no thread can be started.
     pub(super) fn of(target: &Target, lines: usize) -> io::Result<Arc<Self>> {
         let mut writers = WRITERS.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(writer) = writers.get(target).and_then(Weak::upgrade) {
             return Ok(writer);
         }
-        let writer = Self::start(target.open()?, lines)?;
+        let opened = target.clone();
+        let writer = Self::start(move || opened.open(), lines)?;
         writers.retain(|_, writer| writer.strong_count() > 0);
         writers.insert(target.clone(), Arc::downgrade(&writer));
         Ok(writer)
     }
 
-    /// A writer to `sink`.
+    /// A writer to what `open` opens on the writer's thread, and opens again where it could not.
     ///
     /// # Errors
     /// If no thread can be started.
-    pub(super) fn start(sink: Box<dyn Sink>, lines: usize) -> io::Result<Arc<Self>> {
+    pub(super) fn start(
+        open: impl Fn() -> io::Result<Box<dyn Sink>> + Send + 'static,
+        lines: usize,
+    ) -> io::Result<Arc<Self>> {
         let (queue, lines) = sync_channel(lines);
-        thread::Builder::new().name("access-log".into()).spawn(move || empty(&lines, sink))?;
+        thread::Builder::new().name("access-log".into()).spawn(move || empty(&lines, open))?;
         Ok(Arc::new(Self { queue }))
     }
 
@@ -99,7 +103,9 @@ impl Writer {
 }
 
 /// Writes what comes until nobody can send any more.
-fn empty(lines: &Receiver<Line>, mut sink: Box<dyn Sink>) {
+fn empty(lines: &Receiver<Line>, open: impl Fn() -> io::Result<Box<dyn Sink>>) {
+    // At once: a file is there once its log is.
+    let mut sink = open().ok();
     let mut batch = Vec::new();
     let mut complained = None;
     loop {
@@ -109,7 +115,7 @@ fn empty(lines: &Receiver<Line>, mut sink: Box<dyn Sink>) {
             Err(RecvTimeoutError::Disconnected) => return,
         }
         batch.extend(lines.try_iter().take(BATCH_LINES - batch.len()));
-        if let Err(error) = write(&mut *sink, &mut batch) {
+        if let Err(error) = write(&mut sink, &open, &mut batch) {
             let is_due = complained.is_none_or(|at: Instant| at.elapsed() > COMPLAINT_EVERY);
             if is_due {
                 tracing::error!(%error, "lines of an access log are lost");
@@ -119,9 +125,17 @@ fn empty(lines: &Receiver<Line>, mut sink: Box<dyn Sink>) {
     }
 }
 
-fn write(sink: &mut dyn Sink, batch: &mut Vec<Line>) -> io::Result<()> {
+fn write(
+    sink: &mut Option<Box<dyn Sink>>,
+    open: &impl Fn() -> io::Result<Box<dyn Sink>>,
+    batch: &mut Vec<Line>,
+) -> io::Result<()> {
     let (mut result, total) = (Ok(()), batch.len());
-    let written = sink.write(batch).unwrap_or_else(|(written, error)| {
+    let opened = match sink {
+        Some(sink) => Ok(sink),
+        none => open().map(|opened| none.insert(opened)).map_err(|error| (0, error)),
+    };
+    let written = opened.and_then(|sink| sink.write(batch)).unwrap_or_else(|(written, error)| {
         result = Err(error);
         written
     });
