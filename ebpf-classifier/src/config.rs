@@ -10,11 +10,12 @@ mod model;
 mod raw;
 mod resolve;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub use fixed::Fixed;
 pub use limits::Limits;
 pub use model::{Config, IPV6_PREFIX, Interface, Mode, Network, PIN_PATH, Zone};
+use sallyport_config::{Found, Sink};
 pub use sallyport_config::{Problem, Problems, Sources};
 
 /// A configuration as it was found on disk.
@@ -24,8 +25,8 @@ pub struct Loaded {
     pub config: Config,
     /// SHA-256 of the file's path and content, in hexadecimal.
     pub sha256: String,
-    /// The files to watch.
-    pub files: Vec<PathBuf>,
+    /// What is worth knowing about it: warnings and notes.
+    pub warnings: Problems,
 }
 
 /// Reads `path` and resolves it.
@@ -46,16 +47,19 @@ pub fn resolve(sources: &Sources, running: Option<&Fixed>) -> Result<Loaded, Pro
     let text = sources.files().first().map_or("", |file| &file.text);
     let raw = raw::decode(text, &mut problems);
     let config = raw.map(|raw| resolve::resolve(raw, &mut problems));
+    let is_usable = |problems: &Sink| !problems.iter().any(Found::is_error);
     if let (Some(config), Some(running)) = (&config, running)
-        && problems.is_empty()
+        && is_usable(&problems)
     {
         running.hold(config, &mut problems);
     }
+    let is_usable = is_usable(&problems);
+    let problems = Problems::locate(problems, sources.files());
     match config {
-        Some(config) if problems.is_empty() => {
-            Ok(Loaded { config, sha256: sources.sha256().to_owned(), files: sources.watched() })
+        Some(config) if is_usable => {
+            Ok(Loaded { config, sha256: sources.sha256().to_owned(), warnings: problems })
         }
-        _ => Err(Problems::locate(problems, sources.files())),
+        _ => Err(problems),
     }
 }
 

@@ -3,10 +3,11 @@
 //! Edits, the clock and the end come from different threads; whatever changes the kernel's state goes
 //! through here, one at a time. An edit that fails changes nothing and is reported.
 
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+
+use sallyport_config::watch::Attempt;
 
 use crate::apply::Heart;
 use crate::config::{self, Config, Fixed, Loaded, Problems, Sources};
@@ -27,7 +28,6 @@ pub struct Reloads {
 /// A classifier at work and the file it follows.
 #[derive(Debug)]
 pub struct Control {
-    path: PathBuf,
     fixed: Fixed,
     heart: Arc<Heart>,
     reloads: Reloads,
@@ -44,21 +44,20 @@ struct State {
     in_force: String,
     seen: String,
     ticks: u64,
-    files: Vec<PathBuf>,
 }
 
 impl Control {
-    /// Starts with what was loaded from `path`.
+    /// Starts with what was loaded.
     ///
     /// # Errors
     /// As [`Kernel::start`].
-    pub fn start(path: &Path, loaded: Loaded) -> Result<Self, KernelError> {
-        let Loaded { config, sha256, files } = loaded;
+    pub fn start(loaded: Loaded) -> Result<Self, KernelError> {
+        let Loaded { config, sha256, warnings } = loaded;
+        log_warnings(&warnings);
         let kernel = Kernel::start(&config)?;
         let heart = kernel.heart().clone();
         tracing::info!(generation = heart.generation(), sha256, "configuration in force");
         Ok(Self {
-            path: path.to_path_buf(),
             fixed: Fixed::of(&config),
             heart,
             reloads: Reloads::default(),
@@ -69,7 +68,6 @@ impl Control {
                 in_force: sha256.clone(),
                 seen: sha256,
                 ticks: 0,
-                files,
             }),
         })
     }
@@ -122,31 +120,34 @@ impl Control {
         self.note_attached(kernel);
     }
 
-    /// Reads the file and puts it in force if it changed and is good. Returns the files to watch.
-    pub fn reload(&self) -> Vec<PathBuf> {
-        let started = Instant::now();
+    /// Puts what was read in force if it changed and is good.
+    pub fn reload(&self, attempt: Attempt) {
+        let Attempt { sources, is_asked, started } = attempt;
         let mut state = self.state();
-        let sources = match Sources::read(&self.path) {
+        let sources = match sources {
             Ok(sources) => sources,
             Err(problems) => {
                 let seen = problems.to_string();
-                if state.seen != seen {
+                if state.seen != seen || is_asked {
                     state.seen = seen;
                     self.refuse(&problems);
                 }
-                return state.files.clone();
+                return;
             }
         };
         let sha256 = sources.sha256();
-        if state.seen != sha256 {
-            state.seen = sha256.to_owned();
-            if state.in_force == sha256 {
-                tracing::info!("the file is as the configuration in force again");
-            } else {
-                self.read(&sources, &mut state, started);
+        let is_seen = state.seen == sha256;
+        state.seen = sha256.to_owned();
+        if state.in_force == sha256 {
+            let generation = self.heart.generation();
+            if !is_seen {
+                tracing::info!(generation, "the file is as the configuration in force again");
+            } else if is_asked {
+                tracing::info!(generation, "nothing changed: it is in force already");
             }
+        } else if !is_seen || is_asked {
+            self.read(&sources, &mut state, started);
         }
-        sources.watched()
     }
 
     fn read(&self, sources: &Sources, state: &mut State, started: Instant) {
@@ -154,6 +155,7 @@ impl Control {
             Ok(loaded) => loaded,
             Err(problems) => return self.refuse(&problems),
         };
+        log_warnings(&loaded.warnings);
         let Some(kernel) = &mut state.kernel else { return };
         match kernel.apply(&loaded.config) {
             Ok(generation) => {
@@ -199,5 +201,11 @@ impl Control {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn log_warnings(warnings: &Problems) {
+    for warning in warnings.iter() {
+        tracing::warn!("{warning}");
     }
 }

@@ -14,7 +14,7 @@ mod resolve;
 
 use std::path::{Path, PathBuf};
 
-use sallyport_config::{Problems, Sources};
+use sallyport_config::{Found, Problems, Sources};
 use sallyport_plugin::{Files, Instances, Reader};
 use sallyport_route::Hints;
 
@@ -70,6 +70,8 @@ pub struct Loaded {
     pub sha256: String,
     /// The main file and every file it includes.
     pub files: Vec<PathBuf>,
+    /// What is worth knowing about it: warnings and notes.
+    pub warnings: Problems,
     /// Its filters.
     pub filters: Instances,
     /// The files that its filters were made from.
@@ -81,9 +83,16 @@ pub struct Loaded {
 /// # Errors
 /// Every problem found, each with file, line, path, what is wrong and how to mend it.
 pub fn load(path: &Path, filters: &Filters) -> Result<Loaded, Problems> {
-    let sources = Sources::read(path)?;
+    load_sources(path, &Sources::read(path)?, filters)
+}
+
+/// As [`load`], from what was read already.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_sources(path: &Path, sources: &Sources, filters: &Filters) -> Result<Loaded, Problems> {
     let previous = Instances::default();
-    resolve(&sources, None, &mut filters.reader(path, &previous))
+    resolve(sources, None, &mut filters.reader(path, &previous))
 }
 
 /// Resolves the files. With `running`, whatever cannot change without a restart must be as it is
@@ -101,20 +110,33 @@ pub fn resolve(
     let raws = raws
         .filter_map(|(index, file)| raw::decode(index, &file.text, filters, &mut problems))
         .collect();
-    let mut config = resolve::resolve(raws, filters.upstreams(), &mut problems);
-    if let Some(running) = running.filter(|_| problems.is_empty()) {
+    let mut config = resolve::resolve(raws, sources.files(), filters.upstreams(), &mut problems);
+    if let Some(running) = running
+        && !problems.iter().any(hides_what_is_fixed)
+    {
         running.hold(&mut config, &mut problems);
     }
-    if !problems.is_empty() {
-        return Err(Problems::locate(problems, sources.files()));
+    let mut problems = Problems::locate(problems, sources.files());
+    problems.extend(sources.problems());
+    if problems.are_fatal(false) {
+        return Err(problems);
     }
     Ok(Loaded {
         config,
         sha256: sources.sha256().to_owned(),
         files: sources.paths(),
+        warnings: problems,
         filters: filters.instances().clone(),
         filter_files: filters.files().clone(),
     })
+}
+
+/// Whether what cannot change without a restart may have been left out because of this problem, so that
+/// it would seem to be gone.
+fn hides_what_is_fixed(found: &Found) -> bool {
+    const SECTIONS: [&str; 4] = ["listeners", "admin", "limits", "classifier"];
+    let is_one = |place: &str| SECTIONS.iter().any(|section| place.starts_with(section));
+    found.is_error() && found.file == 0 && (found.place.is_empty() || is_one(&found.place))
 }
 
 #[cfg(test)]

@@ -1,19 +1,21 @@
 //! From an edited file to a snapshot in force.
 //!
 //! A thread of its own waits for the file to settle, reads, resolves, compiles and swaps; requests
-//! notice nothing but the swap. A file that fails changes nothing and is reported. When to look is
-//! [`sallyport_config::watch`]'s, what to do then is this module's.
+//! notice nothing but the swap. A file that fails changes nothing and is reported. When to look and
+//! reading are [`sallyport_config::watch`]'s, what to do then is this module's.
+//!
+//! What one attempt leaves to the next ([`Memory`]) is the thread's own: a file that hangs while it is
+//! read keeps nobody else waiting, the end of the process least of all.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use sallyport_plugin::{Files, Instances};
 use sallyport_stats::Registry;
 
-use sallyport_config::watch::{self, Waker};
-use sallyport_config::{Problems, Sources};
+use sallyport_config::watch::{self, Attempt, Followed, Waker};
+use sallyport_config::{Problems, Severity};
 
 use crate::config::{self, Fixed, Loaded};
 use crate::descriptors;
@@ -55,14 +57,14 @@ pub struct Reloader {
     filters: Filters,
     fixed: Fixed,
     status: Mutex<Status>,
-    memory: Mutex<Memory>,
-    /// Whether the latest attempt failed for what may pass without another edit.
-    retry: AtomicBool,
+    /// Snapshots no longer in force. They are freed by the reload thread, not by the last request that
+    /// held one: freeing a large table takes milliseconds.
+    retired: Mutex<Vec<Arc<Snapshot>>>,
 }
 
 /// What one attempt leaves to the next.
 #[derive(Debug)]
-struct Memory {
+pub struct Memory {
     /// The fingerprint seen last, whether it was put in force or refused.
     seen: String,
     /// The files that filters were read from in that attempt.
@@ -70,26 +72,31 @@ struct Memory {
     /// The filters in force, and their files as they are in them.
     filters: Instances,
     files_in_force: Files,
-    /// Snapshots no longer in force. They are freed here, not by the last request that held one:
-    /// freeing a large table takes milliseconds.
-    retired: Vec<Arc<Snapshot>>,
     /// The probes of the upstreams in force.
     probes: Probes,
+    /// Whether the latest attempt failed for what may pass without another edit: the files could not
+    /// be read, or descriptors were scarce. Nobody is going to save the same edit again.
+    retry: bool,
 }
 
 /// Starts the thread that watches the files and reloads them.
 ///
 /// # Errors
 /// If the thread cannot be started.
-pub fn spawn(reloader: Arc<Reloader>) -> std::io::Result<Waker> {
-    watch::spawn(move || reloader.reload())
+pub fn spawn(reloader: Arc<Reloader>, mut memory: Memory) -> std::io::Result<Waker> {
+    let path = reloader.path.clone();
+    watch::spawn(path, move |attempt| {
+        reloader.reload(attempt, &mut memory);
+        let others = memory.filter_files.paths().collect();
+        Followed { others, retry: memory.retry }
+    })
 }
 
 impl Reloader {
-    /// Loads `path` for the first time.
+    /// Puts what was loaded from `path` in force. The memory is for [`spawn`].
     ///
     /// # Errors
-    /// Every problem of the configuration.
+    /// If it does not compile.
     pub fn start(
         path: &Path,
         loaded: Loaded,
@@ -98,8 +105,9 @@ impl Reloader {
         pushing: Arc<Pushing>,
         filters: Filters,
         probes: tokio::runtime::Handle,
-    ) -> anyhow::Result<Self> {
+    ) -> anyhow::Result<(Self, Memory)> {
         let fixed = Fixed::of(&loaded.config);
+        log_warnings(&loaded.warnings);
         let status = Status {
             files: loaded.files.clone(),
             applied_at: Some(SystemTime::now()),
@@ -110,8 +118,8 @@ impl Reloader {
             filter_files: loaded.filter_files.clone(),
             filters: loaded.filters.clone(),
             files_in_force: loaded.filter_files.clone(),
-            retired: Vec::new(),
             probes: Probes::new(probes),
+            retry: false,
         };
         registry.config_loaded(1, &loaded.sha256);
         let metrics = &filters.host.metrics;
@@ -121,7 +129,7 @@ impl Reloader {
         memory.probes.follow(&snapshot.upstreams);
         memory.filters.prepare(&filters.host);
         memory.filters.start(&filters.host);
-        Ok(Self {
+        let reloader = Self {
             path: path.to_path_buf(),
             live: Arc::new(Live::new(snapshot)),
             registry,
@@ -130,9 +138,9 @@ impl Reloader {
             filters,
             fixed,
             status: Mutex::new(status),
-            memory: Mutex::new(memory),
-            retry: AtomicBool::new(false),
-        })
+            retired: Mutex::default(),
+        };
+        Ok((reloader, memory))
     }
 
     /// Where the snapshot in force is found.
@@ -151,62 +159,64 @@ impl Reloader {
     /// counted once: 0 means none, more may be fewer than there are.
     #[must_use]
     pub fn in_flight(&self) -> u64 {
-        let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let retired = memory.retired.iter().map(|snapshot| snapshot.in_flight());
-        retired.chain([self.live.current().in_flight()]).max().unwrap_or(0)
+        let retired = self.retired();
+        let of_retired = retired.iter().map(|snapshot| snapshot.in_flight());
+        of_retired.chain([self.live.current().in_flight()]).max().unwrap_or(0)
     }
 
-    /// Whether to try again though nobody has edited anything: the files could not be read, or
-    /// descriptors were scarce. Nobody is going to save the same edit again.
-    #[must_use]
-    pub fn wants_retry(&self) -> bool {
-        self.retry.load(Ordering::Relaxed)
-    }
-
-    /// Reads the files and puts them in force if they changed and are good. Returns the files to
-    /// watch from now on.
-    pub fn reload(&self) -> Vec<PathBuf> {
-        let started = Instant::now();
-        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let sources = match Sources::read(&self.path) {
+    /// Puts what was read in force if it changed and is good.
+    fn reload(&self, attempt: Attempt, memory: &mut Memory) {
+        let Attempt { sources, is_asked, started } = attempt;
+        let sources = match sources {
             Ok(sources) => sources,
             Err(problems) => {
-                self.retry.store(true, Ordering::Relaxed);
+                memory.retry = true;
                 let seen = problems.to_string();
-                if memory.seen != seen {
+                if memory.seen != seen || is_asked {
                     memory.seen = seen;
                     self.refuse(problems);
                 }
-                return self.status().files;
+                return;
             }
         };
-        let again = self.retry.swap(false, Ordering::Relaxed);
-        let seen = sources.sha256().to_owned();
-        if memory.seen == seen && memory.filter_files.are_current() {
-            return watched(&sources, &memory);
-        }
-        memory.seen = seen;
+        let again = std::mem::take(&mut memory.retry) && !is_asked;
         let current = self.live.current();
-        if memory.seen == current.sha256 && memory.files_in_force.are_current() {
+        let is_seen = memory.seen == sources.sha256() && memory.filter_files.are_current();
+        let is_in_force = current.sha256 == sources.sha256() && memory.files_in_force.are_current();
+        memory.seen = sources.sha256().to_owned();
+        if is_in_force {
             memory.filter_files = memory.files_in_force.clone();
-            // Back to what is in force, after an attempt that was refused.
-            self.with_status(|status| status.refused = None);
-            tracing::info!(
-                version = current.version,
-                "the file is as the configuration in force again"
-            );
-            return watched(&sources, &memory);
+            if !is_seen {
+                // Back to what is in force, after an attempt that was refused.
+                self.with_status(|status| status.refused = None);
+                tracing::info!(
+                    version = current.version,
+                    "the file is as the configuration in force again"
+                );
+            } else if is_asked {
+                tracing::info!(
+                    version = current.version,
+                    "nothing changed: it is in force already"
+                );
+            }
+            return;
+        }
+        if is_seen && !is_asked {
+            return;
         }
         let previous = memory.filters.clone();
         let mut reader = self.filters.reader(&self.path, &previous);
         let resolved = config::resolve(&sources, Some(&self.fixed), &mut reader);
         memory.filter_files = reader.files().clone();
         match resolved {
-            Ok(loaded) => self.apply(loaded, &current, &mut memory, started),
+            Ok(loaded) => {
+                log_warnings(&loaded.warnings);
+                self.apply(loaded, &current, memory, started);
+            }
             Err(problems) => {
                 if descriptors::are_scarce() {
                     // What was wrong may be that a file of a filter could not be opened.
-                    self.retry.store(true, Ordering::Relaxed);
+                    memory.retry = true;
                     memory.seen.clear();
                 }
                 let known = || self.status().refused.is_some_and(|it| it.problems == problems);
@@ -215,7 +225,6 @@ impl Reloader {
                 }
             }
         }
-        watched(&sources, &memory)
     }
 
     fn apply(
@@ -248,8 +257,7 @@ impl Reloader {
             *status = Status { files, applied_at: Some(SystemTime::now()), refused: None };
         });
         self.registry.config_applied(version, &sha256);
-        memory.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
-        memory.retired.push(current.clone());
+        self.retire(current.clone());
         let elapsed_us = started.elapsed().as_micros();
         tracing::info!(version, sha256, elapsed_us, "configuration in force");
     }
@@ -266,12 +274,32 @@ impl Reloader {
         self.registry.config_rejected();
     }
 
+    /// Keeps `snapshot` until nobody else does, and frees those that nobody does by now.
+    fn retire(&self, snapshot: Arc<Snapshot>) {
+        let unused: Vec<_> = {
+            let mut retired = self.retired();
+            let unused = retired.extract_if(.., |snapshot| Arc::strong_count(snapshot) == 1);
+            let unused = unused.collect();
+            retired.push(snapshot);
+            unused
+        };
+        drop(unused);
+    }
+
+    fn retired(&self) -> MutexGuard<'_, Vec<Arc<Snapshot>>> {
+        self.retired.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn with_status(&self, change: impl FnOnce(&mut Status)) {
         change(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
-/// The files to look at for changes: the configuration's and those of its filters.
-fn watched(sources: &Sources, memory: &Memory) -> Vec<PathBuf> {
-    sources.watched().into_iter().chain(memory.filter_files.paths()).collect()
+fn log_warnings(warnings: &Problems) {
+    for warning in warnings.iter() {
+        match warning.severity {
+            Severity::Note => tracing::info!("{warning}"),
+            _ => tracing::warn!("{warning}"),
+        }
+    }
 }

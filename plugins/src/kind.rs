@@ -1,10 +1,9 @@
 //! The kinds of filters that a gateway knows, and how one reads its configuration.
 
-use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use sallyport_config::regular::{self, Unreadable};
 use sallyport_config::{Node, Sink};
 use sha2::{Digest, Sha256};
 
@@ -105,8 +104,8 @@ impl Setting<'_> {
             Ok(bytes) => Some((path, bytes)),
             Err(error) => node.refuse(
                 sink,
-                format!("{} cannot be read ({error})", path.display()),
-                "name a file that the gateway's user may read",
+                format!("{} cannot be read ({})", path.display(), error.reason()),
+                "name a regular file that the gateway's user may read",
             ),
         }
     }
@@ -131,11 +130,6 @@ impl FileUse {
     }
 }
 
-fn read(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    fs::File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(std::io::Error::other("it is over 64 MiB"));
-    }
-    Ok(bytes)
+fn read(path: &Path) -> Result<Vec<u8>, Unreadable> {
+    regular::read(path, FILE_BYTES_MAX).map(|(bytes, _)| bytes)
 }

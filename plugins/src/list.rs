@@ -277,6 +277,8 @@ impl<'a> Reader<'a> {
         let Some(filter) = filter else {
             // They are watched all the same: the one that is missing may be about to come.
             self.files.0.extend(files);
+            // And an upstream that is not there is one more problem.
+            self.upstreams.extend(upstreams);
             return None;
         };
         for used in &mut upstreams {

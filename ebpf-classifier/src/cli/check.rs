@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Parser;
 
 use super::{Failure, load};
+use crate::config::Loaded;
 use crate::kernel::syncookies;
 
 /// Print every problem of a configuration file; exit 0 or 78.
@@ -19,7 +20,10 @@ pub struct Args {
 /// # Errors
 /// The problems, if there are any.
 pub fn main(args: &Args) -> Result<(), Failure> {
-    let config = load(&args.file)?.config;
+    let Loaded { config, warnings, .. } = load(&args.file)?;
+    if !warnings.is_empty() {
+        eprintln!("{warnings}");
+    }
     let prefixes: usize = config.networks.iter().map(|network| network.prefixes.len()).sum();
     println!(
         "{}: ok: {} interfaces, {} zones, {} networks of {prefixes} prefixes",

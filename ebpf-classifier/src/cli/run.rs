@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Parser;
 use sallyport_config::process::{NotifyState, Signals, notify};
-use sallyport_config::watch;
+use sallyport_config::watch::{self, Followed};
 
 use super::{Failure, load};
 use crate::control::Control;
@@ -47,7 +47,7 @@ pub fn main(args: &Args) -> Result<(), Failure> {
         Signals::listen().context("cannot listen for signals")?
     };
 
-    let control = Arc::new(Control::start(&args.config, loaded)?);
+    let control = Arc::new(Control::start(loaded)?);
     let served = serve(&background, socket, || {
         let maps = Maps::open(&pin_path, Access::Read)?;
         Ok(Metrics { maps, control: control.clone(), limits })
@@ -55,7 +55,11 @@ pub fn main(args: &Args) -> Result<(), Failure> {
     let started = served.and_then(|()| {
         heartbeat(control.clone())?;
         let reloader = control.clone();
-        watch::spawn(move || reloader.reload()).context("cannot start the reload thread")
+        let follow = move |attempt| {
+            reloader.reload(attempt);
+            Followed::default()
+        };
+        watch::spawn(args.config.clone(), follow).context("cannot start the reload thread")
     });
     let result = started.map(|waker| {
         notify(NotifyState::Ready);

@@ -36,7 +36,7 @@ impl Fixed {
     /// Notes every difference.
     pub(super) fn hold(&self, config: &Config, problems: &mut Sink) {
         let mut refuse = |place: String, what: String| {
-            problems.push(Found { file: 0, place, line: None, what, fix: FIX.into() });
+            problems.push(Found::error(0, place, what, FIX));
         };
         if config.pin_path != self.pin_path {
             let what =

@@ -181,7 +181,7 @@ fn network(node: Node<'_>, sink: &mut Sink) -> Option<RawNetwork> {
 }
 
 fn cidr(node: Node<'_>, sink: &mut Sink) -> Option<(String, IpNet)> {
-    let cidr = scalar::network(node, sink)?;
+    let cidr = scalar::cidr(node, sink)?;
     if cidr.trunc() != cidr {
         let fix =
             format!("write {} for the network or {} for the address", cidr.trunc(), cidr.addr());

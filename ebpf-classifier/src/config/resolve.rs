@@ -44,7 +44,7 @@ struct Resolver<'p> {
 
 impl Resolver<'_> {
     fn refuse(&mut self, place: String, what: String, fix: impl Into<String>) {
-        self.problems.push(Found { file: 0, place, line: None, what, fix: fix.into() });
+        self.problems.push(Found::error(0, place, what, fix));
     }
 
     /// Notes a second use of what may be used once.

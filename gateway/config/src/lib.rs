@@ -20,7 +20,7 @@
 //! let said = Problems::locate(problems, &[file]).to_string();
 //! assert_eq!(
 //!     said,
-//!     "demo.yaml:2: wait: is 5, not a string, put it in quotes\n\
+//!     "demo.yaml:2: wait: is 5, not a string with a unit, write 5s if it is seconds, or 5ms\n\
 //!      demo.yaml:3: colour: unknown key `colour`, known keys here: `name`, `wait`"
 //! );
 //! ```
@@ -28,6 +28,7 @@
 mod lines;
 mod problem;
 pub mod process;
+pub mod regular;
 pub mod scalar;
 mod source;
 mod tree;
@@ -35,7 +36,7 @@ pub mod units;
 mod value;
 pub mod watch;
 
-pub use problem::{Found, Problem, Problems};
+pub use problem::{Found, Problem, Problems, Severity};
 pub use source::{FILE_BYTES_MAX, File, Sources};
 pub use tree::{Fields, Node, Place, Sink};
 pub use value::{Mapping, Value};
@@ -43,5 +44,14 @@ pub use value::{Mapping, Value};
 /// Parses the text of the file with index `file`; what is wrong with its syntax is noted with the
 /// line that the parser gives.
 pub fn parse(file: usize, text: &str, sink: &mut Sink) -> Option<Value> {
-    value::read(file, text).map_err(|found| sink.push(found)).ok()
+    match value::read(file, text) {
+        Ok((value, found)) => {
+            sink.extend(found);
+            Some(value)
+        }
+        Err(found) => {
+            sink.push(found);
+            None
+        }
+    }
 }

@@ -10,9 +10,35 @@ use std::path::PathBuf;
 use crate::lines::Lines;
 use crate::source::File;
 
+/// What follows from a problem.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Severity {
+    /// The configuration cannot be used.
+    #[default]
+    Error,
+    /// It can, and probably does not do what was meant; an error for who is strict.
+    Warning,
+    /// It can, and this is worth knowing.
+    Note,
+}
+
+impl Severity {
+    /// The word for it.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Note => "note",
+        }
+    }
+}
+
 /// A problem as decoding finds it: which file, which place in its tree, what and how to mend it.
 #[derive(Debug)]
 pub struct Found {
+    /// What follows from it.
+    pub severity: Severity,
     /// The index of its file.
     pub file: usize,
     /// The place in the file's tree; empty for the file as a whole.
@@ -28,6 +54,8 @@ pub struct Found {
 /// One problem: `FILE:LINE: path: what, how to fix`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
+    /// What follows from it.
+    pub severity: Severity,
     /// The file, as it was named.
     pub file: PathBuf,
     /// The line, counted from 1; 1 where the problem is with the file as a whole.
@@ -40,9 +68,34 @@ pub struct Problem {
     pub fix: String,
 }
 
+impl Problem {
+    /// A problem with a file as a whole.
+    pub fn with_file(file: PathBuf, what: impl Into<String>, fix: impl Into<String>) -> Self {
+        let (what, fix) = (what.into(), fix.into());
+        Self { severity: Severity::Error, file, line: 1, path: String::new(), what, fix }
+    }
+}
+
+impl Found {
+    /// An error in the file with index `file`.
+    #[must_use]
+    pub fn error(file: usize, place: String, what: String, fix: impl Into<String>) -> Self {
+        Self { severity: Severity::Error, file, place, line: None, what, fix: fix.into() }
+    }
+
+    /// Whether the configuration cannot be used because of it.
+    #[must_use]
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}:{}: ", self.file.display(), self.line)?;
+        if self.severity != Severity::Error {
+            write!(out, "{}: ", self.severity.label())?;
+        }
         if !self.path.is_empty() {
             write!(out, "{}: ", self.path)?;
         }
@@ -57,8 +110,25 @@ pub struct Problems(Vec<Problem>);
 impl Problems {
     /// A single problem with a file as a whole.
     pub fn with_file(file: PathBuf, what: impl Into<String>, fix: impl Into<String>) -> Self {
-        let (what, fix) = (what.into(), fix.into());
-        Self(vec![Problem { file, line: 1, path: String::new(), what, fix }])
+        Self(vec![Problem::with_file(file, what, fix)])
+    }
+
+    /// Whether one of them is an error, or a warning where `is_strict`.
+    #[must_use]
+    pub fn are_fatal(&self, is_strict: bool) -> bool {
+        let worst = if is_strict { Severity::Warning } else { Severity::Error };
+        self.0.iter().any(|problem| problem.severity <= worst)
+    }
+
+    /// Adds `problems` behind these.
+    pub fn extend(&mut self, problems: &[Problem]) {
+        self.0.extend_from_slice(problems);
+    }
+
+    /// These problems, in the order given.
+    #[must_use]
+    pub fn of(problems: Vec<Problem>) -> Self {
+        Self(problems)
     }
 
     /// Gives each finding its line and sorts them.
@@ -66,13 +136,16 @@ impl Problems {
     /// # Panics
     /// If a finding is of a file that is not among `files`.
     pub fn locate(found: Vec<Found>, files: &[File]) -> Self {
+        if found.is_empty() {
+            return Self(Vec::new());
+        }
         let lines: Vec<Lines> = files.iter().map(|file| Lines::of(&file.text)).collect();
         let mut problems: Vec<(usize, Problem)> = found
             .into_iter()
             .map(|found| {
                 let line = found.line.unwrap_or_else(|| lines[found.file].of_place(&found.place));
-                let Found { file, place: path, what, fix, .. } = found;
-                (file, Problem { file: files[file].path.clone(), line, path, what, fix })
+                let Found { severity, file, place: path, what, fix, .. } = found;
+                (file, Problem { severity, file: files[file].path.clone(), line, path, what, fix })
             })
             .collect();
         problems.sort_by(|(file, a), (other, b)| {

@@ -1,14 +1,17 @@
 //! What a program that follows a configuration does as a process: its log, its signals, its service
 //! manager, and the exit code that tells the configuration's fault from any other.
 
+mod json;
+
 use std::fmt;
 use std::process::ExitCode;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use self::json::JsonLines;
 use crate::problem::Problems;
-use crate::watch::{Wake, Waker};
+use crate::watch::Waker;
 
 pub use sd_notify::NotifyState;
 
@@ -23,6 +26,8 @@ const LOG_VARIABLE: &str = "SALLYPORT_LOG";
 pub enum Failure {
     /// The configuration is at fault.
     Config(Problems),
+    /// The configuration is at fault, and its problems were printed.
+    Told,
     /// Anything else is.
     Other(anyhow::Error),
 }
@@ -32,7 +37,7 @@ impl Failure {
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Config(_) => EXIT_CONFIG.into(),
+            Self::Config(_) | Self::Told => EXIT_CONFIG.into(),
             Self::Other(_) => ExitCode::FAILURE,
         }
     }
@@ -44,6 +49,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(problems) => problems.fmt(out),
+            Self::Told => out.write_str("the configuration has problems"),
             Self::Other(error) => write!(out, "{error:#}"),
         }
     }
@@ -61,33 +67,51 @@ pub fn exit(name: &str, result: Result<(), Failure>) -> ExitCode {
     let Err(failure) = result else { return ExitCode::SUCCESS };
     match &failure {
         Failure::Config(_) => eprintln!("{failure}"),
+        Failure::Told => {}
         Failure::Other(_) => eprintln!("{name}: {failure}"),
     }
     failure.exit_code()
 }
 
 /// Starts logging to standard error, by `default` where the environment does not say otherwise: what it says is
-/// added to `default`, so that a level for everything does not bring back what `default` keeps quiet by name. A
+/// added to `default`, so that a level for everything does not bring back what `default` keeps quiet by name. It is a
+/// list of `tracing`'s directives, in which the word `json` stands for lines of JSON and `text` for lines of text. A
 /// filter that cannot be read is reported and ignored.
 ///
 /// # Panics
 /// If logging was started before.
 pub fn start_log(default: &str) {
-    let filter = std::env::var(LOG_VARIABLE).ok();
-    let invalid = filter.as_deref().is_some_and(|text| EnvFilter::try_new(text).is_err());
-    let filter = match filter {
-        Some(text) if !invalid => EnvFilter::new(format!("{default},{text}")),
+    let written = std::env::var(LOG_VARIABLE).unwrap_or_default();
+    let Wanted { is_json, directives } = Wanted::of(&written);
+    let invalid = EnvFilter::try_new(&directives).err();
+    let filter = match &invalid {
+        None if !directives.is_empty() => EnvFilter::new(format!("{default},{directives}")),
         _ => EnvFilter::new(default),
     };
-    let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .with_ansi(ansi)
-        .init();
-    if invalid {
-        tracing::warn!("{LOG_VARIABLE} is not a filter and is ignored");
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match is_json {
+        true => lines.event_format(JsonLines).init(),
+        // Without colours: the lines are the same wherever they go.
+        false => lines.with_target(false).with_ansi(false).init(),
+    }
+    if let Some(error) = invalid {
+        tracing::warn!(%error, "{LOG_VARIABLE} is not a filter and is ignored");
+    }
+}
+
+/// What the environment says of the log.
+struct Wanted {
+    is_json: bool,
+    directives: String,
+}
+
+impl Wanted {
+    fn of(written: &str) -> Self {
+        let parts = || written.split(',').map(str::trim).filter(|part| !part.is_empty());
+        let is_format = |part: &&str| matches!(*part, "json" | "text");
+        let is_json = parts().filter(is_format).last() == Some("json");
+        let directives: Vec<_> = parts().filter(|part| !is_format(part)).collect();
+        Self { is_json, directives: directives.join(",") }
     }
 }
 
@@ -126,7 +150,7 @@ impl Signals {
                 _ = self.interrupt.recv() => return,
                 _ = self.terminate.recv() => return,
                 _ = self.hangup.recv() => {
-                    if waker.send(Wake::Asked).is_err() {
+                    if !waker.ask() {
                         tracing::error!("SIGHUP: the reload thread has ended");
                     }
                 }
@@ -139,5 +163,25 @@ impl Signals {
 pub fn notify(state: NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
         tracing::warn!(%error, "the service manager could not be told");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Wanted;
+
+    #[test]
+    fn formats_are_words_among_the_directives() {
+        for (written, is_json, directives) in [
+            ("", false, ""),
+            ("json", true, ""),
+            ("debug", false, "debug"),
+            ("json,info,sallyport=debug", true, "info,sallyport=debug"),
+            ("warn, json", true, "warn"),
+            ("json,text", false, ""),
+        ] {
+            let wanted = Wanted::of(written);
+            assert_eq!((wanted.is_json, &*wanted.directives), (is_json, directives), "{written}");
+        }
     }
 }

@@ -3,10 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 use crate::tree::{Node, Sink};
 use crate::units;
+use crate::value::Value;
 
 /// A non-empty string.
 pub fn name(node: Node<'_>, sink: &mut Sink) -> Option<Box<str>> {
@@ -27,18 +28,42 @@ pub fn address(node: Node<'_>, sink: &mut Sink) -> Option<SocketAddr> {
     })
 }
 
-/// A prefix, or an address as the prefix that holds it alone.
-pub fn network(node: Node<'_>, sink: &mut Sink) -> Option<IpNet> {
+/// A prefix, or an address as the prefix that holds it alone. One of IPv4 addresses that are written as
+/// those of IPv6 (`::ffff:10.0.0.0/104`) is the IPv4 prefix: clients are told by their IPv4 addresses.
+pub fn cidr(node: Node<'_>, sink: &mut Sink) -> Option<IpNet> {
     node.parsed(sink, "write a prefix such as 10.0.0.0/8 or an address", |text| {
         text.parse::<IpNet>()
             .or_else(|error| text.parse::<IpAddr>().map(IpNet::from).map_err(|_| error))
+            .map(canonical)
     })
+}
+
+/// As [`cidr`], and a warning where an address within the prefix is written, which may be a slip of
+/// either.
+pub fn network(node: Node<'_>, sink: &mut Sink) -> Option<IpNet> {
+    let network = cidr(node, sink)?;
+    if network.addr() != network.network() {
+        let what = format!("{network} is the network {}", network.trunc());
+        let (whole, one) = (network.trunc(), network.addr());
+        node.warn(sink, what, format!("write {whole} for all of it, or {one} for the one address"));
+    }
+    Some(network.trunc())
+}
+
+fn canonical(network: IpNet) -> IpNet {
+    let IpNet::V6(v6) = network else { return network };
+    let mapped = v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(96));
+    mapped.and_then(|(v4, length)| Ipv4Net::new(v4, length).ok()).map_or(network, IpNet::V4)
 }
 
 /// A time above zero, up to a day.
 pub fn duration(node: Node<'_>, sink: &mut Sink) -> Option<Duration> {
     // A day is longer than anything here should wait, and far from where clocks overflow.
     const LONGEST: Duration = Duration::from_secs(86_400);
+    if let Value::Number(number) = node.value {
+        let what = format!("is {number}, not a string with a unit");
+        return node.refuse(sink, what, format!("write {number}s if it is seconds, or {number}ms"));
+    }
     node.parsed(sink, "write a time above 0 and up to 24h, such as 250ms, 15s or 5m", |text| {
         units::duration(text)
             .filter(|time| !time.is_zero() && *time <= LONGEST)
@@ -48,10 +73,19 @@ pub fn duration(node: Node<'_>, sink: &mut Sink) -> Option<Duration> {
 
 /// A number of bytes from `least` to `most`.
 pub fn bytes(node: Node<'_>, sink: &mut Sink, least: u64, most: u64) -> Option<u64> {
-    let fix = format!("write a size from {least}B to {most}B, such as 64KiB");
+    refuse_bare_size(node, sink)?;
+    let fix = format!("write a size from {} to {}", units::shown(least), units::shown(most));
     node.parsed(sink, &fix, |text| {
         units::bytes(text)
             .filter(|bytes| (least..=most).contains(bytes))
             .ok_or("is not such a size")
     })
+}
+
+/// Notes a size without a unit, and which one it would be with one.
+pub fn refuse_bare_size(node: Node<'_>, sink: &mut Sink) -> Option<()> {
+    let Value::Number(number) = node.value else { return Some(()) };
+    let example = node.value.as_u64().map_or_else(|| "64KiB".to_owned(), units::shown);
+    let what = format!("is {number}, not a string with a unit");
+    node.refuse(sink, what, format!("write {example} if it is bytes"))
 }

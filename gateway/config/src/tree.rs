@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::problem::Found;
+use crate::problem::{Found, Severity};
 use crate::value::{Mapping, Value};
 
 /// Where a value stands: a path back to the root of its file.
@@ -62,15 +62,24 @@ impl<'a> Node<'a> {
         what: impl Into<String>,
         fix: impl Into<String>,
     ) -> Option<T> {
-        let (what, fix) = (what.into(), fix.into());
-        sink.push(Found {
-            file: self.place.file(),
-            place: self.place.to_string(),
-            line: None,
-            what,
-            fix,
-        });
+        self.note(sink, Severity::Error, what, fix);
         None
+    }
+
+    /// Notes what is worth knowing about this value, which can be used all the same.
+    pub fn warn(&self, sink: &mut Sink, what: impl Into<String>, fix: impl Into<String>) {
+        self.note(sink, Severity::Warning, what, fix);
+    }
+
+    fn note(
+        &self,
+        sink: &mut Sink,
+        severity: Severity,
+        what: impl Into<String>,
+        fix: impl Into<String>,
+    ) {
+        let (file, place) = (self.place.file(), self.place.to_string());
+        sink.push(Found { severity, file, place, line: None, what: what.into(), fix: fix.into() });
     }
 
     /// Reads a mapping with `read`; keys that it did not ask for are problems.
@@ -153,7 +162,7 @@ impl<'a> Node<'a> {
             Value::Number(_) | Value::Bool(_) => self.refuse(
                 sink,
                 format!("is {}, not a string", shown(self.value)),
-                "put it in quotes",
+                format!("put it in quotes: \"{}\"", shown(self.value)),
             ),
             _ => self.refuse(sink, format!("is {}", shown(self.value)), "write a string"),
         }
@@ -172,11 +181,15 @@ impl<'a> Node<'a> {
     pub fn number(self, sink: &mut Sink, least: u64, most: u64) -> Option<u64> {
         match self.value.as_u64() {
             Some(number) if (least..=most).contains(&number) => Some(number),
-            _ => self.refuse(
-                sink,
-                format!("is {}", shown(self.value)),
-                format!("write a whole number from {least} to {most}"),
-            ),
+            _ => {
+                let fix = match self.value.as_str().map(str::parse::<u64>) {
+                    Some(Ok(number)) if (least..=most).contains(&number) => {
+                        format!("write {number} without quotes")
+                    }
+                    _ => format!("write a whole number from {least} to {most}"),
+                };
+                self.refuse(sink, format!("is {}", shown(self.value)), fix)
+            }
         }
     }
 
@@ -184,7 +197,13 @@ impl<'a> Node<'a> {
     pub fn flag(self, sink: &mut Sink) -> Option<bool> {
         match self.value {
             Value::Bool(flag) => Some(*flag),
-            _ => self.refuse(sink, format!("is {}", shown(self.value)), "write true or false"),
+            _ => {
+                let fix = match self.value.as_str() {
+                    Some(text @ ("true" | "false")) => format!("write {text} without quotes"),
+                    _ => "write true or false".to_owned(),
+                };
+                self.refuse(sink, format!("is {}", shown(self.value)), fix)
+            }
         }
     }
 

@@ -39,6 +39,17 @@ pub fn bytes(text: &str) -> Option<u64> {
     (bytes <= 9.0e15).then_some(bytes as u64)
 }
 
+/// Writes a size as [`bytes`] reads it: in the largest binary unit of which it is a whole number.
+#[must_use]
+pub fn shown(bytes: u64) -> String {
+    let units = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    let whole = |(_, shift): &&(&str, u32)| bytes > 0 && bytes.trailing_zeros() >= *shift;
+    match units.iter().find(whole) {
+        Some((unit, shift)) => format!("{}{unit}", bytes >> shift),
+        None => format!("{bytes}B"),
+    }
+}
+
 fn split(text: &str) -> Option<(f64, &str)> {
     let text = text.trim();
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
@@ -48,7 +59,7 @@ fn split(text: &str) -> Option<(f64, &str)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{bytes, duration};
+    use super::{bytes, duration, shown};
     use std::time::Duration;
 
     #[test]
@@ -82,6 +93,9 @@ mod tests {
             ("99999999TiB", None),
         ] {
             assert_eq!(bytes(text), expected, "{text}");
+        }
+        for (size, text) in [(65_536, "64KiB"), (1 << 30, "1GiB"), (1_000, "1000B"), (0, "0B")] {
+            assert_eq!((shown(size), bytes(text)), (text.to_owned(), Some(size)));
         }
     }
 }

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
-use crate::problem::Found;
+use crate::problem::{Found, Severity};
 
 /// Collections within one another; a configuration has about ten.
 const DEPTH_MAX: usize = 100;
@@ -207,6 +207,8 @@ struct Tree {
     open: Vec<Open>,
     anchors: HashMap<usize, Value>,
     copies: usize,
+    /// What is wrong and hides nothing else.
+    faults: Vec<Fault>,
 }
 
 /// What is wrong, and how to mend it.
@@ -221,9 +223,11 @@ fn fault(what: impl Into<String>, fix: &'static str) -> Fault {
     Fault { place: None, what: what.into(), fix }
 }
 
-/// Reads `text`, which is the file with index `file`.
-pub(crate) fn read(file: usize, text: &str) -> Result<Value, Found> {
+/// Reads `text`, which is the file with index `file`. What is wrong and leaves a tree that can be read
+/// on is noted beside it.
+pub(crate) fn read(file: usize, text: &str) -> Result<(Value, Vec<Found>), Found> {
     let found = |line: usize, Fault { place, what, fix }| Found {
+        severity: Severity::Error,
         file,
         line: place.is_none().then_some(line.max(1)),
         place: place.unwrap_or_default(),
@@ -233,11 +237,53 @@ pub(crate) fn read(file: usize, text: &str) -> Result<Value, Found> {
     let mut tree = Tree::default();
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| {
-            found(error.marker().line(), fault(error.info(), "mend the YAML here"))
+            let (line, fault) = syntax(text, error.marker().line(), error.info());
+            found(line, fault)
         })?;
         tree.take(event).map_err(|fault| found(span.start.line(), fault))?;
     }
-    Ok(tree.root.unwrap_or(Value::Null))
+    let faults = tree.faults.into_iter().map(|fault| found(1, fault)).collect();
+    Ok((tree.root.unwrap_or(Value::Null), faults))
+}
+
+/// What the parser says, and where it shows: it often notices what is wrong a line late or early, and
+/// says what it expected where a person has to know what was written.
+fn syntax(text: &str, line: usize, info: &str) -> (usize, Fault) {
+    let lines = || text.lines().enumerate().map(|(index, text)| (index + 1, text));
+    let near = |number: &usize| (line.saturating_sub(1)..=line + 1).contains(number);
+    let indent = |text: &str| text.len() - text.trim_start_matches([' ', '\t']).len();
+    let tab = lines().find(|(number, text)| near(number) && text[..indent(text)].contains('\t'));
+    if let Some((line, _)) = tab {
+        let what = format!("is indented with a tab ({info})");
+        return (line, fault(what, "indent with spaces: YAML does not take tabs"));
+    }
+    // An unquoted `*.example.com` is an alias of something called `.example.com`.
+    let star = lines().find(|(number, text)| *number == line && alias(text).is_some());
+    if let Some(name) = star.and_then(|(_, text)| alias(text)) {
+        let what = format!("{name} without quotes is an alias in YAML ({info})");
+        return (line, fault(what, "put what begins with * in quotes, such as \"*.example.com\""));
+    }
+    (line, fault(info, "mend the YAML here"))
+}
+
+/// The first word of `line` that begins with `*`, outside quotes and comments.
+fn alias(line: &str) -> Option<&str> {
+    let mut quote = None;
+    for (at, character) in line.char_indices() {
+        match (quote, character) {
+            (Some(open), _) if open == character => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'') => quote = Some(character),
+            (None, '#') if line[..at].ends_with([' ', '\t']) || at == 0 => return None,
+            (None, '*') if at == 0 || line[..at].ends_with([' ', '\t', '[', '{', ',']) => {
+                let rest = &line[at..];
+                let end = rest.find([' ', ',', ']', '}']).unwrap_or(rest.len());
+                return Some(&rest[..end]);
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 impl Tree {
@@ -278,7 +324,7 @@ impl Tree {
         {
             let place = Some(self.place_of(key));
             let fix = "remove one of the two";
-            return Err(Fault { place, what: "is a duplicate key".into(), fix });
+            self.faults.push(Fault { place, what: "is a duplicate key".into(), fix });
         }
         self.put(tagged.unwrap_or(value), anchor)
     }
@@ -339,7 +385,7 @@ mod tests {
     use super::*;
 
     fn value(text: &str) -> Value {
-        read(0, text).unwrap()
+        read(0, text).unwrap().0
     }
 
     fn json(text: &str) -> String {
@@ -347,8 +393,11 @@ mod tests {
     }
 
     fn refused(text: &str) -> (Option<usize>, String, String) {
-        let Found { line, place, what, .. } = read(0, text).unwrap_err();
-        (line, place, what)
+        let found = match read(0, text) {
+            Err(found) => found,
+            Ok((_, found)) => found.into_iter().next().unwrap(),
+        };
+        (found.line, found.place, found.what)
     }
 
     #[test]
@@ -415,5 +464,27 @@ mod tests {
         assert_eq!(refused(&"- ".repeat(1000)).2, "is nested more than 100 deep");
         assert_eq!(refused(&"[".repeat(1000)).2, "recursion limit exceeded");
         assert_eq!(refused("a: 1\nb: [1,\n").0, Some(3));
+    }
+
+    #[test]
+    fn syntax_is_told_where_it_is_and_in_words_for_who_wrote_it() {
+        for (text, line, part) in [
+            ("a:\n  b: 1\n\tc: 2\nd: 3\n", 3, "is indented with a tab"),
+            ("a:\n\tb: 1\n", 2, "is indented with a tab"),
+            ("a:\n  - b: 1\n  \t- c: 2\n", 3, "is indented with a tab"),
+            ("a: 1\nb: [*.example.com]\n", 2, "*.example.com without quotes is an alias"),
+            ("a: 1\nb:\n  - *.example.com\n", 3, "*.example.com without quotes is an alias"),
+            ("a: 1\nb: [\"x*\", *]\n", 2, "* without quotes is an alias"),
+        ] {
+            let (found, _, what) = refused(text);
+            assert!(found == Some(line) && what.contains(part), "{text:?}: {found:?} {what}");
+        }
+    }
+
+    #[test]
+    fn every_duplicate_is_told() {
+        let (_, found) = read(0, "a: {b: 1, b: 2}\nc: [{d: 1, d: 2}]\na: 1\n").unwrap();
+        let places: Vec<_> = found.iter().map(|found| &*found.place).collect();
+        assert_eq!(places, ["a.b", "c[0].d", "a"]);
     }
 }

@@ -9,7 +9,6 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Parser;
 use sallyport_config::process::{NotifyState, Signals, notify};
-use sallyport_config::watch::{Wake, Waker};
 use sallyport_plugin::Kinds;
 use sallyport_plugin::builtin::access_log;
 use sallyport_stats::Registry;
@@ -115,7 +114,7 @@ impl Process {
         let verdicts = Arc::new(Verdicts::new(registry.clone(), classifier.clone()));
         let sources = Sources { registry: registry.clone(), filters: metrics.clone(), process };
         let pushing = Arc::new(Pushing::new(sources));
-        let reloader = Arc::new(Reloader::start(
+        let (reloader, memory) = Reloader::start(
             path,
             loaded,
             registry.clone(),
@@ -123,7 +122,8 @@ impl Process {
             pushing.clone(),
             filters,
             probes.handle().clone(),
-        )?);
+        )?;
+        let reloader = Arc::new(reloader);
         // Nobody else sets it.
         live.set(reloader.live().clone()).ok();
         let snapshot = reloader.live().current();
@@ -149,8 +149,8 @@ impl Process {
         let shared = Shared { live, classifier, verdicts, registry: registry.clone() };
         let workers = Workers::start(threads).context("cannot start the worker threads")?;
         let server = Server::start(workers, &shared, sockets);
-        let waker = reload::spawn(reloader.clone()).context("cannot start the reload thread")?;
-        background.spawn(retry_refused(reloader.clone(), waker.clone()));
+        let waker =
+            reload::spawn(reloader.clone(), memory).context("cannot start the reload thread")?;
         ready(&addresses);
         notify(NotifyState::Ready);
 
@@ -181,20 +181,6 @@ fn runtime(name: &str) -> anyhow::Result<Runtime> {
         .enable_all()
         .build()
         .with_context(|| format!("cannot start the thread {name:?}"))
-}
-
-/// How soon a reload that failed without being the file's fault is tried again.
-const RETRY_EVERY: Duration = Duration::from_secs(1);
-
-async fn retry_refused(reloader: Arc<Reloader>, waker: Waker) {
-    let mut ticks = tokio::time::interval(RETRY_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        if reloader.wants_retry() && waker.send(Wake::Settled).is_err() {
-            return;
-        }
-    }
 }
 
 /// How long access logs may take to write what is queued at the end: a full queue is written in tens

@@ -33,7 +33,7 @@ impl Fixed {
     /// Notes every difference, and puts the listeners of `config` in the order they run in.
     pub(super) fn hold(&self, config: &mut Config, problems: &mut Vec<Found>) {
         let mut refuse = |place: String, what: String| {
-            problems.push(Found { file: 0, place, line: None, what, fix: FIX.into() });
+            problems.push(Found::error(0, place, what, FIX));
         };
         for (index, new) in config.listeners.iter().enumerate() {
             let place = format!("listeners[{index}]");

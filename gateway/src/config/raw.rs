@@ -13,7 +13,7 @@ mod scalar;
 mod upstream;
 mod verdicts;
 
-use sallyport_config::{Fields, Node, Place, Sink};
+use sallyport_config::{Fields, Found, Node, Place, Severity, Sink, Value};
 use sallyport_plugin::Reader;
 
 use super::limits::{HeaderNames, Limits};
@@ -47,6 +47,13 @@ pub(super) fn decode(
 ) -> Option<RawFile> {
     let value = sallyport_config::parse(file, text, sink)?;
     let node = Node { value: &value, place: Place::File(file) };
+    if file > 0 && value == Value::Null {
+        // A file that is being written, or that was emptied to take what is in it away.
+        let (severity, fix) = (Severity::Note, "remove it if it stays so".to_owned());
+        let (place, what) = (String::new(), "is empty: nothing is taken from it".to_owned());
+        sink.push(Found { severity, file, place, line: None, what, fix });
+        return None;
+    }
     node.mapping(sink, |fields, sink| Some(sections(file, fields, filters, sink)))
 }
 

@@ -1,21 +1,29 @@
 //! From what was written to what holds: names become indices, limits are applied, and whatever only
 //! shows when everything is seen together is found here.
 
+mod reached;
+mod unused;
+
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use sallyport_balance::{BuildError, Policy};
-use sallyport_config::Found;
+use sallyport_config::{File, Found, Severity};
 use sallyport_plugin::{Entry as FilterEntry, UpstreamUse};
 use sallyport_route::Domain;
 
+use self::reached::Reached;
 use super::limits::Limits;
 use super::model::{Action, Config, Forward, Listener, Route, Target, Upstream, VirtualHost};
 use super::raw::{
     RawAction, RawFile, RawForward, RawListener, RawRoute, RawTarget, RawUpstream, RawVirtualHost,
 };
+
+/// The label of virtual host and route that requests are counted under which none takes.
+const NONE: &str = "none";
 
 /// How many other endpoints a request is tried on, where its route does not say.
 const RETRIES: u32 = 2;
@@ -24,10 +32,11 @@ const RETRIES: u32 = 2;
 /// added to `problems`. `filter_upstreams` are those that filters name.
 pub(super) fn resolve(
     files: Vec<RawFile>,
+    sources: &[File],
     filter_upstreams: &[UpstreamUse],
     problems: &mut Vec<Found>,
 ) -> Config {
-    let mut resolver = Resolver { problems, limits: Limits::default() };
+    let mut resolver = Resolver { problems, sources, limits: Limits::default() };
     let mut config = Config {
         listeners: Vec::new(),
         admin: None,
@@ -55,37 +64,64 @@ pub(super) fn resolve(
         upstreams.extend(raw.upstreams.into_iter().map(|raw| (file, raw)));
         hosts.extend(raw.virtual_hosts.into_iter().map(|raw| (file, raw)));
     }
+    let places = Places {
+        upstreams: upstreams.iter().map(|(file, raw)| (*file, raw.place.clone())).collect(),
+        virtual_hosts: hosts.iter().map(|(file, raw)| (*file, raw.place.clone())).collect(),
+        domains: hosts.iter().map(|(_, raw)| readable(&raw.domains)).collect(),
+    };
     config.upstreams = resolver.upstreams(upstreams);
     let upstream_index = index_of(config.upstreams.iter().map(|upstream| &upstream.name));
     resolver.filter_upstreams(filter_upstreams, &upstream_index);
     let shared: HashSet<&str> =
         listeners.iter().flat_map(|raw| &raw.filters).map(|entry| &**entry.name()).collect();
-    let host_places: Vec<_> = hosts.iter().map(|(file, raw)| (*file, raw.place.clone())).collect();
     config.virtual_hosts = resolver.virtual_hosts(hosts, &upstream_index, &shared);
     let host_index = index_of(config.virtual_hosts.iter().map(|host| &host.name));
     config.listeners = resolver.listeners(listeners, config.admin.as_ref(), &host_index);
-    resolver.domains(&config.listeners, &config.virtual_hosts, &host_places);
+    resolver.domains(&config.listeners, &config.virtual_hosts, &places);
+    // What errors have left out might be what makes the rest useful.
+    if !resolver.problems.iter().any(Found::is_error) {
+        unused::warn(&config, &places, filter_upstreams, resolver.problems);
+    }
     config
+}
+
+/// Where what is resolved was written: the index of its file, and the place in it.
+struct Places {
+    upstreams: Vec<(usize, String)>,
+    virtual_hosts: Vec<(usize, String)>,
+    /// The index of each domain of each virtual host, among those that could not be read too.
+    domains: Vec<Vec<usize>>,
 }
 
 fn index_of<'n>(names: impl Iterator<Item = &'n Arc<str>>) -> HashMap<Arc<str>, usize> {
     names.enumerate().map(|(index, name)| (name.clone(), index)).collect()
 }
 
+fn readable<T>(items: &[Option<T>]) -> Vec<usize> {
+    let items = items.iter().enumerate();
+    items.filter_map(|(index, item)| item.is_some().then_some(index)).collect()
+}
+
 struct Resolver<'p> {
     problems: &'p mut Vec<Found>,
+    sources: &'p [File],
     limits: Limits,
 }
 
 impl Resolver<'_> {
     fn refuse(&mut self, file: usize, place: String, what: String, fix: impl Into<String>) {
-        self.problems.push(Found { file, place, line: None, what, fix: fix.into() });
+        self.problems.push(Found::error(file, place, what, fix));
+    }
+
+    fn warn(&mut self, file: usize, place: String, what: String, fix: impl Into<String>) {
+        self.problems
+            .push(Found { severity: Severity::Warning, ..Found::error(file, place, what, fix) });
     }
 
     /// Notes a second use of what may be used once.
     fn refuse_repeated<K: Hash + Eq>(
         &mut self,
-        seen: &mut HashMap<K, String>,
+        seen: &mut HashMap<K, (usize, String)>,
         key: K,
         file: usize,
         place: String,
@@ -93,22 +129,31 @@ impl Resolver<'_> {
     ) {
         match seen.entry(key) {
             Entry::Vacant(entry) => {
-                entry.insert(place);
+                entry.insert((file, place));
             }
             Entry::Occupied(first) => {
-                let fix =
-                    format!("it is taken by {}: choose another or merge the two", first.get());
+                let first = self.named(first.get(), file);
+                let fix = format!("it is taken by {first}: choose another or merge the two");
                 self.refuse(file, place, what, fix);
             }
         }
     }
 
+    /// A place, with its file where that is another one than `file`.
+    fn named(&self, (of, place): &(usize, String), file: usize) -> String {
+        match self.sources.get(*of) {
+            Some(source) if *of != file => format!("{place} of {}", source.path.display()),
+            _ => place.clone(),
+        }
+    }
+
     fn refuse_over(&mut self, section: &str, limit: &str, count: usize, most: u64) {
         if count as u64 > most {
+            let of = if section == limit { String::new() } else { format!("{limit} ") };
             self.refuse(
                 0,
                 section.to_owned(),
-                format!("{count} in all, over the limit of {most}"),
+                format!("{count} {of}in all, over the limit of {most}"),
                 format!("use fewer or raise `limits.{limit}`"),
             );
         }
@@ -120,8 +165,10 @@ impl Resolver<'_> {
         let mut slots = 0;
         let upstreams = raws.into_iter().map(|(file, raw)| {
             let place = format!("{}.name", raw.place);
-            let what = format!("duplicate upstream {:?}", raw.name);
-            self.refuse_repeated(&mut names, raw.name.clone(), file, place, what);
+            if let Some(name) = &raw.name {
+                let what = format!("duplicate upstream {name:?}");
+                self.refuse_repeated(&mut names, name.clone(), file, place, what);
+            }
             slots += hash_table_slots(&raw);
             self.upstream(file, raw)
         });
@@ -154,6 +201,7 @@ impl Resolver<'_> {
         }
         let mut addresses = HashMap::new();
         for (index, endpoint) in raw.endpoints.iter().enumerate() {
+            let Some(endpoint) = endpoint else { continue };
             let at = format!("{place}.endpoints[{index}].address");
             let what = format!("duplicate address {}", endpoint.address);
             self.refuse_repeated(&mut addresses, endpoint.address, file, at, what);
@@ -167,7 +215,8 @@ impl Resolver<'_> {
         }
         let RawUpstream { name, policy, hash_on, endpoints, timeouts, health_check, .. } = raw;
         let panic_below_percent = raw.panic_below_percent;
-        let name = name.into();
+        let name = name.unwrap_or_default().into();
+        let endpoints = endpoints.into_iter().flatten().collect();
         Upstream { name, policy, hash_on, endpoints, timeouts, health_check, panic_below_percent }
     }
 
@@ -187,9 +236,11 @@ impl Resolver<'_> {
         let mut names = HashMap::new();
         raws.into_iter()
             .map(|(file, raw)| {
-                let what = format!("duplicate virtual host {:?}", raw.name);
-                let place = format!("{}.name", raw.place);
-                self.refuse_repeated(&mut names, raw.name.clone(), file, place, what);
+                if let Some(name) = &raw.name {
+                    let what = format!("duplicate virtual host {name:?}");
+                    let place = format!("{}.name", raw.place);
+                    self.refuse_repeated(&mut names, name.clone(), file, place, what);
+                }
                 self.filters_turned_off(file, &raw, shared_filters);
                 self.virtual_host(file, raw, upstreams)
             })
@@ -200,12 +251,7 @@ impl Resolver<'_> {
     /// `places` are those of the virtual hosts, each with its file. Where no listener could be read,
     /// all virtual hosts are taken to be served by one; one that no listener serves is looked at
     /// alone.
-    fn domains(
-        &mut self,
-        listeners: &[Listener],
-        hosts: &[VirtualHost],
-        places: &[(usize, String)],
-    ) {
+    fn domains(&mut self, listeners: &[Listener], hosts: &[VirtualHost], places: &Places) {
         let all = || (0..hosts.len()).collect::<Vec<_>>();
         let mut served: Vec<_> = listeners
             .iter()
@@ -222,20 +268,21 @@ impl Resolver<'_> {
             .extend((0..hosts.len()).filter(|host| !covered.contains(host)).map(|host| vec![host]));
         let mut told = HashSet::new();
         for hosts_served in served {
-            let mut seen: HashMap<&Domain, String> = HashMap::new();
+            let mut seen: HashMap<&Domain, (usize, String)> = HashMap::new();
             for host in hosts_served {
-                let (file, place) = &places[host];
-                for (index, domain) in hosts[host].domains.iter().enumerate() {
+                let (file, place) = &places.virtual_hosts[host];
+                let written = hosts[host].domains.iter().zip(&places.domains[host]);
+                for (domain, index) in written {
                     let at = format!("{place}.domains[{index}]");
                     match seen.entry(domain) {
                         Entry::Vacant(entry) => {
-                            entry.insert(at);
+                            entry.insert((*file, at));
                         }
                         Entry::Occupied(first) if told.insert((*file, at.clone())) => {
+                            let first = self.named(first.get(), *file);
                             let fix = format!(
-                                "it is taken by {}: choose another, merge the two, or let each be \
-                                 served by a listener of its own (`virtual_hosts`)",
-                                first.get()
+                                "it is taken by {first}: choose another, merge the two, or let \
+                                 each be served by a listener of its own (`virtual_hosts`)"
                             );
                             self.refuse(*file, at, format!("duplicate domain \"{domain}\""), fix);
                         }
@@ -286,20 +333,33 @@ impl Resolver<'_> {
     ) -> VirtualHost {
         let mut names = HashMap::new();
         let mut routes = Vec::with_capacity(raw.routes.len());
+        let mut reached = Reached::default();
         for route in std::mem::take(&mut raw.routes) {
             let place = format!("{}.routes[{}]", raw.place, route.index);
-            let what = format!("duplicate route {:?}", route.name);
-            self.refuse_repeated(
-                &mut names,
-                route.name.clone(),
-                file,
-                format!("{place}.name"),
-                what,
-            );
+            if let Some(name) = &route.name {
+                let what = format!("duplicate route {name:?}");
+                let at = format!("{place}.name");
+                self.refuse_repeated(&mut names, name.clone(), file, at, what);
+                let is_none = raw.name.as_deref() == Some(NONE) && **name == *NONE;
+                if is_none {
+                    let what = format!("is {NONE:?} in a virtual host {NONE:?}");
+                    let fix =
+                        "choose another name: these are the labels of requests that no route takes";
+                    self.refuse(file, format!("{place}.name"), what, fix);
+                }
+            }
+            if let Some(matches) = &route.matches
+                && let Some(by) = reached.by(route.index, matches)
+            {
+                let what =
+                    format!("is never reached: {}.routes[{by}] takes what it would", raw.place);
+                self.warn(file, place, what, "move it before that one or remove it");
+            }
             routes.extend(self.route(file, route, upstreams));
         }
         let RawVirtualHost { name, domains, filters, .. } = raw;
-        VirtualHost { name: name.into(), domains, filters, routes }
+        let domains = domains.into_iter().flatten().collect();
+        VirtualHost { name: name.unwrap_or_default().into(), domains, filters, routes }
     }
 
     fn route(
@@ -308,13 +368,13 @@ impl Resolver<'_> {
         raw: RawRoute,
         upstreams: &HashMap<Arc<str>, usize>,
     ) -> Option<Route> {
-        let action = match raw.action {
+        let action = match raw.action? {
             RawAction::Forward(forward) => Action::Forward(self.forward(file, forward, upstreams)?),
             RawAction::Redirect(redirect) => Action::Redirect(redirect),
             RawAction::Respond(respond) => Action::Respond(respond),
         };
         let RawRoute { name, matches, filters, .. } = raw;
-        Some(Route { name: name.into(), matches, filters, action })
+        Some(Route { name: name?.into(), matches: matches?, filters, action })
     }
 
     fn forward(
@@ -352,13 +412,13 @@ impl Resolver<'_> {
         admin: Option<&super::model::Admin>,
         hosts: &HashMap<Arc<str>, usize>,
     ) -> Vec<Listener> {
-        if raws.is_empty() && self.problems.is_empty() {
+        if raws.is_empty() && !self.problems.iter().any(Found::is_error) {
             self.refuse(0, "listeners".into(), "is empty".into(), "add a listener");
         }
         let mut names = HashMap::new();
         let mut addresses = HashMap::new();
         if let Some(admin) = admin.filter(|admin| admin.address.port() != 0) {
-            addresses.insert(admin.address, "admin.address".to_owned());
+            addresses.insert(admin.address, (0, "admin.address".to_owned()));
         }
         let listeners = raws.into_iter().map(|raw| {
             let place = raw.place.clone();
@@ -366,17 +426,15 @@ impl Resolver<'_> {
                 let what = "turns a filter off, and no place is less specific".to_owned();
                 self.refuse(0, format!("{place}.filters"), what, "remove the entry");
             }
-            let what = format!("duplicate listener {:?}", raw.name);
-            self.refuse_repeated(&mut names, raw.name.clone(), 0, format!("{place}.name"), what);
-            if raw.address.port() != 0 {
-                let what = format!("duplicate address {}", raw.address);
-                self.refuse_repeated(
-                    &mut addresses,
-                    raw.address,
-                    0,
-                    format!("{place}.address"),
-                    what,
-                );
+            if let Some(name) = &raw.name {
+                let what = format!("duplicate listener {name:?}");
+                let at = format!("{place}.name");
+                self.refuse_repeated(&mut names, name.clone(), 0, at, what);
+            }
+            if let Some(address) = raw.address.filter(|address| address.port() != 0) {
+                let what = format!("duplicate address {address}");
+                let at = format!("{place}.address");
+                self.refuse_repeated(&mut addresses, address, 0, at, what);
             }
             self.listener(&place, raw, hosts)
         });
@@ -392,6 +450,7 @@ impl Resolver<'_> {
         let virtual_hosts = raw.virtual_hosts.map(|names| {
             let mut served = Vec::with_capacity(names.len());
             for (index, name) in names.iter().enumerate() {
+                let Some(name) = name else { continue };
                 let Some(host) = self.served_host(place, index, name, hosts) else { continue };
                 if served.contains(&host) {
                     let at = format!("{place}.virtual_hosts[{index}]");
@@ -409,8 +468,8 @@ impl Resolver<'_> {
             self.refuse(0, format!("{place}.http2"), what, fix);
         }
         Listener {
-            name: raw.name.into(),
-            address: raw.address,
+            name: raw.name.unwrap_or_default().into(),
+            address: raw.address.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))),
             virtual_hosts,
             h2c: raw.h2c,
             http2: raw.http2.unwrap_or_default(),

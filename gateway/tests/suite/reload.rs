@@ -1,5 +1,8 @@
 //! An edited file moves traffic, however it was edited; a bad one changes nothing.
 
+#[path = "reload/following.rs"]
+mod following;
+
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};

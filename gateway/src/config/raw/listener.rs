@@ -10,13 +10,14 @@ use super::scalar;
 use crate::config::http2::Http2;
 use crate::config::model::{Admin, ListenerTimeouts};
 
-/// A listener as written.
+/// A listener as written, as far as it could be read.
 #[derive(Debug)]
 pub(in crate::config) struct RawListener {
-    pub(in crate::config) name: Box<str>,
+    pub(in crate::config) name: Option<Box<str>>,
     pub(in crate::config) place: String,
-    pub(in crate::config) address: SocketAddr,
-    pub(in crate::config) virtual_hosts: Option<Vec<Box<str>>>,
+    pub(in crate::config) address: Option<SocketAddr>,
+    /// `None` where a name could not be read, so that the others keep their indices.
+    pub(in crate::config) virtual_hosts: Option<Vec<Option<Box<str>>>>,
     pub(in crate::config) h2c: bool,
     pub(in crate::config) http2: Option<Http2>,
     pub(in crate::config) trusted_proxies: Vec<IpNet>,
@@ -33,8 +34,9 @@ pub(super) fn listener(
     node.mapping(sink, |fields, sink| {
         let name = fields.required(sink, "name", scalar::name);
         let address = fields.required(sink, "address", scalar::address);
-        let virtual_hosts =
-            fields.optional(sink, "virtual_hosts", |node, sink| node.list(sink, scalar::name));
+        let virtual_hosts = fields.optional(sink, "virtual_hosts", |node, sink| {
+            node.list(sink, |node, sink| Some(scalar::name(node, sink)))
+        });
         let h2c = fields.optional(sink, "h2c", scalar::flag);
         let http2 = fields.optional(sink, "http2", http2);
         let trusted_proxies =
@@ -44,9 +46,9 @@ pub(super) fn listener(
         let filters =
             fields.optional(sink, "filters", |node, sink| filters.list(&scope, node, sink));
         Some(RawListener {
-            name: name?,
+            name,
             place,
-            address: address?,
+            address,
             virtual_hosts,
             h2c: h2c.unwrap_or(false),
             http2,

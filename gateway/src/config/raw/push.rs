@@ -2,9 +2,10 @@
 
 mod kinds;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
-use sallyport_config::{Fields, Node, Sink};
+use sallyport_config::{Fields, Node, Sink, Value};
 use sallyport_stats::push::{BreakerConfig, ExporterSpec};
 
 use super::scalar;
@@ -46,21 +47,33 @@ fn every(node: Node<'_>, sink: &mut Sink) -> Option<Duration> {
 }
 
 fn exporters(node: Node<'_>, sink: &mut Sink) -> Option<Vec<ExporterSpec>> {
-    let exporters = node.whole_list(sink, exporter)?;
-    if exporters.is_empty() {
+    refuse_repeated_names(node, sink);
+    let written = node.value.as_sequence().map_or(0, Vec::len);
+    let exporters = node.list(sink, exporter)?;
+    if written == 0 {
         return node.refuse(sink, "is empty", "add an exporter, or remove `push:`");
     }
-    if exporters.len() > PUSH_EXPORTERS_MAX {
-        let what = format!("has {} exporters", exporters.len());
+    if written > PUSH_EXPORTERS_MAX {
+        let what = format!("has {written} exporters");
         return node.refuse(sink, what, format!("keep to {PUSH_EXPORTERS_MAX}"));
     }
-    for (index, exporter) in exporters.iter().enumerate() {
-        if exporters[..index].iter().any(|other| other.name() == exporter.name()) {
-            let what = format!("has two exporters called {:?}", exporter.name());
-            return node.refuse(sink, what, "give each a name of its own");
+    Some(exporters)
+}
+
+/// Looks at the names as they are written: what else is wrong with an exporter does not matter here.
+fn refuse_repeated_names(node: Node<'_>, sink: &mut Sink) {
+    let entries = node.value.as_sequence().into_iter().flatten();
+    let names = entries.filter_map(|entry| match entry {
+        Value::Mapping(exporter) => exporter.get("name")?.as_str(),
+        _ => None,
+    });
+    let mut seen = HashSet::new();
+    for name in names {
+        if !seen.insert(name) {
+            let what = format!("has two exporters called {name:?}");
+            node.refuse::<()>(sink, what, "give each a name of its own");
         }
     }
-    Some(exporters)
 }
 
 fn exporter(node: Node<'_>, sink: &mut Sink) -> Option<ExporterSpec> {

@@ -12,26 +12,28 @@ use sallyport_route::{
 use super::{redirect, scalar};
 use crate::config::model::{Redirect, Respond};
 
-/// A virtual host as written, and its place for problems that show only later. As with upstreams, a
-/// name that could be read is kept.
+/// A virtual host as written, as far as it could be read, and its place for problems that show only
+/// later.
 #[derive(Debug)]
 pub(in crate::config) struct RawVirtualHost {
-    pub(in crate::config) name: Box<str>,
+    pub(in crate::config) name: Option<Box<str>>,
     pub(in crate::config) place: String,
-    pub(in crate::config) domains: Vec<Domain>,
+    /// `None` where one could not be read, so that the others keep their indices.
+    pub(in crate::config) domains: Vec<Option<Domain>>,
     pub(in crate::config) filters: Vec<Entry>,
     pub(in crate::config) routes: Vec<RawRoute>,
 }
 
-/// A route as written.
+/// A route as written, as far as it could be read: what could is looked at further, so that one problem
+/// hides no other.
 #[derive(Debug)]
 pub(in crate::config) struct RawRoute {
-    /// Its index as written: routes with problems are left out of the list.
+    /// Its index as written.
     pub(in crate::config) index: usize,
-    pub(in crate::config) name: Box<str>,
-    pub(in crate::config) matches: Match,
+    pub(in crate::config) name: Option<Box<str>>,
+    pub(in crate::config) matches: Option<Match>,
     pub(in crate::config) filters: Vec<Entry>,
-    pub(in crate::config) action: RawAction,
+    pub(in crate::config) action: Option<RawAction>,
 }
 
 /// An action as written.
@@ -81,7 +83,7 @@ pub(super) fn virtual_host(
             })
         });
         Some(RawVirtualHost {
-            name: name?,
+            name,
             place,
             domains: domains.unwrap_or_default(),
             filters: own_filters.unwrap_or_default(),
@@ -90,10 +92,10 @@ pub(super) fn virtual_host(
     })
 }
 
-fn domains(node: Node<'_>, sink: &mut Sink) -> Option<Vec<Domain>> {
+fn domains(node: Node<'_>, sink: &mut Sink) -> Option<Vec<Option<Domain>>> {
     const FIX: &str = "write a domain, *.suffix, prefix.* or \"*\"";
-    let domains = node.whole_list(sink, |node, sink| node.parsed(sink, FIX, str::parse))?;
-    if domains.is_empty() {
+    let domains = node.list(sink, |node, sink| Some(node.parsed(sink, FIX, str::parse)))?;
+    if node.value.as_sequence().is_some_and(Vec::is_empty) {
         return node.refuse(sink, "is empty", "name the domains it answers for, or \"*\" for all");
     }
     Some(domains)
@@ -121,18 +123,12 @@ fn route(
         let redirect = fields
             .optional(sink, "redirect", |node, sink| redirect::read(node, sink, matches.as_ref()));
         let respond = fields.optional(sink, "respond", respond);
-        fields.exactly_one(sink, &["forward", "redirect", "respond"])?;
+        fields.exactly_one(sink, &["forward", "redirect", "respond"]);
         let action = forward
             .map(RawAction::Forward)
             .or_else(|| redirect.map(RawAction::Redirect))
             .or_else(|| respond.map(RawAction::Respond));
-        Some(RawRoute {
-            index,
-            name: name?,
-            matches: matches?,
-            filters: filters.unwrap_or_default(),
-            action: action?,
-        })
+        Some(RawRoute { index, name, matches, filters: filters.unwrap_or_default(), action })
     })
 }
 
@@ -160,17 +156,36 @@ fn path(node: Node<'_>, sink: &mut Sink) -> Option<PathMatch> {
     node.mapping(sink, |fields, sink| {
         let exact = fields.optional(sink, "exact", literal_path);
         let prefix = fields.optional(sink, "prefix", literal_path);
-        let regex = fields.optional(sink, "regex", |node, sink| {
-            node.parsed(sink, "write a regular expression for the whole path", PathMatch::regex)
-        });
+        let regex = fields.optional(sink, "regex", |node, sink| path_regex(node, sink));
         fields.exactly_one(sink, &["exact", "prefix", "regex"])?;
         exact.map(PathMatch::Exact).or_else(|| prefix.map(PathMatch::Prefix)).or(regex)
     })
 }
 
+fn path_regex(node: Node<'_>, sink: &mut Sink) -> Option<PathMatch> {
+    let text = node.text(sink)?;
+    if let Some(character) = text.chars().find(|character| !character.is_ascii()) {
+        let mut bytes = [0; 4];
+        let encoded = character.encode_utf8(&mut bytes).bytes().map(|byte| format!("%{byte:02X}"));
+        let encoded = encoded.collect::<String>();
+        let what = format!("{text:?} has {character:?}, which no path is matched with");
+        return node.refuse(
+            sink,
+            what,
+            format!("write {encoded}: paths are matched percent-encoded"),
+        );
+    }
+    node.parsed(sink, "write a regular expression for the whole path", PathMatch::regex)
+}
+
 /// A path as requests are matched: one that normalising would change could never match.
 fn literal_path(node: Node<'_>, sink: &mut Sink) -> Option<Box<str>> {
     let text = node.text(sink)?;
+    if text.contains('*') {
+        let what = format!("{text:?}: `*` stands for itself here");
+        let fix = "write the prefix alone, such as `prefix: /api`, or a `regex`";
+        node.warn(sink, what, fix);
+    }
     match normalise_path(text.as_bytes()) {
         Ok(path) if path == text => Some(text.into()),
         Ok(path) => node.refuse(
@@ -251,9 +266,9 @@ fn forward(node: Node<'_>, sink: &mut Sink) -> Option<RawForward> {
                 "remove it: there is no other upstream to go to",
             );
         }
-        fields.exactly_one(sink, &["upstream", "split"])?;
+        fields.exactly_one(sink, &["upstream", "split"]);
         Some(RawForward {
-            targets: upstream.or(split)?,
+            targets: [upstream, split].into_iter().flatten().flatten().collect(),
             timeout,
             retries: retries.map(|n| n as u32),
             failover: failover.unwrap_or(true),
@@ -262,7 +277,7 @@ fn forward(node: Node<'_>, sink: &mut Sink) -> Option<RawForward> {
 }
 
 fn split(node: Node<'_>, sink: &mut Sink) -> Option<Vec<RawTarget>> {
-    let targets = node.whole_list(sink, target)?;
+    let targets = node.list(sink, target)?;
     if targets.iter().all(|target| target.weight == 0) {
         return node.refuse(
             sink,
@@ -278,7 +293,7 @@ fn target(node: Node<'_>, sink: &mut Sink) -> Option<RawTarget> {
         let place = format!("{}.upstream", fields.node().place);
         let upstream = fields.required(sink, "upstream", scalar::name);
         let weight = fields.required(sink, "weight", |node, sink| node.number(sink, 0, 65_535));
-        Some(RawTarget { upstream: upstream?, weight: weight? as u32, place })
+        Some(RawTarget { upstream: upstream?, weight: weight.unwrap_or(1) as u32, place })
     })
 }
 

@@ -21,6 +21,7 @@ pub(super) fn remote_address(node: Node<'_>, sink: &mut Sink) -> Option<SocketAd
 
 /// A number of bytes, or `unlimited`.
 pub(super) fn bytes_or_unlimited(node: Node<'_>, sink: &mut Sink) -> Option<u64> {
+    sallyport_config::scalar::refuse_bare_size(node, sink)?;
     node.parsed(sink, "write a size such as 10MiB, or unlimited", |text| match text {
         "unlimited" => Ok(u64::MAX),
         _ => units::bytes(text).ok_or("is not a size"),

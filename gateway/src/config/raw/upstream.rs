@@ -7,15 +7,16 @@ use sallyport_config::{Fields, Node, Sink};
 use super::{health, scalar};
 use crate::config::model::{HashOn, HealthCheck, HintField, Upstream, UpstreamTimeouts};
 
-/// An upstream as written. One whose name could be read is kept, whatever else is wrong with it, so
-/// that the routes to it do not count as wrong too.
+/// An upstream as written, as far as it could be read: the routes to one whose name could be read do not
+/// count as wrong, whatever else is wrong with it.
 #[derive(Debug)]
 pub(in crate::config) struct RawUpstream {
-    pub(in crate::config) name: Box<str>,
+    pub(in crate::config) name: Option<Box<str>>,
     pub(in crate::config) place: String,
     pub(in crate::config) policy: Policy,
     pub(in crate::config) hash_on: HashOn,
-    pub(in crate::config) endpoints: Vec<Endpoint>,
+    /// `None` where one could not be read, so that the others keep their indices.
+    pub(in crate::config) endpoints: Vec<Option<Endpoint>>,
     pub(in crate::config) timeouts: UpstreamTimeouts,
     pub(in crate::config) health_check: Option<HealthCheck>,
     pub(in crate::config) panic_below_percent: u8,
@@ -39,7 +40,7 @@ pub(super) fn upstream(node: Node<'_>, sink: &mut Sink) -> Option<RawUpstream> {
         }
         let (policy, hash_on) = balancing.unwrap_or((Policy::RoundRobin, HashOn::SourceIp));
         Some(RawUpstream {
-            name: name?,
+            name,
             place,
             policy,
             hash_on,
@@ -51,9 +52,9 @@ pub(super) fn upstream(node: Node<'_>, sink: &mut Sink) -> Option<RawUpstream> {
     })
 }
 
-fn endpoints(node: Node<'_>, sink: &mut Sink) -> Option<Vec<Endpoint>> {
-    let endpoints = node.whole_list(sink, endpoint)?;
-    if endpoints.is_empty() {
+fn endpoints(node: Node<'_>, sink: &mut Sink) -> Option<Vec<Option<Endpoint>>> {
+    let endpoints = node.list(sink, |node, sink| Some(endpoint(node, sink)))?;
+    if node.value.as_sequence().is_some_and(Vec::is_empty) {
         return node.refuse(sink, "is empty", "an upstream needs at least one endpoint");
     }
     Some(endpoints)
@@ -86,21 +87,17 @@ fn load_balancing(node: Node<'_>, sink: &mut Sink) -> Option<(Policy, HashOn)> {
 /// A key that the chosen policy would not look at is a misunderstanding, not a setting.
 fn refuse_without_effect(fields: &Fields<'_>, sink: &mut Sink, policy: Policy) -> Option<()> {
     let hashes = matches!(policy, Policy::Maglev { .. } | Policy::RingHash);
+    let mut refuse = |what: &str, fix: &str| fields.node().refuse::<()>(sink, what, fix);
+    let mut has_effect = true;
     if fields.has("hash_on") && !hashes {
-        return fields.node().refuse(
-            sink,
-            "`hash_on` has no effect with this policy",
-            "remove it or use maglev or ring_hash",
-        );
+        refuse("`hash_on` has no effect with this policy", "remove it or use maglev or ring_hash");
+        has_effect = false;
     }
     if fields.has("table_size") && !matches!(policy, Policy::Maglev { .. }) {
-        return fields.node().refuse(
-            sink,
-            "`table_size` has no effect with this policy",
-            "remove it or use maglev",
-        );
+        refuse("`table_size` has no effect with this policy", "remove it or use maglev");
+        has_effect = false;
     }
-    Some(())
+    has_effect.then_some(())
 }
 
 fn policy(node: Node<'_>, sink: &mut Sink) -> Option<Policy> {

@@ -8,8 +8,7 @@ use crate::config::model::{IPV6_PREFIX, Offence, VERDICT_RULES_MAX, VerdictRule,
 pub(super) fn verdicts(node: Node<'_>, sink: &mut Sink) -> Option<Verdicts> {
     node.mapping(sink, |fields, sink| {
         let max = fields.optional(sink, "max", |node, sink| node.number(sink, 1, 1_000_000));
-        let exempt =
-            fields.optional(sink, "exempt", |node, sink| node.whole_list(sink, scalar::network));
+        let exempt = fields.optional(sink, "exempt", |node, sink| node.list(sink, scalar::network));
         let ipv6_prefix =
             fields.optional(sink, "ipv6_prefix", |node, sink| node.number(sink, 32, 128));
         let rules = fields.required(sink, "rules", rules);
@@ -26,9 +25,10 @@ pub(super) fn verdicts(node: Node<'_>, sink: &mut Sink) -> Option<Verdicts> {
 }
 
 fn rules(node: Node<'_>, sink: &mut Sink) -> Option<Vec<VerdictRule>> {
-    let rules = node.whole_list(sink, rule)?;
-    if rules.len() > VERDICT_RULES_MAX {
-        let what = format!("has {} rules", rules.len());
+    let written = node.value.as_sequence().map_or(0, Vec::len);
+    let rules = node.list(sink, rule)?;
+    if written > VERDICT_RULES_MAX {
+        let what = format!("has {written} rules");
         return node.refuse(sink, what, format!("keep to {VERDICT_RULES_MAX}"));
     }
     Some(rules)

@@ -1,0 +1,55 @@
+//! What is written and has no effect, or more of one than most people want.
+
+use std::collections::HashSet;
+
+use sallyport_config::{Found, Severity};
+use sallyport_plugin::UpstreamUse;
+
+use super::Places;
+use crate::config::model::{Action, Config};
+
+/// Adds a warning for each upstream and virtual host that nothing leads to, and for an admin listener
+/// that others than this machine reach.
+pub(super) fn warn(
+    config: &Config,
+    places: &Places,
+    filter_upstreams: &[UpstreamUse],
+    problems: &mut Vec<Found>,
+) {
+    let mut warn = |(file, place): &(usize, String), what: String, fix: &str| {
+        let found = Found::error(*file, place.clone(), what, fix);
+        problems.push(Found { severity: Severity::Warning, ..found });
+    };
+    let by_filters: HashSet<&str> = filter_upstreams.iter().map(|used| &*used.upstream).collect();
+    let by_routes = used(config);
+    for (index, upstream) in config.upstreams.iter().enumerate() {
+        if !by_routes.contains(&index) && !by_filters.contains(&*upstream.name) {
+            let what = format!("no route leads to upstream {:?}", upstream.name);
+            warn(&places.upstreams[index], what, "use it in a route or remove it");
+        }
+    }
+    for (index, host) in config.virtual_hosts.iter().enumerate() {
+        let serves = |names: &Option<Vec<usize>>| {
+            names.as_ref().is_none_or(|indices| indices.contains(&index))
+        };
+        if !config.listeners.iter().any(|listener| serves(&listener.virtual_hosts)) {
+            let what = format!("no listener serves virtual host {:?}", host.name);
+            let fix = "name it in a listener's `virtual_hosts` or remove it";
+            warn(&places.virtual_hosts[index], what, fix);
+        }
+    }
+    if let Some(admin) = config.admin.as_ref().filter(|admin| !admin.address.ip().is_loopback()) {
+        let what = format!("{} is open to whoever reaches this machine", admin.address);
+        let fix = format!("write 127.0.0.1:{}", admin.address.port());
+        warn(&(0, "admin.address".to_owned()), what, &fix);
+    }
+}
+
+fn used(config: &Config) -> HashSet<usize> {
+    let routes = config.virtual_hosts.iter().flat_map(|host| &host.routes);
+    let targets = routes.filter_map(|route| match &route.action {
+        Action::Forward(forward) => Some(&forward.targets),
+        Action::Redirect(_) | Action::Respond(_) => None,
+    });
+    targets.flatten().map(|target| target.upstream).collect()
+}
