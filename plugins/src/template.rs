@@ -128,6 +128,9 @@ pub enum TemplateError {
     /// A `$` before something else.
     #[error("`$` stands alone")]
     Dollar,
+    /// `$name`, as nginx has it.
+    #[error("`${0}` has no braces; write {braced}", braced = in_braces(.0))]
+    Bare(String),
     /// No such variable.
     #[error("there is no variable {0:?} here")]
     Unknown(String),
@@ -136,6 +139,36 @@ pub enum TemplateError {
 /// What a reader of templates tells whoever wrote a wrong one.
 const FIX: &str =
     "write text with variables such as ${path} or ${header.x-user}; $$ is a dollar sign";
+
+fn bare(rest: &str) -> TemplateError {
+    let is_part = |character: char| character.is_ascii_alphanumeric() || character == '_';
+    let end = rest.find(|character| !is_part(character)).unwrap_or(rest.len());
+    match rest.starts_with(|character: char| character.is_ascii_alphabetic() || character == '_') {
+        true => TemplateError::Bare(rest[..end].to_owned()),
+        false => TemplateError::Dollar,
+    }
+}
+
+/// What nginx calls `name` as it is called here.
+fn in_braces(name: &str) -> String {
+    let known = match name {
+        "remote_addr" => "client",
+        "request_uri" => "client_path",
+        "uri" => "path",
+        "request_method" => "method",
+        "http_host" => "host",
+        "request_time" => "duration_ms",
+        "bytes_sent" | "body_bytes_sent" => "response_bytes",
+        "time_iso8601" | "time_local" => "time",
+        _ => {
+            return match name.strip_prefix("http_") {
+                Some(field) => format!("${{header.{}}}", field.replace('_', "-")),
+                None => format!("${{{name}}}"),
+            };
+        }
+    };
+    format!("${{{known}}}")
+}
 
 impl Template {
     /// Parses `text`.
@@ -154,7 +187,7 @@ impl Template {
                 rest = after;
                 continue;
             }
-            let inside = rest.strip_prefix('{').ok_or(TemplateError::Dollar)?;
+            let inside = rest.strip_prefix('{').ok_or_else(|| bare(rest))?;
             let (name, after) = inside.split_once('}').ok_or(TemplateError::Open)?;
             if !literal.is_empty() {
                 parts.push(Part::Text(std::mem::take(&mut literal).into()));

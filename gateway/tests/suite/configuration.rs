@@ -1,6 +1,11 @@
 //! Every shipped file is good, every mistake is found with its line, and nothing is accepted that
 //! has no effect.
 
+#[path = "configuration/messages.rs"]
+mod messages;
+#[path = "configuration/sources.rs"]
+mod sources;
+
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
@@ -125,7 +130,11 @@ const MISTAKES: &[(&str, usize, &str)] = &[
         "push.exporter: unknown key `exporter`, did you mean `exporters`?",
     ),
     ("push: { every: 10ms, exporters: [] }", 4, "push.every: is 10ms, write 100ms or more"),
-    ("push: { every: 10, exporters: [] }", 4, "push.every: is 10, not a string"),
+    (
+        "push: { every: 10, exporters: [] }",
+        4,
+        "push.every: is 10, not a string with a unit, write 10s",
+    ),
     ("push: { series: 0, exporters: [] }", 4, "push.series: is 0"),
     ("push: { buffer: 1KiB, exporters: [] }", 4, "push.buffer: \"1KiB\": is not such a size"),
     (
@@ -304,7 +313,7 @@ const MISTAKES: &[(&str, usize, &str)] = &[
     (
         "upstreams:\n  - name: a\n    timeouts: { read: 5 }\n    endpoints: [ { address: 10.0.0.1:1 } ]",
         6,
-        "timeouts.read: is 5, not a string",
+        "timeouts.read: is 5, not a string with a unit, write 5s",
     ),
     (
         "upstreams:\n  - name: a\n    timeouts: { read: 5 days }\n    endpoints: [ { address: 10.0.0.1:1 } ]",
@@ -698,7 +707,12 @@ fn second_on(address: SocketAddr) {
 fn the_documented_limits_are_the_real_ones() {
     let document = fs::read_to_string(root().join("docs/limits.md")).unwrap();
     for (key, value) in sallyport::config::Limits::default().entries() {
-        let value = if value == u64::MAX { "unlimited".to_owned() } else { value.to_string() };
+        // As one writes it.
+        let value = match key {
+            _ if value == u64::MAX => "unlimited".to_owned(),
+            _ if key.ends_with("_bytes") => sallyport_config::units::shown(value),
+            _ => value.to_string(),
+        };
         let row = format!("| `{key}` | {value} | ");
         assert!(document.contains(&row), "docs/limits.md lacks {row:?}");
     }

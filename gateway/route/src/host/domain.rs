@@ -32,6 +32,9 @@ pub enum DomainError {
     /// Nothing was written.
     #[error("domain is empty")]
     Empty,
+    /// A URL, or the beginning of one.
+    #[error("domain has a scheme or a path; write the host alone, such as shop.example.com")]
+    Url,
     /// A domain is matched without its port.
     #[error("domain has a port; leave it out, every port matches")]
     Port,
@@ -55,6 +58,9 @@ impl FromStr for Domain {
         }
         if !text.is_ascii() {
             return Err(DomainError::NotAscii);
+        }
+        if text.contains('/') {
+            return Err(DomainError::Url);
         }
         if text == "*" {
             return Ok(Self::Any);
