@@ -1,6 +1,7 @@
 //! The admin listener: what the gateway is doing, on a thread and runtime of its own so that it
 //! answers whatever the workers are busy with. Read-only, except that it can lift a verdict.
 
+mod json;
 mod metrics;
 mod verdicts;
 
@@ -11,7 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use axum::response::{IntoResponse, Json, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get};
 use axum::{Router, serve};
 use sallyport_plugin::Metrics;
@@ -19,8 +20,9 @@ use sallyport_stats::Registry;
 use serde::Serialize;
 use tokio::sync::Semaphore;
 
+use self::json::Json;
 use crate::config::{Action, parse_hints};
-use crate::explain::{Explanation, Question, explain};
+use crate::explain::{Question, explain};
 use crate::process::Process;
 use crate::push::Pushing;
 use crate::reload::Reloader;
@@ -141,11 +143,16 @@ async fn config(State(admin): State<Arc<Admin>>) -> Json<ConfigView> {
         limits: snapshot
             .limits
             .entries()
-            .map(|(key, value)| (key.to_owned(), value.into()))
+            .map(|(key, value)| (key.to_owned(), limit_view(value)))
             .into_iter()
             .chain([("header_names".to_owned(), snapshot.limits.header_names.text().into())])
             .collect(),
     })
+}
+
+/// A limit as the file has it.
+fn limit_view(value: u64) -> serde_json::Value {
+    if value == u64::MAX { "unlimited".into() } else { value.into() }
 }
 
 fn unix_s(time: SystemTime) -> Option<f64> {
@@ -277,7 +284,7 @@ type Parameters = Vec<(String, String)>;
 async fn explain_one(State(admin): State<Arc<Admin>>, Query(query): Query<Parameters>) -> Response {
     let snapshot = admin.reloader.live().current();
     match question(&snapshot, &query) {
-        Ok(question) => Json::<Explanation>(explain(&snapshot, &question)).into_response(),
+        Ok(question) => Json(explain(&snapshot, &question)).into_response(),
         Err(what) => (StatusCode::BAD_REQUEST, format!("{what}\n")).into_response(),
     }
 }

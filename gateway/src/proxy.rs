@@ -32,6 +32,7 @@ mod target;
 mod upstream_peer;
 mod upstream_request_filter;
 mod upstream_response_filter;
+mod words;
 
 use std::any::Any;
 use std::sync::Arc;

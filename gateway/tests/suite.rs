@@ -26,6 +26,8 @@ mod guests;
 mod hints;
 #[path = "suite/http2.rs"]
 mod http2;
+#[path = "suite/logs.rs"]
+mod logs;
 #[path = "suite/proxying.rs"]
 mod proxying;
 #[path = "suite/push.rs"]

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Json, Response};
+use axum::response::{IntoResponse, Response};
 use ipnet::IpNet;
 use serde::Serialize;
 
 use super::Admin;
+use super::json::Json;
 use crate::verdicts::Listed;
 
 #[derive(Serialize)]

@@ -6,6 +6,7 @@ use sallyport_plugin::Answer;
 
 use super::cause::Cause;
 use super::context::RequestContext;
+use super::words::in_words;
 use super::{pace, reply};
 use crate::connection;
 
@@ -53,11 +54,12 @@ async fn replace(session: &mut Session, ctx: &mut RequestContext, answer: Answer
 fn report(session: &Session, error: &Error, ctx: &RequestContext, cause: Cause) {
     let (host, route) =
         ctx.route().map_or(("none", "none"), |(host, route)| (&*host.name, &*route.name));
-    let endpoint = ctx.endpoint().map(|endpoint| endpoint.address);
+    let endpoint = ctx.endpoint().map(|endpoint| tracing::field::display(endpoint.address));
+    let error = in_words(error);
     if cause.is_upstream_failure() {
-        tracing::warn!(cause = cause.label(), host, route, ?endpoint, %error, "request failed");
+        tracing::warn!(cause = cause.label(), host, route, endpoint, error, "request failed");
     } else {
         let request = session.as_downstream().request_summary();
-        tracing::debug!(cause = cause.label(), host, route, request, %error, "request failed");
+        tracing::debug!(cause = cause.label(), host, route, request, error, "request failed");
     }
 }
