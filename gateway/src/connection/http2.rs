@@ -124,6 +124,10 @@ struct Loop<'s> {
 }
 
 /// What a connection waits for.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "most events are requests, and a box would be one more allocation"
+)]
 enum Event {
     Accepted(HttpSession),
     Rejected,

@@ -62,7 +62,8 @@ fn every_kind_of_empty_frame_has_its_bound() {
         "frames" => "max_control_frames_per_10s".to_owned(),
         other => format!("max_{other}_per_10s"),
     };
-    let floods: [(&str, &str, fn(&mut Frames) -> bool); 6] = [
+    type Send = fn(&mut Frames) -> bool;
+    let floods: [(&str, &str, Send); 6] = [
         ("PING", "pings", |client| client.send(PING, 0, 0, &[7; 8])),
         ("SETTINGS", "settings", |client| client.send(SETTINGS, 0, 0, &[])),
         ("WINDOW_UPDATE", "frames", |client| client.send(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1])),

@@ -27,7 +27,9 @@ fn endless() -> (SocketAddr, Arc<AtomicU64>) {
             let count = count.clone();
             thread::spawn(move || {
                 let mut head = [0; 4096];
-                stream.read(&mut head).ok();
+                if !stream.read(&mut head).is_ok_and(|bytes| bytes > 0) {
+                    return;
+                }
                 let head = "HTTP/1.1 200 OK\r\nContent-Length: 200000000\r\n\r\n";
                 stream.write_all(head.as_bytes()).ok();
                 while let Ok(bytes) = stream.write(&[b'x'; 1 << 16]) {
