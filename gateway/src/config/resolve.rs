@@ -1,6 +1,7 @@
 //! From what was written to what holds: names become indices, limits are applied, and whatever only
 //! shows when everything is seen together is found here.
 
+mod aimless;
 mod reached;
 mod unused;
 
@@ -81,6 +82,11 @@ pub(super) fn resolve(
     // What errors have left out might be what makes the rest useful.
     if !resolver.problems.iter().any(Found::is_error) {
         unused::warn(&config, &places, filter_upstreams, resolver.problems);
+        for aimless in aimless::find(&config.virtual_hosts) {
+            let (file, host) = &places.virtual_hosts[aimless.host];
+            let place = format!("{host}.{}", aimless.place);
+            resolver.warn(*file, place, aimless.what, aimless.fix);
+        }
     }
     config
 }

@@ -105,6 +105,26 @@ const WARNINGS: &[(&str, usize, &str)] = &[
         "virtual_hosts[0].routes[1]: is never reached: virtual_hosts[0].routes[0] takes what it would",
     ),
     (
+        "ROUTE: { name: r, match: { path: { prefix: /rp } }, redirect: { path: /rp } }",
+        8,
+        "virtual_hosts[0].routes[0].redirect: leads to \"/rp\", which this route takes again",
+    ),
+    (
+        "ROUTE: { name: r, match: { path: { prefix: /a } }, redirect: { path_prefix: /a/b } }",
+        8,
+        "routes[0].redirect: leads to \"/a/b\", which this route takes again",
+    ),
+    (
+        "ROUTE: { name: r, redirect: { status: 308 } }",
+        8,
+        "routes[0].redirect: leads to the address that was asked for, over and over",
+    ),
+    (
+        "ROUTE: { name: r, match: { methods: [CONNECT] }, respond: { status: 200 } }",
+        8,
+        "routes[0].match.methods: CONNECT never matches",
+    ),
+    (
         "upstreams:\n  - { name: spare, endpoints: [ { address: 10.0.0.1:1 } ] }",
         5,
         "upstreams[0]: no route leads to upstream \"spare\"",
@@ -115,6 +135,37 @@ const WARNINGS: &[(&str, usize, &str)] = &[
         "192.0.2.7/24 is the network 192.0.2.0/24",
     ),
 ];
+
+/// Redirects that a careless look would take for loops.
+#[test]
+fn a_redirect_that_leads_elsewhere_is_no_warning() {
+    for route in [
+        "{ name: r, redirect: { scheme: https } }",
+        "{ name: r, redirect: { port: 8080 } }",
+        "{ name: r, redirect: { host: elsewhere.example } }",
+        "{ name: r, match: { path: { exact: /a } }, redirect: { path: /a/b } }",
+        "{ name: r, match: { path: { prefix: /a } }, redirect: { path_prefix: /b } }",
+        "{ name: r, match: { path: { prefix: /a }, methods: [POST] }, redirect: { path: /a } }",
+        "{ name: r, match: { query: [{ name: a, exact: b }] }, redirect: { path: /?c } }",
+        "{ name: r, match: { path: { exact: /a } }, respond: { status: 200 } }
+      - { name: s, match: { path: { prefix: /a } }, redirect: { path: /a } }",
+    ] {
+        let yaml = config(&format!(
+            "virtual_hosts:\n  - name: h\n    domains: [a.example]\n    routes:\n      - {route}\n"
+        ));
+        let output = check_strictly(&yaml);
+        assert!(output.status.success(), "{route}\n{}", text(&output));
+    }
+    let to_itself = config(
+        "virtual_hosts:
+  - name: h
+    domains: [a.example, www.a.example]
+    routes: [ { name: r, redirect: { host: www.a.example } } ]
+",
+    );
+    let said = text(&check_strictly(&to_itself));
+    assert!(said.contains("leads to the address that was asked for"), "{said}");
+}
 
 fn check_strictly(yaml: &str) -> std::process::Output {
     let folder = tempfile::tempdir().unwrap();
