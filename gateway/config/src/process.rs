@@ -109,7 +109,7 @@ impl Wanted {
     fn of(written: &str) -> Self {
         let parts = || written.split(',').map(str::trim).filter(|part| !part.is_empty());
         let is_format = |part: &&str| matches!(*part, "json" | "text");
-        let is_json = parts().filter(is_format).last() == Some("json");
+        let is_json = parts().rfind(is_format) == Some("json");
         let directives: Vec<_> = parts().filter(|part| !is_format(part)).collect();
         Self { is_json, directives: directives.join(",") }
     }
