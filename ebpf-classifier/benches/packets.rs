@@ -25,6 +25,10 @@ use sallyport_classifier::pinned::{Access, Maps, ktime_ns};
 
 const PORT: u16 = 443;
 
+/// VLANs, and zones, over the limit of a source and of a zone.
+const FLOODED_SOURCE: u16 = 2;
+const FLOODED_ZONE: u16 = 3;
+
 fn argument(name: &str, default: u32) -> u32 {
     let mut arguments = std::env::args().skip_while(|argument| argument != name);
     arguments.nth(1).map_or(default, |text| text.parse().unwrap())
@@ -46,6 +50,15 @@ fn set_up(program: &Program) {
     };
     let slots = Slots { even: zone, odd: zone };
     program.zones.insert(&ZoneKey { ifindex: 1, vlan: 0 }, slots).unwrap();
+    // The same in floods: of one source, of a zone.
+    for (vlan, limits) in [
+        (FLOODED_SOURCE, Limits { source: 1, zone: limits.zone }),
+        (FLOODED_ZONE, Limits { source: limits.source, zone: 1 }),
+    ] {
+        let zone = Zone { id: vlan, limits: [limits; Rate::COUNT], ..zone };
+        let key = ZoneKey { ifindex: 1, vlan: vlan.into() };
+        program.zones.insert(&key, Slots { even: zone, odd: zone }).unwrap();
+    }
     for i in 0..1000_u16 {
         let [high, low] = i.to_be_bytes();
         let network = Network { id: i + 1, action: 0 };
@@ -116,6 +129,7 @@ fn main() {
 fn packets() -> Vec<(&'static str, Vec<u8>)> {
     use frame::*;
     let syn = frame4(6, &tcp(40_000, PORT, SYN, b""));
+    let flood = |vlan| ethernet(&[vlan], 0x0800, &ipv4(6, &tcp(40_000, PORT, SYN, b"")));
     let data = frame4(6, &tcp(40_000, PORT, PSH | ACK, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
     vec![
         ("TCP SYN", syn),
@@ -123,6 +137,16 @@ fn packets() -> Vec<(&'static str, Vec<u8>)> {
         ("UDP", frame4(17, &udp(5353, 53, b"query"))),
         ("IPv6 TCP", frame6(6, &tcp(40_000, 80, ACK, b"data"))),
         ("IPv6 TCP SYN", frame6(6, &tcp(40_000, PORT, SYN, b""))),
+        ("ACK, no flow", frame4(6, &tcp(40_001, PORT, ACK, b""))),
+        (
+            "fragment",
+            ethernet(&[], 0x0800, &{
+                let v4 = V4 { id: 7, offset: 800, more: true, options: &[] };
+                ipv4_with(v4, CLIENT, SERVER, 17, &[0; 64])
+            }),
+        ),
+        ("SYN dropped, source's flood", flood(FLOODED_SOURCE)),
+        ("SYN dropped, zone's flood", flood(FLOODED_ZONE)),
         ("dropped by verdict", between([192, 0, 2, 66], SERVER, 6, &tcp(1, PORT, SYN, b""))),
     ]
 }

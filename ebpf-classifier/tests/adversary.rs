@@ -153,7 +153,9 @@ fn answered(frame: &[u8]) -> Option<(IpAddr, bool)> {
     let (to, protocol, rest) = match frame.get(12..14)? {
         [8, 0] => {
             let octets: [u8; 4] = frame.get(30..34)?.try_into().ok()?;
-            (IpAddr::from(octets), *frame.get(23)?, frame.get(34..)?)
+            // Linux answers options with options.
+            let header_bytes = usize::from(frame.get(14)? & 15) * 4;
+            (IpAddr::from(octets), *frame.get(23)?, frame.get(14 + header_bytes..)?)
         }
         [0x86, 0xdd] => {
             let octets: [u8; 16] = frame.get(38..54)?.try_into().ok()?;

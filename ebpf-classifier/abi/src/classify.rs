@@ -135,18 +135,14 @@ pub fn classify<W: World, P: Packet + ?Sized>(
     }
     scratch.fault = parse(packet, v6, scratch);
     let scratch = black_box(scratch);
-    let rate = scratch.headers.transport.rate;
-    scratch.hash = sender::hash(&scratch.sender, rate, meta.seed);
     scratch.tracked = matches!(scratch.headers.transport.kind, Protocol::Tcp | Protocol::Segment)
         && world.has_flows(scratch.headers.key.destination_port(), generation);
     let scratch = black_box(scratch);
-    let Scratch { headers, sender, hash, fault, tracked, tripped, allowed, exempt, zone, .. } =
-        scratch;
+    let Scratch { headers, sender, fault, tracked, tripped, allowed, exempt, zone, .. } = scratch;
     let visit = Visit {
         world,
         headers,
         sender,
-        hash: *hash,
         seed: meta.seed,
         ifindex,
         generation,
@@ -180,8 +176,6 @@ struct Visit<'a, W> {
     headers: &'a Headers,
     /// What stands for the source in the maps.
     sender: &'a Address,
-    /// Of the sender and the rate.
-    hash: u64,
     seed: u64,
     ifindex: u32,
     generation: u32,

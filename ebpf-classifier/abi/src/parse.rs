@@ -15,6 +15,7 @@ use core::hint::black_box;
 
 use crate::layout::{Address, FlowKey};
 use crate::packet::Packet;
+use crate::rate::Rate;
 use crate::scratch::Scratch;
 
 pub(crate) use ipv6::Chain;
@@ -181,7 +182,7 @@ pub(crate) fn parse<P: Packet + ?Sized>(packet: &P, v6: bool, scratch: &mut Scra
     scratch.headers.v6 = v6;
     scratch.headers.at = at;
     scratch.headers.key.protocol = 6;
-    scratch.headers.transport = Transport::bare(Kind::Unread);
+    scratch.headers.transport.begin(Kind::Unread, Rate::Other, 0);
     let parsed =
         if v6 { ipv6::parse(packet, at, scratch) } else { ipv4::parse(packet, at, scratch) };
     match parsed {

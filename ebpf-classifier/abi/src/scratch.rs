@@ -21,8 +21,6 @@ pub struct Scratch {
     pub(crate) number: usize,
     /// What stands for the source in the maps.
     pub(crate) sender: Address,
-    /// Of the sender and the rate.
-    pub(crate) hash: u64,
     pub(crate) fault: Fault,
     pub(crate) tripped: Screens,
     pub(crate) tracked: bool,

@@ -62,8 +62,11 @@ impl<W: World> Visit<'_, W> {
         let sender = (screens.0 as u64) << 32 | level as u64;
         let syn_ns = self.world.now_exact_ns();
         let flow = Flow::new(syn_ns, known.standing, zone, self.headers.ttl, sender);
-        // In place: what a retransmitted SYN asks for, and a connection that follows another one.
-        if let Some(known) = self.world.flow(&self.headers.key) {
+        // In place: what a retransmitted SYN asks for, and a connection that follows another one. No
+        // stranger has one.
+        if known.source.is_some()
+            && let Some(known) = self.world.flow(&self.headers.key)
+        {
             known.syn_ns.store(syn_ns);
             known.standing.store(flow.standing.load());
             known.state.store(flow.state.load());

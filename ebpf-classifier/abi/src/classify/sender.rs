@@ -8,10 +8,9 @@ use crate::rate::{Meter, Rate};
 use crate::reason::{Reason, Screens};
 use crate::scratch::CachedNetwork;
 
-/// A hash of a sender and a rate.
 #[inline(always)]
-pub(super) fn hash(sender: &Address, rate: Rate, seed: u64) -> u64 {
-    crate::hash::hash(&[sender.high ^ seed, sender.low.wrapping_add(rate as u64)])
+fn hash(sender: &Address, seed: u64) -> u64 {
+    crate::hash::hash(&[sender.high ^ seed, sender.low])
 }
 
 /// The two meters of the sketch that a stranger's packets of one rate are counted in; the lower one
@@ -19,13 +18,16 @@ pub(super) fn hash(sender: &Address, rate: Rate, seed: u64) -> u64 {
 #[inline(always)]
 #[must_use]
 pub fn stranger_cells(sender: &Address, rate: Rate, seed: u64) -> [u32; 2] {
-    cells(hash(sender, rate, seed))
+    cells(hash(sender, seed), rate)
 }
 
+/// Each rate begins elsewhere in the rows, by distances that have nothing in common.
 #[inline(always)]
-fn cells(hash: u64) -> [u32; 2] {
-    let mask = CELLS_IN_A_ROW - 1;
-    [hash as u32 & mask, CELLS_IN_A_ROW + ((hash >> 32) as u32 & mask)]
+fn cells(hash: u64, rate: Rate) -> [u32; 2] {
+    let (mask, rate) = (CELLS_IN_A_ROW - 1, rate as u32);
+    let first = (hash as u32).wrapping_add(rate * 7_243) & mask;
+    let second = ((hash >> 32) as u32).wrapping_add(rate * 5_479) & mask;
+    [first, CELLS_IN_A_ROW + second]
 }
 
 /// Whether there is a verdict on `source`. Networks marked `allow` have none.
@@ -109,11 +111,15 @@ impl<W: World> Visit<'_, W> {
         (slot.sender() == *self.sender || slot.take(self.sender, now_ns)).then_some(slot)
     }
 
+    #[inline(always)]
+    fn hash(&self) -> u64 {
+        hash(self.sender, self.seed)
+    }
+
     /// By the address alone: a stranger has one slot, whatever it sends.
     #[inline(always)]
     fn slot(&self) -> Option<&Stranger> {
-        let hash = hash(self.sender, Rate::Syn, self.seed);
-        self.world.stranger((hash >> 16) as u32 & (STRANGER_SLOTS - 1))
+        self.world.stranger((self.hash() >> 16) as u32 & (STRANGER_SLOTS - 1))
     }
 
     /// How many of this rate's packets the source sent in the window that ends now.
@@ -123,7 +129,7 @@ impl<W: World> Visit<'_, W> {
             return meter.level(now_ns);
         }
         let level = |meter: Option<&Meter>| meter.map_or(0, |meter| meter.level(now_ns));
-        let [first, second] = cells(self.hash);
+        let [first, second] = cells(self.hash(), self.rate);
         let (first, second) = (level(self.world.cell(first)), level(self.world.cell(second)));
         if first < second { first } else { second }
     }
@@ -134,7 +140,7 @@ impl<W: World> Visit<'_, W> {
         if let Some(meter) = source.and_then(|source| source.meters.get(self.rate.index())) {
             return meter.add(now_ns);
         }
-        for cell in cells(self.hash) {
+        for cell in cells(self.hash(), self.rate) {
             if let Some(meter) = self.world.cell(cell) {
                 meter.add(now_ns);
             }

@@ -20,8 +20,7 @@ pub(crate) mod flag {
 
 /// What an IP packet carries.
 ///
-/// One structure for all protocols, with zeros where a protocol has nothing: a field without a value
-/// would be whatever a register holds, and the kernel's verifier does not let that be kept.
+/// One structure for all protocols. What a protocol does not have is 0, or of a packet before.
 #[derive(Default, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transport {
     /// Which protocol this is.
@@ -61,11 +60,15 @@ pub enum Kind {
 }
 
 impl Transport {
-    /// A protocol of which nothing but its kind is known.
+    /// Says what is known of any protocol. The places of TCP's header and payload stay as they were:
+    /// nobody asks for them of another protocol, and to set everything to zeros is a call of a function
+    /// that does it byte by byte.
     #[inline(always)]
-    #[must_use]
-    pub const fn bare(kind: Kind) -> Self {
-        Self { kind, rate: Rate::Other, ports: 0, flags: 0, at: 0, payload_at: 0, payload_bytes: 0 }
+    pub(crate) fn begin(&mut self, kind: Kind, rate: Rate, ports: u32) {
+        self.kind = kind;
+        self.rate = rate;
+        self.ports = ports;
+        self.flags = 0;
     }
 }
 
@@ -88,7 +91,7 @@ pub(super) fn parse<P: Packet + ?Sized>(
     transport: &mut Transport,
 ) -> Result<()> {
     if later {
-        *transport = Transport { rate: Rate::Fragment, ..Transport::bare(Kind::Later) };
+        transport.begin(Kind::Later, Rate::Fragment, 0);
         return Ok(());
     }
     match place.protocol {
@@ -98,25 +101,27 @@ pub(super) fn parse<P: Packet + ?Sized>(
                 Some([s1, s2, d1, d2]) if place.bytes >= 4 => ports([s1, s2], [d1, d2]),
                 _ => 0,
             };
-            *transport = Transport { ports, ..Transport::bare(Kind::Segment) };
-            *transport = tcp(packet, place)?;
+            transport.begin(Kind::Segment, Rate::Other, ports);
+            tcp(packet, place, transport)?;
         }
         UDP => {
             transport.kind = Kind::Other;
-            *transport = udp(packet, place)?;
+            let ports = udp(packet, place)?;
+            transport.begin(Kind::Udp, Rate::Udp, ports);
         }
         ICMP | ICMPV6 => {
             transport.kind = Kind::Other;
-            *transport = icmp(packet, place)?;
+            let rate = icmp(packet, place)?;
+            transport.begin(Kind::Icmp, rate, 0);
         }
-        _ => *transport = Transport::bare(Kind::Other),
+        _ => transport.kind = Kind::Other,
     }
     Ok(())
 }
 
 /// Errors, and what IPv6 does not work without, apart from what anybody may ask for.
 #[inline(always)]
-fn icmp<P: Packet + ?Sized>(packet: &P, place: Place) -> Result<Transport> {
+fn icmp<P: Packet + ?Sized>(packet: &P, place: Place) -> Result<Rate> {
     if place.bytes < 8 {
         return Err(Fault::Malformed);
     }
@@ -129,18 +134,17 @@ fn icmp<P: Packet + ?Sized>(packet: &P, place: Place) -> Result<Transport> {
         // neighbour discovery (RFC 4861).
         kind < 128 || (130..=137).contains(&kind) || kind == 143
     };
-    let rate = if needed { Rate::IcmpError } else { Rate::Icmp };
-    Ok(Transport { rate, ..Transport::bare(Kind::Icmp) })
+    Ok(if needed { Rate::IcmpError } else { Rate::Icmp })
 }
 
 #[inline(always)]
-fn tcp<P: Packet + ?Sized>(packet: &P, place: Place) -> Result<Transport> {
+fn tcp<P: Packet + ?Sized>(packet: &P, place: Place, transport: &mut Transport) -> Result<()> {
     if place.bytes < 20 {
         return Err(Fault::Malformed);
     }
     // In one read, as with extension headers.
     let head: [u8; 16] = read(packet, place.at)?;
-    let [s1, s2, d1, d2, _, _, _, _, _, _, _, _, offset, flags, _, _] = head;
+    let [_, _, _, _, _, _, _, _, _, _, _, _, offset, flags, _, _] = head;
     let header_bytes = (offset >> 4) as usize * 4;
     // RFC 9293, 3.1.
     if header_bytes < 20 || header_bytes > place.bytes {
@@ -155,25 +159,22 @@ fn tcp<P: Packet + ?Sized>(packet: &P, place: Place) -> Result<Transport> {
     } else {
         Rate::SynAck
     };
-    Ok(Transport {
-        kind: Kind::Tcp,
-        rate,
-        ports: ports([s1, s2], [d1, d2]),
-        flags,
-        at: place.at,
-        payload_at: place.at + header_bytes,
-        payload_bytes: place.bytes - header_bytes,
-    })
+    transport.kind = Kind::Tcp;
+    transport.rate = rate;
+    transport.flags = flags;
+    transport.at = place.at;
+    transport.payload_at = place.at + header_bytes;
+    transport.payload_bytes = place.bytes - header_bytes;
+    Ok(())
 }
 
 #[inline(always)]
-fn udp<P: Packet + ?Sized>(packet: &P, place: Place) -> Result<Transport> {
+fn udp<P: Packet + ?Sized>(packet: &P, place: Place) -> Result<u32> {
     if place.bytes < 8 {
         return Err(Fault::Malformed);
     }
     let [s1, s2, d1, d2] = read(packet, place.at)?;
-    let ports = ports([s1, s2], [d1, d2]);
-    Ok(Transport { rate: Rate::Udp, ports, ..Transport::bare(Kind::Udp) })
+    Ok(ports([s1, s2], [d1, d2]))
 }
 
 #[inline(always)]
