@@ -57,7 +57,7 @@ pub trait World {
     /// The longest prefix of `address`.
     fn network(&self, address: &Address) -> Option<&Slots<Network>>;
     /// What this CPU has looked up of networks lately, at the slot `index`.
-    fn cached_network(&self, index: u32) -> Option<&mut CachedNetwork>;
+    fn cached_network(&self, index: u32) -> Option<&CachedNetwork>;
     /// Whether there may be verdicts on sources (0) or on other prefixes (1).
     fn has_verdicts(&self, kind: u32) -> bool;
     /// When the verdict on the source `sender` expires.

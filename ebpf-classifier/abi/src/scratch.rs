@@ -11,6 +11,7 @@ use core::hint::black_box;
 use crate::layout::{Address, Standing, Zone, ZoneKey};
 use crate::parse::{Chain, Fault, Headers};
 use crate::reason::Screens;
+use crate::shared::Shared;
 
 /// The facts of one packet.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,12 +40,12 @@ impl Scratch {
 }
 
 /// The network of an address that was looked up lately: the trie is the dearest lookup there is.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 #[repr(C)]
 pub struct CachedNetwork {
-    pub(crate) address: Address,
-    /// A [`Standing`]; of generation 0 where nothing was looked up.
-    pub(crate) standing: u64,
+    address: [Shared; 2],
+    /// A [`Standing`]; 0 where nothing was looked up.
+    standing: Shared,
 }
 
 impl CachedNetwork {
@@ -54,9 +55,20 @@ impl CachedNetwork {
     /// What was found for `address` under `generation`, if that is here.
     #[inline(always)]
     pub(crate) fn of(&self, address: &Address, generation: u32) -> Option<Standing> {
-        let standing = Standing::from_word(self.standing);
-        let found = self.address == *address && standing.generation == generation;
-        (found && self.standing != 0).then_some(standing)
+        let word = self.standing.load();
+        let standing = Standing::from_word(word);
+        let [high, low] = &self.address;
+        let found = high.load() == address.high && low.load() == address.low;
+        (found && word != 0 && standing.generation == generation).then_some(standing)
+    }
+
+    /// Keeps what was found.
+    #[inline(always)]
+    pub(crate) fn keep(&self, address: &Address, standing: Standing) {
+        let [high, low] = &self.address;
+        high.store(address.high);
+        low.store(address.low);
+        self.standing.store(standing.word());
     }
 }
 

@@ -83,10 +83,8 @@ impl World for Kernel<'_> {
     }
 
     #[inline(always)]
-    #[expect(clippy::mut_from_ref, reason = "the slots are this CPU's own")]
-    fn cached_network(&self, index: u32) -> Option<&mut CachedNetwork> {
-        // SAFETY: as with `scratch` in `main`; one slot is lent at a time.
-        maps::NETWORKS_CACHE.get_ptr_mut(index).map(|slot| unsafe { &mut *slot })
+    fn cached_network(&self, index: u32) -> Option<&CachedNetwork> {
+        lend_const(maps::NETWORKS_CACHE.get_ptr(index))
     }
 
     #[inline(always)]

@@ -93,7 +93,7 @@ impl<W: World> Visit<'_, W> {
         }
         let found = look_up_network(self.world, source, self.generation);
         if let Some(cached) = cached {
-            *cached = CachedNetwork { address: *source, standing: found.word() };
+            cached.keep(source, found);
         }
         found
     }

@@ -155,7 +155,7 @@ impl World for Host {
         holding.max_by_key(|(prefix, _)| prefix.bits).map(|(_, slots)| slots)
     }
 
-    fn cached_network(&self, _index: u32) -> Option<&mut CachedNetwork> {
+    fn cached_network(&self, _index: u32) -> Option<&CachedNetwork> {
         None
     }
 
