@@ -56,7 +56,36 @@ impl Metrics {
         self.counters(&mut text);
         self.control(&mut text);
         self.sizes(&mut text);
+        self.fill(&mut text);
         text
+    }
+
+    /// A full map refuses what is written to it, or forgets what was not used for longest: either is to
+    /// be seen before it happens.
+    fn fill(&self, text: &mut String) {
+        let maps = &self.maps;
+        let counted = [
+            (name::ZONES, maps.zones.count()),
+            (name::NETWORKS, maps.networks.count()),
+            (name::SOURCES, maps.sources.count()),
+            (name::FLOWS, maps.flows.count()),
+            (name::NAMES, maps.names.count()),
+        ];
+        let family = "sallyport_classifier_map_entries";
+        head(text, family, "gauge", "Entries that a map holds.");
+        for (map, entries) in counted {
+            match entries {
+                Ok(entries) => line(text, family, &[("map", map)], entries as u64),
+                Err(error) => tracing::warn!(%error, map, "the map could not be counted"),
+            }
+        }
+        match maps.verdicts.fill() {
+            Ok([(sources, _), (prefixes, _)]) => {
+                line(text, family, &[("map", name::VERDICTS)], sources as u64);
+                line(text, family, &[("map", name::VERDICT_PREFIXES)], prefixes as u64);
+            }
+            Err(error) => tracing::warn!(%error, "the verdicts could not be counted"),
+        }
     }
 
     fn counters(&self, text: &mut String) {

@@ -14,7 +14,8 @@ use std::collections::BTreeMap;
 use std::net::{TcpListener, TcpStream};
 
 use classifier_abi::{
-    Address, FlowKey, Meta, Protocol, Rate, Reason, Screens, Shared, Slots, Verdict, Zone, ZoneKey,
+    Address, FlowKey, Meta, Prefix, Protocol, Rate, Reason, Screens, Shared, Slots, Verdict, Zone,
+    ZoneKey,
 };
 use program::{DROP, PASS, Program, TX, can_load};
 use sallyport_classifier::pinned::ktime_ns;
@@ -194,4 +195,25 @@ fn a_syn_over_the_limit_is_answered_with_a_cookie_that_the_kernel_takes() {
         assert_eq!(program.counts()[proven], before[proven] + 1);
         assert_eq!(program.run("classify", &syn(50_001), 1).0, PASS, "no stranger any more");
     }
+}
+
+/// A verdict that was given holds until it expires: one too many is refused, and none goes for it.
+#[test]
+fn a_full_map_of_verdicts_refuses() {
+    if !can_load() {
+        return;
+    }
+    let program = Program::load_for_verdicts(64);
+    let verdict = || Verdict { expires_ns: ktime_ns() + 3_600_000_000_000, ..Verdict::default() };
+    let source = |i: u8, bits| Prefix::new(Address::v4([203, 0, i, 0]), bits);
+    for bits in [128, 120] {
+        let given =
+            (0..128).filter(|i| program.verdicts.insert(&source(*i, bits), verdict()).is_ok());
+        let given: Vec<u8> = given.collect();
+        assert_eq!(given, (0..64).collect::<Vec<_>>(), "the first are in, the others refused");
+    }
+    assert_eq!(program.verdicts.fill().unwrap(), [(64, 64), (64, 64)]);
+    // What has expired makes room.
+    program.verdicts.sweep(u64::MAX).unwrap();
+    assert_eq!(program.verdicts.fill().unwrap(), [(0, 64), (0, 64)]);
 }

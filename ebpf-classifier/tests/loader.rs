@@ -32,6 +32,8 @@ fn edits_are_in_force_at_once_and_bad_ones_change_nothing() {
         "sallyport_classifier_reloads_total{result=\"failure\"} 0",
         "sallyport_classifier_dropped_packets_total{reason=\"verdict\"} 0",
         "sallyport_classifier_map_entries_max{map=\"networks\"} 128",
+        "sallyport_classifier_map_entries{map=\"networks\"} 1",
+        "sallyport_classifier_map_entries{map=\"verdicts\"} 0",
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");
     }

@@ -106,6 +106,14 @@ impl<K: Key, V: Value> Map<K, V> {
         Ok(keys)
     }
 
+    /// How many keys there are, in as many system calls.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn count(&self) -> io::Result<usize> {
+        self.keys().map(|keys| keys.len())
+    }
+
     /// Every key that still has a value, with it.
     ///
     /// # Errors

@@ -90,11 +90,22 @@ impl Program {
 
     /// As [`Program::load`], with SYN cookies or without.
     pub(crate) fn load_with(cookies: bool) -> Self {
+        Self::load_sized(cookies, 65_536)
+    }
+
+    /// As [`Program::load`], with room for so many verdicts.
+    pub(crate) fn load_for_verdicts(entries: u32) -> Self {
+        Self::load_sized(false, entries)
+    }
+
+    fn load_sized(cookies: bool, verdicts: u32) -> Self {
         let file_system = BpfFs::mount();
         let object = std::fs::read(object()).unwrap();
         let mut loader = EbpfLoader::new();
         let cookies = u8::from(cookies);
         loader.override_global("COOKIES", &cookies, true);
+        loader.map_max_entries(map::VERDICTS, verdicts);
+        loader.map_max_entries(map::VERDICT_PREFIXES, verdicts);
         loader.default_map_pin_directory(file_system.path());
         let mut ebpf = loader.load(&object).unwrap();
         for name in ["classify", "pass"] {
