@@ -141,7 +141,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for OnDemand<A> {
         let mut ending = shutdown.clone();
         let idle = (self.terms)().timeouts.idle;
         if let Some(http2) = &self.http2
-            && within(idle, stream.begins_with(PREFACE), &mut ending).await.came()?
+            && within(idle, stream.begins_with(PREFACE), &mut ending).await.in_time()?
         {
             // Apart and boxed, so that connections of HTTP/1 do not carry its state.
             Box::pin(http2.serve(&self.app, stream, shutdown)).await;
@@ -176,18 +176,18 @@ impl<A: HttpServerApp + Send + Sync + 'static> OnDemand<A> {
         let Terms { timeouts: ListenerTimeouts { idle, read, .. }, head: limits } = (self.terms)();
         stream.skip_empty_line();
         if !stream.has_ahead() {
-            within(idle, stream.read_ahead(), ending).await.came()?;
+            within(idle, stream.read_ahead(), ending).await.in_time()?;
             stream.skip_empty_line();
         }
         let mut check = HeadCheck::default();
         let refusal = match within(read, stream.read_head(&mut check, limits), ending).await {
-            Came::Came(Ok(head)) => {
+            Waited::InTime(Ok(head)) => {
                 stream.begin_request(head);
                 return Some(idle);
             }
-            Came::Came(Err(refusal)) => refusal,
-            Came::Late if !stream.is_blank() => Refusal::Late,
-            Came::Late | Came::Over => return None,
+            Waited::InTime(Err(refusal)) => refusal,
+            Waited::Late if !stream.is_blank() => Refusal::Late,
+            Waited::Late | Waited::Over => return None,
         };
         let stand_in = check.stand_in(stream.ahead());
         stream.begin_refused(refusal, &stand_in);
@@ -214,18 +214,18 @@ impl<A: HttpServerApp + Send + Sync + 'static> OnDemand<A> {
 }
 
 /// What became of waiting.
-enum Came<T> {
-    Came(T),
+enum Waited<T> {
+    InTime(T),
     /// It took too long.
     Late,
     /// It failed, or the server begins to shut down.
     Over,
 }
 
-impl<T> Came<T> {
-    fn came(self) -> Option<T> {
+impl<T> Waited<T> {
+    fn in_time(self) -> Option<T> {
         match self {
-            Self::Came(came) => Some(came),
+            Self::InTime(came) => Some(came),
             Self::Late | Self::Over => None,
         }
     }
@@ -236,15 +236,15 @@ async fn within<T>(
     patience: Duration,
     event: impl Future<Output = io::Result<T>>,
     ending: &mut ShutdownWatch,
-) -> Came<T> {
+) -> Waited<T> {
     tokio::select! {
         biased;
         came = timeout(patience, event) => match came {
-            Ok(Ok(came)) => Came::Came(came),
-            Ok(Err(_)) => Came::Over,
-            Err(_) => Came::Late,
+            Ok(Ok(came)) => Waited::InTime(came),
+            Ok(Err(_)) => Waited::Over,
+            Err(_) => Waited::Late,
         },
-        _ = ending.wait_for(|ending| *ending) => Came::Over,
+        _ = ending.wait_for(|ending| *ending) => Waited::Over,
     }
 }
 
@@ -261,10 +261,10 @@ mod tests {
         let (client, server) = UnixStream::pair().unwrap();
         let mut stream = Counted::new(Box::new(server), Home::default(), ending.clone());
         let short = Duration::from_millis(10);
-        assert!(matches!(within(short, stream.read_ahead(), &mut ending).await, Came::Late));
+        assert!(matches!(within(short, stream.read_ahead(), &mut ending).await, Waited::Late));
         end.send_replace(true);
         let long = Duration::from_secs(60);
-        assert!(matches!(within(long, stream.read_ahead(), &mut ending).await, Came::Over));
+        assert!(matches!(within(long, stream.read_ahead(), &mut ending).await, Waited::Over));
         drop(client);
         assert!(stream.read_ahead().await.is_err());
     }

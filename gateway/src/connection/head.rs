@@ -168,7 +168,8 @@ impl HeadCheck {
                 }
             }
             14 if name.eq_ignore_ascii_case(b"content-length") => {
-                if self.length.replace(content_length(value.trim_ascii())?).is_some() {
+                let length = content_length(value.trim_ascii())?;
+                if self.length.replace(length).is_some() {
                     return Err(Refusal::Malformed("Content-Length is repeated"));
                 }
             }

@@ -156,7 +156,7 @@ fn path(node: Node<'_>, sink: &mut Sink) -> Option<PathMatch> {
     node.mapping(sink, |fields, sink| {
         let exact = fields.optional(sink, "exact", literal_path);
         let prefix = fields.optional(sink, "prefix", literal_path);
-        let regex = fields.optional(sink, "regex", |node, sink| path_regex(node, sink));
+        let regex = fields.optional(sink, "regex", path_regex);
         fields.exactly_one(sink, &["exact", "prefix", "regex"])?;
         exact.map(PathMatch::Exact).or_else(|| prefix.map(PathMatch::Prefix)).or(regex)
     })

@@ -153,7 +153,8 @@ pub(super) fn responses(bytes: &[u8], methods: &[&str]) -> Result<Vec<u16>, Stri
         let length = value("content-length").map_or(Ok(0), |length| length.parse::<usize>());
         let length = length.map_err(|_| "no length")?;
         let refused_head = found.len() >= methods.len() && rest.is_empty();
-        if !head_only && !(refused_head && last) {
+        let is_bodiless = head_only || refused_head && last;
+        if !is_bodiless {
             if rest.len() < length {
                 return Ok(found);
             }
