@@ -25,6 +25,7 @@ MIRI        = nightly-2026-10-30
 BENCHED     = -p sallyport-route -p sallyport-balance -p sallyport-stats --features sallyport-stats/push
 
 .PHONY: help run test lint unit bench bench-smoke bench-overhead bench-push bench-plugins bench-classifier \
+        bench-classifier-lists \
         adversary pgo compare fairness mouse simulate loadtest-k6 loadtest-wrk guests envoy k6 classifier xdp fuzz \
         fuzz-http miri \
         deny install build-deps bpf-deps test-deps cargo-there
@@ -46,6 +47,7 @@ help:
 	@echo "make guests          build the example guests into target/guests"
 	@echo "make classifier      build the XDP program and its loader (installs the BPF toolchain)"
 	@echo "make bench-classifier  nanoseconds a packet, in the kernel; needs root"
+	@echo "make bench-classifier-lists  milliseconds an edit of a list takes; needs root"
 	@echo "make adversary       a million packets that want to get past the classifier; needs root"
 	@echo "make fuzz            fuzz the packet parser and classification for a minute"
 	@echo "make fuzz-http       fuzz requests against the running gateway, SECONDS=60 SEED=1"
@@ -162,6 +164,10 @@ adversary: build-deps test-deps xdp
 
 bench-classifier: build-deps xdp
 	$(CARGO) bench --locked -p sallyport-classifier --bench packets
+
+bench-classifier-lists: build-deps test-deps xdp
+	$(CARGO) test --release --locked -p sallyport-classifier --all-features --test lists -- \
+	  --include-ignored --nocapture prefixes
 
 fuzz: build-deps
 	$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install cargo-fuzz --locked --quiet

@@ -8,7 +8,11 @@
 //! - A key that one of the two does not have is in the map all the same while the other needs it. Its
 //!   value under the one without it is what a lookup would find there were the key not in the map: for
 //!   a prefix the longest one around it, for a VLAN its interface's entry for all VLANs.
-//! - The old version of a value is never changed, and a key goes only after the generation has.
+//! - The version of a value that is in force is never changed, and a key goes only after the generation
+//!   has changed.
+//!
+//! Afterwards both versions of every network are made the same, so that the next change has to write
+//! only what it changes: lists have a million prefixes.
 
 mod store;
 
@@ -28,7 +32,7 @@ pub struct Held {
     /// The zones.
     pub zones: HashMap<ZoneKey, Slots<Zone>>,
     /// The networks.
-    pub networks: HashMap<Prefix, Slots<Network>>,
+    pub networks: BTreeMap<Prefix, Slots<Network>>,
     /// The words of `ports` that are not 0.
     pub ports: BTreeMap<u32, u64>,
     /// The names.
@@ -36,12 +40,12 @@ pub struct Held {
 }
 
 /// One write to one map.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Sets a name.
     Name(NameKey, Name),
-    /// Sets a zone.
-    Zone(ZoneKey, Slots<Zone>),
+    /// Sets a zone. Boxed, as there may be a million of the others.
+    Zone(ZoneKey, Box<Slots<Zone>>),
     /// Sets a network.
     Network(Prefix, Slots<Network>),
     /// Sets a word of the ports.
@@ -61,7 +65,7 @@ impl Held {
     pub fn follow(&mut self, step: &Step) {
         match *step {
             Step::Name(key, name) => drop(self.names.insert(key, name)),
-            Step::Zone(key, slots) => drop(self.zones.insert(key, slots)),
+            Step::Zone(key, ref slots) => drop(self.zones.insert(key, **slots)),
             Step::Network(key, slots) => drop(self.networks.insert(key, slots)),
             Step::Ports(word, 0) => drop(self.ports.remove(&word)),
             Step::Ports(word, ports) => drop(self.ports.insert(word, ports)),
@@ -81,13 +85,13 @@ pub fn plan(held: &Held, new: &Tables) -> Vec<Step> {
     let mut steps = Vec::new();
     names(held, new, &mut steps);
     zones(held, new, next, &mut steps);
-    networks(held, new, next, &mut steps);
+    let mut later = Vec::new();
+    networks(held, new, next, &mut steps, &mut later);
     ports(held, new, next, &mut steps);
     steps.push(Step::Generation(next));
+    steps.append(&mut later);
     let gone = held.zones.keys().filter(|key| !new.zones.contains_key(key));
     steps.extend(gone.map(|key| Step::DropZone(*key)));
-    let gone = held.networks.keys().filter(|key| !new.networks.contains_key(key));
-    steps.extend(gone.map(|key| Step::DropNetwork(*key)));
     // Networks' names stay, so that they return under their ids.
     let zone = |key: &&NameKey| key.kind == NameKind::Zone as u16;
     let gone = held.names.keys().filter(zone).filter(|key| !new.names.contains_key(key));
@@ -116,23 +120,52 @@ fn zones(held: &Held, new: &Tables, next: u32, steps: &mut Vec<Step>) {
         let mut slots = known.unwrap_or_else(|| both(before(key)));
         *slots.of_mut(next) = wanted(key);
         if known != Some(slots) {
-            steps.push(Step::Zone(*key, slots));
+            steps.push(Step::Zone(*key, Box::new(slots)));
         }
     }
 }
 
-fn networks(held: &Held, new: &Tables, next: u32, steps: &mut Vec<Step>) {
-    let before =
-        Trie::of(held.networks.iter().map(|(prefix, slots)| (*prefix, *slots.of(held.generation))));
-    let after = Trie::of(new.networks.iter().map(|(prefix, network)| (*prefix, *network)));
-    let added = new.networks.keys().filter(|prefix| !held.networks.contains_key(prefix));
-    for prefix in held.networks.keys().chain(added) {
-        let known = held.networks.get(prefix).copied();
-        let mut slots = known.unwrap_or_else(|| both(before.longest(prefix)));
-        *slots.of_mut(next) = after.longest(prefix);
+/// Walks over both in the order of addresses, in which a prefix stands before those inside it: those
+/// around the one that is looked at are on two stacks.
+fn networks(held: &Held, new: &Tables, next: u32, steps: &mut Vec<Step>, later: &mut Vec<Step>) {
+    let (mut before, mut after) = (Around::default(), Around::default());
+    let (mut old, mut new) = (held.networks.iter().peekable(), new.networks.iter().peekable());
+    loop {
+        let prefix = match (old.peek(), new.peek()) {
+            (Some((old, _)), Some((new, _))) => **old.min(new),
+            (Some((one, _)), None) => **one,
+            (None, Some((one, _))) => **one,
+            (None, None) => break,
+        };
+        let known = old.next_if(|(key, _)| **key == prefix).map(|(_, slots)| *slots);
+        let wanted = new.next_if(|(key, _)| **key == prefix).map(|(_, network)| *network);
+        let was = before.of(&prefix, known.map(|slots| *slots.of(held.generation)));
+        let becomes = after.of(&prefix, wanted);
+        let mut slots = known.unwrap_or(both(was));
+        *slots.of_mut(next) = becomes;
         if known != Some(slots) {
-            steps.push(Step::Network(*prefix, slots));
+            steps.push(Step::Network(prefix, slots));
         }
+        if wanted.is_none() {
+            later.push(Step::DropNetwork(prefix));
+        } else if slots != both(becomes) {
+            later.push(Step::Network(prefix, both(becomes)));
+        }
+    }
+}
+
+/// The prefixes around the one that is looked at, each inside the one before it.
+#[derive(Default)]
+struct Around(Vec<(Prefix, Network)>);
+
+impl Around {
+    /// What holds for `prefix`, which has `own` or is not there. Called in the order of addresses.
+    fn of(&mut self, prefix: &Prefix, own: Option<Network>) -> Network {
+        while self.0.pop_if(|(around, _)| !around.contains(prefix)).is_some() {}
+        if let Some(own) = own {
+            self.0.push((*prefix, own));
+        }
+        self.0.last().map(|(_, network)| *network).unwrap_or_default()
     }
 }
 
@@ -151,36 +184,6 @@ fn ports(held: &Held, new: &Tables, next: u32, steps: &mut Vec<Step>) {
 
 fn both<T: Copy>(value: T) -> Slots<T> {
     Slots { even: value, odd: value }
-}
-
-/// Longest-prefix matching, as the kernel's trie does it.
-struct Trie {
-    /// By the address with all further bits cleared.
-    networks: HashMap<(u32, u128), Network>,
-    /// The lengths that occur, longest first.
-    lengths: Vec<u32>,
-}
-
-impl Trie {
-    fn of(entries: impl Iterator<Item = (Prefix, Network)>) -> Self {
-        let networks: HashMap<_, _> =
-            entries.map(|(prefix, network)| (masked(&prefix, prefix.bits), network)).collect();
-        let lengths: BTreeSet<u32> = networks.keys().map(|(bits, _)| *bits).collect();
-        Self { networks, lengths: lengths.into_iter().rev().collect() }
-    }
-
-    /// What holds for all of `prefix`, as far as no longer one is looked at.
-    fn longest(&self, prefix: &Prefix) -> Network {
-        let lengths = self.lengths.iter().filter(|bits| **bits <= prefix.bits);
-        let mut found = lengths.filter_map(|bits| self.networks.get(&masked(prefix, *bits)));
-        found.next().copied().unwrap_or_default()
-    }
-}
-
-fn masked(prefix: &Prefix, bits: u32) -> (u32, u128) {
-    let address = u128::from_be_bytes(prefix.octets);
-    let mask = u128::MAX.checked_shl(128 - bits.min(128)).unwrap_or(0);
-    (bits, address & mask)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use clap::{Parser, Subcommand};
 use sallyport_config::process::Failure;
 
-use crate::config::{self, Loaded, PIN_PATH};
+use crate::config::{self, Lists, Loaded, PIN_PATH};
 
 /// An XDP classifier: zones, screens, verdicts, and hints for the gateway behind it.
 #[derive(Debug, Parser)]
@@ -47,8 +47,8 @@ pub fn dispatch(command: Command) -> Result<(), Failure> {
     }
 }
 
-fn load(path: &Path) -> Result<Loaded, Failure> {
-    config::load(path).map_err(Failure::Config)
+fn load(path: &Path, lists: &mut Lists) -> Result<Loaded, Failure> {
+    config::load(path, lists).map_err(Failure::Config)
 }
 
 /// Which classifier is meant: the one that pins in a folder, or that runs on a file.
@@ -65,7 +65,7 @@ pub struct Which {
 impl Which {
     fn pin_path(&self) -> Result<PathBuf, Failure> {
         match &self.config {
-            Some(file) => Ok(load(file)?.config.pin_path),
+            Some(file) => Ok(load(file, &mut Lists::default())?.config.pin_path),
             None => Ok(self.pin_path.clone()),
         }
     }

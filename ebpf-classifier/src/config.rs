@@ -6,6 +6,7 @@
 
 mod fixed;
 mod limits;
+mod list;
 mod model;
 mod raw;
 mod resolve;
@@ -14,7 +15,8 @@ use std::path::Path;
 
 pub use fixed::Fixed;
 pub use limits::Limits;
-pub use model::{Config, IPV6_PREFIX, Interface, Mode, Network, PIN_PATH, Zone};
+pub use list::Lists;
+pub use model::{Config, IPV6_PREFIX, Interface, List, Mode, Network, PIN_PATH, Zone};
 use sallyport_config::{Found, Sink};
 pub use sallyport_config::{Problem, Problems, Sources};
 
@@ -29,24 +31,35 @@ pub struct Loaded {
     pub warnings: Problems,
 }
 
-/// Reads `path` and resolves it.
+/// Reads `path` and the lists that it names, and resolves it.
 ///
 /// # Errors
 /// Every problem found, each with file, line, path, what is wrong and how to mend it.
-pub fn load(path: &Path) -> Result<Loaded, Problems> {
-    resolve(&Sources::read(path)?, None)
+pub fn load(path: &Path, lists: &mut Lists) -> Result<Loaded, Problems> {
+    resolve(&Sources::read(path)?, None, lists)
 }
 
-/// Resolves what was read. With `running`, whatever cannot change without a restart must be as it is
-/// there.
+/// Resolves what was read, with its lists as `lists` has them or as they are read now. With `running`,
+/// whatever cannot change without a restart must be as it is there.
 ///
 /// # Errors
-/// As [`load`].
-pub fn resolve(sources: &Sources, running: Option<&Fixed>) -> Result<Loaded, Problems> {
+/// As [`load`]; `lists` has the files all the same.
+pub fn resolve(
+    sources: &Sources,
+    running: Option<&Fixed>,
+    lists: &mut Lists,
+) -> Result<Loaded, Problems> {
     let mut problems = Vec::new();
     let text = sources.files().first().map_or("", |file| &file.text);
     let raw = raw::decode(text, &mut problems);
-    let config = raw.map(|raw| resolve::resolve(raw, &mut problems));
+    let folder = sources.files().first().and_then(|file| file.path.parent());
+    let folder = folder.unwrap_or(Path::new(""));
+    let config = raw.map(|raw| {
+        lists.begin();
+        let config = resolve::resolve(raw, folder, lists, &mut problems);
+        lists.end();
+        config
+    });
     let is_usable = |problems: &Sink| !problems.iter().any(Found::is_error);
     if let (Some(config), Some(running)) = (&config, running)
         && is_usable(&problems)

@@ -5,12 +5,12 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
-use sallyport_config::watch::Attempt;
+use sallyport_config::watch::{Attempt, Followed};
 
 use crate::apply::Heart;
-use crate::config::{self, Config, Fixed, Loaded, Problems, Sources};
+use crate::config::{self, Config, Fixed, Lists, Loaded, Problems, Sources};
 use crate::kernel::{Attached, Kernel, KernelError, interface};
 
 /// Seconds between two looks for verdicts that have expired. They have no effect by then, but a place.
@@ -32,7 +32,19 @@ pub struct Control {
     heart: Arc<Heart>,
     reloads: Reloads,
     attached: Mutex<Vec<Attached>>,
+    lists: Mutex<Vec<ListState>>,
     state: Mutex<State>,
+}
+
+/// A list as it is in force.
+#[derive(Clone, Debug)]
+pub struct ListState {
+    /// Its network.
+    pub network: Box<str>,
+    /// How many prefixes it has; 0 once it has expired.
+    pub prefixes: usize,
+    /// When its file was written.
+    pub modified: SystemTime,
 }
 
 #[derive(Debug)]
@@ -40,6 +52,7 @@ struct State {
     /// `None` once it has ended.
     kernel: Option<Kernel>,
     config: Config,
+    lists: Lists,
     /// The fingerprint in force, and the one seen last, whether it was put in force or refused.
     in_force: String,
     seen: String,
@@ -47,26 +60,31 @@ struct State {
 }
 
 impl Control {
-    /// Starts with what was loaded.
+    /// Starts with what was loaded, and the lists that it names.
     ///
     /// # Errors
     /// As [`Kernel::start`].
-    pub fn start(loaded: Loaded) -> Result<Self, KernelError> {
+    pub fn start(loaded: Loaded, lists: Lists) -> Result<Self, KernelError> {
         let Loaded { config, sha256, warnings } = loaded;
         log_warnings(&warnings);
-        let kernel = Kernel::start(&config)?;
+        let mut kernel = Kernel::start(&config)?;
         let heart = kernel.heart().clone();
         tracing::info!(generation = heart.generation(), sha256, "configuration in force");
+        tidy(&mut kernel);
+        tell_expired(&config);
+        let seen = fingerprint(&sha256, &lists.fingerprint());
         Ok(Self {
             fixed: Fixed::of(&config),
             heart,
             reloads: Reloads::default(),
             attached: Mutex::new(kernel.attached()),
+            lists: Mutex::new(list_states(&config)),
             state: Mutex::new(State {
                 kernel: Some(kernel),
                 config,
-                in_force: sha256.clone(),
-                seen: sha256,
+                lists,
+                in_force: seen.clone(),
+                seen,
                 ticks: 0,
             }),
         })
@@ -97,8 +115,51 @@ impl Control {
         attached
     }
 
-    /// Once a second: says that the loader is at work, and follows interfaces that were made anew.
+    /// The lists in force.
+    #[must_use]
+    pub fn lists(&self) -> Vec<ListState> {
+        self.lists.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Once a second: says that the loader is at work, follows interfaces that were made anew, and lets lists
+    /// expire.
     pub fn tick(&self) {
+        self.look_after_kernel();
+        self.expire_lists();
+    }
+
+    /// Empties the lists in force that have expired, whatever the files say meanwhile.
+    fn expire_lists(&self) {
+        let now = SystemTime::now();
+        let mut state = self.state();
+        let State { kernel: Some(kernel), config, .. } = &mut *state else { return };
+        if config.next_expiry().is_none_or(|expires| expires > now) {
+            return;
+        }
+        let lists = config.networks.iter_mut().filter_map(|network| network.list.as_mut());
+        for list in lists.filter(|list| list.expires.is_some_and(|expires| expires <= now)) {
+            list.prefixes = [].into();
+            list.is_expired = true;
+        }
+        tell_expired(config);
+        match kernel.apply(config) {
+            Ok(generation) => tracing::info!(generation, "configuration in force"),
+            Err(error) => tracing::error!(%error, "a list that has expired could not be removed"),
+        }
+        tidy(kernel);
+        self.note_lists(config);
+    }
+
+    fn note_lists(&self, config: &Config) {
+        let lists = list_states(config);
+        *self.lists.lock().unwrap_or_else(PoisonError::into_inner) = lists;
+    }
+
+    fn followed(state: &State) -> Followed {
+        Followed { others: state.lists.paths(), retry: false }
+    }
+
+    fn look_after_kernel(&self) {
         if let Err(error) = self.heart.beat() {
             tracing::error!(%error, "the heartbeat could not be written");
         }
@@ -117,11 +178,12 @@ impl Control {
         if let Err(error) = kernel.apply(config) {
             tracing::error!(%error, "the interface could not be attached to");
         }
+        tidy(kernel);
         self.note_attached(kernel);
     }
 
     /// Puts what was read in force if it changed and is good.
-    pub fn reload(&self, attempt: Attempt) {
+    pub fn reload(&self, attempt: Attempt) -> Followed {
         let Attempt { sources, is_asked, started } = attempt;
         let mut state = self.state();
         let sources = match sources {
@@ -132,26 +194,30 @@ impl Control {
                     state.seen = seen;
                     self.refuse(&problems);
                 }
-                return;
+                return Self::followed(&state);
             }
         };
-        let sha256 = sources.sha256();
-        let is_seen = state.seen == sha256;
-        state.seen = sha256.to_owned();
-        if state.in_force == sha256 {
+        let now = fingerprint(sources.sha256(), &state.lists.fingerprint_now());
+        let is_seen = state.seen == now;
+        if state.in_force == now {
             let generation = self.heart.generation();
             if !is_seen {
                 tracing::info!(generation, "the file is as the configuration in force again");
             } else if is_asked {
                 tracing::info!(generation, "nothing changed: it is in force already");
             }
+            state.seen = now;
         } else if !is_seen || is_asked {
             self.read(&sources, &mut state, started);
         }
+        Self::followed(&state)
     }
 
     fn read(&self, sources: &Sources, state: &mut State, started: Instant) {
-        let loaded = match config::resolve(sources, Some(&self.fixed)) {
+        let loaded = config::resolve(sources, Some(&self.fixed), &mut state.lists);
+        // Also of lists that it names for the first time.
+        state.seen = fingerprint(sources.sha256(), &state.lists.fingerprint());
+        let loaded = match loaded {
             Ok(loaded) => loaded,
             Err(problems) => return self.refuse(&problems),
         };
@@ -163,8 +229,11 @@ impl Control {
                 let elapsed_us = started.elapsed().as_micros();
                 let sha256 = &loaded.sha256;
                 tracing::info!(generation, sha256, elapsed_us, "configuration in force");
-                state.in_force = loaded.sha256;
+                state.in_force.clone_from(&state.seen);
                 state.config = loaded.config;
+                tidy(kernel);
+                tell_expired(&state.config);
+                self.note_lists(&state.config);
             }
             Err(error) => {
                 // The file may be right and the interface late: SIGHUP tries again.
@@ -208,4 +277,34 @@ fn log_warnings(warnings: &Problems) {
     for warning in warnings.iter() {
         tracing::warn!("{warning}");
     }
+}
+
+/// Tells a configuration and its lists from every other.
+fn fingerprint(sha256: &str, lists: &str) -> String {
+    format!("{sha256}{lists}")
+}
+
+fn tidy(kernel: &mut Kernel) {
+    if let Err(error) = kernel.tidy() {
+        tracing::error!(%error, "what the configuration does not have any more stays in the maps");
+    }
+}
+
+fn tell_expired(config: &Config) {
+    for network in &config.networks {
+        if network.list.as_ref().is_some_and(|list| list.is_expired) {
+            let name = &network.name;
+            tracing::warn!(network = %name, "the list has expired: it is empty until it is written anew");
+        }
+    }
+}
+
+fn list_states(config: &Config) -> Vec<ListState> {
+    let lists = config.networks.iter().filter_map(|one| Some((one, one.list.as_ref()?)));
+    let state = |(network, list): (&config::Network, &config::List)| ListState {
+        network: network.name.clone(),
+        prefixes: list.prefixes.len(),
+        modified: list.modified,
+    };
+    lists.map(state).collect()
 }

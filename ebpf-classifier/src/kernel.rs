@@ -115,6 +115,14 @@ impl Kernel {
         }
     }
 
+    /// Removes what the configuration in force does not have.
+    ///
+    /// # Errors
+    /// If a map cannot be written; packets meet the configuration in force all the same.
+    pub fn tidy(&mut self) -> Result<(), KernelError> {
+        Ok(self.store.tidy()?)
+    }
+
     /// Whether an interface of `config` is not the one any more that the program was attached to.
     #[must_use]
     pub fn is_displaced(&self, config: &Config) -> bool {

@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::UNIX_EPOCH;
 
 use axum::Router;
 use axum::extract::State;
@@ -55,6 +56,7 @@ impl Metrics {
         let mut text = String::new();
         self.counters(&mut text);
         self.control(&mut text);
+        self.lists(&mut text);
         self.sizes(&mut text);
         self.fill(&mut text);
         text
@@ -126,6 +128,36 @@ impl Metrics {
         for attached in self.control.attached() {
             let mode = attached.mode.to_string();
             line(text, name, &[("interface", &attached.interface), ("mode", &mode)], 1);
+        }
+    }
+
+    fn lists(&self, text: &mut String) {
+        match self.maps.network_counted() {
+            Ok(counted) => {
+                let mut family = |name, help, pick: fn(&Counter) -> u64| {
+                    head(text, name, "counter", help);
+                    for (network, counter) in &counted {
+                        line(text, name, &[("network", network)], pick(counter));
+                    }
+                };
+                let help = "Packets from sources of a list, whatever became of them.";
+                family("sallyport_classifier_list_packets_total", help, |counter| counter.packets);
+                let help = "Bytes of packets from sources of a list.";
+                family("sallyport_classifier_list_bytes_total", help, |counter| counter.bytes);
+            }
+            Err(error) => tracing::warn!(%error, "the counters of lists could not be read"),
+        }
+        let lists = self.control.lists();
+        let name = "sallyport_classifier_list_prefixes";
+        head(text, name, "gauge", "Prefixes of a list; 0 once it has expired.");
+        for list in &lists {
+            line(text, name, &[("network", &list.network)], list.prefixes as u64);
+        }
+        let name = "sallyport_classifier_list_modified_timestamp_seconds";
+        head(text, name, "gauge", "When a list's file was written.");
+        for list in &lists {
+            let modified = list.modified.duration_since(UNIX_EPOCH).unwrap_or_default();
+            line(text, name, &[("network", &list.network)], modified.as_secs());
         }
     }
 

@@ -17,7 +17,7 @@ use classifier_abi::{
 };
 
 pub use classifier_abi as abi;
-pub use map::{Access, Key, Map, PerCpuArray, Value};
+pub use map::{Access, Key, Map, PerCpuArray, PerCpuHash, Value};
 pub use verdicts::{Verdicts, source_prefix};
 
 /// Why pinned maps cannot be used.
@@ -91,6 +91,8 @@ pub struct Maps {
     pub names: Map<NameKey, Name>,
     /// Packets and bytes by [`Reason::counter`].
     pub counters: PerCpuArray<Counter>,
+    /// Packets and bytes of networks that are lists, by their id.
+    pub network_counters: PerCpuHash<Counter>,
 }
 
 impl Maps {
@@ -112,6 +114,7 @@ impl Maps {
             verdicts: Verdicts::open(pin_path, verdicts)?,
             names: Map::open(&at(name::NAMES), Access::Read)?,
             counters: PerCpuArray::open(&at(name::COUNTERS))?,
+            network_counters: PerCpuHash::open(&at(name::NETWORK_COUNTERS), Access::Read)?,
         })
     }
 
@@ -165,15 +168,36 @@ impl Maps {
     /// # Errors
     /// What the kernel says.
     pub fn counted(&self, reason: Reason) -> io::Result<[Counter; 2]> {
-        let sum = |index| -> io::Result<Counter> {
-            let values = self.counters.lookup(index)?.into_iter();
-            Ok(values.fold(Counter::default(), |sum, value| Counter {
-                packets: sum.packets.wrapping_add(value.packets),
-                bytes: sum.bytes.wrapping_add(value.bytes),
-            }))
-        };
+        let sum = |index| Ok::<_, io::Error>(sum(self.counters.lookup(index)?));
         Ok([sum(reason.counter(false))?, sum(reason.counter(true))?])
     }
+
+    /// Packets and bytes of every network that is counted, by its name.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn network_counted(&self) -> io::Result<Vec<(String, Counter)>> {
+        let mut counted = Vec::new();
+        for id in self.network_counters.keys()? {
+            let id = u16::try_from(id).unwrap_or_default();
+            let key = NameKey { kind: NameKind::Network as u16, id };
+            if let Some(name) = self.names.lookup(&key)?
+                && let Some(name) = name.as_str()
+            {
+                let values = self.network_counters.lookup(id.into())?;
+                counted.push((name.to_owned(), sum(values)));
+            }
+        }
+        counted.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Ok(counted)
+    }
+}
+
+fn sum(values: Vec<Counter>) -> Counter {
+    values.into_iter().fold(Counter::default(), |sum, value| Counter {
+        packets: sum.packets.wrapping_add(value.packets),
+        bytes: sum.bytes.wrapping_add(value.bytes),
+    })
 }
 
 /// Compares the first words of `meta` with those of this build.

@@ -18,7 +18,7 @@ pub struct Tables {
     /// Zones by interface and VLAN.
     pub zones: HashMap<ZoneKey, Zone>,
     /// Networks by prefix.
-    pub networks: HashMap<Prefix, Network>,
+    pub networks: BTreeMap<Prefix, Network>,
     /// The words of `ports` that are not 0, by their index.
     pub ports: BTreeMap<u32, u64>,
     /// Names of zones and networks.
@@ -57,20 +57,33 @@ fn zones(config: &Config, ifindex: &BTreeMap<Box<str>, u32>) -> HashMap<ZoneKey,
         .collect()
 }
 
-fn networks(config: &Config, ids: &HashMap<&str, u16>) -> HashMap<Prefix, Network> {
-    let mut networks = HashMap::new();
-    for network in &config.networks {
-        let Some(id) = ids.get(&*network.name) else { continue };
-        for prefix in &network.prefixes {
-            let trusted = || config.trusted_proxies.iter().any(|proxy| proxy.contains(prefix));
-            let action = match network.action {
+/// What the configuration itself says comes before every list, and lists in their order: of a prefix
+/// that is there twice the first is taken.
+fn networks(config: &Config, ids: &HashMap<&str, u16>) -> BTreeMap<Prefix, Network> {
+    let known = || config.networks.iter().filter_map(|one| Some((one, *ids.get(&*one.name)?)));
+    let written = known().flat_map(|(network, id)| {
+        network.prefixes.iter().map(move |prefix| (*prefix, network.action, id, 0))
+    });
+    let listed = known().filter_map(|(network, id)| Some((network, network.list.as_ref()?, id)));
+    let listed = listed.flat_map(|(network, list, id)| {
+        let action = network.action;
+        list.prefixes.iter().map(move |prefix| (*prefix, action, id, Network::COUNTED))
+    });
+    let mut all: Vec<(Prefix, Network)> = written
+        .chain(listed)
+        .map(|(prefix, action, id, counted)| {
+            let trusted = || config.trusted_proxies.iter().any(|proxy| proxy.contains(&prefix));
+            let action = match action {
                 NetworkAction::Classify if trusted() => NetworkAction::Exempt,
                 action => action,
             };
-            networks.insert(*prefix, Network { id: *id, action: action as u16 });
-        }
-    }
-    networks
+            (prefix, Network { id, action: action as u16 | counted })
+        })
+        .collect();
+    // Stable: the first of equals stays the first.
+    all.sort_by_key(|(prefix, _)| *prefix);
+    all.dedup_by_key(|(prefix, _)| *prefix);
+    all.into_iter().collect()
 }
 
 fn ports(ports: &BTreeSet<u16>) -> BTreeMap<u32, u64> {
@@ -91,4 +104,48 @@ fn names(config: &Config, ids: &HashMap<&str, u16>) -> HashMap<NameKey, Name> {
         .chain(networks)
         .filter_map(|(kind, id, name)| Some((NameKey { kind: kind as u16, id }, Name::new(name)?)))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{Lists, load};
+
+    fn tables(folder: &Path, networks: &str) -> Tables {
+        let path = folder.join("c.yaml");
+        let text = format!(
+            "interfaces: [ {{ name: eth0, zone: a }} ]\nzones: [ {{ name: a, id: 1 }} ]\n{networks}\n"
+        );
+        std::fs::write(&path, text).unwrap();
+        let config = load(&path, &mut Lists::default()).unwrap().config;
+        let names: Vec<&str> = config.networks.iter().map(|network| &*network.name).collect();
+        let ids = names.into_iter().zip(1..).collect();
+        Tables::of(&config, &BTreeMap::new(), &ids)
+    }
+
+    #[test]
+    fn what_the_configuration_says_comes_before_lists_and_these_in_their_order() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("one"), "192.0.2.1\n192.0.2.2\n10.1.0.0/16\n").unwrap();
+        std::fs::write(folder.path().join("two"), "192.0.2.2\n192.0.2.3\n192.0.2.4\n").unwrap();
+        let tables = tables(
+            folder.path(),
+            "networks:\n- { name: one, file: one, action: drop }\n\
+             - { name: two, file: two }\n\
+             - { name: own, cidrs: [192.0.2.1], action: allow }\n\
+             trusted_proxies: [192.0.2.3, 10.0.0.0/8]",
+        );
+        let of = |address: [u8; 4], bits| {
+            let network = tables.networks[&Prefix::new(classifier_abi::Address::v4(address), bits)];
+            (network.id, network.action(), network.is_counted())
+        };
+        assert_eq!(of([192, 0, 2, 1], 128), (3, NetworkAction::Allow, false));
+        assert_eq!(of([192, 0, 2, 2], 128), (1, NetworkAction::Drop, true));
+        assert_eq!(of([192, 0, 2, 3], 128), (4, NetworkAction::Exempt, false));
+        assert_eq!(of([192, 0, 2, 4], 128), (2, NetworkAction::Classify, true));
+        assert_eq!(of([10, 1, 0, 0], 112), (1, NetworkAction::Drop, true));
+        assert_eq!(tables.networks.len(), 6);
+    }
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
 #[path = "support/process.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
 mod process;
 #[path = "support/program.rs"]
 #[allow(dead_code, reason = "only its file system is used here")]

@@ -50,6 +50,8 @@ pub trait World {
     fn meta(&self) -> Option<&Meta>;
     /// Counts a packet of `bytes` bytes under [`Reason::counter`].
     fn count(&self, counter: u32, bytes: u64);
+    /// Counts a packet of `bytes` bytes for the network `id`, if that is counted.
+    fn count_network(&self, id: u16, bytes: u64);
     /// The zone of an interface and VLAN.
     fn zone(&self, key: &ZoneKey) -> Option<&Slots<Zone>>;
     /// The rates of the zone with this id.
@@ -206,7 +208,11 @@ impl<W: World> Visit<'_, W> {
         known_zone: &mut KnownZone,
     ) -> Option<u32> {
         let known = self.known();
-        let action = known.standing.network.action();
+        let network = known.standing.network;
+        if network.is_counted() {
+            self.world.count_network(network.id, self.bytes);
+        }
+        let action = network.action();
         if action == NetworkAction::Drop {
             return Some(Reason::Network.counter(true));
         }

@@ -90,9 +90,12 @@ pub mod map {
     pub const FRAGMENTS: &str = "fragments";
     /// [`NameKey`](super::NameKey) to [`Name`](super::Name).
     pub const NAMES: &str = "names";
+    /// The id of a network to [`Counter`](super::Counter), for each CPU: networks that are
+    /// [counted](super::Network::COUNTED).
+    pub const NETWORK_COUNTERS: &str = "network_counters";
 
     /// All of them.
-    pub const ALL: [&str; 17] = [
+    pub const ALL: [&str; 18] = [
         META,
         ZONES,
         NETWORKS,
@@ -110,6 +113,7 @@ pub mod map {
         PENDING,
         STRANGERS,
         CELLS,
+        NETWORK_COUNTERS,
     ];
 }
 

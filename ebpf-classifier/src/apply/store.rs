@@ -7,19 +7,22 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use classifier_abi::{
-    ABI_VERSION, Address, MAGIC, Meta, NETWORK_MAX, Name, NameKey, NameKind, Network, Prefix,
-    Slots, ZONES_MAX, Zone, ZoneKey, map as name,
+    ABI_VERSION, Address, Counter, MAGIC, Meta, NETWORK_MAX, Name, NameKey, NameKind, Network,
+    Prefix, Slots, ZONES_MAX, Zone, ZoneKey, map as name,
 };
 
 use super::{Held, Step, plan};
 use crate::config::Config;
 use crate::names::{self, NoIds};
-use crate::pinned::{self, Access, Map, OpenError, Verdicts};
+use crate::pinned::{self, Access, Map, OpenError, PerCpuHash, Verdicts};
 use crate::tables::Tables;
 
 /// How long keys that only the old generation needs stay after it: a packet that read the generation
 /// before it changed is through its lookups within microseconds.
 const GRACE: Duration = Duration::from_millis(1);
+
+/// Prefixes that are written by one system call: many enough for its cost not to count.
+const BATCH: usize = 4_096;
 
 /// Why a configuration could not be put in force. The one before holds.
 #[derive(Debug, thiserror::Error)]
@@ -132,9 +135,14 @@ pub struct Store {
     networks: Map<Prefix, Slots<Network>>,
     ports: Map<u32, u64>,
     names: Map<NameKey, Name>,
+    network_counters: PerCpuHash<Counter>,
     verdicts: Verdicts,
     /// What they hold; unknown after a write that failed.
     held: Option<Held>,
+    /// What is to be done once a configuration is in force.
+    left: Vec<Step>,
+    /// The ids of its networks that are counted.
+    counted: HashSet<u32>,
 }
 
 impl Store {
@@ -150,7 +158,10 @@ impl Store {
             networks: Map::open(&path.join(name::NETWORKS), Access::Write)?,
             ports: Map::open(&path.join(name::PORTS), Access::Write)?,
             names: Map::open(&path.join(name::NAMES), Access::Write)?,
+            network_counters: PerCpuHash::open(&path.join(name::NETWORK_COUNTERS), Access::Write)?,
             held: None,
+            left: Vec::new(),
+            counted: HashSet::new(),
         })
     }
 
@@ -168,7 +179,7 @@ impl Store {
         &self.heart
     }
 
-    /// Puts `config` in force and returns its generation.
+    /// Puts `config` in force and returns its generation. [`tidy`](Store::tidy) ends it.
     ///
     /// # Errors
     /// If a map is full or cannot be written; then the configuration before holds.
@@ -177,22 +188,84 @@ impl Store {
         config: &Config,
         ifindex: &BTreeMap<Box<str>, u32>,
     ) -> Result<u32, ApplyError> {
+        self.tidy()?;
         let mut held = match self.held.take() {
             Some(held) => held,
             None => self.read()?,
         };
         let known = network_names(&held);
-        let in_use: HashSet<u16> =
-            held.networks.values().map(|slots| slots.of(held.generation).id).collect();
+        let in_use: HashSet<u16> = ids_in_use(&held);
         let wanted: Vec<&str> = config.networks.iter().map(|network| &*network.name).collect();
         let ids = names::assign(&known, &in_use, &wanted, self.network_ids_max())?;
-        for step in plan(&held, &Tables::of(config, ifindex, &ids)) {
-            self.write(&step)?;
-            held.follow(&step);
+        let lists = config.networks.iter().filter(|network| network.list.is_some());
+        let lists = lists.filter_map(|network| ids.get(&*network.name));
+        self.counted = lists.map(|id| u32::from(*id)).collect();
+        for id in &self.counted {
+            self.network_counters.begin(*id).map_err(ApplyError::of(name::NETWORK_COUNTERS))?;
         }
+        let mut steps = plan(&held, &Tables::of(config, ifindex, &ids));
+        let in_force = steps.iter().position(|step| matches!(step, Step::Generation(_)));
+        let left = steps.split_off(in_force.map_or(steps.len(), |at| at + 1));
+        self.write_all(&steps)?;
+        steps.iter().for_each(|step| held.follow(step));
         let generation = held.generation;
         self.held = Some(held);
+        self.left = left;
         Ok(generation)
+    }
+
+    /// Removes what the configuration in force does not have. Without it all is as it should be for
+    /// packets, but there is less room.
+    ///
+    /// # Errors
+    /// If a map cannot be written.
+    pub fn tidy(&mut self) -> Result<(), ApplyError> {
+        let left = std::mem::take(&mut self.left);
+        let Some(mut held) = self.held.take() else { return Ok(()) };
+        self.write_all(&left)?;
+        left.iter().for_each(|step| held.follow(step));
+        self.held = Some(held);
+        let gone = |id: &u32| !self.counted.contains(id);
+        let fail = ApplyError::of(name::NETWORK_COUNTERS);
+        for id in self.network_counters.keys().map_err(&fail)?.into_iter().filter(gone) {
+            self.network_counters.remove(id).map_err(&fail)?;
+        }
+        Ok(())
+    }
+
+    /// Writes steps in order; networks in a row together.
+    fn write_all(&self, steps: &[Step]) -> Result<(), ApplyError> {
+        let networks = ApplyError::of(name::NETWORKS);
+        let kind = |step: &Step| match step {
+            Step::Network(..) => 1,
+            Step::DropNetwork(_) => 2,
+            _ => 0,
+        };
+        for run in steps.chunk_by(|one, next| kind(one) == kind(next)) {
+            for steps in run.chunks(BATCH) {
+                match steps.first().map_or(0, kind) {
+                    1 => {
+                        let pair = |step: &Step| match *step {
+                            Step::Network(key, slots) => Some((key, slots)),
+                            _ => None,
+                        };
+                        let (keys, values): (Vec<_>, Vec<_>) =
+                            steps.iter().filter_map(pair).unzip();
+                        self.networks.insert_all(&keys, &values).map_err(&networks)?;
+                    }
+                    2 => {
+                        let key = |step: &Step| match *step {
+                            Step::DropNetwork(key) => Some(key),
+                            _ => None,
+                        };
+                        let keys: Vec<_> = steps.iter().filter_map(key).collect();
+                        self.networks.remove_all(&keys).map_err(&networks)?;
+                    }
+                    _ => steps.iter().try_for_each(|step| self.write(step))?,
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The map of names also has room for every zone's.
@@ -220,7 +293,7 @@ impl Store {
         let names = ApplyError::of(name::NAMES);
         match *step {
             Step::Name(key, name) => self.names.insert(&key, name).map_err(names),
-            Step::Zone(key, slots) => self.zones.insert(&key, slots).map_err(zones),
+            Step::Zone(key, ref slots) => self.zones.insert(&key, **slots).map_err(zones),
             Step::Network(key, slots) => self.networks.insert(&key, slots).map_err(networks),
             Step::Ports(word, ports) => {
                 self.ports.insert(&word, ports).map_err(ApplyError::of(name::PORTS))
@@ -235,6 +308,16 @@ impl Store {
             Step::DropName(key) => self.names.remove(&key).map(drop).map_err(names),
         }
     }
+}
+
+fn ids_in_use(held: &Held) -> HashSet<u16> {
+    let mut used = vec![false; usize::from(u16::MAX) + 1];
+    for slots in held.networks.values() {
+        if let Some(used) = used.get_mut(usize::from(slots.of(held.generation).id)) {
+            *used = true;
+        }
+    }
+    (0..=u16::MAX).zip(used).filter_map(|(id, used)| used.then_some(id)).collect()
 }
 
 fn network_names(held: &Held) -> BTreeMap<u16, String> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Parser;
 
 use super::{Failure, load};
-use crate::config::Loaded;
+use crate::config::{Lists, Loaded};
 use crate::kernel::syncookies;
 
 /// Print every problem of a configuration file; exit 0 or 78.
@@ -20,11 +20,11 @@ pub struct Args {
 /// # Errors
 /// The problems, if there are any.
 pub fn main(args: &Args) -> Result<(), Failure> {
-    let Loaded { config, warnings, .. } = load(&args.file)?;
+    let Loaded { config, warnings, .. } = load(&args.file, &mut Lists::default())?;
     if !warnings.is_empty() {
         eprintln!("{warnings}");
     }
-    let prefixes: usize = config.networks.iter().map(|network| network.prefixes.len()).sum();
+    let prefixes: usize = config.networks.iter().map(|network| network.prefix_count()).sum();
     println!(
         "{}: ok: {} interfaces, {} zones, {} networks of {prefixes} prefixes",
         args.file.display(),

@@ -8,9 +8,10 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Parser;
 use sallyport_config::process::{NotifyState, Signals, notify};
-use sallyport_config::watch::{self, Followed};
+use sallyport_config::watch;
 
 use super::{Failure, load};
+use crate::config::Lists;
 use crate::control::Control;
 use crate::metrics::{self, Metrics};
 use crate::pinned::{Access, Maps};
@@ -34,7 +35,8 @@ pub struct Args {
 /// # Errors
 /// If the configuration has problems or the kernel refuses.
 pub fn main(args: &Args) -> Result<(), Failure> {
-    let loaded = load(&args.config)?;
+    let mut lists = Lists::default();
+    let loaded = load(&args.config, &mut lists)?;
     let (pin_path, limits) = (loaded.config.pin_path.clone(), loaded.config.limits.clone());
     let socket = loaded.config.metrics.map(bind).transpose()?;
     let background = tokio::runtime::Builder::new_current_thread()
@@ -47,7 +49,7 @@ pub fn main(args: &Args) -> Result<(), Failure> {
         Signals::listen().context("cannot listen for signals")?
     };
 
-    let control = Arc::new(Control::start(loaded)?);
+    let control = Arc::new(Control::start(loaded, lists)?);
     let served = serve(&background, socket, || {
         let maps = Maps::open(&pin_path, Access::Read)?;
         Ok(Metrics { maps, control: control.clone(), limits })
@@ -55,10 +57,7 @@ pub fn main(args: &Args) -> Result<(), Failure> {
     let started = served.and_then(|()| {
         heartbeat(control.clone())?;
         let reloader = control.clone();
-        let follow = move |attempt| {
-            reloader.reload(attempt);
-            Followed::default()
-        };
+        let follow = move |attempt| reloader.reload(attempt);
         watch::spawn(args.config.clone(), follow).context("cannot start the reload thread")
     });
     let result = started.map(|waker| {

@@ -30,7 +30,7 @@ impl Default for Limits {
             sources: 65_536,
             flows: 262_144,
             verdicts: 65_536,
-            networks: 65_536,
+            networks: 1_048_576,
             handshakes: 65_536,
         }
     }

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use classifier_abi::{NetworkAction, Prefix};
 
@@ -77,13 +79,44 @@ pub struct Zone {
 pub struct Network {
     /// Its name.
     pub name: Box<str>,
-    /// What is in it.
+    /// What is in it, as the configuration says.
     pub prefixes: Vec<Prefix>,
+    /// What is in it, as a file says.
+    pub list: Option<List>,
     /// What happens to its packets.
     pub action: NetworkAction,
 }
 
+/// The list of a network.
+#[derive(Clone, Debug)]
+pub struct List {
+    /// What the file holds, in order; nothing once it has expired. Prefixes that the configuration
+    /// itself has elsewhere, or a list before, are not taken from here.
+    pub prefixes: Arc<[Prefix]>,
+    /// When the file was written.
+    pub modified: SystemTime,
+    /// When it expires; never without it.
+    pub expires: Option<SystemTime>,
+    /// Whether it has.
+    pub is_expired: bool,
+}
+
+impl Network {
+    /// How many prefixes it was given.
+    #[must_use]
+    pub fn prefix_count(&self) -> usize {
+        self.prefixes.len() + self.list.as_ref().map_or(0, |list| list.prefixes.len())
+    }
+}
+
 impl Config {
+    /// When the first list expires that has not yet.
+    #[must_use]
+    pub fn next_expiry(&self) -> Option<SystemTime> {
+        let lists = self.networks.iter().filter_map(|network| network.list.as_ref());
+        lists.filter(|list| !list.is_expired).filter_map(|list| list.expires).min()
+    }
+
     /// The name under which trusted proxies are a network where no other holds them.
     pub const TRUSTED_PROXIES: &str = "trusted_proxies";
 

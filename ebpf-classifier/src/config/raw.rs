@@ -7,6 +7,7 @@ mod screen;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use classifier_abi::{NAME_BYTES, NetworkAction, Prefix, ZONES_MAX};
 use ipnet::IpNet;
@@ -19,6 +20,10 @@ pub(super) use screen::RawScreen;
 
 /// The longest name that Linux gives an interface (`IFNAMSIZ` and its end).
 const INTERFACE_BYTES: usize = 15;
+
+/// How old a list may be: the clock is looked at once a second, and a year is as good as ever.
+const EXPIRES_MIN: Duration = Duration::from_secs(1);
+const EXPIRES_MAX: Duration = Duration::from_secs(8_760 * 3_600);
 
 /// The file.
 #[derive(Debug)]
@@ -59,6 +64,9 @@ pub(super) struct RawNetwork {
     pub(super) name: Box<str>,
     /// Each with its place.
     pub(super) cidrs: Vec<(String, IpNet)>,
+    pub(super) file: Option<PathBuf>,
+    /// How old the file may be.
+    pub(super) expires: Option<Duration>,
     pub(super) action: NetworkAction,
 }
 
@@ -169,15 +177,42 @@ fn network(node: Node<'_>, sink: &mut Sink) -> Option<RawNetwork> {
     let place = node.place.to_string();
     node.mapping(sink, |fields, sink| {
         let name = fields.required(sink, "name", name);
-        let cidrs = fields.required(sink, "cidrs", |node, sink| node.list(sink, cidr));
+        let cidrs = fields.optional(sink, "cidrs", |node, sink| node.list(sink, cidr));
+        let file = fields.optional(sink, "file", list_file);
+        let expires = fields.optional(sink, "expires", expires);
+        // It says what is wrong itself, and the network is there all the same for those who name it.
+        let _ = fields.exactly_one(sink, &["cidrs", "file"]);
+        if fields.has("expires") && !fields.has("file") {
+            let fix = "write the list into a file and name it under `file`, or remove `expires`";
+            fields.node().refuse::<()>(sink, "`expires` is for lists in files", fix);
+        }
         let action = fields.optional(sink, "action", network_action);
         Some(RawNetwork {
             place,
             name: name?,
             cidrs: cidrs.unwrap_or_default(),
+            file,
+            expires,
             action: action.unwrap_or_default(),
         })
     })
+}
+
+fn list_file(node: Node<'_>, sink: &mut Sink) -> Option<PathBuf> {
+    let path = node.text(sink)?;
+    if path.is_empty() {
+        let fix = "write the path of a file, such as /etc/sallyport/bad.txt";
+        return node.refuse(sink, "is empty", fix);
+    }
+    Some(path.into())
+}
+
+fn expires(node: Node<'_>, sink: &mut Sink) -> Option<Duration> {
+    let time = scalar::duration(node, sink)?;
+    if time < EXPIRES_MIN || time > EXPIRES_MAX {
+        return node.refuse(sink, "is not from 1s to 8760h", "write a time such as 48h");
+    }
+    Some(time)
 }
 
 fn cidr(node: Node<'_>, sink: &mut Sink) -> Option<(String, IpNet)> {

@@ -4,13 +4,16 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::Hash;
+use std::path::Path;
+use std::time::SystemTime;
 
 use classifier_abi::{NETWORK_MAX, NetworkAction, Prefix};
 use ipnet::IpNet;
 use sallyport_config::{Found, Sink};
 
 use super::limits::Limits;
-use super::model::{Config, Interface, Mode, Network, Zone};
+use super::list::{Content, Lists};
+use super::model::{Config, Interface, List, Mode, Network, Zone};
 use super::raw::{RawFile, RawInterface, RawNetwork, RawScreen, RawZone, prefix};
 
 /// The most entries under `interfaces`: half of what the map of zones holds, so that an edit can
@@ -21,8 +24,13 @@ const INTERFACES_MAX: usize = 2_048;
 const NETWORKS_MAX: usize = NETWORK_MAX as usize / 2;
 
 /// Turns the file into a configuration. It may be used only if nothing was added to `problems`.
-pub(super) fn resolve(raw: RawFile, problems: &mut Sink) -> Config {
-    let mut resolver = Resolver { problems };
+pub(super) fn resolve(
+    raw: RawFile,
+    folder: &Path,
+    lists: &mut Lists,
+    problems: &mut Sink,
+) -> Config {
+    let mut resolver = Resolver { problems, folder, lists };
     let screens = resolver.screens(raw.screens);
     let zones = resolver.zones(raw.zones, &screens);
     Config {
@@ -40,6 +48,9 @@ pub(super) fn resolve(raw: RawFile, problems: &mut Sink) -> Config {
 
 struct Resolver<'p> {
     problems: &'p mut Sink,
+    /// Where paths begin.
+    folder: &'p Path,
+    lists: &'p mut Lists,
 }
 
 impl Resolver<'_> {
@@ -155,11 +166,6 @@ impl Resolver<'_> {
             let what = format!("{} networks", raws.len());
             self.refuse("networks".into(), what, format!("use at most {NETWORKS_MAX}"));
         }
-        let count: usize = raws.iter().map(|raw| raw.cidrs.len()).sum::<usize>() + trusted.len();
-        if count > limits.networks as usize {
-            let what = format!("{count} prefixes, over the limit of {}", limits.networks);
-            self.refuse("networks".into(), what, "use fewer or raise `limits.networks`");
-        }
         let mut names = HashMap::new();
         let mut prefixes: HashMap<Prefix, String> = HashMap::new();
         let mut networks = Vec::new();
@@ -171,7 +177,15 @@ impl Resolver<'_> {
                 self.refuse_repeated(&mut prefixes, prefix(cidr), place.clone(), what);
             }
             let own = raw.cidrs.iter().map(|(_, cidr)| prefix(cidr)).collect();
-            networks.push(Network { name: raw.name, prefixes: own, action: raw.action });
+            let list = self.list(&raw);
+            let (name, action) = (raw.name, raw.action);
+            networks.push(Network { name, prefixes: own, list, action });
+        }
+        let count: usize =
+            networks.iter().map(Network::prefix_count).sum::<usize>() + trusted.len();
+        if count > limits.networks as usize {
+            let what = format!("{count} prefixes, over the limit of {}", limits.networks);
+            self.refuse("networks".into(), what, "use fewer or raise `limits.networks`");
         }
         let mut own = Vec::new();
         let mut proxies = HashMap::new();
@@ -196,9 +210,35 @@ impl Resolver<'_> {
                 let what = format!("network {name:?} and the key of that name");
                 self.refuse("networks".into(), what, "give the network another name");
             }
-            networks.push(Network { name, prefixes: own, action });
+            networks.push(Network { name, prefixes: own, list: None, action });
         }
         networks
+    }
+}
+
+impl Resolver<'_> {
+    /// What the file of a network holds; nothing where it cannot be read.
+    fn list(&mut self, raw: &RawNetwork) -> Option<List> {
+        let place = || format!("{}.file", raw.place);
+        let Content { prefixes, modified } =
+            match self.lists.read(&self.folder.join(raw.file.as_ref()?)) {
+                Ok(content) => content,
+                Err(refusals) => {
+                    refusals.into_iter().for_each(|(what, fix)| self.refuse(place(), what, fix));
+                    return None;
+                }
+            };
+        // IPv4's own is one of 96 bits.
+        let everybody =
+            |prefix: &&Prefix| prefix.bits == 0 || prefix.bits == 96 && prefix.address().is_v4();
+        if raw.action == NetworkAction::Drop && prefixes.iter().any(|prefix| everybody(&prefix)) {
+            let what = "the list holds everybody: 0.0.0.0/0 or ::/0".to_owned();
+            self.refuse(place(), what, "remove that line, or write it under `cidrs`");
+        }
+        let expires = raw.expires.and_then(|time| modified.checked_add(time));
+        let is_expired = expires.is_some_and(|expires| expires <= SystemTime::now());
+        let prefixes = if is_expired { [].into() } else { prefixes };
+        Some(List { prefixes, modified, expires, is_expired })
     }
 }
 

@@ -12,7 +12,7 @@ fn read(text: &str) -> Result<Loaded, Problems> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("classifier.yaml");
     std::fs::write(&path, text).unwrap();
-    load(&path)
+    load(&path, &mut Lists::default())
 }
 
 /// The problems, one a line, without the file's name.
@@ -33,7 +33,7 @@ fn refused(text: &str, expected: &str) {
 #[test]
 fn the_shipped_file_holds() {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../conf/classifier.yaml");
-    let config = load(&path).unwrap().config;
+    let config = load(&path, &mut Lists::default()).unwrap().config;
     assert_eq!(config.limits, Limits::default());
     assert!(!config.zones.is_empty() && !config.ports.is_empty());
 }
@@ -270,7 +270,7 @@ fn a_running_classifier_refuses_what_it_cannot_change() {
     let path = folder.path().join("classifier.yaml");
     let held = |more: &str| {
         std::fs::write(&path, format!("{HEAD}{more}")).unwrap();
-        resolve(&Sources::read(&path).unwrap(), Some(&fixed))
+        resolve(&Sources::read(&path).unwrap(), Some(&fixed), &mut Lists::default())
     };
     assert!(held("flows: { ports: [80] }\n").is_ok());
     for (more, place) in [
@@ -294,4 +294,71 @@ fn the_documentation_names_every_limit_with_its_default() {
     for reason in Reason::ALL {
         assert!(text.contains(&format!("| `{}` |", reason.label())), "{reason:?}");
     }
+}
+
+#[test]
+fn a_network_is_a_list_in_a_file_beside_the_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("classifier.yaml");
+    let list = folder.path().join("bad.txt");
+    let write = |networks: &str| std::fs::write(&path, format!("{HEAD}{networks}\n")).unwrap();
+    let told = || {
+        let problems = load(&path, &mut Lists::default()).expect_err("it was accepted");
+        problems.iter().map(|p| format!("{}: {}, {}", p.path, p.what, p.fix)).collect::<Vec<_>>()
+    };
+    write("networks: [ { name: bad, file: bad.txt, action: drop } ]");
+    let said = told();
+    assert!(said[0].starts_with("networks[0].file: "), "{said:?}");
+    assert!(said[0].contains("bad.txt cannot be read: No such file"), "{said:?}");
+    std::fs::write(&list, "192.0.2.0/24\n2001:db8::1\n").unwrap();
+    let mut lists = Lists::default();
+    let config = load(&path, &mut lists).unwrap().config;
+    assert_eq!(lists.paths(), std::slice::from_ref(&list));
+    let read = config.networks[0].list.as_ref().unwrap();
+    assert_eq!((read.prefixes.len(), read.expires, read.is_expired), (2, None, false));
+    assert_eq!(config.networks[0].action, NetworkAction::Drop);
+
+    std::fs::write(&list, "192.0.2.0/24\n2001:db8::1\n192.0.2.0/33\n").unwrap();
+    let said = told();
+    assert_eq!(said.len(), 1);
+    assert!(said[0].contains("bad.txt:3: \"192.0.2.0/33\" is not an address"), "{said:?}");
+    for everybody in ["0.0.0.0/0", "::/0", "::ffff:0:0/96"] {
+        std::fs::write(&list, everybody).unwrap();
+        assert!(told()[0].contains("the list holds everybody"), "{everybody}");
+    }
+    std::fs::write(&list, "192.0.2.1\n192.0.2.2\n192.0.2.3\n").unwrap();
+    for (networks, expected) in [
+        ("{ name: a, file: bad.txt, cidrs: [] }", "networks[0]: has `cidrs`, `file` together"),
+        ("{ name: a }", "networks[0]: has none of `cidrs`, `file`"),
+        ("{ name: a, cidrs: [], expires: 1h }", "`expires` is for lists in files"),
+        ("{ name: a, file: bad.txt, expires: 1ms }", "networks[0].expires: is not from 1s"),
+        ("{ name: a, file: \"\" }", "networks[0].file: is empty"),
+        ("{ name: a, file: . }", "is not a file"),
+    ] {
+        write(&format!("networks: [ {networks} ]"));
+        let said = told();
+        assert!(said.len() == 1 && said[0].contains(expected), "{said:?}");
+    }
+    write("networks: [ { name: a, file: bad.txt } ]\nlimits: { networks: 2 }");
+    assert!(told()[0].contains("3 prefixes, over the limit of 2"));
+}
+
+#[test]
+fn a_list_expires_by_the_age_of_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("classifier.yaml");
+    let list = folder.path().join("bad.txt");
+    let text = format!("{HEAD}networks: [ {{ name: a, file: bad.txt, expires: 1h }} ]\n");
+    std::fs::write(&path, text).unwrap();
+    std::fs::write(&list, "192.0.2.1\n").unwrap();
+    let read = || {
+        let config = load(&path, &mut Lists::default()).unwrap().config;
+        (config.networks[0].prefix_count(), config.next_expiry())
+    };
+    let (count, expires) = read();
+    assert_eq!(count, 1);
+    assert!(expires.unwrap() > std::time::SystemTime::now());
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(7_200);
+    std::fs::File::options().write(true).open(&list).unwrap().set_modified(old).unwrap();
+    assert_eq!(read(), (0, None));
 }

@@ -79,6 +79,41 @@ impl<K: Key, V: Value> Map<K, V> {
         sys::update(self.fd.as_fd(), key.as_bytes(), value.as_mut_bytes())
     }
 
+    /// Sets the values of many keys, at a third of the cost of [`insert`](Map::insert) each. On an error
+    /// some of them may be set.
+    ///
+    /// # Errors
+    /// As [`Map::insert`], and `InvalidInput` if there are not as many values as keys.
+    pub fn insert_all(&self, keys: &[K], values: &[V]) -> io::Result<()>
+    where
+        V: Immutable,
+    {
+        if keys.len() != values.len() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        if keys.is_empty() {
+            return Ok(());
+        }
+        sys::update_batch(self.fd.as_fd(), keys.as_bytes(), values.as_bytes(), keys.len())
+    }
+
+    /// Removes many keys; those that are not there are passed over.
+    ///
+    /// # Errors
+    /// As [`Map::insert`].
+    pub fn remove_all(&self, keys: &[K]) -> io::Result<()> {
+        let mut left = keys;
+        while !left.is_empty() {
+            let done = sys::delete_batch(self.fd.as_fd(), left.as_bytes(), left.len())?;
+            left = left.get(done..).unwrap_or_default();
+            if let [first, rest @ ..] = left {
+                self.remove(first)?;
+                left = rest;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes `key`; returns whether it was there.
     ///
     /// # Errors
@@ -175,6 +210,70 @@ impl<V: Value> PerCpuArray<V> {
         }
         let values = bytes.chunks_exact(size_of::<V>());
         Ok(values.filter_map(|bytes| V::read_from_bytes(bytes).ok()).collect())
+    }
+}
+
+/// A pinned map from a number to a value for each CPU.
+#[derive(Debug)]
+pub struct PerCpuHash<V> {
+    map: Map<u32, V>,
+    cpus: usize,
+}
+
+impl<V: Value> PerCpuHash<V> {
+    /// Opens the map pinned at `path`.
+    ///
+    /// # Errors
+    /// As [`Map::open`].
+    pub fn open(path: &Path, access: Access) -> Result<Self, OpenError> {
+        let map = Map::open(path, access)?;
+        if !size_of::<V>().is_multiple_of(8) {
+            return Err(OpenError::Layout { path: path.to_path_buf() });
+        }
+        let cpus = possible_cpus().map_err(|error| OpenError::of(path, error))?;
+        Ok(Self { map, cpus })
+    }
+
+    /// The values of `key`, one for each CPU; none where it is not there.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn lookup(&self, key: u32) -> io::Result<Vec<V>> {
+        let mut bytes = vec![0; size_of::<V>() * self.cpus];
+        if !sys::lookup(self.map.fd.as_fd(), key.as_bytes(), &mut bytes)? {
+            return Ok(Vec::new());
+        }
+        let values = bytes.chunks_exact(size_of::<V>());
+        Ok(values.filter_map(|bytes| V::read_from_bytes(bytes).ok()).collect())
+    }
+
+    /// Makes an entry of zeros for `key`, unless it has one.
+    ///
+    /// # Errors
+    /// As [`Map::insert`].
+    pub fn begin(&self, key: u32) -> io::Result<()> {
+        if !self.lookup(key)?.is_empty() {
+            return Ok(());
+        }
+        let zeros = vec![0; size_of::<V>() * self.cpus];
+        sys::update(self.map.fd.as_fd(), key.as_bytes(), &zeros)
+    }
+
+    /// Removes `key`; returns whether it was there.
+    ///
+    /// # Errors
+    /// As [`Map::insert`].
+    pub fn remove(&self, key: u32) -> io::Result<bool> {
+        self.map.remove(&key)
+    }
+
+    /// Every key.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn keys(&self) -> io::Result<Vec<u32>> {
+        // Another value than the map's is never read through this.
+        self.map.keys()
     }
 }
 

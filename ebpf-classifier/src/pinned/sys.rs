@@ -15,6 +15,8 @@ const MAP_LOOKUP_ELEM: libc::c_long = 1;
 const MAP_UPDATE_ELEM: libc::c_long = 2;
 const MAP_DELETE_ELEM: libc::c_long = 3;
 const MAP_GET_NEXT_KEY: libc::c_long = 4;
+const MAP_UPDATE_BATCH: libc::c_long = 26;
+const MAP_DELETE_BATCH: libc::c_long = 27;
 const OBJ_GET: libc::c_long = 7;
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 
@@ -37,6 +39,19 @@ struct Element {
     padding: u32,
     key: u64,
     value: u64,
+    flags: u64,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct Batch {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map_fd: u32,
+    element_flags: u64,
     flags: u64,
 }
 
@@ -86,6 +101,34 @@ pub(super) fn lookup(map: BorrowedFd<'_>, key: &[u8], value: &mut [u8]) -> io::R
 pub(super) fn update(map: BorrowedFd<'_>, key: &[u8], value: &[u8]) -> io::Result<()> {
     let mut attributes = element(map, key, value.as_ptr() as u64);
     call(MAP_UPDATE_ELEM, &mut attributes).map(drop)
+}
+
+/// Sets the values of `count` keys, which stand behind each other as their values do. Stops at the first
+/// that cannot be set.
+pub(super) fn update_batch(
+    map: BorrowedFd<'_>,
+    keys: &[u8],
+    values: &[u8],
+    count: usize,
+) -> io::Result<()> {
+    let mut attributes = batch(map, keys, count)?;
+    attributes.values = values.as_ptr() as u64;
+    call(MAP_UPDATE_BATCH, &mut attributes).map(drop)
+}
+
+/// Removes `count` keys. Stops at the first that cannot be removed, one that is not there among them;
+/// returns how many were.
+pub(super) fn delete_batch(map: BorrowedFd<'_>, keys: &[u8], count: usize) -> io::Result<usize> {
+    let mut attributes = batch(map, keys, count)?;
+    match call(MAP_DELETE_BATCH, &mut attributes) {
+        Err(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(error),
+        _ => Ok(attributes.count as usize),
+    }
+}
+
+fn batch(map: BorrowedFd<'_>, keys: &[u8], count: usize) -> io::Result<Batch> {
+    let count = u32::try_from(count).map_err(|_| io::ErrorKind::InvalidInput)?;
+    Ok(Batch { keys: keys.as_ptr() as u64, count, map_fd: raw(map), ..Batch::default() })
 }
 
 pub(super) fn delete(map: BorrowedFd<'_>, key: &[u8]) -> io::Result<bool> {

@@ -65,6 +65,31 @@ impl World {
         self.folder.path().join("classifier.yaml")
     }
 
+    /// Writes a file beside the configuration, by a rename.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        let new = self.folder.path().join("new");
+        fs::write(&new, text).unwrap();
+        fs::rename(new, self.folder.path().join(name)).unwrap();
+    }
+
+    /// Removes a file beside the configuration.
+    pub(crate) fn remove(&self, name: &str) {
+        fs::remove_file(self.folder.path().join(name)).unwrap();
+    }
+
+    /// Puts the other end of the pair into a namespace of its own, with these addresses.
+    pub(crate) fn peer(&self, first: &str, second: &str) -> Peer {
+        let namespace = format!("{}-peer", self.namespace);
+        done(Command::new("ip").args(["netns", "add", &namespace]));
+        let peer = Peer { namespace };
+        self.ip(&["link", "set", "peer0", "netns", &peer.namespace]);
+        for address in [first, second] {
+            peer.ip(&["addr", "add", address, "dev", "peer0"]);
+        }
+        peer.ip(&["link", "set", "peer0", "up"]);
+        peer
+    }
+
     /// Replaces what must be in the file.
     pub(crate) fn edit(&self, from: &str, to: &str) {
         let text = fs::read_to_string(self.file()).unwrap();
@@ -124,6 +149,41 @@ impl World {
 }
 
 impl Drop for World {
+    fn drop(&mut self) {
+        drop(Command::new("ip").args(["netns", "del", &self.namespace]).status());
+    }
+}
+
+/// Where a client is. It goes with this value.
+pub(crate) struct Peer {
+    namespace: String,
+}
+
+impl Peer {
+    fn ip(&self, arguments: &[&str]) -> String {
+        done(Command::new("ip").args(["-n", &self.namespace]).args(arguments))
+    }
+
+    /// Whether 192.0.2.1 answers to `source`.
+    pub(crate) fn ping(&self, source: &str) -> bool {
+        let script = "\
+import socket, sys
+with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as client:
+    client.settimeout(1)
+    client.bind((sys.argv[1], 0))
+    try:
+        client.connect(('192.0.2.1', 9))
+    except ConnectionRefusedError:
+        pass
+    except OSError:
+        sys.exit(1)
+";
+        let python = ["netns", "exec", &self.namespace, "python3", "-c", script, source];
+        Command::new("ip").args(python).status().unwrap().success()
+    }
+}
+
+impl Drop for Peer {
     fn drop(&mut self) {
         drop(Command::new("ip").args(["netns", "del", &self.namespace]).status());
     }

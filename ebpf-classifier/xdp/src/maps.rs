@@ -1,7 +1,7 @@
 //! The maps, by the names under which they are pinned. The loader sets their sizes.
 
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray};
+use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, PerCpuHashMap};
 use classifier_abi::{
     Address, CELLS_IN_A_ROW, CachedNetwork, Counter, Datagram, Flow, FlowKey, Fragments, Meta,
     Meter, Name, NameKey, Network, PENDING_SLOTS, Pending, Reason, STRANGER_SLOTS, Scratch, Shared,
@@ -42,6 +42,10 @@ pub(crate) static FRAGMENTS: LruHashMap<Datagram, Fragments> = LruHashMap::pinne
 /// Read by nobody here; declared so that it is made and pinned with the others.
 #[map(name = "names")]
 pub(crate) static NAMES: HashMap<NameKey, Name> = HashMap::pinned(65_536, NO_PREALLOC);
+
+#[map(name = "network_counters")]
+pub(crate) static NETWORK_COUNTERS: PerCpuHashMap<u32, Counter> =
+    PerCpuHashMap::pinned(65_536, NO_PREALLOC);
 
 #[map(name = "pending")]
 pub(crate) static PENDING: Array<Pending> = Array::pinned(PENDING_SLOTS, 0);

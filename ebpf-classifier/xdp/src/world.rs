@@ -66,6 +66,17 @@ impl World for Kernel<'_> {
     }
 
     #[inline(always)]
+    fn count_network(&self, id: u16, bytes: u64) {
+        if let Some(counter) = maps::NETWORK_COUNTERS.get_ptr_mut(&u32::from(id)) {
+            // SAFETY: as in `count`.
+            unsafe {
+                (*counter).packets += 1;
+                (*counter).bytes += bytes;
+            }
+        }
+    }
+
+    #[inline(always)]
     fn zone(&self, key: &ZoneKey) -> Option<&Slots<Zone>> {
         lend_const(maps::ZONES.get_ptr(key))
     }

@@ -112,6 +112,22 @@ pub struct Prefix {
     pub octets: [u8; 16],
 }
 
+/// By address, a prefix before those inside it.
+#[cfg(not(target_arch = "bpf"))]
+impl Ord for Prefix {
+    fn cmp(&self, other: &Self) -> core::cmp::Ordering {
+        let address = |prefix: &Self| u128::from_be_bytes(prefix.octets);
+        (address(self), self.bits).cmp(&(address(other), other.bits))
+    }
+}
+
+#[cfg(not(target_arch = "bpf"))]
+impl PartialOrd for Prefix {
+    fn partial_cmp(&self, other: &Self) -> Option<core::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
 impl Prefix {
     /// The first `bits` of `address`.
     #[inline(always)]

@@ -71,7 +71,7 @@ pub struct Limits {
 pub struct Network {
     /// Its id; 0 means that the prefix is of no network.
     pub id: u16,
-    /// A [`NetworkAction`].
+    /// A [`NetworkAction`], and [`Network::COUNTED`].
     pub action: u16,
 }
 
@@ -91,11 +91,21 @@ pub enum NetworkAction {
 }
 
 impl Network {
+    /// Set in `action` where the network's packets are counted in `network_counters`.
+    pub const COUNTED: u16 = 1 << 8;
+
+    /// Whether its packets are counted.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_counted(self) -> bool {
+        self.action & Self::COUNTED != 0
+    }
+
     /// The action; what is not one classifies.
     #[inline(always)]
     #[must_use]
     pub fn action(self) -> NetworkAction {
-        match self.action {
+        match self.action & !Self::COUNTED {
             1 => NetworkAction::Allow,
             2 => NetworkAction::Drop,
             3 => NetworkAction::Exempt,

@@ -62,6 +62,7 @@ pub(crate) struct Host {
     pub(crate) now_ns: Cell<u64>,
     pub(crate) meta: Meta,
     pub(crate) counters: RefCell<Vec<(u64, u64)>>,
+    pub(crate) network_counters: RefCell<HashMap<u16, (u64, u64)>>,
     pub(crate) zones: Table<ZoneKey, Slots<Zone>>,
     pub(crate) networks: FrozenVec<Box<(Prefix, Slots<Network>)>>,
     pub(crate) verdicts: RefCell<HashMap<Address, u64>>,
@@ -97,6 +98,7 @@ impl Host {
                 ..Meta::default()
             },
             counters: RefCell::new(vec![(0, 0); Reason::COUNTERS as usize]),
+            network_counters: RefCell::default(),
             zones: Table::new(),
             networks: FrozenVec::new(),
             verdicts: RefCell::default(),
@@ -139,6 +141,12 @@ impl World for Host {
 
     fn count(&self, counter: u32, bytes: u64) {
         let counter = &mut self.counters.borrow_mut()[counter as usize];
+        *counter = (counter.0 + 1, counter.1 + bytes);
+    }
+
+    fn count_network(&self, id: u16, bytes: u64) {
+        let mut networks = self.network_counters.borrow_mut();
+        let counter = networks.entry(id).or_default();
         *counter = (counter.0 + 1, counter.1 + bytes);
     }
 

@@ -56,6 +56,8 @@ pub(super) struct NetworkRow {
     pub(super) name: String,
     pub(super) action: &'static str,
     pub(super) prefixes: usize,
+    /// Packets from its sources, where it is a list.
+    pub(super) packets: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -147,12 +149,16 @@ fn network_rows(
     names: &HashMap<u16, String>,
 ) -> anyhow::Result<Vec<NetworkRow>> {
     let mut networks: BTreeMap<u16, (NetworkAction, usize)> = BTreeMap::new();
-    for (_, slots) in maps.networks.entries().context("cannot read `networks`")? {
+    // Each once: while keys are removed, a walk over them begins anew.
+    let entries = maps.networks.entries().context("cannot read `networks`")?;
+    for slots in entries.into_iter().collect::<BTreeMap<_, _>>().into_values() {
         let network = slots.of(generation);
         if network.id != 0 {
             networks.entry(network.id).or_insert((network.action(), 0)).1 += 1;
         }
     }
+    let counted = maps.network_counted().context("cannot read `network_counters`")?;
+    let counted: HashMap<String, Counter> = counted.into_iter().collect();
     let row = |(id, (action, prefixes))| NetworkRow {
         id,
         name: name_of(names, id),
@@ -163,6 +169,7 @@ fn network_rows(
             NetworkAction::Exempt => "exempt",
         },
         prefixes,
+        packets: counted.get(&name_of(names, id)).map(|counter| counter.packets),
     };
     Ok(networks.into_iter().map(row).collect())
 }

@@ -23,9 +23,16 @@ pub(super) fn of(report: &Report) -> String {
     table(&mut text, &["attached", "mode"], attached.collect());
     table(&mut text, &["zone", "id", "ifindex", "vlan", "dropping", "counting"], zones(report));
     let networks = report.networks.iter().map(|row| {
-        vec![row.name.clone(), row.id.to_string(), row.action.into(), row.prefixes.to_string()]
+        let packets = row.packets.map(|packets| packets.to_string());
+        vec![
+            row.name.clone(),
+            row.id.to_string(),
+            row.action.into(),
+            row.prefixes.to_string(),
+            or_dash(packets.as_deref()),
+        ]
     });
-    table(&mut text, &["network", "id", "action", "prefixes"], networks.collect());
+    table(&mut text, &["network", "id", "action", "prefixes", "packets"], networks.collect());
     table(&mut text, &["source", "syn/s", "network", "zone", "seen", "screens"], sources(report));
     table(&mut text, &["reason", "packets", "bytes", "dropped", "dropped bytes"], counters(report));
     text

@@ -1,0 +1,304 @@
+//! List files: addresses and prefixes, one a line.
+//!
+//! A file that did not change is not read again, so that an edit of the configuration costs nothing for
+//! a list of a million prefixes, and an edit of one list nothing for the others. Whether it changed is
+//! decided by what the file system says of it.
+
+use std::collections::BTreeMap;
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Read};
+use std::net::IpAddr;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use classifier_abi::{Address, Prefix};
+
+/// The size above which a list is refused: four times a million of the longest IPv6 prefixes.
+const FILE_BYTES_MAX: u64 = 256 << 20;
+
+/// The most problems that are reported of one list: a file of another format has one in every line.
+const PROBLEMS_MAX: usize = 5;
+
+/// What is written behind a problem with a line.
+const FIX: &str = "write an address or a prefix, such as 192.0.2.1 or 2001:db8::/32, alone on its line; \
+    comments begin with # or ;";
+
+/// What a list file holds: each prefix once, in order.
+#[derive(Clone, Debug)]
+pub(super) struct Content {
+    pub(super) prefixes: Arc<[Prefix]>,
+    pub(super) modified: SystemTime,
+}
+
+/// What is wrong with a list, and how to mend it.
+pub(super) type Refusal = (String, String);
+
+/// The list files that a configuration names, as they were read last.
+#[derive(Debug, Default)]
+pub struct Lists {
+    files: BTreeMap<PathBuf, ListFile>,
+}
+
+#[derive(Debug)]
+struct ListFile {
+    stamp: Stamp,
+    content: Result<Content, Vec<Refusal>>,
+    /// Whether the configuration that was resolved last names it.
+    named: bool,
+}
+
+/// What tells one state of a file from another; `None` for a file that cannot be looked at.
+type Stamp = Option<(u64, u64, u64, i64, i64, i64, i64)>;
+
+impl Lists {
+    /// The files, to be watched.
+    #[must_use]
+    pub fn paths(&self) -> Vec<PathBuf> {
+        self.files.keys().cloned().collect()
+    }
+
+    /// Tells the state in which the files were read from every other one.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        self.shown(|_, file| file.stamp)
+    }
+
+    /// As [`fingerprint`](Lists::fingerprint), of the files as they are now.
+    #[must_use]
+    pub fn fingerprint_now(&self) -> String {
+        self.shown(|path, _| std::fs::metadata(path).ok().as_ref().and_then(stamp))
+    }
+
+    fn shown(&self, stamp: impl Fn(&Path, &ListFile) -> Stamp) -> String {
+        let shown = |(path, file): (&PathBuf, &ListFile)| {
+            format!(" {}={:?}", path.display(), stamp(path, file))
+        };
+        self.files.iter().map(shown).collect()
+    }
+
+    /// Begins to resolve a configuration.
+    pub(super) fn begin(&mut self) {
+        self.files.values_mut().for_each(|file| file.named = false);
+    }
+
+    /// Ends it: what no network named is not kept.
+    pub(super) fn end(&mut self) {
+        self.files.retain(|_, file| file.named);
+    }
+
+    /// Reads a list, unless it is as it was read last.
+    pub(super) fn read(&mut self, path: &Path) -> Result<Content, Vec<Refusal>> {
+        let opened = open(path);
+        let now = opened.as_ref().ok().and_then(|(_, metadata)| stamp(metadata));
+        if let Some(known) = self.files.get_mut(path)
+            && now.is_some()
+            && known.stamp == now
+        {
+            known.named = true;
+            return known.content.clone();
+        }
+        let content = match opened {
+            Ok((file, metadata)) => read(path, file, &metadata),
+            Err(error) => Err(vec![unreadable(path, &error)]),
+        };
+        let file = ListFile { stamp: now, content: content.clone(), named: true };
+        self.files.insert(path.to_path_buf(), file);
+        content
+    }
+}
+
+fn stamp(of: &Metadata) -> Stamp {
+    let times = (of.mtime(), of.mtime_nsec(), of.ctime(), of.ctime_nsec());
+    let (mtime, mtime_ns, ctime, ctime_ns) = times;
+    Some((of.dev(), of.ino(), of.size(), mtime, mtime_ns, ctime, ctime_ns))
+}
+
+fn open(path: &Path) -> io::Result<(File, Metadata)> {
+    // A pipe without a writer would be waited for.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let metadata = file.metadata()?;
+    Ok((file, metadata))
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Refusal {
+    let fix = match error.kind() {
+        io::ErrorKind::NotFound => "write the path of a file that exists; an empty one will do",
+        io::ErrorKind::PermissionDenied => "let the loader's user read it and its folders",
+        _ => "check the file and its folder",
+    };
+    (format!("{} cannot be read: {error}", path.display()), fix.into())
+}
+
+fn read(path: &Path, file: File, metadata: &Metadata) -> Result<Content, Vec<Refusal>> {
+    let refuse = |what: String, fix: &str| vec![(format!("{}{what}", path.display()), fix.into())];
+    if !metadata.is_file() {
+        return Err(refuse(" is not a file".into(), "write the path of a file"));
+    }
+    let mut bytes = Vec::new();
+    if let Err(error) = file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes) {
+        return Err(vec![unreadable(path, &error)]);
+    }
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(refuse(" is over 256 MiB".into(), "write prefixes instead of addresses"));
+    }
+    let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+    match parse(&bytes) {
+        Ok(prefixes) => Ok(Content { prefixes: prefixes.into(), modified }),
+        Err(problems) => {
+            let all = problems.len();
+            let more = all.saturating_sub(PROBLEMS_MAX);
+            let mut refusals: Vec<Refusal> = problems
+                .into_iter()
+                .take(PROBLEMS_MAX)
+                .map(|(line, what)| (format!("{}:{line}: {what}", path.display()), FIX.into()))
+                .collect();
+            if more > 0 {
+                let what = format!("{}: {more} more lines are wrong", path.display());
+                refusals.push((what, FIX.into()));
+            }
+            Err(refusals)
+        }
+    }
+}
+
+/// The prefixes of a list, each once, in order; or what is wrong, by line.
+fn parse(bytes: &[u8]) -> Result<Vec<Prefix>, Vec<(usize, String)>> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let mut prefixes = Vec::new();
+    let mut problems = Vec::new();
+    for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+        let written = line.split(|byte| matches!(byte, b'#' | b';')).next().unwrap_or_default();
+        let written = written.trim_ascii();
+        if written.is_empty() {
+            continue;
+        }
+        match std::str::from_utf8(written).ok().and_then(prefix) {
+            Some(prefix) => prefixes.push(prefix),
+            None => {
+                let shown: String = String::from_utf8_lossy(written).chars().take(60).collect();
+                problems.push((index + 1, format!("{shown:?} is not an address or a prefix")));
+            }
+        }
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    if !prefixes.is_sorted() {
+        prefixes.sort_unstable();
+    }
+    prefixes.dedup();
+    Ok(prefixes)
+}
+
+/// One address or prefix; bits behind the prefix are cleared, as lists of others have them.
+fn prefix(text: &str) -> Option<Prefix> {
+    let (address, bits) = match text.split_once('/') {
+        Some((address, bits)) => (address, Some(bits)),
+        None => (text, None),
+    };
+    let address: IpAddr = address.parse().ok()?;
+    let (before, most) = if address.is_ipv4() { (96, 32) } else { (0, 128) };
+    let bits = match bits {
+        // Not `+8`, which a number may be written with.
+        Some(bits) if bits.starts_with(|c: char| c.is_ascii_digit()) => bits.parse::<u32>().ok()?,
+        Some(_) => return None,
+        None => most,
+    };
+    if bits > most {
+        return None;
+    }
+    let address = Address::from(address);
+    let bits = before + bits;
+    Some(Prefix::new(address.masked(&Address::mask(bits)), bits))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn v4(octets: [u8; 4], bits: u32) -> Prefix {
+        Prefix::new(Address::v4(octets), 96 + bits)
+    }
+
+    #[test]
+    fn lists_as_they_are_published_are_read() {
+        let list = "\u{feff}# a list\n; Spamhaus' way\r\n\r\n  192.0.2.7\t\r\n\
+                    198.51.100.0/24 ; SBL1\n192.0.2.7#again\n10.1.2.3/8\n2001:DB8::/32 # six\n\
+                    ::ffff:203.0.113.1\n0.0.0.0/0";
+        let prefixes = parse(list.as_bytes()).unwrap();
+        let six = Prefix::new("2001:db8::".parse::<IpAddr>().unwrap().into(), 32);
+        let expected = [
+            v4([0, 0, 0, 0], 0),
+            v4([10, 0, 0, 0], 8),
+            v4([192, 0, 2, 7], 32),
+            v4([198, 51, 100, 0], 24),
+            v4([203, 0, 113, 1], 32),
+            six,
+        ];
+        assert_eq!(prefixes, expected);
+        assert_eq!(parse(b"").unwrap(), []);
+    }
+
+    #[test]
+    fn what_is_not_an_address_is_told_by_line() {
+        for bad in [
+            "10.0.0.0/33",
+            "10.0.0",
+            "10.0.0.0/",
+            "10.0.0.0/+8",
+            "1.2.3.4 5.6.7.8",
+            "::/129",
+            "a",
+            "10.0.0.0/8/8",
+            "fe80::1%eth0",
+            "\u{0}",
+            "1.2.3.4,1",
+            "10.0.0.0/4294967304",
+            "\u{fffd}",
+        ] {
+            let list = format!("# one\n10.0.0.1\n{bad}\n");
+            let problems = parse(list.as_bytes()).expect_err(bad);
+            assert_eq!(problems.len(), 1, "{bad}");
+            assert_eq!(problems[0].0, 3, "{bad}");
+        }
+        assert!(parse(b"\xff\xfe1\n").is_err());
+    }
+
+    #[test]
+    fn a_list_is_read_again_only_when_it_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("list");
+        let mut lists = Lists::default();
+        assert!(lists.read(&path).unwrap_err()[0].0.contains("cannot be read"));
+        let absent = lists.fingerprint();
+        assert_eq!(lists.fingerprint_now(), absent);
+        std::fs::write(&path, "10.0.0.1\n").unwrap();
+        assert_ne!(lists.fingerprint_now(), absent);
+        let first = lists.read(&path).unwrap().prefixes;
+        assert!(Arc::ptr_eq(&first, &lists.read(&path).unwrap().prefixes));
+        let new = folder.path().join("new");
+        std::fs::write(&new, "10.0.0.2\n").unwrap();
+        std::fs::rename(new, &path).unwrap();
+        assert_ne!(lists.fingerprint_now(), lists.fingerprint());
+        assert_eq!(*lists.read(&path).unwrap().prefixes, [v4([10, 0, 0, 2], 32)]);
+        lists.begin();
+        lists.end();
+        assert!(lists.paths().is_empty());
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert!(lists.read(&pipe).unwrap_err()[0].0.contains("is not a file"));
+        assert!(lists.read(folder.path()).unwrap_err()[0].0.contains("is not a file"));
+    }
+
+    #[test]
+    fn only_the_first_problems_of_a_list_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("list");
+        std::fs::write(&path, "no\n".repeat(1_000)).unwrap();
+        let refusals = Lists::default().read(&path).unwrap_err();
+        assert_eq!(refusals.len(), PROBLEMS_MAX + 1);
+        assert!(refusals[PROBLEMS_MAX].0.contains("995 more lines"), "{refusals:?}");
+    }
+}
