@@ -18,8 +18,8 @@ use pingora_core::protocols::http::ServerSession;
 use pingora_core::server::ShutdownWatch;
 use pingora_timeout::timeout;
 
-pub use self::counted::Failure;
-use self::counted::{Counted, Home};
+pub use self::client_stream::Failure;
+use self::client_stream::{ClientStream, Home};
 use self::head::HeadCheck;
 pub use self::head::{HeadLimits, Refusal};
 use crate::config::ListenerTimeouts;
@@ -27,7 +27,7 @@ use crate::descriptors;
 use crate::tunnel::Tunnel;
 
 mod chunks;
-mod counted;
+mod client_stream;
 pub(crate) mod head;
 mod http2;
 mod lingering;
@@ -69,57 +69,57 @@ impl<A> OnDemand<A> {
 
 /// Why the request of `session` is to be refused; what `session` has as its head is then a stand-in.
 pub fn refusal(session: &ServerSession) -> Option<Refusal> {
-    counted(session)?.refusal()
+    client_stream(session)?.refusal()
 }
 
 /// What ended the request of `session` while it was read, if that is not the client's leaving.
 pub fn failure(session: &ServerSession) -> Option<Failure> {
-    counted(session)?.failure()
+    client_stream(session)?.failure()
 }
 
 /// From now on all that the client of `session` sends belongs to a tunnel.
 pub fn begin_tunnel(session: &ServerSession) {
-    if let Some(counted) = counted(session) {
-        counted.begin_tunnel();
+    if let Some(stream) = client_stream(session) {
+        stream.begin_tunnel();
     }
 }
 
 /// Ends the request of `session` with [`Failure::AnswerLate`] if it still waits after `within`; `None` takes that
 /// back.
 pub fn expect_answer(session: &ServerSession, within: Option<Duration>) {
-    if let Some(counted) = counted(session) {
-        counted.expect_answer(within);
+    if let Some(stream) = client_stream(session) {
+        stream.expect_answer(within);
     }
 }
 
 /// Notes that the client of `session` knows interim responses, and whether it waits to be told to send its body.
 pub fn allow_interim(session: &ServerSession, awaits_continue: bool) {
-    if let Some(counted) = counted(session) {
-        counted.allow_interim(awaits_continue);
+    if let Some(stream) = client_stream(session) {
+        stream.allow_interim(awaits_continue);
     }
 }
 
 /// Keeps the connection of `session` although Pingora drops it, as it does after every failure to proxy. Returns
 /// whether that can be: the request must have been read to its end.
 pub fn keep(session: &ServerSession) -> bool {
-    let counted = counted(session).filter(|counted| counted.is_at_request_end());
-    counted.inspect(|counted| counted.keep()).is_some()
+    let stream = client_stream(session).filter(|stream| stream.is_at_request_end());
+    stream.inspect(|stream| stream.keep()).is_some()
 }
 
 /// Whether the connection of `session` will not be kept, since the server shuts down. HTTP/2 tells its clients
 /// by itself.
 pub fn is_ending(session: &ServerSession) -> bool {
-    counted(session).is_some_and(Counted::is_ending)
+    client_stream(session).is_some_and(ClientStream::is_ending)
 }
 
 /// Makes the connection of `session` the client's end of `tunnel`, from the next read on.
 pub fn switch(session: &ServerSession, tunnel: Arc<Tunnel>) {
-    if let Some(counted) = counted(session) {
-        counted.switch(tunnel);
+    if let Some(stream) = client_stream(session) {
+        stream.switch(tunnel);
     }
 }
 
-fn counted(session: &ServerSession) -> Option<&Counted> {
+fn client_stream(session: &ServerSession) -> Option<&ClientStream> {
     let ServerSession::H1(http1) = session else { return None };
     http1.stream().as_any().downcast_ref()
 }
@@ -137,7 +137,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for OnDemand<A> {
             return None;
         }
         let home = Home::default();
-        let mut stream = Box::new(Counted::new(stream, home.clone(), shutdown.clone()));
+        let mut stream = Box::new(ClientStream::new(stream, home.clone(), shutdown.clone()));
         let mut ending = shutdown.clone();
         let idle = (self.terms)().timeouts.idle;
         if let Some(http2) = &self.http2
@@ -155,7 +155,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for OnDemand<A> {
                 continue;
             };
             let (kept, kept_settings) = reused.consume();
-            stream = kept.into_any().downcast::<Counted>().ok()?;
+            stream = kept.into_any().downcast::<ClientStream>().ok()?;
             if !stream.is_at_request_end() {
                 // What comes next would be read as something that it is not.
                 return None;
@@ -172,7 +172,11 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for OnDemand<A> {
 impl<A: HttpServerApp + Send + Sync + 'static> OnDemand<A> {
     /// Waits for the head of the next request and begins it, or begins a refusal; how long the connection may
     /// be idle. `None` if the connection is over.
-    async fn head(&self, stream: &mut Counted, ending: &mut ShutdownWatch) -> Option<Duration> {
+    async fn head(
+        &self,
+        stream: &mut ClientStream,
+        ending: &mut ShutdownWatch,
+    ) -> Option<Duration> {
         let Terms { timeouts: ListenerTimeouts { idle, read, .. }, head: limits } = (self.terms)();
         stream.skip_empty_line();
         if !stream.has_ahead() {
@@ -198,7 +202,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> OnDemand<A> {
     /// keeps room for the session while waiting.
     fn request<'a>(
         &'a self,
-        stream: Box<Counted>,
+        stream: Box<ClientStream>,
         settings: Option<HttpPersistentSettings>,
         idle: Duration,
         shutdown: &'a ShutdownWatch,
@@ -259,7 +263,7 @@ mod tests {
     async fn waiting_ends_with_the_connection_with_patience_and_with_the_server() {
         let (end, mut ending) = watch::channel(false);
         let (client, server) = UnixStream::pair().unwrap();
-        let mut stream = Counted::new(Box::new(server), Home::default(), ending.clone());
+        let mut stream = ClientStream::new(Box::new(server), Home::default(), ending.clone());
         let short = Duration::from_millis(10);
         assert!(matches!(within(short, stream.read_ahead(), &mut ending).await, Waited::Late));
         end.send_replace(true);

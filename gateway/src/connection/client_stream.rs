@@ -18,23 +18,21 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::{Buf as _, BytesMut};
 use pingora_core::protocols::l4::ext::get_tcp_info;
-use pingora_core::protocols::raw_connect::ProxyDigest;
-use pingora_core::protocols::tls::SslDigest;
-use pingora_core::protocols::{
-    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream,
-    TimingDigest, UniqueID, UniqueIDType,
-};
+use pingora_core::protocols::{Stream, UniqueID as _};
 use pingora_core::server::ShutdownWatch;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
+use self::part::{Body, Part};
 use super::chunks::Chunks;
 use super::head::{Framing, Head, HeadCheck, HeadLimits, Refusal};
 use super::lingering;
 use crate::tunnel::{self, Tunnel};
+
+mod forwarded;
+mod part;
 
 /// As much as Pingora first makes room for.
 const AHEAD_BYTES: usize = 4 << 10;
@@ -56,7 +54,7 @@ const TCP_CLOSE: u8 = 7;
 
 /// A client's stream, of which no more is handed out than one request at a time.
 #[derive(Debug)]
-pub(super) struct Counted {
+pub(super) struct ClientStream {
     /// Taken where the connection goes on without us: as a tunnel, or to be closed in stages.
     stream: Option<Stream>,
     /// Read, and not yet given to anybody.
@@ -102,32 +100,17 @@ impl fmt::Debug for Relay {
 
 /// Holds the connection between two requests where Pingora has let go of it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Home(Arc<Mutex<Option<Box<Counted>>>>);
+pub(super) struct Home(Arc<Mutex<Option<Box<ClientStream>>>>);
 
 impl Home {
     /// The connection, if it is here.
-    pub(super) fn take(&self) -> Option<Box<Counted>> {
+    pub(super) fn take(&self) -> Option<Box<ClientStream>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    fn put(&self, counted: Counted) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(counted));
+    fn put(&self, stream: ClientStream) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(stream));
     }
-}
-
-/// What of a stream may be given.
-#[derive(Debug)]
-enum Part {
-    /// All that comes.
-    Everything,
-    /// What is left of a head, and of the body after it.
-    Request { head: usize, body: Body },
-}
-
-#[derive(Debug)]
-enum Body {
-    Sized(u64),
-    Chunked(Chunks),
 }
 
 /// What ends a request while it is read.
@@ -139,28 +122,7 @@ pub enum Failure {
     AnswerLate,
 }
 
-impl Body {
-    fn is_done(&self) -> bool {
-        match self {
-            Self::Sized(left) => *left == 0,
-            Self::Chunked(chunks) => chunks.is_done(),
-        }
-    }
-
-    /// How many of `bytes` belong to it.
-    fn advance(&mut self, bytes: &[u8]) -> Result<usize, &'static str> {
-        match self {
-            Self::Sized(left) => {
-                let part = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
-                *left -= part as u64;
-                Ok(part)
-            }
-            Self::Chunked(chunks) => chunks.advance(bytes),
-        }
-    }
-}
-
-impl Counted {
+impl ClientStream {
     /// `home` is where it goes when it is kept; `ending` tells when the server shuts down.
     pub(super) fn new(stream: Stream, home: Home, ending: ShutdownWatch) -> Self {
         Self {
@@ -527,7 +489,7 @@ impl Counted {
     }
 }
 
-impl AsyncRead for Counted {
+impl AsyncRead for ClientStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -579,7 +541,7 @@ fn poll_read_some(
     Poll::Ready(Ok(()))
 }
 
-impl AsyncWrite for Counted {
+impl AsyncWrite for ClientStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -626,7 +588,7 @@ impl AsyncWrite for Counted {
 }
 
 /// Every way in which a connection ends comes here.
-impl Drop for Counted {
+impl Drop for ClientStream {
     fn drop(&mut self) {
         let Some(stream) = self.stream.take() else { return };
         let at_end = self.is_at_request_end();
@@ -645,160 +607,5 @@ impl Drop for Counted {
     }
 }
 
-#[async_trait]
-impl Shutdown for Counted {
-    async fn shutdown(&mut self) {
-        if let Some(stream) = &mut self.stream {
-            stream.shutdown().await;
-        }
-    }
-}
-
-impl UniqueID for Counted {
-    fn id(&self) -> UniqueIDType {
-        self.stream.as_ref().map_or(-1, |stream| stream.id())
-    }
-}
-
-impl Ssl for Counted {
-    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        self.stream.as_ref()?.get_ssl_digest()
-    }
-}
-
-impl GetTimingDigest for Counted {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        self.stream.as_ref().map(|stream| stream.get_timing_digest()).unwrap_or_default()
-    }
-
-    fn get_read_pending_time(&self) -> Duration {
-        self.stream.as_ref().map(|stream| stream.get_read_pending_time()).unwrap_or_default()
-    }
-
-    fn get_write_pending_time(&self) -> Duration {
-        self.stream.as_ref().map(|stream| stream.get_write_pending_time()).unwrap_or_default()
-    }
-}
-
-impl GetProxyDigest for Counted {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.stream.as_ref()?.get_proxy_digest()
-    }
-
-    fn set_proxy_digest(&mut self, digest: ProxyDigest) {
-        if let Some(stream) = &mut self.stream {
-            stream.set_proxy_digest(digest);
-        }
-    }
-}
-
-impl GetSocketDigest for Counted {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.stream.as_ref()?.get_socket_digest()
-    }
-
-    fn set_socket_digest(&mut self, digest: SocketDigest) {
-        if let Some(stream) = &mut self.stream {
-            stream.set_socket_digest(digest);
-        }
-    }
-}
-
-impl Peek for Counted {}
-
 #[cfg(test)]
-mod tests {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::UnixStream;
-
-    use super::*;
-
-    const PHRASE: &[u8] = b"PRI * HTTP";
-    const LIMITS: HeadLimits = HeadLimits { bytes: 1 << 16, fields: 100 };
-
-    fn pair() -> (UnixStream, Counted) {
-        let (client, server) = UnixStream::pair().unwrap();
-        let (_, ending) = tokio::sync::watch::channel(false);
-        (client, Counted::new(Box::new(server), Home::default(), ending))
-    }
-
-    async fn read(stream: &mut Counted, bytes: usize) -> String {
-        let mut into = vec![0; bytes];
-        stream.read_exact(&mut into).await.unwrap();
-        String::from_utf8(into).unwrap()
-    }
-
-    async fn begin(stream: &mut Counted) {
-        let head = stream.read_head(&mut HeadCheck::default(), LIMITS).await.unwrap().unwrap();
-        stream.begin_request(head);
-    }
-
-    #[tokio::test]
-    async fn one_request_is_given_at_a_time_whatever_its_framing() {
-        let get = "GET /1 HTTP/1.1\r\nHost: a\r\n\r\n";
-        let sized = "POST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc";
-        let chunked = "POST /3 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
-                       3\r\nabc\r\n0\r\n\r\n";
-        let (mut client, mut stream) = pair();
-        let requests = [get, sized, chunked, sized, get];
-        client.write_all(requests.concat().as_bytes()).await.unwrap();
-        for request in requests {
-            begin(&mut stream).await;
-            assert_eq!(read(&mut stream, request.len()).await, request);
-            assert!(stream.is_at_request_end());
-            let more = tokio::time::timeout(Duration::from_millis(5), stream.read_u8()).await;
-            assert!(more.is_err(), "{more:?}");
-        }
-        drop(client);
-        assert_eq!(stream.read(&mut [0]).await.unwrap(), 0, "the end of the stream is seen");
-    }
-
-    #[tokio::test]
-    async fn a_malformed_chunk_is_an_error_and_not_the_end() {
-        let (mut client, mut stream) = pair();
-        let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
-        client.write_all(format!("{head}3\r\nabc\r\n;x\r\n\r\n").as_bytes()).await.unwrap();
-        begin(&mut stream).await;
-        assert_eq!(read(&mut stream, head.len()).await, head);
-        assert!(stream.read_to_end(&mut Vec::new()).await.is_err());
-        assert!(matches!(stream.failure(), Some(Failure::Body(_))));
-    }
-
-    #[tokio::test]
-    async fn a_tunnel_gets_all_that_comes_and_nothing_twice() {
-        let (mut client, mut stream) = pair();
-        let head = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
-        client.write_all(format!("{head}early").as_bytes()).await.unwrap();
-        begin(&mut stream).await;
-        read(&mut stream, head.len()).await;
-        stream.begin_tunnel();
-        client.write_all(b" and late").await.unwrap();
-        assert_eq!(read(&mut stream, 14).await, "early and late");
-    }
-
-    #[tokio::test]
-    async fn waiting_for_an_answer_ends_when_it_was_to_end() {
-        let (_client, mut stream) = pair();
-        stream.expect_answer(Some(Duration::from_millis(1)));
-        stream.expect_answer(Some(Duration::from_millis(2)));
-        assert_eq!(stream.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
-        assert_eq!(stream.failure(), Some(Failure::AnswerLate));
-    }
-
-    #[tokio::test]
-    async fn how_it_begins_is_told_from_as_little_as_it_takes() {
-        let (mut client, mut stream) = pair();
-        client.write_all(b"P").await.unwrap();
-        stream.read_ahead().await.unwrap();
-        client.write_all(b"OST").await.unwrap();
-        assert!(!stream.begins_with(PHRASE).await.unwrap());
-        assert_eq!(read(&mut stream, 4).await, "POST");
-
-        let (mut client, mut stream) = pair();
-        client.write_all(&PHRASE[..5]).await.unwrap();
-        stream.read_ahead().await.unwrap();
-        client.write_all(&PHRASE[5..]).await.unwrap();
-        assert!(stream.begins_with(PHRASE).await.unwrap());
-        assert_eq!(read(&mut stream, PHRASE.len()).await.as_bytes(), PHRASE);
-    }
-}
+mod tests;
