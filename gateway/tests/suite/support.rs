@@ -380,8 +380,7 @@ fn read_body(reader: &mut impl BufRead, head: &str, response: bool) -> Option<Ve
             let mut line = String::new();
             reader.read_line(&mut line).ok()?;
             let bytes = usize::from_str_radix(line.trim().split(';').next()?, 16).ok()?;
-            let mut chunk = vec![0; bytes + 2];
-            reader.read_exact(&mut chunk).ok()?;
+            let chunk = read_announced(reader, bytes.checked_add(2)?)?;
             if bytes == 0 {
                 return Some(body);
             }
@@ -389,13 +388,19 @@ fn read_body(reader: &mut impl BufRead, head: &str, response: bool) -> Option<Ve
         }
     }
     if let Some(length) = fields(head, "content-length").first() {
-        body.resize(length.parse().ok()?, 0);
-        reader.read_exact(&mut body).ok()?;
+        body = read_announced(reader, length.parse().ok()?)?;
     } else if response {
         // Ends with the connection, however that ends.
         drop(reader.read_to_end(&mut body));
     }
     Some(body)
+}
+
+/// Reads `bytes` bytes, for which room is made as they come: what is announced may be anything.
+fn read_announced(reader: &mut impl BufRead, bytes: usize) -> Option<Vec<u8>> {
+    let mut read = Vec::new();
+    reader.take(bytes as u64).read_to_end(&mut read).ok()?;
+    (read.len() == bytes).then_some(read)
 }
 
 fn fields(head: &str, name: &str) -> Vec<String> {
