@@ -1,6 +1,7 @@
 //! The command line: one file a command in `cli/`.
 
 pub mod check;
+pub mod drops;
 pub mod run;
 pub mod status;
 pub mod verdict;
@@ -32,6 +33,8 @@ pub enum Command {
     Status(status::Args),
     /// Add, remove or list verdicts
     Verdict(verdict::Args),
+    /// Print packets as they are dropped, with the reason
+    Drops(drops::Args),
 }
 
 /// Runs the command.
@@ -44,6 +47,7 @@ pub fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Check(args) => check::main(&args),
         Command::Status(args) => status::main(&args),
         Command::Verdict(args) => verdict::main(&args),
+        Command::Drops(args) => drops::main(&args),
     }
 }
 

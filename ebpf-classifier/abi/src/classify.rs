@@ -123,6 +123,8 @@ pub fn classify<W: World, P: Packet + ?Sized>(
         Located::NotIp => return pass_unread(world, Reason::NotIp, bytes),
         Located::Cut => return pass_unread(world, Reason::Malformed, bytes),
         Located::Tags => {
+            scratch.dropped = Reason::Unparsable.counter(true);
+            scratch.headers.key.source = Address::default();
             world.count(Reason::Unparsable.counter(true), bytes);
             return Action::Drop;
         }
@@ -132,6 +134,7 @@ pub fn classify<W: World, P: Packet + ?Sized>(
     let sender = if v6 { source.masked(&meta.ipv6_mask) } else { source };
     scratch.sender = sender;
     if sender::is_under_verdict(world, &source, &sender, generation) {
+        scratch.dropped = Reason::Verdict.counter(true);
         world.count(Reason::Verdict.counter(true), bytes);
         return Action::Drop;
     }
@@ -140,7 +143,9 @@ pub fn classify<W: World, P: Packet + ?Sized>(
     scratch.tracked = matches!(scratch.headers.transport.kind, Protocol::Tcp | Protocol::Segment)
         && world.has_flows(scratch.headers.key.destination_port(), generation);
     let scratch = black_box(scratch);
-    let Scratch { headers, sender, fault, tracked, tripped, allowed, exempt, zone, .. } = scratch;
+    let Scratch {
+        headers, sender, fault, tracked, tripped, allowed, exempt, zone, dropped, ..
+    } = scratch;
     let visit = Visit {
         world,
         headers,
@@ -155,6 +160,7 @@ pub fn classify<W: World, P: Packet + ?Sized>(
     };
     match visit.decide(packet, tripped, allowed, exempt, zone) {
         Some(counter) => {
+            *dropped = counter;
             world.count(counter, bytes);
             if counter == Reason::SynCookie.counter(true) { Action::Cookie } else { Action::Drop }
         }

@@ -7,6 +7,7 @@
 
 mod address;
 mod config;
+mod drops;
 mod flow;
 mod pending;
 mod source;
@@ -26,6 +27,7 @@ pub use address::{Address, Prefix};
 pub use config::{
     Limits, NAME_BYTES, Name, NameKey, NameKind, Network, NetworkAction, Standing, Zone, ZoneKey,
 };
+pub use drops::{SAMPLE_BYTES, Sample, SampleRate, Watch};
 pub use flow::{Flow, FlowKey};
 pub use pending::Pending;
 pub use source::Source;
@@ -93,9 +95,15 @@ pub mod map {
     /// The id of a network to [`Counter`](super::Counter), for each CPU: networks that are
     /// [counted](super::Network::COUNTED).
     pub const NETWORK_COUNTERS: &str = "network_counters";
+    /// A ring buffer of [`Sample`](super::Sample).
+    pub const DROPS: &str = "drops";
+    /// One [`Watch`](super::Watch).
+    pub const DROPS_WATCH: &str = "drops_watch";
+    /// One [`SampleRate`](super::SampleRate) for each CPU.
+    pub const DROPS_RATE: &str = "drops_rate";
 
     /// All of them.
-    pub const ALL: [&str; 18] = [
+    pub const ALL: [&str; 21] = [
         META,
         ZONES,
         NETWORKS,
@@ -114,6 +122,9 @@ pub mod map {
         STRANGERS,
         CELLS,
         NETWORK_COUNTERS,
+        DROPS,
+        DROPS_WATCH,
+        DROPS_RATE,
     ];
 }
 
@@ -225,5 +236,7 @@ const _: () = {
     assert!(size_of::<Counter>() == 16 && offset_of!(Counter, bytes) == 8);
     assert!(size_of::<ZoneRates>() == 80 && size_of::<Pending>() == 24);
     assert!(size_of::<Stranger>() == 24 + 2 * size_of::<Sketch>());
+    assert!(size_of::<Watch>() == 48 && size_of::<SampleRate>() == 16);
+    assert!(size_of::<Sample>() == 24 + SAMPLE_BYTES && offset_of!(Sample, data) == 24);
     assert!(size_of::<NameKey>() == 4 && size_of::<Name>() == NAME_BYTES);
 };

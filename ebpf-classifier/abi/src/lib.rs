@@ -32,8 +32,8 @@ pub use fragment::{Datagram, Fragments};
 pub use layout::{
     ABI_VERSION, Address, CELLS_IN_A_ROW, Counter, Flow, FlowKey, Limits, MAGIC, Meta, NAME_BYTES,
     NETWORK_MAX, Name, NameKey, NameKind, Network, NetworkAction, PENDING_SLOTS, Pending, Prefix,
-    STRANGER_SLOTS, Slots, Source, Standing, Stranger, Verdict, VerdictReason, ZONES_MAX, Zone,
-    ZoneKey, ZoneRates, map,
+    SAMPLE_BYTES, STRANGER_SLOTS, Sample, SampleRate, Slots, Source, Standing, Stranger, Verdict,
+    VerdictReason, Watch, ZONES_MAX, Zone, ZoneKey, ZoneRates, map,
 };
 pub use packet::Packet;
 #[cfg(not(target_arch = "bpf"))]

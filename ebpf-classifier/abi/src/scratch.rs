@@ -28,9 +28,25 @@ pub struct Scratch {
     pub(crate) allowed: bool,
     pub(crate) exempt: bool,
     pub(crate) zone: KnownZone,
+    /// The counter under which it was dropped.
+    pub(crate) dropped: u32,
 }
 
 impl Scratch {
+    /// The counter of the reason for which the last packet was dropped that was.
+    #[inline(always)]
+    #[must_use]
+    pub fn dropped(&self) -> u32 {
+        self.dropped
+    }
+
+    /// The source of the packet that was classified last; nobody where it has none.
+    #[inline(always)]
+    #[must_use]
+    pub fn source(&self) -> &Address {
+        &self.headers.key.source
+    }
+
     /// The headers of the packet that was classified last.
     #[inline(always)]
     #[must_use]

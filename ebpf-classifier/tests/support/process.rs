@@ -3,7 +3,7 @@
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -70,6 +70,27 @@ impl World {
         let new = self.folder.path().join("new");
         fs::write(&new, text).unwrap();
         fs::rename(new, self.folder.path().join(name)).unwrap();
+    }
+
+    /// Where a file beside the configuration is.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Starts another command of the binary.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Started {
+        let mut command = self.command(arguments);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Started(Some(child))
+    }
+
+    /// Waits until `condition` holds.
+    pub(crate) fn until(&self, what: &str, mut condition: impl FnMut() -> bool) {
+        let began = Instant::now();
+        while !condition() {
+            assert!(began.elapsed() < PATIENCE, "did not come true: {what}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Removes a file beside the configuration.
@@ -151,6 +172,36 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         drop(Command::new("ip").args(["netns", "del", &self.namespace]).status());
+    }
+}
+
+/// A command at work.
+pub(crate) struct Started(Option<Child>);
+
+impl Started {
+    /// Ends it at once.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// As Ctrl-C does.
+    pub(crate) fn interrupt(&self) {
+        let pid = Pid::from_child(self.0.as_ref().unwrap());
+        kill_process(pid, Signal::INT).unwrap();
+    }
+
+    /// Waits for its end.
+    pub(crate) fn ends(mut self) -> Output {
+        self.0.take().unwrap().wait_with_output().unwrap()
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        self.kill();
     }
 }
 

@@ -8,6 +8,7 @@
 #![no_main]
 
 mod cookie;
+mod drops;
 mod frame;
 mod maps;
 mod world;
@@ -25,6 +26,10 @@ use crate::world::Kernel;
 pub(crate) fn classify(ctx: XdpContext) -> u32 {
     match decide(&ctx) {
         xdp_action::XDP_TX => answer(&ctx),
+        xdp_action::XDP_DROP => {
+            drops::note(&ctx);
+            xdp_action::XDP_DROP
+        }
         decided => decided,
     }
 }

@@ -1,11 +1,11 @@
 //! The maps, by the names under which they are pinned. The loader sets their sizes.
 
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, PerCpuHashMap};
+use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use classifier_abi::{
     Address, CELLS_IN_A_ROW, CachedNetwork, Counter, Datagram, Flow, FlowKey, Fragments, Meta,
-    Meter, Name, NameKey, Network, PENDING_SLOTS, Pending, Reason, STRANGER_SLOTS, Scratch, Shared,
-    Slots, Source, Stranger, Verdict, ZONES_MAX, Zone, ZoneKey, ZoneRates,
+    Meter, Name, NameKey, Network, PENDING_SLOTS, Pending, Reason, STRANGER_SLOTS, SampleRate,
+    Scratch, Shared, Slots, Source, Stranger, Verdict, Watch, ZONES_MAX, Zone, ZoneKey, ZoneRates,
 };
 
 /// Entries of a trie are made when they are needed; the kernel refuses to make them ahead.
@@ -46,6 +46,14 @@ pub(crate) static NAMES: HashMap<NameKey, Name> = HashMap::pinned(65_536, NO_PRE
 #[map(name = "network_counters")]
 pub(crate) static NETWORK_COUNTERS: PerCpuHashMap<u32, Counter> =
     PerCpuHashMap::pinned(65_536, NO_PREALLOC);
+
+/// Two thousand samples: those of a fifth of a second, and the reader comes more often.
+#[map(name = "drops")]
+pub(crate) static DROPS: RingBuf = RingBuf::pinned(1 << 19, 0);
+#[map(name = "drops_watch")]
+pub(crate) static DROPS_WATCH: Array<Watch> = Array::pinned(1, 0);
+#[map(name = "drops_rate")]
+pub(crate) static DROPS_RATE: PerCpuArray<SampleRate> = PerCpuArray::pinned(1, 0);
 
 #[map(name = "pending")]
 pub(crate) static PENDING: Array<Pending> = Array::pinned(PENDING_SLOTS, 0);
