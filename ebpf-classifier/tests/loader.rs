@@ -28,7 +28,7 @@ fn edits_are_in_force_at_once_and_bad_ones_change_nothing() {
     let address = loader.says("listening name=metrics address=");
     let metrics = world.metrics(&address);
     for line in [
-        "sallyport_classifier_attached{interface=\"eth0\",mode=\"native\"} 1",
+        "sallyport_classifier_attached{interface=\"eth0\",mode=\"generic\"} 1",
         "sallyport_classifier_generation 1",
         "sallyport_classifier_reloads_total{result=\"failure\"} 0",
         "sallyport_classifier_dropped_packets_total{reason=\"verdict\"} 0",
@@ -64,7 +64,7 @@ fn interfaces_follow_the_file() {
     }
     let world = World::new("links");
     let loader = world.run(&[]);
-    loader.says("attached interface=eth0 mode=native");
+    loader.says("attached interface=eth0 mode=generic");
     world.ip(&["link", "add", "eth0.7", "type", "veth", "peer", "name", "other"]);
     let second = "- { name: eth0.7, zone: internet }\n";
     world.edit("zones:", &format!("{second}zones:"));
@@ -76,9 +76,30 @@ fn interfaces_follow_the_file() {
     loader.says("attached interface=eth0.7");
     world.edit(second, "");
     loader.says("detached interface=eth0.7");
-    world.edit("name: eth0,", "name: eth0, mode: generic,");
+    world.edit("name: eth0,", "name: eth0, mode: native,");
+    loader.says("attached interface=eth0 mode=native");
+    assert_eq!(world.status()["attached"][0]["mode"], "native");
+    world.edit("mode: native", "mode: generic");
     loader.says("attached interface=eth0 mode=generic");
     assert_eq!(world.status()["attached"][0]["mode"], "generic");
+}
+
+#[test]
+fn auto_is_generic_on_veth_unless_zones_go_by_vlan() {
+    if !can_load() {
+        return;
+    }
+    let world = World::new("auto");
+    let mut loader = world.run(&[]);
+    loader.says("attached interface=eth0 mode=generic");
+    loader.end();
+    world.edit("zone: internet }", "zone: internet, vlan: 7 }");
+    let loader = world.run(&[]);
+    loader.says("attached interface=eth0 mode=native");
+    // What holds stays: a change of mode would leave the interface unfiltered for a moment.
+    world.edit(", vlan: 7", "");
+    loader.says("in force generation=2");
+    assert_eq!(world.status()["attached"][0]["mode"], "native");
 }
 
 #[test]
@@ -87,6 +108,7 @@ fn a_killed_loader_is_taken_over_and_a_second_one_refused() {
         return;
     }
     let world = World::new("take");
+    world.edit("name: eth0,", "name: eth0, mode: native,");
     let mut loader = world.run(&[]);
     loader.says("in force generation=1");
     let refused = world.fails();

@@ -56,7 +56,7 @@ pub struct Interface {
 /// How a program is attached to an interface.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// In the driver where it can, else behind it.
+    /// In the driver where it can, else behind it; on veth the other way round.
     #[default]
     Auto,
     /// In the driver.

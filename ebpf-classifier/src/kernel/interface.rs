@@ -12,6 +12,8 @@ use super::link::Attachment;
 const RTM_GETLINK: u16 = 18;
 const RTM_NEWLINK: u16 = 16;
 const NLM_F_REQUEST: u16 = 1;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_INFO_KIND: u16 = 1;
 const IFLA_XDP: u16 = 43;
 const IFLA_XDP_ATTACHED: u16 = 2;
 /// Both the header of a message and that of a link are as long.
@@ -35,23 +37,39 @@ pub fn index(name: &str) -> io::Result<Option<u32>> {
 /// # Errors
 /// What the kernel says.
 pub fn attachment(ifindex: u32) -> io::Result<Option<Attachment>> {
+    let link = link(ifindex)?;
+    let xdp = attribute(link.get(2 * HEADER_BYTES..).unwrap_or_default(), IFLA_XDP);
+    Ok(match attribute(xdp.unwrap_or_default(), IFLA_XDP_ATTACHED).and_then(<[u8]>::first) {
+        None | Some(0) => None,
+        Some(2) => Some(Attachment::Generic),
+        Some(_) => Some(Attachment::Native),
+    })
+}
+
+/// Whether the interface is an end of a veth pair.
+///
+/// # Errors
+/// What the kernel says.
+pub fn is_veth(ifindex: u32) -> io::Result<bool> {
+    let link = link(ifindex)?;
+    let info = attribute(link.get(2 * HEADER_BYTES..).unwrap_or_default(), IFLA_LINKINFO);
+    let kind = attribute(info.unwrap_or_default(), IFLA_INFO_KIND).unwrap_or_default();
+    Ok(kind.strip_suffix(b"\0").unwrap_or(kind) == b"veth")
+}
+
+/// What rtnetlink says of the interface.
+fn link(ifindex: u32) -> io::Result<Vec<u8>> {
     // Netlink's protocol 0 is rtnetlink.
     let socket = rustix::net::socket(AddressFamily::NETLINK, SocketType::RAW, None)?;
     rustix::net::send(&socket, &request(ifindex), SendFlags::empty())?;
     // A link with many virtual functions is some kilobytes long.
     let mut answer = vec![0; 64 << 10];
     let (bytes, _) = rustix::net::recv(&socket, answer.as_mut_slice(), RecvFlags::empty())?;
-    let answer = answer.get(..bytes).unwrap_or_default();
-    if u16_at(answer, 4) != Some(RTM_NEWLINK) {
+    answer.truncate(bytes);
+    if u16_at(&answer, 4) != Some(RTM_NEWLINK) {
         return Err(io::ErrorKind::NotFound.into());
     }
-    let attributes = answer.get(2 * HEADER_BYTES..).unwrap_or_default();
-    let xdp = attribute(attributes, IFLA_XDP).unwrap_or_default();
-    Ok(match attribute(xdp, IFLA_XDP_ATTACHED).and_then(<[u8]>::first) {
-        None | Some(0) => None,
-        Some(2) => Some(Attachment::Generic),
-        Some(_) => Some(Attachment::Native),
-    })
+    Ok(answer)
 }
 
 fn request(ifindex: u32) -> [u8; 2 * HEADER_BYTES] {
@@ -94,6 +112,7 @@ mod tests {
         assert_eq!(index("no-such-thing").unwrap(), None);
         assert_eq!(attachment(index("lo").unwrap().unwrap()).unwrap(), None);
         assert!(attachment(u32::MAX >> 1).is_err());
+        assert!(!is_veth(index("lo").unwrap().unwrap()).unwrap());
     }
 
     #[test]
