@@ -44,9 +44,12 @@ fn dropped_packets_are_shown_with_their_reason_and_written_for_tcpdump() {
     let asked = ["drops", "--reason", "network", "--source", "192.0.2.3", "--count", "1", "--pcap"];
     let arguments: Vec<&str> = asked.into_iter().chain([pcap.to_str().unwrap()]).collect();
     let drops = world.start(&arguments);
-    world.until("somebody asks", || watch(&world).until_ns != 0);
+    let has_begun = || std::fs::metadata(&pcap).is_ok_and(|file| file.len() == 24);
+    world.until("somebody asks", || watch(&world).until_ns != 0 && has_begun());
     // One at a time.
-    let second = world.start(&["drops"]).ends();
+    let header = std::fs::read(&pcap).unwrap();
+    let second = world.start(&["drops", "--pcap", pcap.to_str().unwrap()]).ends();
+    assert_eq!(std::fs::read(&pcap).unwrap(), header);
     assert!(!second.status.success());
     let said = String::from_utf8(second.stderr).unwrap();
     assert!(said.contains("another `sallyport-classifier drops` is at work"), "{said}");
@@ -82,6 +85,10 @@ fn who_is_killed_is_sent_nothing_any_more_and_stands_in_nobodys_way() {
     world.until("somebody else asks", || watch(&world).until_ns > ktime_ns());
     next.interrupt();
     assert!(next.ends().status.success());
+    assert_eq!(watch(&world), Watch::default());
+    let folder = world.path("");
+    let nowhere = world.start(&["drops", "--pcap", folder.to_str().unwrap()]).ends();
+    assert!(String::from_utf8(nowhere.stderr).unwrap().contains("cannot write"));
     assert_eq!(watch(&world), Watch::default());
     let wrong = world.start(&["drops", "--reason", "passed"]).ends();
     let said = String::from_utf8(wrong.stderr).unwrap();

@@ -32,6 +32,9 @@ const RENEWAL_NS: u64 = 1_000_000_000;
 /// How often samples are fetched: the buffer holds those of several times as long.
 const POLL: Duration = Duration::from_millis(50);
 
+/// Samples that are written before the lease and signals are looked at again: those of a full buffer.
+const TURN_MAX: usize = 4_096;
+
 /// Print packets as they are dropped.
 #[derive(Debug, Parser)]
 pub struct Args {
@@ -132,10 +135,19 @@ async fn follow(
     mut samples: RingBuf<MapData>,
 ) -> anyhow::Result<()> {
     let mut ends = [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?];
-    let mut output = Output::open(args)?;
+    // Before the file is made: it may be that of whoever asks already.
     lease.begin()?;
+    let opened = Output::open(args);
+    if opened.is_err() {
+        lease.end()?;
+    }
+    let mut output = opened?;
     // What is left of somebody who asked before.
-    while samples.next().is_some() {}
+    for _ in 0..TURN_MAX {
+        if samples.next().is_none() {
+            break;
+        }
+    }
     let missed_before = missed(rate)?;
     let mut renewed_ns = pinned::ktime_ns();
     let [interrupt, terminate] = &mut ends;
@@ -199,9 +211,9 @@ impl Output {
     /// Writes what is there; returns whether more is wanted.
     fn take(&mut self, samples: &mut RingBuf<MapData>) -> io::Result<bool> {
         let mut lines = io::stdout().lock();
-        while self.left > 0
-            && let Some(item) = samples.next()
-        {
+        for _ in 0..TURN_MAX {
+            let item = if self.left > 0 { samples.next() } else { None };
+            let Some(item) = item else { break };
             let Ok(sample) = Sample::read_from_bytes(&item) else { continue };
             let data = sample.data.get(..sample.captured as usize).unwrap_or(&sample.data);
             let time_ns = sample.ktime_ns + self.since_epoch_ns;
