@@ -2,7 +2,7 @@
 //!
 //! What Pingora makes for a request, it makes before it waits for one: some 16 KiB that an idle connection would
 //! hold as well. So bytes are waited for here, read until a whole head of HTTP/1 is there, and checked
-//! ([`head`]) before Pingora sees any of it. A head that is refused is replaced by a stand-in, so that the
+//! (`connection/head.rs`) before Pingora sees any of it. A head that is refused is replaced by a stand-in, so that the
 //! refusal is answered, counted and logged like every other answer of the gateway: `request_filter` asks
 //! [`refusal`] first.
 

@@ -2,8 +2,8 @@
 //!
 //! Pingora passes a tunnel through its request and response bodies. Such a body ends when either side closes,
 //! so neither a half-close nor a reset reaches the other side, and the timeouts are those of bodies. Here the
-//! request that asks for an upgrade goes to the origin over a [`TunnelSocket`], which keeps back all that
-//! follows the response's head. When the 101 has gone out, the client's stream (`connection/client_stream.rs`) takes
+//! request that asks for an upgrade goes to the origin over a socket of its own (`tunnel/socket.rs`), which keeps
+//! back all that follows the response's head. When the 101 has gone out, the client's stream (`connection/client_stream.rs`) takes
 //! the origin's socket from it and relays both ways by itself; Pingora waits on two silent streams meanwhile.
 //!
 //! Only a connection without TLS to the origin can be taken over like this: with TLS, the socket is below the

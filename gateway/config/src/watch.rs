@@ -2,12 +2,12 @@
 //!
 //! Folders are watched, not files: an editor renames a new file over the old one, Kubernetes and
 //! git-sync swap a symbolic link beside it, and both leave a watch on the file itself behind. Watched
-//! are the folders on the whole way to each file, links included ([`interest`]), and they are watched
+//! are the folders on the whole way to each file, links included (`watch/interest.rs`), and they are watched
 //! anew when one of them was replaced. An event is only a reason to look; what changed is decided by
 //! content.
 //!
-//! A file that is being written is not looked at before its writer has closed it ([`settle`]), and one
-//! that seems to have lost its end is given time to get it back ([`ending`]). The files are read by the
+//! A file that is being written is not looked at before its writer has closed it (`watch/settle.rs`), and one
+//! that seems to have lost its end is given time to get it back (`watch/ending.rs`). The files are read by the
 //! watching thread with nothing held that others wait for, so that a filesystem that hangs stops
 //! nothing but reloads.
 

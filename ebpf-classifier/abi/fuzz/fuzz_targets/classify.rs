@@ -9,7 +9,9 @@
 #[allow(dead_code)]
 mod world;
 
-use classifier_abi::{Limits, Rate, Reason, Scratch, Screens, Slots, Zone, ZoneKey, classify, headers};
+use classifier_abi::{
+    Limits, Rate, Reason, Scratch, Screens, Slots, Zone, ZoneKey, classify, headers,
+};
 use libfuzzer_sys::fuzz_target;
 use world::Host;
 
