@@ -151,7 +151,11 @@ fn indices(config: &Config) -> Result<BTreeMap<Box<str>, u32>, KernelError> {
     config
         .attachments()
         .map(|(name, _)| match interface::index(name) {
-            Ok(Some(index)) => Ok((name.into(), index)),
+            Ok(Some(index)) => match interface::has_ethernet(index) {
+                Ok(true) => Ok((name.into(), index)),
+                Ok(false) => Err(KernelError::NoEthernet { name: name.into() }),
+                Err(error) => Err(KernelError::Interface { name: name.into(), error }),
+            },
             Ok(None) => Err(KernelError::NoInterface { name: name.into() }),
             Err(error) => Err(KernelError::Interface { name: name.into(), error }),
         })

@@ -103,6 +103,28 @@ fn auto_is_generic_on_veth_unless_zones_go_by_vlan() {
 }
 
 #[test]
+fn an_interface_without_ethernet_headers_is_refused() {
+    if !can_load() {
+        return;
+    }
+    let world = World::new("tun");
+    world.ip(&["tuntap", "add", "dev", "tun0", "mode", "tun"]);
+    let loader = world.run(&[]);
+    loader.says("in force generation=1");
+    // Its packets would be taken for what they are not, and pass.
+    let tun = "- { name: tun0, zone: internet }\n";
+    world.edit("zones:", &format!("{tun}zones:"));
+    loader.says("the one in force stays error=interface tun0 has no Ethernet headers");
+    assert_eq!(world.status()["attached"].as_array().unwrap().len(), 1);
+    world.edit(tun, "");
+    loader.says("is as the configuration in force again");
+    drop(loader);
+    world.edit("name: eth0", "name: tun0");
+    let refused = world.fails();
+    assert!(refused.contains("interface tun0 has no Ethernet headers"), "{refused}");
+}
+
+#[test]
 fn a_killed_loader_is_taken_over_and_a_second_one_refused() {
     if !can_load() {
         return;

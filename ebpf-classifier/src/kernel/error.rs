@@ -23,6 +23,15 @@ pub enum KernelError {
         /// Its name.
         name: Box<str>,
     },
+    /// Frames of an interface have no Ethernet header.
+    #[error(
+        "interface {name} has no Ethernet headers, which the program reads: name the interface that the \
+         tunnel's packets come in by instead"
+    )]
+    NoEthernet {
+        /// Its name.
+        name: Box<str>,
+    },
     /// Interfaces cannot be looked at.
     #[error("interface {name} cannot be looked up: {error}")]
     Interface {

@@ -12,6 +12,8 @@ use super::link::Attachment;
 const RTM_GETLINK: u16 = 18;
 const RTM_NEWLINK: u16 = 16;
 const NLM_F_REQUEST: u16 = 1;
+const ARPHRD_ETHER: u16 = 1;
+const ARPHRD_LOOPBACK: u16 = 772;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_XDP: u16 = 43;
@@ -55,6 +57,16 @@ pub fn is_veth(ifindex: u32) -> io::Result<bool> {
     let info = attribute(link.get(2 * HEADER_BYTES..).unwrap_or_default(), IFLA_LINKINFO);
     let kind = attribute(info.unwrap_or_default(), IFLA_INFO_KIND).unwrap_or_default();
     Ok(kind.strip_suffix(b"\0").unwrap_or(kind) == b"veth")
+}
+
+/// Whether frames of the interface begin with an Ethernet header. Those of tun, `WireGuard` and IP tunnels
+/// do not.
+///
+/// # Errors
+/// What the kernel says.
+pub fn has_ethernet(ifindex: u32) -> io::Result<bool> {
+    let link = link(ifindex)?;
+    Ok(matches!(u16_at(&link, HEADER_BYTES + 2), Some(ARPHRD_ETHER | ARPHRD_LOOPBACK)))
 }
 
 /// What rtnetlink says of the interface.
@@ -113,6 +125,7 @@ mod tests {
         assert_eq!(attachment(index("lo").unwrap().unwrap()).unwrap(), None);
         assert!(attachment(u32::MAX >> 1).is_err());
         assert!(!is_veth(index("lo").unwrap().unwrap()).unwrap());
+        assert!(has_ethernet(index("lo").unwrap().unwrap()).unwrap());
     }
 
     #[test]
