@@ -44,7 +44,7 @@ pub struct Headers {
     pub transport: Transport,
 }
 
-/// A part of a datagram; all zeros for a whole one.
+/// A part of a datagram. Of a whole one only [`Fragment::is_part`] means something.
 #[derive(Default, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fragment {
     /// The datagram's identification.
@@ -60,8 +60,14 @@ pub struct Fragment {
 }
 
 impl Fragment {
-    /// What a whole datagram has.
-    pub const WHOLE: Self = Self { id: 0, offset: 0, bytes: 0, more: false, protocol: 0 };
+    /// Makes it that of a whole datagram. What a whole one is not asked for stays as it was: to set all
+    /// of it to zeros is a call of a function that does it byte by byte, and whoever reads a word of
+    /// those bytes waits until they are written.
+    #[inline(always)]
+    pub(crate) fn clear(&mut self) {
+        self.offset = 0;
+        self.more = false;
+    }
 
     /// Whether this is only a part.
     #[inline(always)]
@@ -177,7 +183,7 @@ fn untag<P: Packet + ?Sized>(packet: &P, scratch: &mut Scratch) -> Option<u16> {
 #[inline(always)]
 pub(crate) fn parse<P: Packet + ?Sized>(packet: &P, v6: bool, scratch: &mut Scratch) -> Fault {
     let at = *black_box(&mut scratch.number);
-    scratch.headers.fragment = Fragment::WHOLE;
+    scratch.headers.fragment.clear();
     scratch.headers.source_routed = false;
     scratch.headers.v6 = v6;
     scratch.headers.at = at;

@@ -43,10 +43,11 @@ pub(super) fn parse<P: Packet + ?Sized>(
         more,
         protocol,
     };
-    let fragment = if fragment.is_part() { fragment } else { Fragment::WHOLE };
+    if fragment.is_part() {
+        scratch.headers.fragment = fragment;
+    }
     scratch.headers.ttl = ttl;
     scratch.headers.source_routed = source_routed;
-    scratch.headers.fragment = fragment;
     let place = Place { at: at + header_bytes, bytes: total_bytes - header_bytes, protocol };
     transport::parse(packet, place, offset > 0, &mut scratch.headers.transport)
 }

@@ -41,16 +41,20 @@ pub(super) fn parse<P: Packet + ?Sized>(
         _ => payload_bytes,
     };
     let place = Place { at: at + 40, bytes: payload_bytes, protocol: next };
-    scratch.chain = Chain { place, source_routed: false, fragment: Fragment::WHOLE };
+    scratch.chain.place = place;
+    scratch.chain.source_routed = false;
+    scratch.chain.fragment.clear();
     if is_extension(next) {
         let followed = follow(packet, &mut scratch.chain);
         scratch.headers.fragment = black_box(&mut scratch.chain).fragment;
         followed?;
     }
-    let Chain { place, source_routed, fragment } = *black_box(&mut scratch.chain);
+    let chain = black_box(&mut scratch.chain);
+    let (place, source_routed, later) =
+        (chain.place, chain.source_routed, chain.fragment.offset > 0);
     scratch.headers.ttl = ttl;
     scratch.headers.source_routed = source_routed;
-    transport::parse(packet, place, fragment.offset > 0, &mut scratch.headers.transport)
+    transport::parse(packet, place, later, &mut scratch.headers.transport)
 }
 
 /// How far the extension headers were followed.
