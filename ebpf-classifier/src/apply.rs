@@ -1,9 +1,10 @@
 //! Putting a configuration in force, all of it at one instant.
 //!
 //! The maps hold two versions of every value, and the lowest bit of the generation says which one
-//! counts. [`plan`] writes the new configuration into the version that does not, raises the generation,
-//! and removes what the new configuration does not have. At every step in between, whatever is looked
-//! up gives the answer of the old configuration before the generation changes and of the new one after:
+//! counts. [`plan`] writes the new configuration into the version that does not, raises the
+//! generation, and removes what the new configuration does not have. At every step in between,
+//! whatever is looked up gives the answer of the old configuration before the generation changes
+//! and of the new one after:
 //!
 //! - A key that one of the two does not have is in the map all the same while the other needs it. Its
 //!   value under the one without it is what a lookup would find there were the key not in the map: for
@@ -11,8 +12,8 @@
 //! - The version of a value that is in force is never changed, and a key goes only after the generation
 //!   has changed.
 //!
-//! Afterwards both versions of every network are made the same, so that the next change has to write
-//! only what it changes: lists have a million prefixes.
+//! Afterwards both versions of every network are made the same, so that the next change has to
+//! write only what it changes: lists have a million prefixes.
 
 mod store;
 
@@ -77,8 +78,8 @@ impl Held {
     }
 }
 
-/// The writes that take the maps from what they hold to `new`, in order. What is there already is not
-/// written again.
+/// The writes that take the maps from what they hold to `new`, in order. What is there already is
+/// not written again.
 #[must_use]
 pub fn plan(held: &Held, new: &Tables) -> Vec<Step> {
     let next = held.generation.wrapping_add(1);
@@ -125,8 +126,8 @@ fn zones(held: &Held, new: &Tables, next: u32, steps: &mut Vec<Step>) {
     }
 }
 
-/// Walks over both in the order of addresses, in which a prefix stands before those inside it: those
-/// around the one that is looked at are on two stacks.
+/// Walks over both in the order of addresses, in which a prefix stands before those inside it:
+/// those around the one that is looked at are on two stacks.
 fn networks(held: &Held, new: &Tables, next: u32, steps: &mut Vec<Step>, later: &mut Vec<Step>) {
     let (mut before, mut after) = (Around::default(), Around::default());
     let (mut old, mut new) = (held.networks.iter().peekable(), new.networks.iter().peekable());

@@ -1,7 +1,7 @@
 //! A classifier that follows its file.
 //!
-//! Edits, the clock and the end come from different threads; whatever changes the kernel's state goes
-//! through here, one at a time. An edit that fails changes nothing and is reported.
+//! Edits, the clock and the end come from different threads; whatever changes the kernel's state
+//! goes through here, one at a time. An edit that fails changes nothing and is reported.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,8 @@ use crate::apply::Heart;
 use crate::config::{self, Config, Fixed, Lists, Loaded, Problems, Sources};
 use crate::kernel::{Attached, Kernel, KernelError, interface};
 
-/// Seconds between two looks for verdicts that have expired. They have no effect by then, but a place.
+/// Seconds between two looks for verdicts that have expired. They have no effect by then, but a
+/// place.
 const SWEEP_TICKS: u64 = 10;
 
 /// What became of the edits so far.
@@ -102,8 +103,8 @@ impl Control {
         self.heart.generation()
     }
 
-    /// What the program is attached to. An interface that went, or that lost its program to somebody
-    /// else's doing, is left out.
+    /// What the program is attached to. An interface that went, or that lost its program to
+    /// somebody else's doing, is left out.
     #[must_use]
     pub fn attached(&self) -> Vec<Attached> {
         let mut attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -121,8 +122,8 @@ impl Control {
         self.lists.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Once a second: says that the loader is at work, follows interfaces that were made anew, and lets lists
-    /// expire.
+    /// Once a second: says that the loader is at work, follows interfaces that were made anew, and
+    /// lets lists expire.
     pub fn tick(&self) {
         self.look_after_kernel();
         self.expire_lists();

@@ -26,8 +26,8 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// Translates `config`. `ifindex` knows every interface of it and `ids` every network; what one of
-    /// them does not know is left out.
+    /// Translates `config`. `ifindex` knows every interface of it and `ids` every network; what one
+    /// of them does not know is left out.
     #[must_use]
     pub fn of(
         config: &Config,
@@ -57,8 +57,8 @@ fn zones(config: &Config, ifindex: &BTreeMap<Box<str>, u32>) -> HashMap<ZoneKey,
         .collect()
 }
 
-/// What the configuration itself says comes before every list, and lists in their order: of a prefix
-/// that is there twice the first is taken.
+/// What the configuration itself says comes before every list, and lists in their order: of a
+/// prefix that is there twice the first is taken.
 fn networks(config: &Config, ids: &HashMap<&str, u16>) -> BTreeMap<Prefix, Network> {
     let known = || config.networks.iter().filter_map(|one| Some((one, *ids.get(&*one.name)?)));
     let written = known().flat_map(|(network, id)| {

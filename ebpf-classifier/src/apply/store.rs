@@ -17,8 +17,8 @@ use crate::names::{self, NoIds};
 use crate::pinned::{self, Access, Map, OpenError, PerCpuHash, Verdicts};
 use crate::tables::Tables;
 
-/// How long keys that only the old generation needs stay after it: a packet that read the generation
-/// before it changed is through its lookups within microseconds.
+/// How long keys that only the old generation needs stay after it: a packet that read the
+/// generation before it changed is through its lookups within microseconds.
 const GRACE: Duration = Duration::from_millis(1);
 
 /// Prefixes that are written by one system call: many enough for its cost not to count.

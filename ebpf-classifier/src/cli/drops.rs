@@ -1,7 +1,7 @@
 //! `sallyport-classifier drops`: which packets are dropped, and why.
 //!
-//! The program copies packets only while somebody asks. That is said in a map with a time until when, so
-//! that nothing is copied any more soon after this process ends, however it ends.
+//! The program copies packets only while somebody asks. That is said in a map with a time until
+//! when, so that nothing is copied any more soon after this process ends, however it ends.
 
 mod describe;
 mod pcap;
@@ -32,7 +32,8 @@ const RENEWAL_NS: u64 = 1_000_000_000;
 /// How often samples are fetched: the buffer holds those of several times as long.
 const POLL: Duration = Duration::from_millis(50);
 
-/// Samples that are written before the lease and signals are looked at again: those of a full buffer.
+/// Samples that are written before the lease and signals are looked at again: those of a full
+/// buffer.
 const TURN_MAX: usize = 4_096;
 
 /// Print packets as they are dropped.

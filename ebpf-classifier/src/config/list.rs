@@ -1,8 +1,8 @@
 //! List files: addresses and prefixes, one a line.
 //!
-//! A file that did not change is not read again, so that an edit of the configuration costs nothing for
-//! a list of a million prefixes, and an edit of one list nothing for the others. Whether it changed is
-//! decided by what the file system says of it.
+//! A file that did not change is not read again, so that an edit of the configuration costs nothing
+//! for a list of a million prefixes, and an edit of one list nothing for the others. Whether it
+//! changed is decided by what the file system says of it.
 
 use std::collections::BTreeMap;
 use std::fs::{File, Metadata, OpenOptions};

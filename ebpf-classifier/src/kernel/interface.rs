@@ -1,7 +1,7 @@
 //! What the kernel says of an interface: its index, and the XDP program on it.
 //!
-//! A few bytes of rtnetlink, read by hand: it is the only place that says in which mode a program is
-//! attached, and it needs no privilege.
+//! A few bytes of rtnetlink, read by hand: it is the only place that says in which mode a program
+//! is attached, and it needs no privilege.
 
 use std::io;
 
@@ -59,8 +59,8 @@ pub fn is_veth(ifindex: u32) -> io::Result<bool> {
     Ok(kind.strip_suffix(b"\0").unwrap_or(kind) == b"veth")
 }
 
-/// Whether frames of the interface begin with an Ethernet header. Those of tun, `WireGuard` and IP tunnels
-/// do not.
+/// Whether frames of the interface begin with an Ethernet header. Those of tun, `WireGuard` and IP
+/// tunnels do not.
 ///
 /// # Errors
 /// What the kernel says.

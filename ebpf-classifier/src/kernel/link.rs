@@ -136,8 +136,8 @@ impl Links {
         }
     }
 
-    /// Attaches the program to every interface of `config` that it is not on, or not as it should be.
-    /// Returns those it was not on before; on an error none of these is kept.
+    /// Attaches the program to every interface of `config` that it is not on, or not as it should
+    /// be. Returns those it was not on before; on an error none of these is kept.
     pub(super) fn attach(
         &mut self,
         config: &Config,
@@ -164,7 +164,8 @@ impl Links {
         Ok(added)
     }
 
-    /// The kernel cannot change a link's mode or interface, so one has to end before the other begins.
+    /// The kernel cannot change a link's mode or interface, so one has to end before the other
+    /// begins.
     fn reattach(
         &mut self,
         is: &Attached,
@@ -264,9 +265,10 @@ impl Links {
 
 /// How `auto` attaches first.
 ///
-/// In the driver, but for veth: there this makes every packet that is not one page into one, which costs
-/// two thirds of a path's bytes a second, and the other end has to poll for what the program sends back.
-/// Generic mode does not see VLAN tags, so an interface with zones by VLAN is not attached to like that.
+/// In the driver, but for veth: there this makes every packet that is not one page into one, which
+/// costs two thirds of a path's bytes a second, and the other end has to poll for what the program
+/// sends back. Generic mode does not see VLAN tags, so an interface with zones by VLAN is not
+/// attached to like that.
 fn first_choice(config: &Config, name: &str, ifindex: u32) -> Attachment {
     let mut entries = config.interfaces.iter().filter(|interface| &*interface.name == name);
     let has_vlans = entries.any(|interface| interface.vlan.is_some());
@@ -287,8 +289,8 @@ fn attach_error(
     KernelError::Attach { interface: name.into(), mode, reason: in_one_line(error) }
 }
 
-/// The interface of the link with this id, of which a descriptor must be open here: the kernel shows it
-/// beside each descriptor. 0 is an interface that is gone.
+/// The interface of the link with this id, of which a descriptor must be open here: the kernel
+/// shows it beside each descriptor. 0 is an interface that is gone.
 fn ifindex_of(link: u32) -> Option<u32> {
     let folder = std::fs::read_dir("/proc/self/fdinfo").ok()?;
     folder.filter_map(Result::ok).find_map(|entry| {

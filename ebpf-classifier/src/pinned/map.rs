@@ -79,8 +79,8 @@ impl<K: Key, V: Value> Map<K, V> {
         sys::update(self.fd.as_fd(), key.as_bytes(), value.as_mut_bytes())
     }
 
-    /// Sets the values of many keys, at a third of the cost of [`insert`](Map::insert) each. On an error
-    /// some of them may be set.
+    /// Sets the values of many keys, at a third of the cost of [`insert`](Map::insert) each. On an
+    /// error some of them may be set.
     ///
     /// # Errors
     /// As [`Map::insert`], and `InvalidInput` if there are not as many values as keys.
@@ -122,8 +122,8 @@ impl<K: Key, V: Value> Map<K, V> {
         sys::delete(self.fd.as_fd(), key.as_bytes())
     }
 
-    /// Every key. Entries that come or go meanwhile may be missed; the result is bounded by the size
-    /// of the map.
+    /// Every key. Entries that come or go meanwhile may be missed; the result is bounded by the
+    /// size of the map.
     ///
     /// # Errors
     /// What the kernel says.

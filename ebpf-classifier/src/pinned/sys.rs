@@ -1,7 +1,7 @@
 //! The few operations of `bpf(2)` on maps that already exist.
 //!
-//! Written here instead of taken from `aya`, which opens pins for reading and writing only: a reader
-//! that may not write needs `BPF_F_RDONLY`.
+//! Written here instead of taken from `aya`, which opens pins for reading and writing only: a
+//! reader that may not write needs `BPF_F_RDONLY`.
 
 use std::ffi::{CString, c_void};
 use std::io;
@@ -91,8 +91,8 @@ pub(super) fn info(map: BorrowedFd<'_>) -> io::Result<MapInfo> {
     Ok(info)
 }
 
-/// Reads the value of `key`. The caller has checked that the map's keys and values have the sizes of
-/// `key` and `value`.
+/// Reads the value of `key`. The caller has checked that the map's keys and values have the sizes
+/// of `key` and `value`.
 pub(super) fn lookup(map: BorrowedFd<'_>, key: &[u8], value: &mut [u8]) -> io::Result<bool> {
     let mut attributes = element(map, key, value.as_mut_ptr() as u64);
     found(call(MAP_LOOKUP_ELEM, &mut attributes))
@@ -103,8 +103,8 @@ pub(super) fn update(map: BorrowedFd<'_>, key: &[u8], value: &[u8]) -> io::Resul
     call(MAP_UPDATE_ELEM, &mut attributes).map(drop)
 }
 
-/// Sets the values of `count` keys, which stand behind each other as their values do. Stops at the first
-/// that cannot be set.
+/// Sets the values of `count` keys, which stand behind each other as their values do. Stops at the
+/// first that cannot be set.
 pub(super) fn update_batch(
     map: BorrowedFd<'_>,
     keys: &[u8],
@@ -116,8 +116,8 @@ pub(super) fn update_batch(
     call(MAP_UPDATE_BATCH, &mut attributes).map(drop)
 }
 
-/// Removes `count` keys. Stops at the first that cannot be removed, one that is not there among them;
-/// returns how many were.
+/// Removes `count` keys. Stops at the first that cannot be removed, one that is not there among
+/// them; returns how many were.
 pub(super) fn delete_batch(map: BorrowedFd<'_>, keys: &[u8], count: usize) -> io::Result<usize> {
     let mut attributes = batch(map, keys, count)?;
     match call(MAP_DELETE_BATCH, &mut attributes) {
@@ -168,8 +168,9 @@ fn found(result: io::Result<i32>) -> io::Result<bool> {
 
 fn call<T>(command: libc::c_long, attributes: &mut T) -> io::Result<i32> {
     let pointer = std::ptr::from_mut(attributes).cast::<c_void>();
-    // SAFETY: `attributes` is a structure of this module for `command`, its size is passed along, and
-    // the buffers it points to outlive the call and have the sizes that the map was checked to have.
+    // SAFETY: `attributes` is a structure of this module for `command`, its size is passed along,
+    // and the buffers it points to outlive the call and have the sizes that the map was checked to
+    // have.
     #[expect(unsafe_code, reason = "there is no safe interface to bpf(2)")]
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, pointer, size_of::<T>()) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as i32) }

@@ -10,11 +10,12 @@ use crate::maps;
 /// The reader polls.
 const NO_WAKEUP: u64 = 1;
 
-/// How much is copied at once: a register. More would be a call of a function that copies bytes, which the
-/// verifier does not let read a packet.
+/// How much is copied at once: a register. More would be a call of a function that copies bytes,
+/// which the verifier does not let read a packet.
 const CHUNK: usize = 8;
 
-/// Notes a packet that is dropped, if somebody asks for it. While nobody does, this is a look at one word.
+/// Notes a packet that is dropped, if somebody asks for it. While nobody does, this is a look at
+/// one word.
 #[inline(always)]
 pub(crate) fn note(ctx: &XdpContext) {
     if let Some(watch) = maps::DROPS_WATCH.get(0)
@@ -62,7 +63,8 @@ fn sample(ctx: &XdpContext, watch: &Watch) {
         // What is left is shorter: the last whole chunk, over the one before.
         let end = frame.bytes();
         if end > at && end >= CHUNK && end < SAMPLE_BYTES {
-            // Hidden from the compiler, which would compare another sum with the packet's end than it reads at.
+            // Hidden from the compiler, which would compare another sum with the packet's end than
+            // it reads at.
             let last = core::hint::black_box(end - CHUNK);
             if last < SAMPLE_BYTES - CHUNK
                 && let Some(chunk) = frame.read::<CHUNK>(last)

@@ -13,8 +13,8 @@ pub const SAMPLE_BYTES: usize = 128;
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, IntoBytes, Immutable))]
 #[repr(C)]
 pub struct Watch {
-    /// Until when (ktime, ns). Whoever asks renews this, so that nothing is copied for somebody who has
-    /// ended without saying so.
+    /// Until when (ktime, ns). Whoever asks renews this, so that nothing is copied for somebody who
+    /// has ended without saying so.
     pub until_ns: u64,
     /// What the bits of `mask` of the source are.
     pub source: Address,
