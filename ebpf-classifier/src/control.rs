@@ -142,11 +142,11 @@ impl Control {
             list.prefixes = [].into();
             list.is_expired = true;
         }
-        tell_expired(config);
         match kernel.apply(config) {
             Ok(generation) => tracing::info!(generation, "configuration in force"),
             Err(error) => tracing::error!(%error, "a list that has expired could not be removed"),
         }
+        tell_expired(config);
         tidy(kernel);
         self.note_lists(config);
     }
