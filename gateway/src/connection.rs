@@ -2,7 +2,7 @@
 //!
 //! What Pingora makes for a request, it makes before it waits for one: some 16 KiB that an idle connection would
 //! hold as well. So bytes are waited for here, read until a whole head of HTTP/1 is there, and checked
-//! (`connection/head.rs`) before Pingora sees any of it. A head that is refused is replaced by a stand-in, so that the
+//! (`sallyport-http1`) before Pingora sees any of it. A head that is refused is replaced by a stand-in, so that the
 //! refusal is answered, counted and logged like every other answer of the gateway: `request_filter` asks
 //! [`refusal`] first.
 
@@ -17,18 +17,16 @@ use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::server::ShutdownWatch;
 use pingora_timeout::timeout;
+use sallyport_http1::HeadCheck;
+pub use sallyport_http1::{HeadLimits, Refusal};
 
 pub use self::client_stream::Failure;
 use self::client_stream::{ClientStream, Home};
-use self::head::HeadCheck;
-pub use self::head::{HeadLimits, Refusal};
 use crate::config::ListenerTimeouts;
 use crate::descriptors;
 use crate::tunnel::Tunnel;
 
-mod chunks;
 mod client_stream;
-pub(crate) mod head;
 mod http2;
 mod lingering;
 

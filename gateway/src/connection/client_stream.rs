@@ -22,12 +22,11 @@ use bytes::{Buf as _, BytesMut};
 use pingora_core::protocols::l4::ext::get_tcp_info;
 use pingora_core::protocols::{Stream, UniqueID as _};
 use pingora_core::server::ShutdownWatch;
+use sallyport_http1::{Chunks, Framing, Head, HeadCheck, HeadLimits, Refusal};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use self::part::{Body, Part};
-use super::chunks::Chunks;
-use super::head::{Framing, Head, HeadCheck, HeadLimits, Refusal};
 use super::lingering;
 use crate::tunnel::{self, Tunnel};
 

@@ -1,14 +1,14 @@
 //! What is asked of a request head whatever the version of HTTP.
 //!
-//! The bytes of an HTTP/1 head have been checked before Pingora parsed them (`connection/head.rs`), and the h2
+//! The bytes of an HTTP/1 head have been checked before Pingora parsed them (`sallyport-http1`), and the h2
 //! crate has checked those of HTTP/2. What is left is what both have in common.
 
 use http::{Method, Version, header};
 use pingora_http::RequestHeader;
+use sallyport_http1::head;
 
 use super::cause::Cause;
 use crate::config::Limits;
-use crate::connection::head;
 
 /// Refuses a request that is over a limit or asks for a tunnel.
 pub(super) fn check(request: &RequestHeader, limits: &Limits) -> Result<(), Cause> {

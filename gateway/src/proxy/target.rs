@@ -6,11 +6,11 @@ use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, HeaderValue, Version, header};
 use pingora_http::RequestHeader;
 use sallyport_balance::hash_key as hash;
+use sallyport_http1::head;
 use sallyport_route::{Hints, normalise_host, normalise_path};
 
 use super::cause::Cause;
 use crate::config::{HashOn, HintField};
-use crate::connection::head;
 
 /// A request-target in its parts, normalised.
 #[derive(Debug)]

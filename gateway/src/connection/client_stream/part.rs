@@ -1,6 +1,6 @@
 //! What of a client's bytes belongs to the request at hand.
 
-use crate::connection::chunks::Chunks;
+use sallyport_http1::Chunks;
 
 /// What of a stream may be given.
 #[derive(Debug)]

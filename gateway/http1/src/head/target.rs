@@ -9,7 +9,7 @@ use super::bytes::{self, Spelling};
 
 /// The longest target that goes on, in normal form: as much as the type that carries it through the gateway
 /// holds.
-pub(crate) const TARGET_BYTES_MAX: usize = u16::MAX as usize - 1;
+pub const TARGET_BYTES_MAX: usize = u16::MAX as usize - 1;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Version {
@@ -181,7 +181,7 @@ impl<'a> Authority<'a> {
 }
 
 /// `query` in the form that goes upstream, if that is not the one it has.
-pub(crate) fn escaped_query(query: &str) -> Option<String> {
+pub fn escaped_query(query: &str) -> Option<String> {
     if bytes::is_plain_query(query.as_bytes()) {
         return None;
     }
@@ -191,6 +191,6 @@ pub(crate) fn escaped_query(query: &str) -> Option<String> {
 }
 
 /// Whether `target` has bytes that no target has.
-pub(crate) fn is_refused(target: &[u8]) -> bool {
+pub fn is_refused(target: &[u8]) -> bool {
     bytes::spelling(target) == Spelling::Refused
 }

@@ -15,7 +15,7 @@ use std::ops::Range;
 use memchr::memchr;
 
 use self::bytes::{is_name, is_value};
-pub(crate) use self::target::{TARGET_BYTES_MAX, escaped_query, is_refused};
+pub use self::target::{TARGET_BYTES_MAX, escaped_query, is_refused};
 use self::target::{Target, Version};
 
 /// Pingora gives up a head that is longer, so the configured limit ends here too.
@@ -23,7 +23,7 @@ const BYTES_MAX: usize = 1_048_575;
 
 /// The most that a body can announce: what a signed counter of 64 bits holds, since that is what most
 /// origins count with.
-pub(crate) const CONTENT_LENGTH_MAX: u64 = i64::MAX as u64;
+pub const CONTENT_LENGTH_MAX: u64 = i64::MAX as u64;
 
 /// Why a head is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub struct HeadLimits {
 
 /// How the body after a head is framed (RFC 9112, 6).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Framing {
+pub enum Framing {
     /// No body.
     #[default]
     None,
@@ -65,18 +65,18 @@ pub(super) enum Framing {
 
 /// A head that passed.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Head {
+pub struct Head {
     /// Its length, to the end of the empty line.
-    pub(super) bytes: usize,
+    pub bytes: usize,
     /// What follows it.
-    pub(super) framing: Framing,
+    pub framing: Framing,
     /// The request line, and what it has to become before it is parsed, if it is not in normal form.
-    pub(super) request_line: Option<(Range<usize>, Vec<u8>)>,
+    pub request_line: Option<(Range<usize>, Vec<u8>)>,
 }
 
 /// Checks a head line by line as it arrives, each byte once.
 #[derive(Debug, Default)]
-pub(super) struct HeadCheck {
+pub struct HeadCheck {
     /// Where the first line begins that is not checked yet.
     line: usize,
     /// Before this no line ends that is not checked: whoever sends a long line byte by byte does not have it
@@ -104,11 +104,7 @@ impl HeadCheck {
     ///
     /// # Errors
     /// As soon as it is certain that the head is refused.
-    pub(super) fn advance(
-        &mut self,
-        bytes: &[u8],
-        limits: HeadLimits,
-    ) -> Result<Option<Head>, Refusal> {
+    pub fn advance(&mut self, bytes: &[u8], limits: HeadLimits) -> Result<Option<Head>, Refusal> {
         let most = usize::try_from(limits.bytes).unwrap_or(BYTES_MAX).min(BYTES_MAX);
         while let Some(length) = memchr(b'\n', &bytes[self.searched..]) {
             let start = self.line;
@@ -221,7 +217,7 @@ impl HeadCheck {
 
     /// The head that takes the place of a refused one: with its request line where that is sound and short, so
     /// that an access log has the method and target.
-    pub(super) fn stand_in(&self, bytes: &[u8]) -> Vec<u8> {
+    pub fn stand_in(&self, bytes: &[u8]) -> Vec<u8> {
         /// Longer ones are not worth a line of the log.
         const SHOWN_BYTES_MAX: usize = 2 << 10;
         let mut line = b"GET /".to_vec();
@@ -267,7 +263,7 @@ impl Request {
 }
 
 /// RFC 9110, 8.6: digits only.
-pub(crate) fn content_length(digits: &[u8]) -> Result<u64, Refusal> {
+pub fn content_length(digits: &[u8]) -> Result<u64, Refusal> {
     let refused = Refusal::Malformed("Content-Length is not a number");
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return Err(refused);
