@@ -37,8 +37,9 @@ mod part;
 const AHEAD_BYTES: usize = 4 << 10;
 
 /// As much as is read at once. What was read waits in Pingora's queues, up to six times, for an origin that does not
-/// read; Pingora itself would read 64 KiB.
-const READ_BYTES_MAX: usize = 16 << 10;
+/// read; Pingora itself would read 64 KiB. With 16 KiB an upload held up to 273 KiB, its two buffers of 64 KiB in
+/// Pingora among them, and holds up to 204 with this.
+const READ_BYTES_MAX: usize = 8 << 10;
 
 /// How long the origin may be silent before a client that asked is told to send its body: clients wait for a
 /// second and then send it all the same, and an origin that means to refuse it mostly does so faster.
