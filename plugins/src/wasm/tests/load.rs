@@ -65,7 +65,7 @@ fn settings_that_make_no_sense_are_refused() {
         ("start_deadline: 6m", "from 1ms to 5m"),
         ("pause_timeout: 2h", "from 10ms to 1h"),
         ("allow_on_headers_stop_iteration: maybe", "allow_on_headers_stop_iteration"),
-        ("memory: 1KiB", "65536B"),
+        ("memory: 1KiB", "write a size from 64KiB to 1GiB"),
         ("on_failure: maybe", "closed"),
         ("phases: [request_header]", "is no phase"),
         ("phases: [log]", "the module has no hook for one of them"),
