@@ -123,7 +123,9 @@ fn domains_that_are_refused() {
         ("bücher.example", DomainError::NotAscii),
         ("*.", DomainError::Host(HostError::Empty)),
         ("a..b", DomainError::Host(HostError::EmptyLabel)),
-        ("a/b", DomainError::Host(HostError::Character(b'/'))),
+        ("a/b", DomainError::Url),
+        ("https://site.example", DomainError::Url),
+        ("a_b@c", DomainError::Host(HostError::Character(b'@'))),
         ("[nonsense]", DomainError::Host(HostError::Address)),
     ];
     for (text, expected) in cases {

@@ -72,8 +72,10 @@ fn prometheus_takes_every_figure() {
     config.interval = Duration::ZERO;
     push(config.spec("prometheus"), Distributions::Sketch);
 
+    // Its exporter has ended, and its series with it: they are found by looking back.
+    wait_for("stale markers", || prometheus.value("connections").is_none().then_some(()));
     let value = |query: &str| {
-        let query = query.to_owned();
+        let query = format!("last_over_time({query}[1h])");
         wait_for(&query, || prometheus.value(&query))
     };
     assert_eq!(value("requests_total{route=\"a\",job=\"edge\"}"), REQUESTS[0] as f64);
