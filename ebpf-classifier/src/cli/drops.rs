@@ -143,7 +143,7 @@ async fn follow(
         lease.end()?;
     }
     let mut output = opened?;
-    // What is left of somebody who asked before.
+    // Samples that an earlier reader asked for and did not take.
     for _ in 0..TURN_MAX {
         if samples.next().is_none() {
             break;

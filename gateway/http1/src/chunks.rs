@@ -21,7 +21,7 @@ pub struct Chunks(State);
 /// Where in the body the next byte stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// In the digits of a size; so many have been read.
+    /// In the digits of a size, of which `digits` have been read.
     Size {
         digits: u8,
         size: u64,
@@ -40,7 +40,7 @@ enum State {
     SizeEnd {
         size: u64,
     },
-    /// In the data, of which so many bytes are left.
+    /// In the data of a chunk, of which `left` bytes are still to come.
     Data {
         left: u64,
     },

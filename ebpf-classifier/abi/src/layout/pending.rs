@@ -26,8 +26,8 @@ pub struct Pending {
     pub sender: Shared,
 }
 
-/// Looks at whether the kernel has the connection by now: so many for each SYN, so that a sender of
-/// segments without a connection does not have them for nothing for ever.
+/// Lookups of the kernel's connection that one SYN pays for. Without a bound, a sender of segments that
+/// belong to no connection would cause one with each of them.
 const LOOKS_MAX: u64 = 15;
 const LOOKS_SHIFT: u32 = 12;
 
