@@ -233,7 +233,7 @@ fn sample(seen: &Seen, outcome: &Outcome, calm_share: f64) -> Sample {
     let calm_ns = calm_share * (end - at).as_nanos() as f64;
     let during_us = outcome.latencies_us_within(at, end);
     let before_us = outcome.latencies_us_within(WARM_UP, WARM_UP + BEFORE);
-    let failed = outcome.failed.iter().filter(|due| (at..end).contains(due)).count();
+    let failed = outcome.failed.iter().filter(|&&due| at <= due && due < end).count();
     let mib = |bytes: u64| bytes as f64 / 1024.0 / 1024.0;
     let fell_behind = outcome.fell_behind();
     let valid = |latency_us: Option<f64>| latency_us.filter(|_| !fell_behind);
