@@ -7,6 +7,9 @@
 //! [`View`], and what goes out is an index. The one module that names Pingora, `pingora`, is behind the
 //! feature of that name.
 //!
+//! Beside them stands what else is arithmetic about requests to endpoints: a [`FairQueue`] for those that wait, a
+//! [`RetryBudget`], the time to wait before a retry, and [`outlier`] detection.
+//!
 //! A [`Balancer`] never changes after it is built, apart from the cursor of round robin; a changed list of
 //! endpoints means a new one. It is shared between workers without a lock.
 //!
@@ -35,22 +38,29 @@
 //! # Ok::<(), sallyport_balance::BuildError>(())
 //! ```
 
+mod backoff;
 mod balancer;
 mod cycle;
 mod endpoint;
+mod fair_queue;
 mod hash;
 mod least_request;
 mod maglev;
+pub mod outlier;
 #[cfg(feature = "pingora")]
 pub mod pingora;
 mod random;
+mod retry_budget;
 mod ring_hash;
 mod round_robin;
 mod view;
 mod weighted;
 
+pub use backoff::{full_jitter, slow_start_share};
 pub use balancer::{Balancer, Policy};
 pub use endpoint::{BuildError, ENDPOINTS_MAX, Endpoint};
+pub use fair_queue::{FairQueue, Pushed, Ticket};
 pub use hash::hash_key;
 pub use maglev::{MAGLEV_TABLE_SIZE, MAGLEV_TABLE_SIZE_MAX, Maglev};
+pub use retry_budget::{Allowance, BUDGET_WINDOW_S, RetryBudget};
 pub use view::View;
