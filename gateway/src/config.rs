@@ -14,8 +14,8 @@ mod resolve;
 
 use std::path::{Path, PathBuf};
 
-use sallyport_config::{Found, Problems, Sources};
-use sallyport_plugin::{Files, Instances, Reader};
+use sallyport_config::{Files, Found, Problems, Sources};
+use sallyport_plugin::{Instances, Reader};
 use sallyport_route::Hints;
 
 use crate::filters::Filters;
@@ -74,8 +74,8 @@ pub struct Loaded {
     pub warnings: Problems,
     /// Its filters.
     pub filters: Instances,
-    /// The files that its filters were made from.
-    pub filter_files: Files,
+    /// The files that it names: pages, and those that filters were made from.
+    pub named_files: Files,
 }
 
 /// Reads `path` and everything it includes, and resolves it with these filters.
@@ -127,7 +127,7 @@ pub fn resolve(
         files: sources.paths(),
         warnings: problems,
         filters: filters.instances().clone(),
-        filter_files: filters.files().clone(),
+        named_files: filters.files().clone(),
     })
 }
 

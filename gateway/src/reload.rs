@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use sallyport_plugin::{Files, Instances};
+use sallyport_plugin::Instances;
 use sallyport_stats::Registry;
 
 use sallyport_config::watch::{self, Attempt, Followed, Waker};
-use sallyport_config::{Problems, Severity};
+use sallyport_config::{Files, Problems, Severity};
 
 use crate::config::{self, Fixed, Loaded};
 use crate::descriptors;
@@ -67,9 +67,9 @@ pub struct Reloader {
 pub struct Memory {
     /// The fingerprint seen last, whether it was put in force or refused.
     seen: String,
-    /// The files that filters were read from in that attempt.
-    filter_files: Files,
-    /// The filters in force, and their files as they are in them.
+    /// The files that the configuration named in that attempt.
+    named_files: Files,
+    /// The filters in force, and the named files as they are in force.
     filters: Instances,
     files_in_force: Files,
     /// The probes of the upstreams in force.
@@ -87,7 +87,7 @@ pub fn spawn(reloader: Arc<Reloader>, mut memory: Memory) -> std::io::Result<Wak
     let path = reloader.path.clone();
     watch::spawn(path, move |attempt| {
         reloader.reload(attempt, &mut memory);
-        let others = memory.filter_files.paths().collect();
+        let others = memory.named_files.paths().collect();
         Followed { others, retry: memory.retry }
     })
 }
@@ -115,9 +115,9 @@ impl Reloader {
         };
         let mut memory = Memory {
             seen: loaded.sha256.clone(),
-            filter_files: loaded.filter_files.clone(),
+            named_files: loaded.named_files.clone(),
             filters: loaded.filters.clone(),
-            files_in_force: loaded.filter_files.clone(),
+            files_in_force: loaded.named_files.clone(),
             probes: Probes::new(probes),
             retry: false,
         };
@@ -181,11 +181,11 @@ impl Reloader {
         };
         let again = std::mem::take(&mut memory.retry) && !is_asked;
         let current = self.live.current();
-        let is_seen = memory.seen == sources.sha256() && memory.filter_files.are_current();
+        let is_seen = memory.seen == sources.sha256() && memory.named_files.are_current();
         let is_in_force = current.sha256 == sources.sha256() && memory.files_in_force.are_current();
         memory.seen = sources.sha256().to_owned();
         if is_in_force {
-            memory.filter_files = memory.files_in_force.clone();
+            memory.named_files = memory.files_in_force.clone();
             if !is_seen {
                 // Back to what is in force, after an attempt that was refused.
                 self.with_status(|status| status.refused = None);
@@ -207,7 +207,7 @@ impl Reloader {
         let previous = memory.filters.clone();
         let mut reader = self.filters.reader(&self.path, &previous);
         let resolved = config::resolve(&sources, Some(&self.fixed), &mut reader);
-        memory.filter_files = reader.files().clone();
+        memory.named_files = reader.files().clone();
         match resolved {
             Ok(loaded) => {
                 log_warnings(&loaded.warnings);
@@ -236,7 +236,7 @@ impl Reloader {
     ) {
         let (files, sha256) = (loaded.files.clone(), loaded.sha256.clone());
         let version = current.version + 1;
-        let (filters, filter_files) = (loaded.filters.clone(), loaded.filter_files.clone());
+        let (filters, named_files) = (loaded.filters.clone(), loaded.named_files.clone());
         let (registry, metrics) = (&self.registry, &self.filters.host.metrics);
         let snapshot = match Snapshot::compile(loaded, version, Some(current), registry, metrics) {
             Ok(snapshot) => Arc::new(snapshot),
@@ -252,7 +252,7 @@ impl Reloader {
         self.live.swap(snapshot.clone());
         memory.probes.follow(&snapshot.upstreams);
         filters.start(&self.filters.host);
-        (memory.filters, memory.files_in_force) = (filters, filter_files);
+        (memory.filters, memory.files_in_force) = (filters, named_files);
         self.with_status(|status| {
             *status = Status { files, applied_at: Some(SystemTime::now()), refused: None };
         });

@@ -3,15 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sallyport_config::regular::{self, Unreadable};
-use sallyport_config::{Node, Sink};
-use sha2::{Digest, Sha256};
+use sallyport_config::{Files, Node, Sink};
 
 use crate::filter::Filter;
 use crate::host::Host;
-
-/// The largest file that a filter may read: a compiled-in language runtime in WebAssembly has 30 MiB.
-const FILE_BYTES_MAX: u64 = 64 << 20;
 
 /// One kind of filter.
 #[derive(Clone, Copy, Debug)]
@@ -69,16 +64,8 @@ pub struct Setting<'a> {
     pub name: &'a str,
     /// The folder that relative paths begin at: the configuration's.
     pub folder: &'a Path,
-    pub(crate) files: Vec<FileUse>,
+    pub(crate) files: Files,
     pub(crate) upstreams: Vec<UpstreamUse>,
-}
-
-/// A file that a filter was made from. A change of it makes the filter anew.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct FileUse {
-    pub(crate) path: PathBuf,
-    /// Of its content; `None` where it could not be read.
-    pub(crate) sha256: Option<[u8; 32]>,
 }
 
 /// A place that names an upstream. Whether there is such an upstream only shows when all files are
@@ -96,18 +83,7 @@ pub struct UpstreamUse {
 impl Setting<'_> {
     /// The file whose path `node` holds, read whole. It is watched from then on.
     pub fn file(&mut self, node: Node<'_>, sink: &mut Sink) -> Option<(PathBuf, Vec<u8>)> {
-        let path = self.folder.join(node.text(sink)?);
-        let read = read(&path);
-        let sha256 = read.as_ref().ok().map(|bytes| Sha256::digest(bytes).into());
-        self.files.push(FileUse { path: path.clone(), sha256 });
-        match read {
-            Ok(bytes) => Some((path, bytes)),
-            Err(error) => node.refuse(
-                sink,
-                format!("{} cannot be read ({})", path.display(), error.reason()),
-                "name a regular file that the gateway's user may read",
-            ),
-        }
+        self.files.read_node(self.folder, node, sink)
     }
 
     /// The upstream that `node` names.
@@ -120,16 +96,4 @@ impl Setting<'_> {
         });
         Some(upstream)
     }
-}
-
-impl FileUse {
-    /// Whether the file is as it was.
-    pub(crate) fn is_current(&self) -> bool {
-        let now = read(&self.path).ok().map(|bytes| Sha256::digest(bytes).into());
-        now == self.sha256
-    }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, Unreadable> {
-    regular::read(path, FILE_BYTES_MAX).map(|(bytes, _)| bytes)
 }

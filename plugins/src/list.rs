@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use sallyport_config::{Node, Place, Sink, Value};
+use sallyport_config::{Files, Node, Place, Sink, Value};
 
 use crate::filter::{Filter, Phases};
 use crate::host::Host;
-use crate::kind::{FileUse, Kind, Kinds, Setting, UpstreamUse};
+use crate::kind::{Kind, Kinds, Setting, UpstreamUse};
 
 /// An entry of a list.
 #[derive(Clone, Debug)]
@@ -44,7 +44,7 @@ pub struct Instance {
     /// The filter's phases.
     pub phases: Phases,
     written: Value,
-    files: Vec<FileUse>,
+    files: Files,
     /// Their places without that of the entry, which may move.
     upstreams: Vec<UpstreamUse>,
     started: AtomicBool,
@@ -66,7 +66,7 @@ impl Instance {
     }
 
     fn is_current(&self, kind: &'static str, written: &Value) -> bool {
-        self.kind == kind && self.written == *written && self.files.iter().all(FileUse::is_current)
+        self.kind == kind && self.written == *written && self.files.are_current()
     }
 }
 
@@ -103,23 +103,6 @@ impl Instances {
         for instance in self.0.values() {
             instance.start(host);
         }
-    }
-}
-
-/// Files that filters were made from, as they were then.
-#[derive(Clone, Debug, Default)]
-pub struct Files(Vec<FileUse>);
-
-impl Files {
-    /// Their paths.
-    pub fn paths(&self) -> impl Iterator<Item = PathBuf> + '_ {
-        self.0.iter().map(|file| file.path.clone())
-    }
-
-    /// Whether all are as they were. Reads them.
-    #[must_use]
-    pub fn are_current(&self) -> bool {
-        self.0.iter().all(FileUse::is_current)
     }
 }
 
@@ -168,10 +151,16 @@ impl<'a> Reader<'a> {
         &self.instances
     }
 
-    /// The files that filters read, those that could not be read among them.
+    /// The files that were read, those that could not be read among them.
     #[must_use]
     pub fn files(&self) -> &Files {
         &self.files
+    }
+
+    /// The file whose path `node` holds, read whole, for a key that is no filter's. It is watched from
+    /// then on, as those of filters are.
+    pub fn file(&mut self, node: Node<'_>, sink: &mut Sink) -> Option<(PathBuf, Vec<u8>)> {
+        self.files.read_node(self.folder, node, sink)
     }
 
     /// The upstreams that filters name.
@@ -247,7 +236,7 @@ impl<'a> Reader<'a> {
             Some(kept) => kept.clone(),
             None => Arc::new(self.read(name, kind, node, &place, sink)?),
         };
-        self.files.0.extend(instance.files.iter().cloned());
+        self.files.extend(&instance.files);
         self.upstreams.extend(instance.upstreams.iter().map(|used| UpstreamUse {
             file: node.place.file(),
             place: format!("{place}{}", used.place),
@@ -269,14 +258,14 @@ impl<'a> Reader<'a> {
             host: self.host,
             name: &name,
             folder: self.folder,
-            files: Vec::new(),
+            files: Files::default(),
             upstreams: Vec::new(),
         };
         let filter = (kind.read)(node, sink, &mut setting);
         let Setting { files, mut upstreams, .. } = setting;
         let Some(filter) = filter else {
             // They are watched all the same: the one that is missing may be about to come.
-            self.files.0.extend(files);
+            self.files.extend(&files);
             // And an upstream that is not there is one more problem.
             self.upstreams.extend(upstreams);
             return None;

@@ -25,6 +25,7 @@
 //! );
 //! ```
 
+mod files;
 mod lines;
 mod problem;
 pub mod process;
@@ -36,6 +37,7 @@ pub mod units;
 mod value;
 pub mod watch;
 
+pub use files::Files;
 pub use problem::{Found, Problem, Problems, Severity};
 pub use source::{FILE_BYTES_MAX, File, Sources};
 pub use tree::{Fields, Node, Place, Sink};

@@ -1,9 +1,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use sallyport_config::{File, Node, Place, Problems, Sink, parse};
+use sallyport_config::{File, Files, Node, Place, Problems, Sink, parse};
 
-use super::{Entry, Files, Instances, Reader, merge};
+use super::{Entry, Instances, Reader, merge};
 use crate::host::Host;
 use crate::kind::Kinds;
 
