@@ -5,6 +5,7 @@
 //! module has to check again. Nothing here compiles routes or opens sockets: that is
 //! [`snapshot`](crate::snapshot) and [`server`](crate::server).
 
+mod error_pages;
 mod fixed;
 mod http2;
 mod limits;
@@ -20,6 +21,7 @@ use sallyport_route::Hints;
 
 use crate::filters::Filters;
 
+pub use error_pages::{ErrorPage, ErrorPages};
 pub use fixed::Fixed;
 pub use http2::Http2;
 pub use limits::{HeaderNames, Limits};

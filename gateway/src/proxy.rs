@@ -13,6 +13,7 @@ mod conformance;
 mod connected_to_upstream;
 mod context;
 mod cookies;
+mod error_page;
 mod error_while_proxy;
 mod fail_to_connect;
 mod fail_to_proxy;

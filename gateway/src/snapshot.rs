@@ -14,7 +14,8 @@ use sallyport_route::{HostTable, PathMatch, PathRegex, RouteTable};
 use sallyport_stats::{EndpointStats, Registry, RouteStats};
 
 use crate::config::{
-    Action, Admin, Config, HintField, Limits, Listener, Loaded, Push, Verdicts, VirtualHost,
+    Action, Admin, Config, ErrorPages, HintField, Limits, Listener, Loaded, Push, Verdicts,
+    VirtualHost,
 };
 use crate::upstream::{Endpoint, Upstream};
 
@@ -42,6 +43,8 @@ pub struct Snapshot {
     pub verdicts: Option<Verdicts>,
     /// Where statistics are pushed.
     pub push: Option<Push>,
+    /// What clients read in place of the gateway's own errors.
+    pub error_pages: ErrorPages,
     /// The upstreams, indexed by [`Target::upstream`](crate::config::Target::upstream).
     pub upstreams: Vec<Arc<Upstream>>,
     /// The virtual hosts.
@@ -60,6 +63,8 @@ pub struct Host {
     pub name: Arc<str>,
     /// Its domains as configured.
     pub domains: Vec<sallyport_route::Domain>,
+    /// Its own error pages.
+    pub error_pages: ErrorPages,
     /// The matching of its routes.
     pub table: RouteTable,
     /// Its routes, in order.
@@ -109,6 +114,7 @@ impl Snapshot {
             classifier,
             verdicts,
             push,
+            error_pages,
             upstreams,
             virtual_hosts,
         } = loaded.config;
@@ -131,6 +137,7 @@ impl Snapshot {
             upstream_hints,
             verdicts,
             push,
+            error_pages,
             upstreams,
             hosts,
             unmatched,
@@ -218,7 +225,13 @@ fn compile_host(
             (route.matches, Route { name: route.name, action: route.action, stats, filters })
         })
         .unzip();
-    Host { name: host.name, domains: host.domains, table: RouteTable::new(matches), routes }
+    Host {
+        name: host.name,
+        domains: host.domains,
+        error_pages: host.error_pages,
+        table: RouteTable::new(matches),
+        routes,
+    }
 }
 
 fn compile_upstreams(

@@ -153,6 +153,8 @@ pub struct Answer {
     pub body: Bytes,
     /// What logs and metrics call the reason, such as `rate_limited`.
     pub reason: &'static str,
+    /// Whether the body is the gateway's own one-line text, which `error_pages` may replace.
+    pub is_plain_error: bool,
 }
 
 impl Answer {
@@ -164,7 +166,8 @@ impl Answer {
             (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
             (HeaderName::from_static("x-sallyport-error"), HeaderValue::from_static(reason)),
         ];
-        Self { status, headers, body: format!("{reason}: {text}\n").into(), reason }
+        let body = format!("{reason}: {text}\n").into();
+        Self { status, headers, body, reason, is_plain_error: true }
     }
 
     /// The same with one field more.

@@ -14,6 +14,7 @@ use sallyport_plugin::Entry;
 use sallyport_route::{Domain, Match, Replacement};
 use sallyport_stats::push::ExporterSpec;
 
+use super::error_pages::ErrorPages;
 use super::http2::Http2;
 use super::limits::Limits;
 
@@ -32,6 +33,8 @@ pub struct Config {
     pub verdicts: Option<Verdicts>,
     /// Where statistics are pushed, if they are.
     pub push: Option<Push>,
+    /// What clients read in place of the gateway's own errors, where a virtual host says nothing else.
+    pub error_pages: ErrorPages,
     /// Groups of endpoints.
     pub upstreams: Vec<Upstream>,
     /// Domains and their routes.
@@ -364,6 +367,8 @@ pub struct VirtualHost {
     pub domains: Vec<Domain>,
     /// The filters of all its requests.
     pub filters: Vec<Entry>,
+    /// Its own error pages, ahead of those for all.
+    pub error_pages: ErrorPages,
     /// Its routes; the first match wins.
     pub routes: Vec<Route>,
 }

@@ -16,6 +16,7 @@ mod verdicts;
 use sallyport_config::{Fields, Found, Node, Place, Severity, Sink, Value};
 use sallyport_plugin::Reader;
 
+use super::error_pages::{self, ErrorPages};
 use super::limits::{HeaderNames, Limits};
 use super::model::{Admin, Classifier, Push, Verdicts};
 
@@ -34,6 +35,7 @@ pub(super) struct RawFile {
     pub(super) classifier: Option<Classifier>,
     pub(super) verdicts: Option<Verdicts>,
     pub(super) push: Option<Push>,
+    pub(super) error_pages: ErrorPages,
     pub(super) upstreams: Vec<RawUpstream>,
     pub(super) virtual_hosts: Vec<RawVirtualHost>,
 }
@@ -71,6 +73,7 @@ fn sections(
         classifier: None,
         verdicts: None,
         push: None,
+        error_pages: ErrorPages::default(),
         upstreams: Vec::new(),
         virtual_hosts: Vec::new(),
     };
@@ -87,6 +90,9 @@ fn sections(
         raw.classifier = fields.optional(sink, "classifier", classifier::classifier);
         raw.verdicts = fields.optional(sink, "verdicts", verdicts::verdicts);
         raw.push = fields.optional(sink, "push", push::push);
+        let pages = fields
+            .optional(sink, "error_pages", |node, sink| error_pages::read(node, filters, sink));
+        raw.error_pages = pages.unwrap_or_default();
     }
     raw.upstreams = fields
         .optional(sink, "upstreams", |node, sink| node.list(sink, upstream::upstream))

@@ -17,6 +17,7 @@ use sallyport_plugin::{Entry as FilterEntry, UpstreamUse};
 use sallyport_route::Domain;
 
 use self::reached::Reached;
+use super::error_pages::ErrorPages;
 use super::limits::Limits;
 use super::model::{Action, Config, Forward, Listener, Route, Target, Upstream, VirtualHost};
 use super::raw::{
@@ -45,6 +46,7 @@ pub(super) fn resolve(
         classifier: None,
         verdicts: None,
         push: None,
+        error_pages: ErrorPages::default(),
         upstreams: Vec::new(),
         virtual_hosts: Vec::new(),
     };
@@ -60,6 +62,7 @@ pub(super) fn resolve(
             config.classifier = raw.classifier;
             config.verdicts = raw.verdicts;
             config.push = raw.push;
+            config.error_pages = raw.error_pages;
             listeners = raw.listeners;
         }
         upstreams.extend(raw.upstreams.into_iter().map(|raw| (file, raw)));
@@ -363,9 +366,9 @@ impl Resolver<'_> {
             }
             routes.extend(self.route(file, route, upstreams));
         }
-        let RawVirtualHost { name, domains, filters, .. } = raw;
+        let RawVirtualHost { name, domains, filters, error_pages, .. } = raw;
         let domains = domains.into_iter().flatten().collect();
-        VirtualHost { name: name.unwrap_or_default().into(), domains, filters, routes }
+        VirtualHost { name: name.unwrap_or_default().into(), domains, filters, error_pages, routes }
     }
 
     fn route(

@@ -27,6 +27,8 @@ pub struct RequestContext {
     listener: usize,
     started: Instant,
     route: Option<(usize, usize)>,
+    /// The virtual host that was asked for, where none of its routes matched.
+    pub(super) routeless_host: Option<usize>,
     /// Whether the route's active count includes this request.
     counted: bool,
     /// Whether the origin has changed protocols: what passes since is no body.
@@ -101,6 +103,7 @@ impl RequestContext {
             listener,
             started: Instant::now(),
             route: None,
+            routeless_host: None,
             counted: false,
             tunnelled: false,
             asked_host: None,
@@ -190,6 +193,12 @@ impl RequestContext {
         let (host, route) = self.route?;
         let host = &self.snapshot.hosts[host];
         Some((host, &host.routes[route]))
+    }
+
+    /// The virtual host that the request is for, also where none of its routes takes it.
+    pub(super) fn host(&self) -> Option<&Host> {
+        let index = self.route.map(|(host, _)| host).or(self.routeless_host)?;
+        self.snapshot.hosts.get(index)
     }
 
     /// The forward action of the route, once there is one.

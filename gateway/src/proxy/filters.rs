@@ -15,7 +15,7 @@ use sallyport_plugin::{About, Answer, Chain, Outcome, Phases, Run, Step, Stop};
 use super::cause::Cause;
 use super::context::RequestContext;
 use super::target::asked_host;
-use super::{hints, lent, pace, request_id};
+use super::{error_page, hints, lent, pace, request_id};
 use crate::snapshot::NONE;
 use crate::verdicts::Verdicts;
 
@@ -310,21 +310,22 @@ pub(super) async fn own_response(
     if takes_part(ctx, Phases::RESPONSE_HEADERS) {
         // Ends: each round takes the filter that answered out of the next.
         while let Some(answer) = Box::pin(head_hooks(session, ctx, &mut head)).await {
-            (head, body) = into_response(*answer);
+            (head, body) = into_response(*answer, ctx);
         }
     }
     if session.req_header().method != Method::HEAD && !body.is_empty() {
         let mut data = Some(body);
         match response_body(session, &mut data, true, ctx) {
             Ok(()) => body = data.unwrap_or_default(),
-            Err(_) => (head, body) = failure(),
+            Err(_) => (head, body) = failure(ctx),
         }
     }
     (head, body)
 }
 
 /// An answer as a response.
-pub(super) fn into_response(answer: Answer) -> (response::Parts, Bytes) {
+pub(super) fn into_response(mut answer: Answer, ctx: &RequestContext) -> (response::Parts, Bytes) {
+    error_page::apply(&mut answer, ctx);
     let mut head = http::Response::new(()).into_parts().0;
     head.status = answer.status;
     for (name, value) in answer.headers {
@@ -341,10 +342,10 @@ pub(super) fn may_have_length(status: StatusCode) -> bool {
     !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
-fn failure() -> (response::Parts, Bytes) {
+fn failure(ctx: &RequestContext) -> (response::Parts, Bytes) {
     let cause = Cause::Filter;
     let status = cause.status().unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    into_response(Answer::error(status, cause.label(), cause.text()))
+    into_response(Answer::error(status, cause.label(), cause.text()), ctx)
 }
 
 /// Runs the hooks of the request's end.

@@ -47,7 +47,7 @@ pub(super) async fn from_filter(
     ctx: &mut RequestContext,
     answer: Answer,
 ) -> Result<()> {
-    let (head, body) = filters::into_response(answer);
+    let (head, body) = filters::into_response(answer, ctx);
     send(session, ctx, head, body).await
 }
 

@@ -170,6 +170,9 @@ fn admit(session: &mut Session, ctx: &mut RequestContext) -> std::result::Result
     };
     let place = decide::route(ctx.snapshot(), ctx.listener_index(), &target.host, &request);
     ctx.enter(place);
+    if place.is_none() {
+        ctx.routeless_host = ctx.snapshot().host(ctx.listener_index(), &target.host);
+    }
     if place.is_some() && ctx.chain().is_none() {
         aim(ctx, &target.path, target.query.as_deref(), &head.headers);
     }

@@ -1,5 +1,8 @@
 //! What clients are sent, and how their connections end: RFC 9110 and 9112, and what peers do.
 
+#[path = "responses/error_pages.rs"]
+mod error_pages;
+
 use crate::support::{Client, Gateway, Origin, PATIENCE, config, eventually, forward_all, tool};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener};

@@ -85,6 +85,7 @@ impl Cors {
             headers: vec![(header::ACCESS_CONTROL_ALLOW_METHODS, self.methods.clone())],
             body: Bytes::new(),
             reason: "cors_preflight",
+            is_plain_error: false,
         };
         let mut add = |name, value: &Option<HeaderValue>| {
             answer.headers.extend(value.clone().map(|value| (name, value)));

@@ -113,7 +113,13 @@ impl ExternalAuth {
         headers.extend(chosen(&[header::CONTENT_TYPE], &reply.headers));
         // A cache that kept a refusal would show it to those who may pass.
         headers.push((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
-        Answer { status: reply.status, headers, body: reply.body, reason: "external_auth" }
+        Answer {
+            status: reply.status,
+            headers,
+            body: reply.body,
+            reason: "external_auth",
+            is_plain_error: false,
+        }
     }
 
     fn failed(&self, why: &dyn std::fmt::Display) -> Next {

@@ -10,6 +10,7 @@ use sallyport_route::{
 };
 
 use super::{redirect, scalar};
+use crate::config::error_pages::{self, ErrorPages};
 use crate::config::model::{Redirect, Respond};
 
 /// A virtual host as written, as far as it could be read, and its place for problems that show only
@@ -21,6 +22,7 @@ pub(in crate::config) struct RawVirtualHost {
     /// `None` where one could not be read, so that the others keep their indices.
     pub(in crate::config) domains: Vec<Option<Domain>>,
     pub(in crate::config) filters: Vec<Entry>,
+    pub(in crate::config) error_pages: ErrorPages,
     pub(in crate::config) routes: Vec<RawRoute>,
 }
 
@@ -75,6 +77,8 @@ pub(super) fn virtual_host(
         let scope = format!("virtual_host {host:?}");
         let own_filters =
             fields.optional(sink, "filters", |node, sink| filters.list(&scope, node, sink));
+        let error_pages = fields
+            .optional(sink, "error_pages", |node, sink| error_pages::read(node, filters, sink));
         let mut index = 0;
         let routes = fields.required(sink, "routes", |node, sink| {
             node.list(sink, |node, sink| {
@@ -87,6 +91,7 @@ pub(super) fn virtual_host(
             place,
             domains: domains.unwrap_or_default(),
             filters: own_filters.unwrap_or_default(),
+            error_pages: error_pages.unwrap_or_default(),
             routes: routes.unwrap_or_default(),
         })
     })

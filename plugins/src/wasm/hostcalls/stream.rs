@@ -105,7 +105,8 @@ fn respond(guest: &mut Guest<'_>, status: u32, body: Span, fields: Span) -> Resu
     if !body.is_empty() && !headers.iter().any(|(name, _)| name == header::CONTENT_TYPE) {
         headers.push((header::CONTENT_TYPE, HeaderValue::from_static("text/plain")));
     }
-    let answer = Answer { status, headers, body, reason: "wasm_answer" };
+    let reason = "wasm_answer";
+    let answer = Answer { status, headers, body, reason, is_plain_error: false };
     Ok(control(state, |control| control.answer = Some(Box::new(answer)))?)
 }
 
