@@ -9,7 +9,7 @@ pub mod verdict;
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
-use sallyport_config::process::Failure;
+use sallyport_config::process::{Completions, Failure, Manual};
 
 use crate::config::{self, Lists, Loaded, PIN_PATH};
 
@@ -35,6 +35,10 @@ pub enum Command {
     Verdict(verdict::Args),
     /// Print packets as they are dropped, with the reason
     Drops(drops::Args),
+    /// Print what a shell completes this command line with
+    Completions(Completions),
+    /// Print the manual page
+    Man(Manual),
 }
 
 /// Runs the command.
@@ -48,6 +52,8 @@ pub fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Status(args) => status::main(&args),
         Command::Verdict(args) => verdict::main(&args),
         Command::Drops(args) => drops::main(&args),
+        Command::Completions(args) => args.print::<Cli>(),
+        Command::Man(args) => args.print::<Cli>(),
     }
 }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use sallyport_config::process::{self, Failure};
+use sallyport_config::process::{self, Completions, Failure, Manual};
 use sallyport_plugin::Kinds;
 
 use crate::config::{self, Loaded};
@@ -18,7 +18,7 @@ use crate::filters::Filters;
 
 /// An edge gateway: virtual hosts, routes, load balancing, and statistics for each.
 #[derive(Debug, Parser)]
-#[command(version, arg_required_else_help = true)]
+#[command(name = "sallyport", version, arg_required_else_help = true)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -38,6 +38,10 @@ pub enum Command {
     Origin(origin::Args),
     /// Serve three origins and the gateway in one process
     Demo(demo::Args),
+    /// Print what a shell completes this command line with
+    Completions(Completions),
+    /// Print the manual page
+    Man(Manual),
 }
 
 /// Pingora logs every client that goes away as an error, and the h2 crate every PING that nobody asked for: a client
@@ -72,6 +76,8 @@ pub fn dispatch(command: Command, kinds: Kinds) -> Result<(), Failure> {
         Command::Explain(args) => explain::main(args, kinds),
         Command::Origin(args) => origin::main(&args),
         Command::Demo(args) => demo::main(&args, kinds),
+        Command::Completions(args) => args.print::<Cli>(),
+        Command::Man(args) => args.print::<Cli>(),
     }
 }
 

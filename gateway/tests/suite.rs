@@ -10,6 +10,8 @@ mod support;
 
 #[path = "suite/balancing.rs"]
 mod balancing;
+#[path = "suite/command_line.rs"]
+mod command_line;
 #[path = "suite/configuration.rs"]
 mod configuration;
 #[path = "suite/conformance.rs"]

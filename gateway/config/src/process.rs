@@ -2,6 +2,7 @@
 //! manager, and the exit code that tells the configuration's fault from any other.
 
 mod json;
+mod manual;
 
 use std::fmt;
 use std::process::ExitCode;
@@ -13,6 +14,7 @@ use self::json::JsonLines;
 use crate::problem::Problems;
 use crate::watch::Waker;
 
+pub use self::manual::{Completions, Manual};
 pub use sd_notify::NotifyState;
 
 /// `EX_CONFIG` of sysexits.h: the configuration is at fault, and a restart will not help.
