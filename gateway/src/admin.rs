@@ -27,7 +27,7 @@ use crate::process::Process;
 use crate::push::Pushing;
 use crate::reload::Reloader;
 use crate::snapshot::Snapshot;
-use crate::upstream::Upstream;
+use crate::upstream::{Member, Upstream};
 use crate::verdicts::Verdicts;
 
 /// What the admin listener may look at.
@@ -249,30 +249,30 @@ struct EndpointView {
 
 async fn upstreams(State(admin): State<Arc<Admin>>) -> Response {
     let snapshot = admin.reloader.live().current();
-    let upstreams: Vec<_> = snapshot
-        .upstreams
-        .iter()
-        .map(|upstream| UpstreamView {
-            upstream: &upstream.spec.name,
-            policy: format!("{:?}", upstream.spec.policy),
-            table_bytes: upstream.table_bytes(),
-            healthy: upstream.healths.healthy(),
-            panicking: upstream.panics(),
-            endpoints: (0..upstream.endpoints.len())
-                .map(|index| endpoint_view(upstream, index))
-                .collect(),
-        })
-        .collect();
+    let upstreams: Vec<_> =
+        snapshot.upstreams.iter().map(|upstream| upstream_view(upstream)).collect();
     Json(upstreams).into_response()
 }
 
-fn endpoint_view(upstream: &Upstream, index: usize) -> EndpointView {
-    let endpoint = &upstream.endpoints[index];
+fn upstream_view(upstream: &Upstream) -> UpstreamView<'_> {
+    let endpoints = upstream.endpoints();
+    UpstreamView {
+        upstream: &upstream.spec.name,
+        policy: format!("{:?}", upstream.spec.policy),
+        table_bytes: endpoints.table_bytes(),
+        healthy: endpoints.healthy(),
+        panicking: endpoints.panics(),
+        endpoints: endpoints.members().iter().map(endpoint_view).collect(),
+    }
+}
+
+fn endpoint_view(member: &Member) -> EndpointView {
+    let endpoint = &member.endpoint;
     EndpointView {
         address: endpoint.address.to_string(),
-        weight: upstream.spec.endpoints[index].weight,
-        healthy: upstream.healths.is_healthy(index),
-        reason: upstream.healths.reason(index).map(|reason| reason.to_string()),
+        weight: member.weight,
+        healthy: member.health.is_healthy(),
+        reason: member.health.reason().map(|reason| reason.to_string()),
         set_aside: endpoint.is_set_aside(),
         in_flight: endpoint.in_flight(),
     }

@@ -214,8 +214,9 @@ fn forward_to(
     );
     answer.upstream = Some(name(target.upstream));
     answer.policy = Some(format!("{:?}", upstream.spec.policy));
-    match upstream.peek(key) {
-        Some(endpoint) => answer.endpoint = Some(upstream.endpoints[endpoint].address.to_string()),
+    let endpoints = upstream.endpoints();
+    match endpoints.peek(key) {
+        Some(endpoint) => answer.endpoint = Some(endpoints.endpoint(endpoint).address.to_string()),
         None => {
             answer.status = Some(503);
             answer.error = Some("no endpoint is available".into());

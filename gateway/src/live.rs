@@ -1,4 +1,4 @@
-//! The configuration in force, swapped as one and read without waiting.
+//! What is swapped as one and read without waiting: the configuration in force, and each upstream's endpoints.
 //!
 //! Readers must neither wait for a reload nor share a counter with each other: every request takes a
 //! reference to the snapshot it began with, and one reference count touched by all workers would be
@@ -13,32 +13,35 @@ use thread_local::ThreadLocal;
 
 use crate::snapshot::Snapshot;
 
-/// A snapshot as one request holds it. The outer count is the thread's own.
-pub type Pinned = Arc<Arc<Snapshot>>;
+/// A value as one request holds it. The outer count is the thread's own.
+pub type Pinned<T = Snapshot> = Arc<Arc<T>>;
 
-/// The one place where the current snapshot is held.
+/// The one place where the current value is held.
 #[derive(Debug)]
-pub struct Live {
-    current: Arc<ArcSwap<Snapshot>>,
-    cached: ThreadLocal<RefCell<Cached>>,
+pub struct Live<T = Snapshot>
+where
+    T: Send + Sync,
+{
+    current: Arc<ArcSwap<T>>,
+    cached: ThreadLocal<RefCell<Cached<T>>>,
 }
 
 #[derive(Debug)]
-struct Cached {
-    cache: arc_swap::Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
-    pinned: Pinned,
+struct Cached<T> {
+    cache: arc_swap::Cache<Arc<ArcSwap<T>>, Arc<T>>,
+    pinned: Pinned<T>,
 }
 
-impl Live {
-    /// Begins with `snapshot`.
+impl<T: Send + Sync> Live<T> {
+    /// Begins with `value`.
     #[must_use]
-    pub fn new(snapshot: Arc<Snapshot>) -> Self {
-        Self { current: Arc::new(ArcSwap::new(snapshot)), cached: ThreadLocal::new() }
+    pub fn new(value: Arc<T>) -> Self {
+        Self { current: Arc::new(ArcSwap::new(value)), cached: ThreadLocal::new() }
     }
 
-    /// The current snapshot, for one request. Takes one relaxed load and no lock while nothing
+    /// The current value, for one request. Takes one relaxed load and no lock while nothing
     /// changes.
-    pub fn pin(&self) -> Pinned {
+    pub fn pin(&self) -> Pinned<T> {
         let mut cached = self.cached.get_or(|| RefCell::new(self.cached())).borrow_mut();
         let Cached { cache, pinned } = &mut *cached;
         let current = cache.load();
@@ -48,20 +51,20 @@ impl Live {
         pinned.clone()
     }
 
-    fn cached(&self) -> Cached {
+    fn cached(&self) -> Cached<T> {
         let mut cache = arc_swap::Cache::new(self.current.clone());
         let pinned = Arc::new(cache.load().clone());
         Cached { cache, pinned }
     }
 
-    /// The current snapshot, for whoever is not a request.
+    /// The current value, for whoever is not a request.
     #[must_use]
-    pub fn current(&self) -> Arc<Snapshot> {
+    pub fn current(&self) -> Arc<T> {
         self.current.load_full()
     }
 
-    /// Puts `snapshot` in force. Requests that began before keep theirs.
-    pub fn swap(&self, snapshot: Arc<Snapshot>) {
-        self.current.store(snapshot);
+    /// Puts `value` in force. Requests that began before keep theirs.
+    pub fn swap(&self, value: Arc<T>) {
+        self.current.store(value);
     }
 }

@@ -6,18 +6,17 @@
 mod chains;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use sallyport_plugin::{Chain, Metrics};
 use sallyport_route::{HostTable, PathMatch, PathRegex, RouteTable};
-use sallyport_stats::{EndpointStats, Registry, RouteStats};
+use sallyport_stats::{Registry, RouteStats};
 
 use crate::config::{
     Action, Admin, Config, ErrorPages, HintField, Limits, Listener, Loaded, Push, Verdicts,
     VirtualHost,
 };
-use crate::upstream::{Endpoint, Upstream};
+use crate::upstream::{self, Found, Upstream};
 
 pub use chains::Chains;
 
@@ -244,40 +243,20 @@ fn compile_upstreams(
         .flat_map(|snapshot| &snapshot.upstreams)
         .map(|upstream| (&*upstream.spec.name, upstream))
         .collect();
-    let names: Vec<(Arc<str>, SocketAddr)> = specs
-        .iter()
-        .flat_map(|spec| {
-            spec.endpoints.iter().map(|endpoint| (spec.name.clone(), endpoint.address))
-        })
-        .collect();
+    let (mut names, mut found) = (Vec::new(), Vec::new());
+    for spec in &specs {
+        let endpoints = upstream::found(spec);
+        let name = |found: &Found| (spec.name.clone(), found.address.to_string().into());
+        names.extend(endpoints.iter().map(name));
+        found.push(endpoints);
+    }
     let mut stats = registry.endpoints(&names).into_iter();
-    specs
-        .into_iter()
-        .map(|spec| {
-            let stats: Vec<_> = stats.by_ref().take(spec.endpoints.len()).collect();
-            match before.get(&*spec.name) {
-                Some(old) if old.spec == spec => Ok((*old).clone()),
-                old => compile_upstream(spec, old.copied(), stats),
-            }
-        })
-        .collect()
-}
-
-/// Builds an upstream that is new or changed; endpoints that stay keep their state.
-fn compile_upstream(
-    spec: crate::config::Upstream,
-    old: Option<&Arc<Upstream>>,
-    stats: Vec<EndpointStats>,
-) -> anyhow::Result<Arc<Upstream>> {
-    let known: HashMap<SocketAddr, &Arc<Endpoint>> = old
-        .iter()
-        .flat_map(|old| &old.endpoints)
-        .map(|endpoint| (endpoint.address, endpoint))
-        .collect();
-    let endpoints = spec.endpoints.iter().zip(stats).map(|(endpoint, stats)| {
-        let known = known.get(&endpoint.address).copied().cloned();
-        known.unwrap_or_else(|| Arc::new(Endpoint::new(endpoint.address, stats)))
+    let upstreams = specs.into_iter().zip(found).map(|(spec, found)| {
+        let found: Vec<_> = found.into_iter().zip(stats.by_ref()).collect();
+        match before.get(&*spec.name) {
+            Some(old) if old.spec == spec => Ok((*old).clone()),
+            old => Ok(Arc::new(Upstream::new(spec, found, old.map(|old| &***old))?)),
+        }
     });
-    let endpoints = endpoints.collect();
-    Ok(Arc::new(Upstream::new(spec, endpoints, old.map(|old| &**old))?))
+    upstreams.collect()
 }

@@ -5,8 +5,11 @@
 //! the octets of their addresses.
 
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::unix::ffi::OsStrExt as _;
 
 use thiserror::Error;
+
+use crate::address::Address;
 
 /// The most endpoints one balancer takes. Tables hold indices in 16 bits, and Maglev's needs one value of
 /// them for a slot that is still vacant.
@@ -16,13 +19,13 @@ pub const ENDPOINTS_MAX: usize = 65_535;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     /// Where it listens; what identifies it to the hashing policies.
-    pub address: SocketAddr,
+    pub address: Address,
     /// Its share of the traffic in relation to the other endpoints' weights, 1 to 65,535.
     pub weight: u16,
 }
 
 /// Why no balancer can be built from a list of endpoints.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum BuildError {
     /// The list is empty.
@@ -36,7 +39,7 @@ pub enum BuildError {
     ZeroWeight,
     /// An address stands in the list twice.
     #[error("the address {0} is given twice")]
-    DuplicateAddress(SocketAddr),
+    DuplicateAddress(Address),
     /// With a table of this size an endpoint's walk would not reach every slot.
     #[error("the Maglev table size {0} is not a prime number")]
     TableSizeNotPrime(u32),
@@ -75,7 +78,7 @@ pub(crate) fn rank(endpoints: &[Endpoint]) -> Result<Vec<Ranked>, BuildError> {
     ranked.sort_unstable();
     match ranked.windows(2).find(|pair| pair[0].identity == pair[1].identity) {
         Some(pair) => {
-            Err(BuildError::DuplicateAddress(endpoints[usize::from(pair[0].index)].address))
+            Err(BuildError::DuplicateAddress(endpoints[usize::from(pair[0].index)].address.clone()))
         }
         None => Ok(ranked),
     }
@@ -87,46 +90,37 @@ pub(crate) fn validate(endpoints: &[Endpoint]) -> Result<(), BuildError> {
 }
 
 fn ranked((index, endpoint): (u16, &Endpoint)) -> Ranked {
-    Ranked { identity: Identity::of(endpoint.address), weight: endpoint.weight, index }
+    Ranked { identity: Identity::of(&endpoint.address), weight: endpoint.weight, index }
 }
 
 /// An address as octets that mean the same on every machine: the family, the address, the port, and for IPv6
-/// the scope and the flow label, all in network order. The hashing policies hash exactly these octets, so
-/// their layout is part of the compatibility promise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Identity {
-    octets: [u8; 27],
-    len: u8,
-}
+/// the scope and the flow label, all in network order; for a Unix socket the family 1 and the path. The hashing
+/// policies hash exactly these octets, so their layout is part of the compatibility promise.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Identity(Box<[u8]>);
 
 impl Identity {
-    pub(crate) fn of(address: SocketAddr) -> Self {
+    pub(crate) fn of(address: &Address) -> Self {
         match address {
-            SocketAddr::V4(address) => Self::of_v4(address),
-            SocketAddr::V6(address) => Self::of_v6(address),
+            Address::Inet(SocketAddr::V4(address)) => Self::of_v4(*address),
+            Address::Inet(SocketAddr::V6(address)) => Self::of_v6(*address),
+            Address::Unix(path) => Self([&[1], path.as_os_str().as_bytes()].concat().into()),
         }
     }
 
     pub(crate) fn octets(&self) -> &[u8] {
-        &self.octets[..usize::from(self.len)]
+        &self.0
     }
 
     fn of_v4(address: SocketAddrV4) -> Self {
-        let mut octets = [0; 27];
-        octets[0] = 4;
-        octets[1..5].copy_from_slice(&address.ip().octets());
-        octets[5..7].copy_from_slice(&address.port().to_be_bytes());
-        Self { octets, len: 7 }
+        let (ip, port) = (address.ip().octets(), address.port().to_be_bytes());
+        Self([&[4], &ip[..], &port].concat().into())
     }
 
     fn of_v6(address: SocketAddrV6) -> Self {
-        let mut octets = [0; 27];
-        octets[0] = 6;
-        octets[1..17].copy_from_slice(&address.ip().octets());
-        octets[17..19].copy_from_slice(&address.port().to_be_bytes());
-        octets[19..23].copy_from_slice(&address.scope_id().to_be_bytes());
-        octets[23..27].copy_from_slice(&address.flowinfo().to_be_bytes());
-        Self { octets, len: 27 }
+        let (ip, port) = (address.ip().octets(), address.port().to_be_bytes());
+        let (scope, flow) = (address.scope_id().to_be_bytes(), address.flowinfo().to_be_bytes());
+        Self([&[6], &ip[..], &port, &scope, &flow].concat().into())
     }
 }
 

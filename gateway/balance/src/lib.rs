@@ -38,6 +38,7 @@
 //! # Ok::<(), sallyport_balance::BuildError>(())
 //! ```
 
+mod address;
 mod backoff;
 mod balancer;
 mod cycle;
@@ -56,6 +57,7 @@ mod round_robin;
 mod view;
 mod weighted;
 
+pub use address::{Address, ParseAddressError};
 pub use backoff::{full_jitter, slow_start_share};
 pub use balancer::{Balancer, Policy};
 pub use endpoint::{BuildError, ENDPOINTS_MAX, Endpoint};

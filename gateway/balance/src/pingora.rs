@@ -137,7 +137,10 @@ fn selectable(backends: &BTreeSet<Backend>) -> BTreeMap<SocketAddr, Backend> {
 fn endpoints(backends: &BTreeMap<SocketAddr, Backend>) -> Vec<Endpoint> {
     let heaviest = backends.values().map(|backend| backend.weight).max().unwrap_or(1);
     let weight = |backend: &Backend| weight_in_proportion(backend.weight, heaviest);
-    let endpoint = |(&address, backend)| Endpoint { address, weight: weight(backend) };
+    let endpoint = |(&address, backend): (&SocketAddr, _)| Endpoint {
+        address: address.into(),
+        weight: weight(backend),
+    };
     backends.iter().map(endpoint).collect()
 }
 

@@ -68,7 +68,7 @@ fn ring(ranked: &[Ranked]) -> Vec<(u64, u16, u16)> {
     let mut ring = Vec::with_capacity(total as usize + ranked.len());
     for (rank, endpoint) in (0..=u16::MAX).zip(ranked) {
         let count = (total * u64::from(endpoint.weight) / weights).max(1);
-        ring.extend(points(endpoint.identity, count).map(|point| (point, rank, endpoint.index)));
+        ring.extend(points(&endpoint.identity, count).map(|point| (point, rank, endpoint.index)));
     }
     ring.sort_unstable();
     ring
@@ -76,7 +76,7 @@ fn ring(ranked: &[Ranked]) -> Vec<(u64, u16, u16)> {
 
 /// The first `count` of an endpoint's own endless row of points: another weight lengthens or shortens the
 /// row, and the points that stay keep their keys.
-fn points(identity: Identity, count: u64) -> impl Iterator<Item = u64> {
+fn points(identity: &Identity, count: u64) -> impl Iterator<Item = u64> + use<> {
     let own = hash_seeded(identity.octets(), POINT_SEED);
     (0..count).map(move |number| hash_seeded(&own.to_be_bytes(), number))
 }

@@ -43,7 +43,7 @@ pub fn main(args: &Args, kinds: Kinds) -> Result<(), Failure> {
 async fn start_origins(loaded: &Loaded) -> anyhow::Result<()> {
     let endpoints = loaded.config.upstreams.iter().flat_map(|upstream| &upstream.endpoints);
     let mut addresses: Vec<_> = endpoints
-        .map(|endpoint| endpoint.address)
+        .filter_map(|endpoint| endpoint.address.as_inet())
         .filter(|address| address.ip().is_loopback())
         .collect();
     addresses.sort();

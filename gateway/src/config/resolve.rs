@@ -213,7 +213,7 @@ impl Resolver<'_> {
             let Some(endpoint) = endpoint else { continue };
             let at = format!("{place}.endpoints[{index}].address");
             let what = format!("duplicate address {}", endpoint.address);
-            self.refuse_repeated(&mut addresses, endpoint.address, file, at, what);
+            self.refuse_repeated(&mut addresses, endpoint.address.clone(), file, at, what);
         }
         if let Err(error) = raw.policy.check(raw.endpoints.len()) {
             let fix = match error {

@@ -186,25 +186,25 @@ impl Visit {
     }
 
     fn begin(&mut self) -> Option<Box<HttpPeer>> {
-        let endpoint = self.attempts.begin(&self.upstream, None)?;
-        Some(self.upstream.peer(endpoint))
+        self.attempts.begin(&self.upstream, None)?;
+        self.attempts.peer()
     }
 
     fn connected(&self, reused: bool) {
-        self.attempts.connected(&self.upstream, reused);
+        self.attempts.connected(reused);
     }
 
     fn answered(&mut self, status: u16) {
-        self.attempts.answered(&self.upstream, status);
+        self.attempts.answered(status);
     }
 
     fn failed(&mut self, failure: Failure, kind: Option<ErrorKind>) -> bool {
-        self.attempts.failed(&self.upstream, failure, kind);
-        self.attempts.may_retry(&self.upstream, failure, RETRIES)
+        self.attempts.failed(&self.upstream.spec.name, failure, kind);
+        self.attempts.may_retry(failure, RETRIES)
     }
 
     fn finish(&mut self, kind: Option<ErrorKind>) {
-        self.attempts.finish(&self.upstream, kind);
+        self.attempts.finish(kind);
     }
 }
 

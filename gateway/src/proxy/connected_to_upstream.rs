@@ -34,7 +34,7 @@ pub(super) fn run(
         ctx.attempt.stale = true;
         return Err(Error::new_up(ErrorType::ConnectionClosed));
     }
-    ctx.attempt.tries.connected(ctx.upstream(), reused);
+    ctx.attempt.tries.connected(reused);
     if !reused && descriptors::is_reserved(socket) {
         descriptors::report_exhaustion();
         ctx.cause = Some(Cause::Resources);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::HeaderValue;
+use pingora_core::upstreams::peer::HttpPeer;
 use sallyport_plugin::{Answer, Chain, Run};
 use sallyport_route::{Hints, PathRegex};
 
@@ -214,8 +215,7 @@ impl RequestContext {
     }
 
     pub(super) fn endpoint(&self) -> Option<&Endpoint> {
-        // Requests that are not forwarded have no upstream, and a configuration may have none at all.
-        self.attempt.tries.endpoint(self.snapshot.upstreams.get(self.attempt.upstream)?)
+        self.attempt.tries.endpoint()
     }
 
     /// Time left of the route's timeout; `None` where it has none.
@@ -231,15 +231,15 @@ impl RequestContext {
 
     /// Begins an attempt at an endpoint, the one at `preferred` if it can be used, and counts it in.
     /// `None` if there is no endpoint to use.
-    pub(super) fn begin_attempt(&mut self, preferred: Option<SocketAddr>) -> Option<usize> {
+    pub(super) fn begin_attempt(&mut self, preferred: Option<SocketAddr>) -> Option<Box<HttpPeer>> {
         let upstream = &self.snapshot.upstreams[self.attempt.upstream];
-        self.attempt.tries.begin(upstream, preferred)
+        self.attempt.tries.begin(upstream, preferred)?;
+        self.attempt.tries.peer()
     }
 
     /// The head of an answer came from the endpoint.
     pub(super) fn answered(&mut self, status: u16) {
-        let upstream = &self.snapshot.upstreams[self.attempt.upstream];
-        self.attempt.tries.answered(upstream, status);
+        self.attempt.tries.answered(status);
     }
 
     /// The attempt failed, for the cause that is noted. Returns whether another may be made.
@@ -248,17 +248,14 @@ impl RequestContext {
         let retries = self.forward().map_or(0, |forward| forward.retries);
         let in_time = self.time_left().is_none_or(|left| !left.is_zero());
         let upstream = &self.snapshot.upstreams[self.attempt.upstream];
-        self.attempt.tries.failed(upstream, failure, kind);
-        in_time && self.attempt.tries.may_retry(upstream, failure, retries)
+        self.attempt.tries.failed(&upstream.spec.name, failure, kind);
+        in_time && self.attempt.tries.may_retry(failure, retries)
     }
 
     /// Counts the request out at its endpoint, if it is at one.
     pub(super) fn finish_at_endpoint(&mut self) {
         let kind = self.cause.and_then(Cause::upstream_kind);
-        let upstream = self.snapshot.upstreams.get(self.attempt.upstream);
-        if let Some(upstream) = upstream {
-            self.attempt.tries.finish(upstream, kind);
-        }
+        self.attempt.tries.finish(kind);
     }
 
     /// Counts the request out; `status` is 0 where no response went out. Later calls do nothing.

@@ -54,7 +54,7 @@ async fn replace(session: &mut Session, ctx: &mut RequestContext, answer: Answer
 fn report(session: &Session, error: &Error, ctx: &RequestContext, cause: Cause) {
     let (host, route) =
         ctx.route().map_or(("none", "none"), |(host, route)| (&*host.name, &*route.name));
-    let endpoint = ctx.endpoint().map(|endpoint| tracing::field::display(endpoint.address));
+    let endpoint = ctx.endpoint().map(|endpoint| tracing::field::display(&endpoint.address));
     let error = in_words(error);
     if cause.is_upstream_failure() {
         tracing::warn!(cause = cause.label(), host, route, endpoint, error, "request failed");

@@ -54,7 +54,7 @@ fn about<'a>(session: &Session, ctx: &'a RequestContext) -> About<'a> {
         virtual_host: place.map_or(NONE, |(host, _)| &host.name),
         route: place.map_or(NONE, |(_, route)| &route.name),
         upstream: ctx.upstream_name(),
-        endpoint: ctx.endpoint().map(|endpoint| endpoint.address),
+        endpoint: ctx.endpoint().and_then(|endpoint| endpoint.address.as_inet()),
         host: ctx.asked_host.as_ref().and_then(|host| host.to_str().ok()),
         client: ctx.origin.client,
         peer: hints::peer(session),

@@ -24,8 +24,7 @@ fn choose(ctx: &mut RequestContext) -> std::result::Result<Box<HttpPeer>, Cause>
     }
     // A filter may have chosen the endpoint.
     let preferred = ctx.filters.as_ref().and_then(|run| run.marks.endpoint);
-    let endpoint = ctx.begin_attempt(preferred).ok_or(Cause::NoEndpoint)?;
-    let mut peer = ctx.upstream().peer(endpoint);
+    let mut peer = ctx.begin_attempt(preferred).ok_or(Cause::NoEndpoint)?;
     if let Some(left) = time_left {
         let options = &mut peer.options;
         for timeout in [

@@ -2,10 +2,10 @@
 
 mod ejection;
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
+use sallyport_balance::Address;
 use sallyport_stats::{EndpointStats, ErrorKind};
 
 use self::ejection::{Ejection, Standing};
@@ -14,7 +14,7 @@ use self::ejection::{Ejection, Standing};
 #[derive(Debug)]
 pub struct Endpoint {
     /// Where it is.
-    pub address: SocketAddr,
+    pub address: Address,
     /// Its counters.
     pub stats: EndpointStats,
     in_flight: AtomicU32,
@@ -25,7 +25,7 @@ pub struct Endpoint {
 impl Endpoint {
     /// An endpoint that nothing bad is known of.
     #[must_use]
-    pub fn new(address: SocketAddr, stats: EndpointStats) -> Self {
+    pub fn new(address: Address, stats: EndpointStats) -> Self {
         let (in_flight, ejection) = (AtomicU32::new(0), Ejection::default());
         Self { address, stats, in_flight, ejection, epoch: Instant::now() }
     }

@@ -6,8 +6,7 @@
 
 mod probe;
 
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::join_all;
@@ -16,72 +15,47 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
 use self::probe::{Prober, Unhealthy};
-use super::Upstream;
+use super::{Member, Upstream};
 use crate::config::HealthCheck;
 use crate::descriptors;
 
-/// What the probes of one upstream found of its endpoints; all are healthy until found otherwise.
+/// What the probes of one upstream found of one of its endpoints: healthy until found otherwise.
 #[derive(Debug)]
-pub struct Healths {
-    each: Vec<Health>,
-    healthy: AtomicUsize,
-}
-
-#[derive(Debug)]
-struct Health {
+pub struct Health {
     healthy: AtomicBool,
+    /// Results in a row that contradict what the endpoint is held to be.
+    streak: AtomicU32,
     /// Why the latest probe failed, if it did.
     reason: Mutex<Option<Arc<str>>>,
 }
 
-impl Healths {
-    /// For so many endpoints.
-    #[must_use]
-    pub fn new(count: usize) -> Self {
-        let health = || Health { healthy: AtomicBool::new(true), reason: Mutex::new(None) };
-        let each = std::iter::repeat_with(health).take(count).collect();
-        Self { each, healthy: AtomicUsize::new(count) }
+impl Default for Health {
+    fn default() -> Self {
+        let (streak, reason) = (AtomicU32::new(0), Mutex::default());
+        Self { healthy: AtomicBool::new(true), streak, reason }
     }
+}
 
-    /// Whether the endpoint with this index is found healthy; true where there are no probes.
+impl Health {
+    /// Whether the endpoint is found healthy; true where there are no probes.
     #[must_use]
-    pub fn is_healthy(&self, index: usize) -> bool {
-        self.each[index].healthy.load(Ordering::Relaxed)
-    }
-
-    /// How many are found healthy.
-    #[must_use]
-    pub fn healthy(&self) -> usize {
+    pub fn is_healthy(&self) -> bool {
         self.healthy.load(Ordering::Relaxed)
     }
 
-    /// Why the latest probe of the endpoint with this index failed, if it did.
+    /// Why the latest probe failed, if it did.
     #[must_use]
-    pub fn reason(&self, index: usize) -> Option<Arc<str>> {
-        self.each[index].reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn reason(&self) -> Option<Arc<str>> {
+        self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Takes over what `before` knows of the endpoints that `index_before` finds there.
-    pub(super) fn take_over(&self, before: &Self, index_before: impl Fn(usize) -> Option<usize>) {
-        for index in 0..self.each.len() {
-            if let Some(old) = index_before(index) {
-                self.set_healthy(index, before.is_healthy(old));
-                self.set_reason(index, before.reason(old));
-            }
-        }
+    /// Only [`Upstream::set_healthy`] may: it counts anew.
+    pub(super) fn set(&self, healthy: bool) {
+        self.healthy.store(healthy, Ordering::Relaxed);
     }
 
-    pub(super) fn set_healthy(&self, index: usize, healthy: bool) {
-        let was = self.each[index].healthy.swap(healthy, Ordering::Relaxed);
-        match (was, healthy) {
-            (false, true) => _ = self.healthy.fetch_add(1, Ordering::Relaxed),
-            (true, false) => _ = self.healthy.fetch_sub(1, Ordering::Relaxed),
-            _ => {}
-        }
-    }
-
-    fn set_reason(&self, index: usize, reason: Option<Arc<str>>) {
-        *self.each[index].reason.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+    fn set_reason(&self, reason: Option<Arc<str>>) {
+        *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = reason;
     }
 }
 
@@ -133,63 +107,55 @@ impl Probes {
 
 async fn run(upstream: Arc<Upstream>, check: HealthCheck) {
     let prober = Prober::new(&check);
-    let mut streaks = vec![0; upstream.endpoints.len()];
     loop {
         let started = Instant::now();
-        let probes = streaks.iter_mut().enumerate();
-        join_all(probes.map(async |(index, streak)| {
-            let address = upstream.endpoints[index].address;
-            let failure = prober.probe(address).await.err();
+        let endpoints = upstream.endpoints();
+        let probes = endpoints.members().iter().map(async |member| {
+            let failure = prober.probe(&member.endpoint.address).await.err();
             if failure.as_ref().is_some_and(Unhealthy::is_own) {
                 descriptors::report_exhaustion();
             } else {
-                let failure = failure.map(|error| error.to_string());
-                note(&upstream, index, address, failure, &check, streak);
+                note(&upstream, member, failure.map(|error| error.to_string()), &check);
             }
-        }))
-        .await;
+        });
+        join_all(probes).await;
+        drop(endpoints);
         sleep_until(started + check.interval).await;
     }
 }
 
-/// Notes the result of a probe; `streak` counts those in a row that contradict what the endpoint is
-/// held to be.
-fn note(
-    upstream: &Upstream,
-    index: usize,
-    address: SocketAddr,
-    failure: Option<String>,
-    check: &HealthCheck,
-    streak: &mut u32,
-) {
-    let healths = &upstream.healths;
+/// Notes the result of a probe.
+fn note(upstream: &Upstream, member: &Member, failure: Option<String>, check: &HealthCheck) {
+    let health = &member.health;
     let success = failure.is_none();
-    healths.set_reason(index, failure.as_deref().map(Arc::from));
-    if success == healths.is_healthy(index) {
-        *streak = 0;
+    health.set_reason(failure.as_deref().map(Arc::from));
+    if success == health.is_healthy() {
+        health.streak.store(0, Ordering::Relaxed);
         return;
     }
-    *streak += 1;
-    if *streak >= if success { check.healthy } else { check.unhealthy } {
-        *streak = 0;
-        healths.set_healthy(index, success);
-        let name = &*upstream.spec.name;
-        match failure {
-            Some(reason) => tracing::warn!(
-                upstream = name, endpoint = %address, reason, "endpoint found unhealthy"
-            ),
-            None => {
-                tracing::info!(upstream = name, endpoint = %address, "endpoint found healthy");
-            }
-        }
-        if upstream.panics() && !success {
-            let (healthy, all) = (healths.healthy(), upstream.endpoints.len());
-            tracing::warn!(
-                upstream = name,
-                healthy,
-                all,
-                "too few endpoints are healthy: all are used until more are"
-            );
-        }
+    let streak = health.streak.fetch_add(1, Ordering::Relaxed) + 1;
+    if streak >= if success { check.healthy } else { check.unhealthy } {
+        health.streak.store(0, Ordering::Relaxed);
+        upstream.set_healthy(health, success);
+        report(upstream, member, failure);
+    }
+}
+
+fn report(upstream: &Upstream, member: &Member, failure: Option<String>) {
+    let (name, endpoint) = (&*upstream.spec.name, &member.endpoint.address);
+    let Some(reason) = failure else {
+        tracing::info!(upstream = name, %endpoint, "endpoint found healthy");
+        return;
+    };
+    tracing::warn!(upstream = name, %endpoint, reason, "endpoint found unhealthy");
+    let endpoints = upstream.endpoints();
+    if endpoints.panics() {
+        let (healthy, all) = (endpoints.healthy(), endpoints.members().len());
+        tracing::warn!(
+            upstream = name,
+            healthy,
+            all,
+            "too few endpoints are healthy: all are used until more are"
+        );
     }
 }

@@ -1,15 +1,18 @@
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use sallyport_balance::Policy;
+use sallyport_balance::{Address, Policy};
 use sallyport_stats::{ErrorKind, Registry};
 
-use super::{Attempts, Endpoint, Failure, Upstream};
+use super::{Attempts, Failure, Found, Upstream, found};
 use crate::config::{self, HealthCheck, HttpProbe, Probe};
 
-fn address(last: u8) -> SocketAddr {
+fn socket_address(last: u8) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, last], 80))
+}
+
+fn address(last: u8) -> Address {
+    socket_address(last).into()
 }
 
 fn probing(path: &str, interval: Duration) -> HealthCheck {
@@ -30,47 +33,54 @@ fn spec(count: u8, health_check: Option<HealthCheck>) -> config::Upstream {
     }
 }
 
-fn endpoints(count: u8) -> Vec<Arc<Endpoint>> {
-    let names: Vec<_> = (1..=count).map(|last| ("up".into(), address(last))).collect();
-    let stats = Registry::new(1).endpoints(&names).into_iter();
-    stats.zip(1..).map(|(stats, last)| Arc::new(Endpoint::new(address(last), stats))).collect()
+fn build(spec: config::Upstream, before: Option<&Upstream>, registry: &Registry) -> Upstream {
+    let found = found(&spec);
+    let addresses: Vec<_> = found.iter().map(|found| found.address.to_string().into()).collect();
+    let stats = registry.endpoints_of(&spec.name, &addresses);
+    Upstream::new(spec, found.into_iter().zip(stats).collect(), before).unwrap()
 }
 
 fn upstream(count: u8) -> Upstream {
-    Upstream::new(spec(count, None), endpoints(count), None).unwrap()
+    build(spec(count, None), None, &Registry::new(1))
 }
 
 /// The endpoints that as many requests as there are endpoints, twice, are sent to.
 fn used(upstream: &Upstream) -> Vec<usize> {
-    let mut used: Vec<_> = (0..2 * upstream.endpoints.len())
-        .filter_map(|_| upstream.select(0, &[]).map(|choice| choice.endpoint))
+    let set = upstream.endpoints();
+    let mut used: Vec<_> = (0..2 * set.members().len())
+        .filter_map(|_| set.select(0, &[]).map(|choice| choice.endpoint))
         .collect();
     used.sort_unstable();
     used.dedup();
     used
 }
 
+fn set_healthy(upstream: &Upstream, index: usize, healthy: bool) {
+    upstream.set_healthy(&upstream.endpoints().members()[index].health, healthy);
+}
+
+fn healthy(upstream: &Upstream) -> usize {
+    upstream.endpoints().healthy()
+}
+
 #[test]
 fn what_probes_found_stays_as_long_as_they_ask_the_same() {
     let second = Duration::from_secs(1);
-    let endpoints = endpoints(2);
+    let registry = Registry::new(1);
     let new = |check, before: Option<&Upstream>| {
         let mut spec = spec(2, check);
         spec.panic_below_percent = 0;
-        Upstream::new(spec, endpoints.clone(), before).unwrap()
+        build(spec, before, &registry)
     };
     let first = new(Some(probing("/a", second)), None);
-    first.healths.set_healthy(0, false);
+    set_healthy(&first, 0, false);
     assert_eq!(used(&first), [1]);
     let slower = new(Some(probing("/a", 2 * second)), Some(&first));
-    assert_eq!((used(&slower), slower.healths.healthy()), (vec![1], 1));
+    assert_eq!((used(&slower), healthy(&slower)), (vec![1], 1));
     for check in [Some(probing("/b", second)), None] {
         let other = new(check, Some(&first));
-        assert_eq!((used(&other), other.healths.healthy()), (vec![0, 1], 2));
+        assert_eq!((used(&other), healthy(&other)), (vec![0, 1], 2));
     }
-    // And the old one's later findings are its own.
-    first.healths.set_healthy(1, false);
-    assert_eq!(used(&slower), [1]);
 }
 
 #[test]
@@ -87,10 +97,10 @@ fn all_are_used_when_fewer_than_the_share_are_healthy() {
     ] {
         let mut spec = spec(count, Some(probing("/", Duration::from_secs(1))));
         spec.panic_below_percent = percent;
-        let upstream = Upstream::new(spec, endpoints(count), None).unwrap();
-        (0..unhealthy).for_each(|index| upstream.healths.set_healthy(index, false));
+        let upstream = build(spec, None, &Registry::new(1));
+        (0..unhealthy).for_each(|index| set_healthy(&upstream, index, false));
         let what = format!("{unhealthy} of {count} unhealthy, {percent} %");
-        assert_eq!(upstream.panics(), panics, "{what}");
+        assert_eq!(upstream.endpoints().panics(), panics, "{what}");
         let expected = if panics { 0 } else { unhealthy };
         assert_eq!(used(&upstream), (expected..count.into()).collect::<Vec<_>>(), "{what}");
         assert_eq!(upstream.is_available(), unhealthy < count.into(), "{what}");
@@ -100,34 +110,71 @@ fn all_are_used_when_fewer_than_the_share_are_healthy() {
 #[test]
 fn a_health_that_is_told_twice_counts_once() {
     let upstream = upstream(2);
-    for (index, healthy, count) in [(0, false, 1), (0, false, 1), (1, false, 0), (0, true, 1)] {
-        upstream.healths.set_healthy(index, healthy);
-        assert_eq!(upstream.healths.healthy(), count);
+    for (index, is_healthy, count) in [(0, false, 1), (0, false, 1), (1, false, 0), (0, true, 1)] {
+        set_healthy(&upstream, index, is_healthy);
+        assert_eq!(healthy(&upstream), count);
     }
+}
+
+fn at(addresses: &[u8]) -> Vec<Found> {
+    addresses.iter().map(|&last| Found { address: address(last), weight: 1 }).collect()
+}
+
+#[test]
+fn endpoints_keep_their_state_when_the_set_is_replaced() {
+    let registry = Registry::new(1);
+    let upstream = build(spec(2, None), None, &registry);
+    let mut attempts = Attempts::default();
+    assert_eq!(attempts.begin(&upstream, Some(socket_address(2))), Some(1));
+    set_healthy(&upstream, 1, false);
+    upstream.replace(at(&[3, 2]), &registry).unwrap();
+    let set = upstream.endpoints();
+    assert_eq!(set.position(&address(1)), None);
+    let stays = &set.members()[1];
+    assert_eq!((stays.endpoint.in_flight(), stays.health.is_healthy()), (1, false));
+    assert_eq!(set.healthy(), 1);
+    // The request goes on with the set that it began with.
+    assert_eq!(attempts.endpoint().unwrap().address, address(2));
+    assert_eq!(attempts.set().unwrap().position(&address(1)), Some(0));
+    attempts.finish(None);
+    assert_eq!(stays.endpoint.in_flight(), 0);
+    assert_eq!(stays.endpoint.stats.snapshot().requests(), 1);
+}
+
+#[test]
+fn a_set_without_endpoints_has_none_to_use() {
+    let registry = Registry::new(1);
+    let upstream = build(spec(2, None), None, &registry);
+    upstream.replace(Vec::new(), &registry).unwrap();
+    assert!(!upstream.is_available() && !upstream.endpoints().panics());
+    assert_eq!(Attempts::default().begin(&upstream, None), None);
+    upstream.replace(at(&[7]), &registry).unwrap();
+    assert_eq!(Attempts::default().begin(&upstream, None), Some(0));
 }
 
 #[test]
 fn failures_move_on_to_other_endpoints_and_set_theirs_aside() {
     let upstream = upstream(2);
+    let set = upstream.endpoints();
     for _ in 0..3 {
         // Turns are taken in order, so that every other request begins at the first.
         let mut attempts = Attempts::default();
         while attempts.begin(&upstream, None) == Some(1) {
-            attempts.finish(&upstream, None);
+            attempts.finish(None);
         }
-        attempts.failed(&upstream, Failure::Connect, Some(ErrorKind::Connect));
-        assert!(attempts.may_retry(&upstream, Failure::Connect, 1));
-        assert!(!attempts.may_retry(&upstream, Failure::Connect, 0));
-        assert_eq!(attempts.begin(&upstream, Some(address(1))), Some(1), "it was tried");
-        attempts.finish(&upstream, None);
+        attempts.failed("up", Failure::Connect, Some(ErrorKind::Connect));
+        assert!(attempts.may_retry(Failure::Connect, 1));
+        assert!(!attempts.may_retry(Failure::Connect, 0));
+        assert_eq!(attempts.begin(&upstream, Some(socket_address(1))), Some(1), "it was tried");
+        attempts.finish(None);
     }
-    assert!(upstream.endpoints[0].is_set_aside() && !upstream.endpoints[1].is_set_aside());
+    assert!(set.endpoint(0).is_set_aside() && !set.endpoint(1).is_set_aside());
     assert_eq!(used(&upstream), [1]);
-    let counts = upstream.endpoints[0].stats.snapshot();
+    let counts = set.endpoint(0).stats.snapshot();
     assert_eq!((counts.errors(ErrorKind::Connect), counts.active()), (3, 0));
-    assert_eq!(upstream.endpoints[0].in_flight() + upstream.endpoints[1].in_flight(), 0);
+    assert_eq!(set.endpoint(0).in_flight() + set.endpoint(1).in_flight(), 0);
     // The last resort.
-    upstream.healths.set_healthy(1, false);
+    set_healthy(&upstream, 1, false);
     assert!(!upstream.is_available());
 }
 
@@ -137,11 +184,11 @@ fn what_this_process_lacks_is_held_against_no_endpoint() {
     let mut attempts = Attempts::default();
     for _ in 0..10 {
         attempts.begin(&upstream, None).unwrap();
-        attempts.failed(&upstream, Failure::Resources, None);
-        assert!(!attempts.may_retry(&upstream, Failure::Resources, 5));
+        attempts.failed("up", Failure::Resources, None);
+        assert!(!attempts.may_retry(Failure::Resources, 5));
     }
     assert_eq!(used(&upstream), [0, 1]);
-    assert_eq!(upstream.endpoints[0].stats.snapshot().connect_failures(), 0);
+    assert_eq!(upstream.endpoints().endpoint(0).stats.snapshot().connect_failures(), 0);
 }
 
 #[test]
@@ -150,11 +197,11 @@ fn an_endpoints_own_5xx_is_its_error_unless_there_is_a_worse_one() {
     let mut attempts = Attempts::default();
     for (status, kind) in [(200, None), (503, None), (500, Some(ErrorKind::Reset)), (404, None)] {
         attempts.begin(&upstream, None).unwrap();
-        attempts.answered(&upstream, 103);
-        attempts.answered(&upstream, status);
-        attempts.finish(&upstream, kind);
+        attempts.answered(103);
+        attempts.answered(status);
+        attempts.finish(kind);
     }
-    let counts = upstream.endpoints[0].stats.snapshot();
+    let counts = upstream.endpoints().endpoint(0).stats.snapshot();
     let errors = [ErrorKind::ServerError, ErrorKind::Reset, ErrorKind::ClientError];
     assert_eq!(errors.map(|kind| counts.errors(kind)), [1, 1, 0]);
     assert_eq!(counts.requests(), 4);

@@ -4,7 +4,7 @@
 //! It only puts the parts together. What is counted is with the parts, how it reads is with the
 //! exposition.
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use prometheus::proto::MetricFamily;
 
@@ -65,12 +65,22 @@ impl Registry {
 
     /// Installs the endpoints of a new configuration, each as (upstream, address), by the rules of
     /// [`routes`](Self::routes).
-    pub fn endpoints(&self, names: &[(Arc<str>, SocketAddr)]) -> Vec<EndpointStats> {
+    pub fn endpoints(&self, names: &[(Arc<str>, Arc<str>)]) -> Vec<EndpointStats> {
         let upstreams: Vec<_> = names.iter().map(|(upstream, _)| Arc::clone(upstream)).collect();
         let upstreams = self.upstreams.install(&upstreams);
         let endpoints = self.endpoints.install(names);
         let pairs = endpoints.into_iter().zip(upstreams);
         pairs.map(|(endpoint, upstream)| EndpointStats::new(endpoint, upstream)).collect()
+    }
+
+    /// As [`endpoints`](Self::endpoints), for one upstream: those of the others stay.
+    pub fn endpoints_of(&self, upstream: &Arc<str>, addresses: &[Arc<str>]) -> Vec<EndpointStats> {
+        let names: Vec<_> =
+            addresses.iter().map(|address| (Arc::clone(upstream), Arc::clone(address))).collect();
+        let row = self.upstreams.install_among(&[Arc::clone(upstream)], |name| name == upstream);
+        let endpoints = self.endpoints.install_among(&names, |(name, _)| name == upstream);
+        let stats = |endpoint| EndpointStats::new(endpoint, row[0].clone());
+        endpoints.into_iter().map(stats).collect()
     }
 
     /// The first configuration serves. Until this is said no version is exposed.

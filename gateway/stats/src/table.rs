@@ -56,7 +56,14 @@ impl<N: Clone + Eq + Hash> Table<N> {
     /// Makes `names` the exposed ones and returns a row for each, in their order. A name given
     /// twice gets the same row twice and is exposed once.
     pub(crate) fn install(&self, names: &[N]) -> Vec<Row> {
+        self.install_among(names, |_| true)
+    }
+
+    /// As [`install`](Self::install), in place of those that `replaces` says; all others stay.
+    pub(crate) fn install_among(&self, names: &[N], replaces: impl Fn(&N) -> bool) -> Vec<Row> {
         let mut table = self.lock();
+        let others: Vec<_> =
+            table.installed.iter().filter(|(name, _)| !replaces(name)).cloned().collect();
         // Held from here on, lest a row found now be gone when it is handed out.
         let found: Vec<_> = names.iter().map(|name| table.living(name)).collect();
         let fresh = found.iter().filter(|row| row.is_none()).count();
@@ -64,7 +71,8 @@ impl<N: Clone + Eq + Hash> Table<N> {
         let mut free = (0..fresh).map(|row| Row { sheet: Arc::clone(&sheet), row });
         table.known.reserve(fresh);
         table.generation += 1;
-        let mut installed = Vec::with_capacity(names.len());
+        let mut installed = others;
+        installed.reserve(names.len());
         let place = |(name, found)| table.place(name, found, &mut free, &mut installed);
         let rows = names.iter().zip(found).map(place).collect();
         table.installed = installed.into();

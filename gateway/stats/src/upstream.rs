@@ -7,7 +7,6 @@
 
 use std::{
     fmt,
-    net::SocketAddr,
     sync::{Arc, atomic::Ordering},
 };
 
@@ -16,8 +15,8 @@ use crate::{
     table::{Row, Table},
 };
 
-/// An upstream and the address of an endpoint in it.
-pub(crate) type EndpointName = (Arc<str>, SocketAddr);
+/// An upstream and the address of an endpoint in it, as written.
+pub(crate) type EndpointName = (Arc<str>, Arc<str>);
 
 // An endpoint's counters.
 const ACTIVE: usize = 0;

@@ -6,8 +6,8 @@
 
 use super::{Case, Notice, Plan};
 use anyhow::Result;
-use sallyport_balance::{Balancer, Endpoint, Policy, View, hash_key};
-use std::net::{Ipv4Addr, SocketAddr};
+use sallyport_balance::{Address, Balancer, Endpoint, Policy, View, hash_key};
+use std::net::Ipv4Addr;
 use std::rc::Rc;
 
 /// The endpoints that are out, by their number.
@@ -123,7 +123,7 @@ impl Gateway {
 pub(super) fn endpoints(count: usize, weight: impl Fn(usize) -> u16) -> Vec<Endpoint> {
     let address = |number: usize| {
         let [.., high, low] = (number as u32).to_be_bytes();
-        SocketAddr::from((Ipv4Addr::new(10, 0, high, low), 8080))
+        Address::from((Ipv4Addr::new(10, 0, high, low), 8080))
     };
     (0..count).map(|number| Endpoint { address: address(number), weight: weight(number) }).collect()
 }

@@ -33,7 +33,7 @@ fn every_policy_refuses_the_same_lists() {
         let refusal = |endpoints: &[Endpoint]| Balancer::new(policy, endpoints).err();
         assert_eq!(refusal(&[]), Some(BuildError::Empty));
         assert_eq!(refusal(&weighted(&[0])), Some(BuildError::ZeroWeight));
-        assert_eq!(refusal(&twice), Some(BuildError::DuplicateAddress(twice[0].address)));
+        assert_eq!(refusal(&twice), Some(BuildError::DuplicateAddress(twice[0].address.clone())));
     }
 }
 

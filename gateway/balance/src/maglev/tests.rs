@@ -145,10 +145,10 @@ proptest! {
             .prop_shuffle(),
     ) {
         let mut sorted = shuffled.clone();
-        sorted.sort_by_key(|endpoint| endpoint.address);
+        sorted.sort_by_key(|endpoint| endpoint.address.clone());
         let owners = |endpoints: &[Endpoint]| -> Vec<_> {
             let maglev = Maglev::new(endpoints, 1_009).unwrap();
-            maglev.table().iter().map(|&owner| endpoints[usize::from(owner)].address).collect()
+            maglev.table().iter().map(|&owner| endpoints[usize::from(owner)].address.clone()).collect()
         };
         prop_assert_eq!(owners(&shuffled), owners(&sorted));
     }

@@ -77,10 +77,10 @@ proptest! {
         key in any::<u64>(),
     ) {
         let mut sorted = shuffled.clone();
-        sorted.sort_by_key(|endpoint| endpoint.address);
+        sorted.sort_by_key(|endpoint| endpoint.address.clone());
         let address = |endpoints: &[Endpoint]| {
             let ring = RingHash::new(endpoints).unwrap();
-            endpoints[ring.select(key, &()).unwrap()].address
+            endpoints[ring.select(key, &()).unwrap()].address.clone()
         };
         prop_assert_eq!(address(&shuffled), address(&sorted));
     }

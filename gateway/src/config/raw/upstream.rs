@@ -64,7 +64,10 @@ fn endpoint(node: Node<'_>, sink: &mut Sink) -> Option<Endpoint> {
     node.mapping(sink, |fields, sink| {
         let address = fields.required(sink, "address", scalar::remote_address);
         let weight = fields.optional(sink, "weight", |node, sink| node.number(sink, 1, 65_535));
-        Some(Endpoint { address: address?, weight: weight.map_or(1, |weight| weight as u16) })
+        Some(Endpoint {
+            address: address?.into(),
+            weight: weight.map_or(1, |weight| weight as u16),
+        })
     })
 }
 

@@ -4,7 +4,6 @@
 //! stopped accepting.
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::header;
@@ -13,7 +12,8 @@ use pingora_core::protocols::http::v1::client::HttpSession as Http1;
 use pingora_core::protocols::l4::stream::Stream;
 use pingora_error::{Error, ErrorType};
 use pingora_http::RequestHeader;
-use tokio::net::TcpStream;
+use sallyport_balance::Address;
+use tokio::net::{TcpStream, UnixStream};
 
 use crate::config::{HealthCheck, HttpProbe, Probe};
 use crate::descriptors;
@@ -59,20 +59,20 @@ impl Prober {
     ///
     /// # Errors
     /// Why the endpoint is not healthy.
-    pub(super) async fn probe(&self, address: SocketAddr) -> Result<(), Unhealthy> {
+    pub(super) async fn probe(&self, address: &Address) -> Result<(), Unhealthy> {
         let mut result = Err(Unhealthy::Timeout(self.timeout));
         // What comes after the result, reading the body, does not change it by taking long.
         tokio::time::timeout(self.timeout, self.ask(address, &mut result)).await.ok();
         result
     }
 
-    async fn ask(&self, address: SocketAddr, result: &mut Result<(), Unhealthy>) {
-        let stream = match TcpStream::connect(address).await {
+    async fn ask(&self, address: &Address, result: &mut Result<(), Unhealthy>) {
+        let stream = match connect(address).await {
             Ok(stream) => stream,
             Err(error) => return *result = Err(Unhealthy::Connect(error)),
         };
         let Probe::Http(probe) = &self.probe else { return *result = Ok(()) };
-        let mut session = HttpSession::H1(Http1::new(Box::new(Stream::from(stream))));
+        let mut session = HttpSession::H1(Http1::new(Box::new(stream)));
         match status(&mut session, probe, address).await {
             Ok(status) => {
                 *result = probe.judge(status);
@@ -84,6 +84,18 @@ impl Prober {
     }
 }
 
+async fn connect(address: &Address) -> io::Result<Stream> {
+    Ok(match address {
+        Address::Inet(address) => TcpStream::connect(address).await?.into(),
+        Address::Unix(path) => UnixStream::connect(path).await?.into(),
+    })
+}
+
+/// What stands in `Host` where the configuration names none.
+fn authority(address: &Address) -> String {
+    address.as_inet().map_or_else(|| "localhost".to_owned(), |address| address.to_string())
+}
+
 impl HttpProbe {
     fn judge(&self, found: u16) -> Result<(), Unhealthy> {
         if self.status.iter().any(|range| range.contains(found)) {
@@ -93,12 +105,12 @@ impl HttpProbe {
         Err(Unhealthy::Status { found, expected })
     }
 
-    fn head(&self, address: SocketAddr) -> pingora_error::Result<RequestHeader> {
+    fn head(&self, address: &Address) -> pingora_error::Result<RequestHeader> {
         let mut head = RequestHeader::build(self.method.clone(), self.path.as_bytes(), Some(3))?;
         // As clients that are given an address do (RFC 9110, 7.2).
         match &self.host {
             Some(host) => head.insert_header(header::HOST, &**host)?,
-            None => head.insert_header(header::HOST, address.to_string())?,
+            None => head.insert_header(header::HOST, authority(address))?,
         }
         head.insert_header(header::USER_AGENT, "sallyport-health-check")?;
         head.insert_header(header::CONNECTION, "close")?;
@@ -109,7 +121,7 @@ impl HttpProbe {
 async fn status(
     session: &mut HttpSession,
     probe: &HttpProbe,
-    address: SocketAddr,
+    address: &Address,
 ) -> Result<u16, Unhealthy> {
     let head = probe.head(address).map_err(|error| unhealthy(&error))?;
     session.write_request_header(Box::new(head)).await.map_err(|error| unhealthy(&error))?;

@@ -1,4 +1,4 @@
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use prometheus::proto::{Metric, MetricType};
 
@@ -69,8 +69,7 @@ fn a_route_with_only_active_requests_has_no_quantile() {
 #[test]
 fn endpoints_and_reuse_are_exposed() {
     let registry = Registry::new(1);
-    let address: SocketAddr = "[2001:db8::1]:80".parse().unwrap();
-    let endpoints = registry.endpoints(&[(Arc::from("api"), address)]);
+    let endpoints = registry.endpoints(&[(Arc::from("api"), Arc::from("[2001:db8::1]:80"))]);
     endpoints[0].begin();
     endpoints[0].connected(true);
     endpoints[0].finish(Some(ErrorKind::Timeout));

@@ -2,7 +2,7 @@ use super::*;
 use crate::Registry;
 
 fn name(upstream: &str, port: u16) -> EndpointName {
-    (Arc::from(upstream), SocketAddr::from(([127, 0, 0, 1], port)))
+    (Arc::from(upstream), format!("127.0.0.1:{port}").into())
 }
 
 #[test]
@@ -41,6 +41,22 @@ fn reuse_does_not_fall_when_an_endpoint_leaves() {
     drop(old);
     let new = registry.endpoints(&[name("api", 1)]);
     assert_eq!(Reuse::of(&new[0].upstream).reused, 1);
+}
+
+#[test]
+fn one_upstreams_endpoints_change_without_touching_the_others() {
+    let registry = Registry::new(1);
+    let old = registry.endpoints(&[name("api", 1), name("api", 2), name("web", 1)]);
+    old[1].begin();
+    let addresses = [2, 3].map(|port| name("api", port).1);
+    let new = registry.endpoints_of(&"api".into(), &addresses);
+    assert_eq!([0, 1].map(|index: usize| new[index].snapshot().active()), [1, 0]);
+    let installed = registry.endpoints.installed();
+    let exposed: Vec<_> = installed.iter().map(|(name, _)| name.clone()).collect();
+    assert_eq!(exposed, [name("web", 1), name("api", 2), name("api", 3)]);
+    registry.endpoints_of(&"api".into(), &[]);
+    assert_eq!(registry.endpoints.installed().len(), 1);
+    assert_eq!(registry.upstreams.installed().len(), 2);
 }
 
 #[test]

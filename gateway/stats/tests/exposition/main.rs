@@ -3,7 +3,6 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    net::SocketAddr,
     sync::Arc,
     thread,
     time::Duration,
@@ -78,7 +77,7 @@ fn busy_registry() -> Registry {
     registry.config_loaded(1, "c0ffee");
     let name = |route| (Arc::from("shop"), Arc::from(route));
     let routes = registry.routes(&[name("checkout"), name("idle"), name("search")]);
-    let address = |port| SocketAddr::from(([10, 0, 0, 1], port));
+    let address = |port: u16| Arc::from(format!("10.0.0.1:{port}"));
     let endpoints =
         registry.endpoints(&[(Arc::from("api"), address(80)), (Arc::from("api"), address(81))]);
     for i in 0..5_000_u64 {

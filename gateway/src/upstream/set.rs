@@ -1,0 +1,196 @@
+//! The endpoints of an upstream at one moment, and the choice among them.
+//!
+//! A set never changes but for what is found out about its endpoints: discovery replaces it as a whole,
+//! and a request keeps the set it began with, so that an index means one endpoint for as long as the
+//! request lasts. What is known of an endpoint is not the set's: it lives on by its address.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use pingora_core::upstreams::peer::HttpPeer;
+use sallyport_balance::{Address, Balancer, BuildError, View};
+
+use super::health::Health;
+use super::{Choice, Endpoint};
+
+/// An upstream's endpoints with what chooses among them.
+#[derive(Debug)]
+pub struct EndpointSet {
+    members: Box<[Member]>,
+    /// `None` where there are no endpoints.
+    balancer: Option<Balancer>,
+    /// How many of them probes find healthy.
+    healthy: AtomicUsize,
+    panic_below_percent: u8,
+}
+
+/// An endpoint as a member of a set.
+#[derive(Debug)]
+pub struct Member {
+    /// What requests found out about it.
+    pub endpoint: Arc<Endpoint>,
+    /// What probes found out about it.
+    pub health: Arc<Health>,
+    /// Its share in relation to the other members' weights.
+    pub weight: u16,
+    /// Built once: a pooled connection is used again only by an equal peer.
+    pub(super) peer: HttpPeer,
+}
+
+impl EndpointSet {
+    /// Builds the balancer of `members`.
+    ///
+    /// # Errors
+    /// Whatever the balancing crate refuses, except that there are no endpoints.
+    pub(super) fn new(
+        policy: sallyport_balance::Policy,
+        panic_below_percent: u8,
+        members: Vec<Member>,
+    ) -> Result<Self, BuildError> {
+        let endpoints: Vec<_> = members.iter().map(Member::balanced).collect();
+        let balancer = match &*endpoints {
+            [] => None,
+            endpoints => Some(Balancer::new(policy, endpoints)?),
+        };
+        let healthy = AtomicUsize::new(0);
+        let set = Self { members: members.into(), balancer, healthy, panic_below_percent };
+        set.count_healthy();
+        Ok(set)
+    }
+
+    /// Its members; an index elsewhere is one into these.
+    #[must_use]
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// The endpoint with this index.
+    #[must_use]
+    pub fn endpoint(&self, index: usize) -> &Endpoint {
+        &self.members[index].endpoint
+    }
+
+    /// The index of the endpoint at `address`.
+    #[must_use]
+    pub fn position(&self, address: &Address) -> Option<usize> {
+        self.members.iter().position(|member| member.endpoint.address == *address)
+    }
+
+    /// Chooses an endpoint for an attempt with this hash, other than those `tried`.
+    ///
+    /// An endpoint that was set aside is given one request at a time once its time is over, and all
+    /// others go elsewhere until that one has ended. Endpoints set aside are used when there are no
+    /// others: a guess about health must not turn a request away. Endpoints that probes find
+    /// unhealthy are used only while too few are healthy, see [`EndpointSet::panics`].
+    ///
+    /// What is chosen as a trial must be given back with [`Endpoint::end_trial`].
+    #[must_use]
+    pub fn select(&self, key: u64, tried: &[usize]) -> Option<Choice> {
+        /// Another request may take a trial between its choice and its claim; whoever loses that
+        /// often goes where it would go without one.
+        const LOST_MAX: usize = 4;
+        let balancer = self.balancer.as_ref()?;
+        let careful = Known { last_resort: false, ..self.known(tried) };
+        for _ in 0..LOST_MAX {
+            let Some(endpoint) = balancer.select(key, &careful) else { break };
+            if let Some(trial) = self.endpoint(endpoint).admit() {
+                return Some(Choice { endpoint, trial });
+            }
+        }
+        let endpoint = balancer.select(key, &self.known(tried))?;
+        Some(Choice { endpoint, trial: false })
+    }
+
+    /// The endpoint that [`select`](Self::select) would choose next. Takes no turn and no trial.
+    #[must_use]
+    pub fn peek(&self, key: u64) -> Option<usize> {
+        let balancer = self.balancer.as_ref()?;
+        let careful = Known { last_resort: false, ..self.known(&[]) };
+        balancer.peek(key, &careful).or_else(|| balancer.peek(key, &self.known(&[])))
+    }
+
+    /// Whether there is an endpoint to try after those `tried`.
+    #[must_use]
+    pub fn has_another(&self, tried: &[usize]) -> bool {
+        let known = self.known(tried);
+        (0..self.members.len()).any(|index| known.usable(index))
+    }
+
+    /// Whether an endpoint is found healthy and is not set aside. Where there is none, a split
+    /// gives this upstream's requests to others.
+    #[must_use]
+    pub fn is_available(&self) -> bool {
+        self.members.iter().any(|member| member.health.is_healthy() && member.endpoint.is_welcome())
+    }
+
+    /// Whether so few endpoints are healthy that all are used: probes that fail at most endpoints
+    /// at once say more of the network or of this gateway than of the endpoints.
+    #[must_use]
+    pub fn panics(&self) -> bool {
+        let (healthy, all) = (self.healthy(), self.members.len());
+        healthy < all && healthy * 100 < all * usize::from(self.panic_below_percent)
+    }
+
+    /// How many endpoints probes find healthy.
+    #[must_use]
+    pub fn healthy(&self) -> usize {
+        self.healthy.load(Ordering::Relaxed)
+    }
+
+    /// Whether the endpoint with this index may be used as far as probes go.
+    #[must_use]
+    pub fn may_use(&self, index: usize) -> bool {
+        self.members[index].health.is_healthy() || self.panics()
+    }
+
+    /// The peer that Pingora connects to for `endpoint`.
+    #[must_use]
+    pub fn peer(&self, endpoint: usize) -> Box<HttpPeer> {
+        Box::new(self.members[endpoint].peer.clone())
+    }
+
+    /// Bytes that its balancing table takes.
+    #[must_use]
+    pub fn table_bytes(&self) -> usize {
+        self.balancer.as_ref().map_or(0, Balancer::memory_bytes)
+    }
+
+    /// Counts anew what probes found; whoever changes a member's health calls it.
+    pub(super) fn count_healthy(&self) {
+        let healthy = self.members.iter().filter(|member| member.health.is_healthy()).count();
+        self.healthy.store(healthy, Ordering::Relaxed);
+    }
+
+    fn known<'a>(&'a self, tried: &'a [usize]) -> Known<'a> {
+        Known { set: self, panics: self.panics(), tried, last_resort: true }
+    }
+}
+
+impl Member {
+    fn balanced(&self) -> sallyport_balance::Endpoint {
+        let address = self.endpoint.address.clone();
+        sallyport_balance::Endpoint { address, weight: self.weight }
+    }
+}
+
+/// What the balancing algorithms may ask.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    set: &'a EndpointSet,
+    panics: bool,
+    tried: &'a [usize],
+    last_resort: bool,
+}
+
+impl View for Known<'_> {
+    fn usable(&self, index: usize) -> bool {
+        let member = &self.set.members[index];
+        (self.panics || member.health.is_healthy())
+            && (self.last_resort || member.endpoint.is_welcome())
+            && !self.tried.contains(&index)
+    }
+
+    fn in_flight(&self, index: usize) -> u32 {
+        self.set.endpoint(index).in_flight()
+    }
+}
