@@ -6,13 +6,11 @@
 //! ones that nobody tends, there are no hints and everything else goes on.
 
 mod known;
-mod recent;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use arc_swap::ArcSwapOption;
 use ipnet::IpNet;
@@ -25,7 +23,6 @@ use sallyport_stats::{HintStats, Registry};
 use crate::config;
 
 pub use known::Known;
-use recent::Recent;
 
 /// How old a heartbeat may be: the loader writes one every second, and five that were missed are no
 /// hiccup.
@@ -37,7 +34,6 @@ pub struct Classifier {
     pin_path: PathBuf,
     registry: Arc<Registry>,
     view: ArcSwapOption<View>,
-    recent: Recent,
     /// Counts requests that came without hints.
     unknown: HintStats,
     progress: Mutex<Progress>,
@@ -87,7 +83,6 @@ impl Classifier {
             pin_path: config.pin_path.clone(),
             registry: registry.clone(),
             view: ArcSwapOption::empty(),
-            recent: Recent::default(),
             unknown: registry.classifier().requests(None, None, None),
             progress: Mutex::default(),
         };
@@ -126,18 +121,6 @@ impl Classifier {
                 None
             }
         }
-    }
-
-    /// As [`Classifier::connection`], for one whose requests come as streams of their own:
-    /// `established` tells it from others between the same addresses.
-    #[must_use]
-    pub fn multiplexed(
-        &self,
-        peer: SocketAddr,
-        local: SocketAddr,
-        established: SystemTime,
-    ) -> Option<Arc<Known>> {
-        self.recent.or_else(peer, established, || self.connection(peer, local))
     }
 
     /// Counts a request under its hints.

@@ -11,8 +11,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream, ServerApp};
+use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream};
 use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::server::ShutdownWatch;
@@ -23,45 +22,62 @@ pub use sallyport_http1::{HeadLimits, Refusal};
 pub use self::client_stream::Failure;
 use self::client_stream::{ClientStream, Home};
 use crate::config::ListenerTimeouts;
-use crate::descriptors;
+use crate::proxy::{Proxy, Shared};
 use crate::tunnel::Tunnel;
+use crate::turns::InTurns;
 
 mod client_stream;
+mod facts;
+mod handshake;
 mod http2;
 mod lingering;
+mod socket;
 
-pub use self::http2::Http2;
+pub use self::facts::{Connection, Protocol, Scheme, TlsFacts, of};
+pub use self::socket::ClientSocket;
 
 /// How a client of HTTP/2 begins (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// What serves the connections of one worker.
+pub type App = OnDemand<InTurns<pingora_proxy::HttpProxy<Proxy>>>;
+
 /// What a listener allows its clients.
 #[derive(Clone, Debug)]
-pub struct Terms {
-    /// How long it waits for them.
-    pub timeouts: ListenerTimeouts,
+struct Terms {
+    timeouts: ListenerTimeouts,
     /// How large a head may be.
-    pub head: HeadLimits,
+    head: HeadLimits,
+    /// Whether clients may begin with the preface of HTTP/2.
+    h2c: bool,
 }
 
-type TermsInForce = Box<dyn Fn() -> Terms + Send + Sync>;
-
 /// An application whose requests begin when a whole head has come.
+#[derive(Debug)]
 pub struct OnDemand<A> {
     app: Arc<A>,
-    terms: TermsInForce,
-    http2: Option<Http2>,
+    shared: Shared,
 }
 
 impl<A> OnDemand<A> {
-    /// The same application, on demand; `terms` are those in force when it is asked. `http2` serves connections that
-    /// begin with the preface; without it they are no HTTP.
-    pub fn new(
-        app: A,
-        terms: impl Fn() -> Terms + Send + Sync + 'static,
-        http2: Option<Http2>,
-    ) -> Self {
-        Self { app: Arc::new(app), terms: Box::new(terms), http2 }
+    /// The same application, on demand.
+    pub fn new(app: A, shared: Shared) -> Self {
+        Self { app: Arc::new(app), shared }
+    }
+
+    /// The application itself.
+    pub(crate) fn inner(&self) -> &Arc<A> {
+        &self.app
+    }
+
+    /// What `connection` is allowed by the configuration in force.
+    fn terms(&self, connection: &Connection) -> Option<Terms> {
+        let (snapshot, index) = connection.listener.pin(&self.shared.live)?;
+        let limits = &snapshot.limits;
+        let head =
+            HeadLimits { bytes: limits.request_header_bytes, fields: limits.request_headers };
+        let listener = &snapshot.listeners[index];
+        Some(Terms { timeouts: listener.timeouts.clone(), head, h2c: listener.h2c })
     }
 }
 
@@ -122,33 +138,29 @@ fn client_stream(session: &ServerSession) -> Option<&ClientStream> {
     http1.stream().as_any().downcast_ref()
 }
 
-#[async_trait]
-impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for OnDemand<A> {
-    async fn process_new(
-        self: &Arc<Self>,
-        stream: Stream,
-        shutdown: &ShutdownWatch,
-    ) -> Option<Stream> {
-        if descriptors::is_reserved(stream.id()) {
-            // Closed as it is dropped: there is no descriptor for an origin either.
-            descriptors::report_exhaustion();
-            return None;
-        }
+impl<A: HttpServerApp + Send + Sync + 'static> OnDemand<A> {
+    /// Serves the requests of a connection that was accepted, until one of both sides ends it.
+    pub async fn serve(&self, socket: ClientSocket, connection: Connection) {
+        let Some((stream, connection)) = handshake::handshake(socket, connection).await else {
+            return;
+        };
+        self.serve_requests(stream, Arc::new(connection)).await;
+    }
+
+    async fn serve_requests(&self, stream: Stream, connection: Arc<Connection>) -> Option<()> {
         let home = Home::default();
-        let mut stream = Box::new(ClientStream::new(stream, home.clone(), shutdown.clone()));
-        let mut ending = shutdown.clone();
-        let idle = (self.terms)().timeouts.idle;
-        if let Some(http2) = &self.http2
-            && within(idle, stream.begins_with(PREFACE), &mut ending).await.in_time()?
-        {
+        let mut ending = connection.listener.ending();
+        let mut stream = Box::new(ClientStream::new(stream, home.clone(), connection.clone()));
+        if self.is_http2(&mut stream, &connection, &mut ending).await? {
             // Apart and boxed, so that connections of HTTP/1 do not carry its state.
-            Box::pin(http2.serve(&self.app, stream, shutdown)).await;
+            let http2 = http2::serve(&self.shared, &self.app, stream, &connection, &ending);
+            Box::pin(http2).await;
             return None;
         }
         let mut settings = None;
         loop {
-            let idle = self.head(&mut stream, &mut ending).await?;
-            let Some(reused) = self.request(stream, settings, idle, shutdown).await else {
+            let idle = self.head(&mut stream, &connection, &mut ending).await?;
+            let Some(reused) = self.request(stream, settings, idle, &ending).await else {
                 (stream, settings) = (home.take()?, None);
                 continue;
             };
@@ -162,20 +174,34 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for OnDemand<A> {
         }
     }
 
-    async fn cleanup(&self) {
-        self.app.http_cleanup().await;
+    /// Whether the client speaks HTTP/2: as agreed with TLS, else by the bytes it begins with.
+    /// `None` if the connection is over.
+    async fn is_http2(
+        &self,
+        stream: &mut ClientStream,
+        connection: &Connection,
+        ending: &mut ShutdownWatch,
+    ) -> Option<bool> {
+        if let Some(tls) = &connection.tls {
+            return Some(tls.protocol == Some(Protocol::Http2));
+        }
+        let terms = self.terms(connection)?;
+        if !terms.h2c {
+            return Some(false);
+        }
+        within(terms.timeouts.idle, stream.begins_with(PREFACE), ending).await.in_time()
     }
-}
 
-impl<A: HttpServerApp + Send + Sync + 'static> OnDemand<A> {
     /// Waits for the head of the next request and begins it, or begins a refusal; how long the connection may
     /// be idle. `None` if the connection is over.
     async fn head(
         &self,
         stream: &mut ClientStream,
+        connection: &Connection,
         ending: &mut ShutdownWatch,
     ) -> Option<Duration> {
-        let Terms { timeouts: ListenerTimeouts { idle, read, .. }, head: limits } = (self.terms)();
+        let Terms { timeouts: ListenerTimeouts { idle, read, .. }, head: limits, .. } =
+            self.terms(connection)?;
         stream.skip_empty_line();
         if !stream.has_ahead() {
             within(idle, stream.read_ahead(), ending).await.in_time()?;
@@ -253,18 +279,18 @@ async fn within<T>(
 #[cfg(test)]
 mod tests {
     use tokio::net::UnixStream;
-    use tokio::sync::watch;
 
     use super::*;
 
     #[tokio::test]
     async fn waiting_ends_with_the_connection_with_patience_and_with_the_server() {
-        let (end, mut ending) = watch::channel(false);
+        let connection = Arc::new(Connection::for_tests());
+        let mut ending = connection.listener.ending();
         let (client, server) = UnixStream::pair().unwrap();
-        let mut stream = ClientStream::new(Box::new(server), Home::default(), ending.clone());
+        let mut stream = ClientStream::new(Box::new(server), Home::default(), connection.clone());
         let short = Duration::from_millis(10);
         assert!(matches!(within(short, stream.read_ahead(), &mut ending).await, Waited::Late));
-        end.send_replace(true);
+        connection.listener.end();
         let long = Duration::from_secs(60);
         assert!(matches!(within(long, stream.read_ahead(), &mut ending).await, Waited::Over));
         drop(client);

@@ -2,9 +2,10 @@
 //!
 //! The binary in `main.rs` is a command line over this library. The path of a configuration is
 //! [`config`] → [`snapshot`] → [`live`], put in force by [`reload`]; the path of a request is
-//! [`server`] → [`proxy`] → [`upstream`]. What decides and balances lives in crates of its own,
+//! [`accept`] → [`connection`] → [`proxy`] → [`upstream`]. What decides and balances lives in crates of its own,
 //! `sallyport-route` and `sallyport-balance`, and what counts in `sallyport-stats`.
 
+pub mod accept;
 pub mod admin;
 pub mod classifier;
 pub mod cli;

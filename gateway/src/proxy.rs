@@ -35,7 +35,6 @@ mod upstream_request_filter;
 mod upstream_response_filter;
 mod words;
 
-use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,18 +70,17 @@ pub struct Shared {
     pub registry: Arc<Registry>,
 }
 
-/// One listener's proxy.
+/// The proxy of one worker.
 #[derive(Debug)]
 pub struct Proxy {
     shared: Shared,
-    listener: usize,
 }
 
 impl Proxy {
-    /// The proxy of the listener with this index in the configuration.
+    /// A proxy for the requests of all listeners.
     #[must_use]
-    pub fn new(shared: Shared, listener: usize) -> Self {
-        Self { shared, listener }
+    pub fn new(shared: Shared) -> Self {
+        Self { shared }
     }
 }
 
@@ -91,7 +89,7 @@ impl ProxyHttp for Proxy {
     type CTX = RequestContext;
 
     fn new_ctx(&self) -> RequestContext {
-        RequestContext::new(self.shared.live.pin(), self.listener)
+        RequestContext::new(self.shared.live.pin())
     }
 
     /// Leaves out Pingora's compression module: it costs every request and compresses none.
@@ -250,23 +248,6 @@ impl ProxyHttp for Proxy {
     ) {
         pace::unwatch(ctx);
         logging::run(&self.shared.verdicts, session, ctx);
-    }
-
-    fn persist_connection_context(
-        &self,
-        _session: &Session,
-        ctx: &RequestContext,
-    ) -> Option<Box<dyn Any + Send + Sync>> {
-        hints::keep(ctx)
-    }
-
-    fn on_connection_reuse(
-        &self,
-        _session: &mut Session,
-        ctx: &mut RequestContext,
-        kept: Box<dyn Any + Send + Sync>,
-    ) {
-        hints::resume(ctx, kept);
     }
 
     /// `fail_to_proxy` logs what is worth a line, once and with its cause.

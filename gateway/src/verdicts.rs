@@ -2,11 +2,10 @@
 //!
 //! The gateway's own table is what counts; it is enforced here, before TLS, whether there is a
 //! classifier or not. Where its map may be written to, every verdict is also there, and XDP drops the
-//! source's packets before they cost a connection. `offences` counts what earns a verdict, `door`
-//! turns connections away. It deliberately has no opinion on what an offence is: that is
+//! source's packets before they cost a connection. `offences` counts what earns a verdict,
+//! [`accept`](crate::accept) turns connections away. It deliberately has no opinion on what an offence is: that is
 //! [`proxy`](crate::proxy)'s to say.
 
-mod door;
 mod offences;
 mod window;
 
@@ -24,7 +23,6 @@ use sallyport_stats::{Registry, VerdictStats};
 use crate::classifier::Classifier;
 use crate::config::{self, IPV6_PREFIX, Offence};
 
-pub use door::Door;
 pub use offences::OffenceSet;
 use offences::Offences;
 
@@ -184,6 +182,12 @@ impl Verdicts {
         }
     }
 
+    /// How much of an IPv6 address a verdict is on, in bits.
+    #[must_use]
+    pub fn ipv6_prefix(&self) -> u8 {
+        self.ipv6_prefix.load(Ordering::Relaxed)
+    }
+
     /// Counts a connection that is closed because of a verdict.
     pub fn refuse_connection(&self) {
         self.stats().connection_refused();
@@ -304,7 +308,7 @@ impl Verdicts {
     }
 
     fn source(&self, address: IpAddr) -> IpNet {
-        source(address, self.ipv6_prefix.load(Ordering::Relaxed))
+        source(address, self.ipv6_prefix())
     }
 
     fn is_held(&self, address: IpNet) -> bool {

@@ -16,6 +16,8 @@ mod command_line;
 mod configuration;
 #[path = "suite/conformance.rs"]
 mod conformance;
+#[path = "suite/connections.rs"]
+mod connections;
 #[path = "suite/filters.rs"]
 mod filters;
 #[path = "suite/fuzz.rs"]

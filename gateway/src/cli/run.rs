@@ -17,6 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
 use super::{ConfigFile, Failure};
+use crate::accept::Bound;
 use crate::admin::{self, Admin};
 use crate::classifier::Classifier;
 use crate::config::{self, Loaded};
@@ -26,7 +27,7 @@ use crate::process;
 use crate::proxy::Shared;
 use crate::push::{Pushing, Sources};
 use crate::reload::{self, Reloader};
-use crate::server::{self, Bound, Server};
+use crate::server::{self, Server};
 use crate::verdicts::Verdicts;
 use crate::workers::Workers;
 
@@ -148,7 +149,9 @@ impl Process {
         let live = reloader.live().clone();
         let shared = Shared { live, classifier, verdicts, registry: registry.clone() };
         let workers = Workers::start(threads).context("cannot start the worker threads")?;
-        let server = Server::start(workers, &shared, sockets);
+        let server = Server::start(workers, &shared, &sockets);
+        // Theirs alone: they are closed when nobody accepts any more.
+        drop(sockets);
         let waker =
             reload::spawn(reloader.clone(), memory).context("cannot start the reload thread")?;
         ready(&addresses);
@@ -207,7 +210,8 @@ async fn look_after(classifier: Option<Arc<Classifier>>, verdicts: Arc<Verdicts>
 }
 
 async fn admin_listener(socket: Bound, admin: Arc<Admin>) {
-    if let Err(error) = admin::run(socket.into_socket(), admin).await {
+    let run = async { admin::run(socket.sockets()[0].try_clone()?, admin).await };
+    if let Err(error) = run.await {
         tracing::error!(%error, "the admin listener ended");
     }
 }

@@ -2,7 +2,7 @@
 //! its range. Only [`resolve`](super::resolve::resolve) makes one.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -182,10 +182,32 @@ pub struct Listener {
     pub http2: Http2,
     /// The addresses whose `X-Forwarded-*` and `Forwarded` fields are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Open connections at most.
+    pub max_connections: u64,
+    /// Open connections of one source at most; trusted proxies have more.
+    pub max_connections_per_source: u64,
     /// How long it waits for clients.
     pub timeouts: ListenerTimeouts,
     /// The filters of all its requests.
     pub filters: Vec<Entry>,
+}
+
+impl Listener {
+    /// Connections that one listener holds at most, where a file does not say: at 4 KiB each they
+    /// take 400 MB, and a flood of them ends before the memory does.
+    pub const MAX_CONNECTIONS: u64 = 100_000;
+
+    /// Connections that one source holds at most, where a file does not say: a tenth of a listener's.
+    /// Ten thousand are more than one household, office or load generator opens, and leave room for
+    /// others.
+    pub const MAX_CONNECTIONS_PER_SOURCE: u64 = 10_000;
+
+    /// Whether `peer` passes on what others send, so that its connections are not one source's.
+    #[must_use]
+    pub fn carries_others(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.trusted_proxies.iter().any(|network| network.contains(&peer))
+    }
 }
 
 /// How long a listener waits for its clients.

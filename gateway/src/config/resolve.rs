@@ -483,6 +483,10 @@ impl Resolver<'_> {
             h2c: raw.h2c,
             http2: raw.http2.unwrap_or_default(),
             trusted_proxies: raw.trusted_proxies,
+            max_connections: raw.max_connections.unwrap_or(Listener::MAX_CONNECTIONS),
+            max_connections_per_source: raw
+                .max_connections_per_source
+                .unwrap_or(Listener::MAX_CONNECTIONS_PER_SOURCE),
             timeouts: raw.timeouts,
             filters: raw.filters,
         }

@@ -21,13 +21,12 @@ use std::time::Duration;
 use bytes::{Buf as _, BytesMut};
 use pingora_core::protocols::l4::ext::get_tcp_info;
 use pingora_core::protocols::{Stream, UniqueID as _};
-use pingora_core::server::ShutdownWatch;
 use sallyport_http1::{Chunks, Framing, Head, HeadCheck, HeadLimits, Refusal};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use self::part::{Body, Part};
-use super::lingering;
+use super::{Connection, lingering};
 use crate::tunnel::{self, Tunnel};
 
 mod forwarded;
@@ -84,7 +83,7 @@ pub(super) struct ClientStream {
     /// Where it goes when Pingora drops a connection that is to be kept.
     home: Home,
     kept: AtomicBool,
-    ending: ShutdownWatch,
+    connection: Arc<Connection>,
     switched: OnceLock<Arc<Tunnel>>,
     relay: Option<Relay>,
 }
@@ -123,8 +122,8 @@ pub enum Failure {
 }
 
 impl ClientStream {
-    /// `home` is where it goes when it is kept; `ending` tells when the server shuts down.
-    pub(super) fn new(stream: Stream, home: Home, ending: ShutdownWatch) -> Self {
+    /// The stream of `connection`; `home` is where it goes when it is kept.
+    pub(super) fn new(stream: Stream, home: Home, connection: Arc<Connection>) -> Self {
         Self {
             stream: Some(stream),
             ahead: BytesMut::new(),
@@ -143,7 +142,7 @@ impl ClientStream {
             half_closed_poll: None,
             home,
             kept: AtomicBool::new(false),
-            ending,
+            connection,
             switched: OnceLock::new(),
             relay: None,
         }
@@ -160,9 +159,14 @@ impl ClientStream {
         self.kept.store(true, Relaxed);
     }
 
-    /// Whether the server shuts down.
+    /// The connection that it is the stream of.
+    pub(super) fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+
+    /// Whether the connection ends with the request at hand.
     pub(super) fn is_ending(&self) -> bool {
-        *self.ending.borrow()
+        self.connection.listener.is_ending()
     }
 
     /// From the next read on, this is the client's end of `tunnel`.
@@ -593,7 +597,7 @@ impl Drop for ClientStream {
         let Some(stream) = self.stream.take() else { return };
         let at_end = self.is_at_request_end();
         if at_end && *self.kept.get_mut() {
-            let mut kept = Self::new(stream, self.home.clone(), self.ending.clone());
+            let mut kept = Self::new(stream, self.home.clone(), self.connection.clone());
             kept.ahead = std::mem::take(&mut self.ahead);
             self.home.put(kept);
             return;

@@ -9,7 +9,6 @@ mod frames;
 mod watched;
 
 use std::future::{Future, poll_fn};
-use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -18,19 +17,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::Reason;
-use h2::server::Connection;
+use h2::server::Connection as H2Connection;
 use pingora_core::apps::HttpServerApp;
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v2::server::{H2Accept, H2Options, HttpSession, handshake};
-use pingora_core::protocols::{
-    Digest, GetProxyDigest as _, GetSocketDigest as _, GetTimingDigest as _, Ssl as _, Stream,
-};
+use pingora_core::protocols::{Digest, Stream};
 use pingora_core::server::ShutdownWatch;
 use sallyport_stats::Http2Closed;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use self::watched::{Watch, Watched};
+use super::facts::{self, Connection};
 use crate::config::{Http2 as Settings, Limits};
 use crate::proxy::Shared;
 
@@ -45,60 +43,37 @@ const GOODBYE: Duration = Duration::from_secs(1);
 /// with four of them the connection seldom waits for a stream.
 const STREAM_BUFFER_MAX: u64 = 64 << 10;
 
-/// What one listener does with connections that begin with the preface.
-#[derive(Clone, Debug)]
-pub struct Http2 {
-    shared: Shared,
-    listener: usize,
-}
-
-impl Http2 {
-    /// For the listener with this index in the configuration.
-    #[must_use]
-    pub fn new(shared: Shared, listener: usize) -> Self {
-        Self { shared, listener }
-    }
-
-    /// Serves the requests of `stream`, which begins with the preface, until one of both sides ends it.
-    pub(super) async fn serve<A>(&self, app: &Arc<A>, stream: Stream, shutdown: &ShutdownWatch)
-    where
-        A: HttpServerApp + Send + Sync + 'static,
-    {
-        let (options, settings, timeouts) = {
-            let snapshot = self.shared.live.pin();
-            let listener = &snapshot.listeners[self.listener];
-            (
-                options(&listener.http2, &snapshot.limits),
-                listener.http2.clone(),
-                listener.timeouts.clone(),
-            )
-        };
-        let stream = Watched::new(stream, &settings);
-        let watch = stream.watch();
-        let digest = Arc::new(Digest {
-            ssl_digest: stream.get_ssl_digest(),
-            timing_digest: stream.get_timing_digest(),
-            proxy_digest: stream.get_proxy_digest(),
-            socket_digest: stream.get_socket_digest(),
-        });
-        let greeted = timeout(timeouts.read, handshake(Box::new(stream), Some(options))).await;
-        let Ok(Ok(connection)) = greeted else { return };
-        let peer = digest.socket_digest.as_ref().and_then(|digest| digest.peer_addr());
-        let peer = peer.and_then(|address| address.as_inet()).map(|address| address.ip());
-        let mut loop_ = Loop {
-            connection,
-            digest,
-            watch,
-            peer,
-            streams: Arc::default(),
-            malformed: 0,
-            shared: &self.shared,
-        };
-        let closed = loop_.run(app, timeouts.idle, settings.max_age, shutdown).await;
-        if let Some(reason) = closed {
-            self.shared.registry.http2().closed(reason);
-            loop_.say_goodbye(reason).await;
-        }
+/// Serves the requests of `stream`, which begins with the preface, until one of both sides ends it.
+pub(super) async fn serve<A>(
+    shared: &Shared,
+    app: &Arc<A>,
+    stream: Stream,
+    client: &Arc<Connection>,
+    shutdown: &ShutdownWatch,
+) where
+    A: HttpServerApp + Send + Sync + 'static,
+{
+    let Some((snapshot, index)) = client.listener.pin(&shared.live) else { return };
+    let (options, settings, timeouts) = {
+        let listener = &snapshot.listeners[index];
+        (
+            options(&listener.http2, &snapshot.limits),
+            listener.http2.clone(),
+            listener.timeouts.clone(),
+        )
+    };
+    drop(snapshot);
+    let stream = Watched::new(stream, &settings);
+    let watch = stream.watch();
+    let digest = Arc::new(Digest { proxy_digest: facts::carried(client), ..Digest::default() });
+    let greeted = timeout(timeouts.read, handshake(Box::new(stream), Some(options))).await;
+    let Ok(Ok(connection)) = greeted else { return };
+    let mut loop_ =
+        Loop { connection, client, digest, watch, streams: Arc::default(), malformed: 0, shared };
+    let closed = loop_.run(app, timeouts.idle, settings.max_age, shutdown).await;
+    if let Some(reason) = closed {
+        shared.registry.http2().closed(reason);
+        loop_.say_goodbye(reason).await;
     }
 }
 
@@ -114,10 +89,10 @@ fn options(settings: &Settings, limits: &Limits) -> H2Options {
 
 /// A connection at work.
 struct Loop<'s> {
-    connection: Connection<Stream, Bytes>,
+    connection: H2Connection<Stream, Bytes>,
+    client: &'s Connection,
     digest: Arc<Digest>,
     watch: Watch,
-    peer: Option<IpAddr>,
     streams: Arc<Streams>,
     malformed: u32,
     shared: &'s Shared,
@@ -211,7 +186,7 @@ impl Loop<'_> {
     }
 
     fn is_shut_out(&self) -> bool {
-        self.peer.is_some_and(|peer| self.shared.verdicts.holds(peer))
+        self.shared.verdicts.holds(self.client.peer.ip())
     }
 
     fn begin<A>(&self, session: HttpSession, app: &Arc<A>, shutdown: &ShutdownWatch)

@@ -12,7 +12,8 @@ use sallyport_route::{Hints, PathRegex};
 
 use crate::classifier::Known;
 use crate::config::{Forward, Limits, Listener};
-use crate::live::Pinned;
+use crate::connection::{Connection, Scheme};
+use crate::live::{Live, Pinned};
 use crate::proxy::cause::Cause;
 use crate::proxy::forwarded::Origin;
 use crate::proxy::pace::Pace;
@@ -25,6 +26,9 @@ use crate::upstream::{Attempts, Endpoint, Failure, Upstream};
 #[derive(Debug)]
 pub struct RequestContext {
     snapshot: Pinned,
+    /// What it came by; known from the first phase on.
+    connection: Option<Arc<Connection>>,
+    /// The index of the connection's listener in `snapshot`.
     listener: usize,
     started: Instant,
     route: Option<(usize, usize)>,
@@ -97,11 +101,12 @@ pub(super) enum Upgrade {
 }
 
 impl RequestContext {
-    /// The state of a request that arrives now on the listener with this index.
-    pub(super) fn new(snapshot: Pinned, listener: usize) -> Self {
+    /// The state of a request that arrives now.
+    pub(super) fn new(snapshot: Pinned) -> Self {
         Self {
             snapshot,
-            listener,
+            connection: None,
+            listener: 0,
             started: Instant::now(),
             route: None,
             routeless_host: None,
@@ -120,6 +125,33 @@ impl RequestContext {
             pace: Pace::default(),
             tunnel: None,
         }
+    }
+
+    /// Settles what the request came by. Returns whether its listener is still known.
+    pub(super) fn arrive(&mut self, connection: Arc<Connection>, live: &Live) -> bool {
+        let Some((snapshot, listener)) = connection.listener.pin(live) else { return false };
+        self.snapshot = snapshot;
+        self.listener = listener;
+        self.connection = Some(connection);
+        true
+    }
+
+    /// What the request came by.
+    pub(super) fn connection(&self) -> Option<&Connection> {
+        self.connection.as_deref()
+    }
+
+    /// The address at the other end of the connection, as a verdict's source too: never one that a
+    /// field of the request names.
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        self.connection().map(|connection| connection.peer)
+    }
+
+    /// The scheme that the client used, as far as the gateway can tell.
+    pub(super) fn scheme(&self) -> Scheme {
+        self.origin
+            .scheme
+            .unwrap_or_else(|| self.connection().map(Connection::scheme).unwrap_or_default())
     }
 
     pub(super) fn snapshot(&self) -> &crate::snapshot::Snapshot {
@@ -170,8 +202,7 @@ impl RequestContext {
         &self.snapshot.limits
     }
 
-    /// The listener as configured now. Its index holds for every snapshot: a reload keeps the set of
-    /// listeners and their order, or is refused.
+    /// The listener as it was configured when the request came.
     pub(super) fn listener(&self) -> &Listener {
         &self.snapshot.listeners[self.listener]
     }

@@ -1,7 +1,7 @@
 //! Where the filters of a request come into its phases: what they are lent, and what becomes of what
 //! they say.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode, header, request, response};
@@ -15,7 +15,7 @@ use sallyport_plugin::{About, Answer, Chain, Outcome, Phases, Run, Step, Stop};
 use super::cause::Cause;
 use super::context::RequestContext;
 use super::target::asked_host;
-use super::{error_page, hints, lent, pace, request_id};
+use super::{error_page, lent, pace, request_id};
 use crate::snapshot::NONE;
 use crate::verdicts::Verdicts;
 
@@ -45,7 +45,7 @@ impl Lent {
 }
 
 /// Where the request comes from and belongs, as filters are told.
-fn about<'a>(session: &Session, ctx: &'a RequestContext) -> About<'a> {
+fn about(ctx: &RequestContext) -> About<'_> {
     let place = ctx.route();
     let visit = &ctx.attempt.visit;
     let attempts = ctx.attempt.tries.count();
@@ -57,24 +57,18 @@ fn about<'a>(session: &Session, ctx: &'a RequestContext) -> About<'a> {
         endpoint: ctx.endpoint().and_then(|endpoint| endpoint.address.as_inet()),
         host: ctx.asked_host.as_ref().and_then(|host| host.to_str().ok()),
         client: ctx.origin.client,
-        peer: hints::peer(session),
-        local: session.server_addr().and_then(|address| address.as_inet()).copied(),
+        peer: ctx.peer(),
+        local: ctx.connection().map(|connection| connection.local),
         peer_trusted: ctx.origin.peer_trusted,
         hints: ctx.hints(),
         path_regex: ctx.path_regex(),
         started: ctx.started(),
         bodiless: ctx.bodiless,
-        connected: connected_at(session),
+        connected: ctx.connection().map(|connection| connection.accepted),
         upstream_local: visit.local,
         attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
         backend_latency: visit.asked.zip(visit.answered).map(|(from, to)| to - from),
     }
-}
-
-/// When the client's connection was established.
-fn connected_at(session: &Session) -> Option<SystemTime> {
-    let digest = session.as_downstream().digest()?;
-    digest.timing_digest.iter().flatten().next().map(|timing| timing.established_ts)
 }
 
 /// Notes the connection to the endpoint, for filters that ask.
@@ -109,7 +103,7 @@ pub(super) async fn request(
     ctx.bodiless = Some(session.as_downstream_mut().is_body_empty());
     ctx.asked_host = asked_host(session.req_header());
     let mut lent = Lent::take(session, ctx);
-    let about = about(session, ctx);
+    let about = about(ctx);
     // Once for what filters may add, instead of growing step by step.
     lent.request.headers.reserve(FIELDS_ADDED);
     request_id::ensure(&mut lent.request.headers);
@@ -170,7 +164,7 @@ async fn body_hooks(
     end: bool,
 ) -> Option<Box<Answer>> {
     let mut lent = Lent::take(session, ctx);
-    let about = about(session, ctx);
+    let about = about(ctx);
     let step = match ctx.chain() {
         Some(chain) => {
             chain.request_body(&mut lent.run, &mut lent.request, &about, data, end).await
@@ -243,7 +237,7 @@ async fn head_hooks(
     head: &mut response::Parts,
 ) -> Option<Box<Answer>> {
     let mut lent = Lent::take(session, ctx);
-    let about = about(session, ctx);
+    let about = about(ctx);
     let step = match ctx.chain() {
         Some(chain) => chain.response_headers(&mut lent.run, &mut lent.request, &about, head).await,
         None => Step::Continue,
@@ -266,7 +260,7 @@ pub(super) fn response_body(
         return Ok(());
     }
     let mut lent = Lent::take(session, ctx);
-    let about = about(session, ctx);
+    let about = about(ctx);
     let done = ctx.chain().map_or(Ok(()), |chain| {
         chain.response_body(&mut lent.run, &mut lent.request, &about, data, end)
     });
@@ -290,7 +284,7 @@ pub(super) fn response_trailers(
         return Ok(());
     }
     let mut lent = Lent::take(session, ctx);
-    let about = about(session, ctx);
+    let about = about(ctx);
     let done = ctx.chain().map_or(Ok(()), |chain| {
         chain.response_trailers(&mut lent.run, &mut lent.request, &about, trailers)
     });
@@ -355,7 +349,7 @@ pub(super) fn log(session: &mut Session, ctx: &mut RequestContext, duration: Dur
         return;
     }
     let mut lent = Lent::take(session, ctx);
-    let about = about(session, ctx);
+    let about = about(ctx);
     let (up_bytes, down_bytes) =
         ctx.relayed().map_or((0, 0), |relayed| (relayed.up_bytes, relayed.down_bytes));
     let sent: Option<&response::Parts> = session.response_written().map(|head| &**head);

@@ -10,6 +10,8 @@ use http::header::InvalidHeaderValue;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use ipnet::IpNet;
 
+use crate::connection::Scheme;
+
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -36,6 +38,8 @@ pub(super) struct Origin {
     pub(super) client: Option<IpAddr>,
     /// Whether the peer is a trusted proxy, and what it says could be read.
     pub(super) peer_trusted: bool,
+    /// The scheme that the client used, where a trusted proxy says so.
+    pub(super) scheme: Option<Scheme>,
 }
 
 impl Origin {
@@ -45,19 +49,19 @@ impl Origin {
         let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(&address));
         let peer_trusted = peer.is_some_and(is_trusted);
         if !peer_trusted {
-            return Self { peer, client: peer, peer_trusted };
+            return Self { peer, client: peer, ..Self::default() };
         }
         let mut client = peer;
         for address in chain(headers).take(CHAIN_MAX) {
             let Some(address) = address else {
-                return Self { peer, client: None, peer_trusted: false };
+                return Self { peer, ..Self::default() };
             };
             client = Some(address);
             if !is_trusted(address) {
                 break;
             }
         }
-        Self { peer, client, peer_trusted }
+        Self { peer, client, peer_trusted, scheme: scheme(headers) }
     }
 }
 
@@ -70,6 +74,14 @@ fn chain(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> + '_ {
         // RFC 9110, 5.6.1.2: empty members do not count.
         entries.filter(|entry| !entry.is_empty()).map(address)
     })
+}
+
+/// What `X-Forwarded-Proto` says. Of a list the nearest entry counts: the others were said to a trusted
+/// proxy by somebody who may be anybody.
+fn scheme(headers: &HeaderMap) -> Option<Scheme> {
+    let last = headers.get_all(PROTO).iter().next_back()?;
+    let entry = last.to_str().ok()?.rsplit(',').next()?.trim();
+    [Scheme::Http, Scheme::Https].into_iter().find(|it| entry.eq_ignore_ascii_case(it.as_str()))
 }
 
 /// An address, which may have a port: `192.0.2.1:80`, `[2001:db8::1]:443` and `[2001:db8::1]`.

@@ -1,60 +1,24 @@
 //! What the classifier says of a request's connection: asked for once a connection, believed from
 //! nobody else, and sent upstream where the configuration says so.
 
-use std::any::Any;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Version};
-use pingora_proxy::Session;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use sallyport_route::Hints;
 
 use super::context::RequestContext;
-use crate::classifier::{Classifier, Known};
+use crate::classifier::Classifier;
 use crate::config::HintField;
-
-/// The address at the other end of the connection.
-pub(super) fn peer(session: &Session) -> Option<SocketAddr> {
-    session.client_addr().and_then(|address| address.as_inet()).copied()
-}
 
 /// Finds what is known of the connection, and counts the request under it. An earlier request's
 /// hints are kept for as long as there are hints at all.
-pub(super) fn find(
-    classifier: Option<&Arc<Classifier>>,
-    session: &Session,
-    ctx: &mut RequestContext,
-) {
+pub(super) fn find(classifier: Option<&Arc<Classifier>>, ctx: &mut RequestContext) {
     let Some(classifier) = classifier else { return };
-    if !classifier.is_fresh() {
-        ctx.known = None;
-    } else if ctx.known.is_none() {
-        ctx.known = look_up(classifier, session);
-    }
+    let connection = ctx.connection().filter(|_| classifier.is_fresh());
+    ctx.known = connection.and_then(|connection| {
+        connection.known(|| classifier.connection(connection.peer, connection.local))
+    });
     classifier.count(ctx.known.as_deref());
-}
-
-fn look_up(classifier: &Classifier, session: &Session) -> Option<Arc<Known>> {
-    let peer = peer(session)?;
-    let local = session.server_addr().and_then(|address| address.as_inet()).copied()?;
-    if session.req_header().version != Version::HTTP_2 {
-        return classifier.connection(peer, local);
-    }
-    let timing = session.digest().and_then(|digest| digest.timing_digest.first()?.as_ref());
-    match timing {
-        Some(timing) => classifier.multiplexed(peer, local, timing.established_ts),
-        None => classifier.connection(peer, local),
-    }
-}
-
-/// What the next request of an HTTP/1 connection is handed.
-pub(super) fn keep(ctx: &RequestContext) -> Option<Box<dyn Any + Send + Sync>> {
-    ctx.known.clone().map(|known| Box::new(known) as _)
-}
-
-/// Takes over what the request before had.
-pub(super) fn resume(ctx: &mut RequestContext, kept: Box<dyn Any + Send + Sync>) {
-    ctx.known = kept.downcast::<Arc<Known>>().ok().map(|known| *known);
 }
 
 /// Writes the hints that the configuration wants upstream; those that there are none of are left out.
@@ -77,11 +41,6 @@ pub(super) fn write(headers: &mut HeaderMap, hints: &Hints, fields: &[HintField]
 /// Names are UTF-8 of the operator's own; one that no field can hold is not sent.
 fn text(value: Option<&str>) -> Option<HeaderValue> {
     HeaderValue::from_bytes(value?.as_bytes()).ok()
-}
-
-/// As a verdict's source: the peer, never a forwarded address.
-pub(super) fn peer_address(session: &Session) -> Option<IpAddr> {
-    peer(session).map(|peer| peer.ip().to_canonical())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use sallyport_route::Hints;
 
 use super::cause::Cause;
 use super::context::RequestContext;
-use super::{filters, hints};
+use super::filters;
 use crate::config::Offence;
 use crate::snapshot::NONE;
 use crate::tunnel::End;
@@ -16,7 +16,7 @@ use crate::verdicts::{OffenceSet, Verdicts};
 pub(super) fn run(verdicts: &Verdicts, session: &mut Session, ctx: &mut RequestContext) {
     note_tunnel(ctx);
     let status = session.response_written().map_or(0, |response| response.status.as_u16());
-    note_offences(verdicts, session, ctx, status);
+    note_offences(verdicts, ctx, status);
     record(session, ctx, status);
     filters::log(session, ctx, ctx.elapsed());
     ctx.finish(status);
@@ -32,13 +32,13 @@ fn note_tunnel(ctx: &mut RequestContext) {
 }
 
 /// Trusted proxies are never counted: what they pass on is not their doing.
-fn note_offences(verdicts: &Verdicts, session: &Session, ctx: &RequestContext, status: u16) {
+fn note_offences(verdicts: &Verdicts, ctx: &RequestContext, status: u16) {
     let did = offences(status, ctx.cause);
     if did.is_empty() {
         return;
     }
     let Some(rules) = &ctx.snapshot().verdicts else { return };
-    let Some(peer) = hints::peer_address(session) else { return };
+    let Some(peer) = ctx.peer().map(|peer| peer.ip().to_canonical()) else { return };
     let trusted = &ctx.listener().trusted_proxies;
     if !trusted.iter().any(|network| network.contains(&peer)) {
         verdicts.note(peer, did, rules);

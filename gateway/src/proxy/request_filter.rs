@@ -24,13 +24,15 @@ pub(super) async fn run(
     session: &mut Session,
     ctx: &mut RequestContext,
 ) -> Result<bool> {
-    if hints::peer_address(session).is_some_and(|peer| shared.verdicts.holds(peer)) {
+    let connection = connection::of(session.as_downstream()).cloned();
+    let arrived = connection.is_some_and(|connection| ctx.arrive(connection, &shared.live));
+    if !arrived || ctx.peer().is_some_and(|peer| shared.verdicts.holds(peer.ip())) {
         Box::pin(cut_off(shared, session, ctx)).await;
         return Ok(true);
     }
     set_up_connection(session, ctx);
     cookies::join(session);
-    hints::find(shared.classifier.as_ref(), session, ctx);
+    hints::find(shared.classifier.as_ref(), ctx);
     let admitted = admit(session, ctx);
     if ctx.attempt.upgrade != Upgrade::No && !session.as_downstream_mut().is_body_empty() {
         // RFC 9110, 7.8 lets us ignore it: what of the body is the tunnel's would be for each hop to guess.
@@ -146,7 +148,7 @@ fn asks_to_continue(expectation: &HeaderValue) -> bool {
 
 /// Everything that is decided before an endpoint is chosen.
 fn admit(session: &mut Session, ctx: &mut RequestContext) -> std::result::Result<(), Cause> {
-    let peer = hints::peer_address(session);
+    let peer = ctx.peer().map(|peer| peer.ip());
     let trusted = &ctx.listener().trusted_proxies;
     ctx.origin = forwarded::Origin::of(peer, &session.req_header().headers, trusted);
     if let Some(refusal) = connection::refusal(session.as_downstream()) {
@@ -155,7 +157,7 @@ fn admit(session: &mut Session, ctx: &mut RequestContext) -> std::result::Result
     conformance::check(session.req_header(), ctx.limits())?;
     let names = ctx.limits().header_names;
     ctx.attempt.upgrade = fields::admit(session, names, ctx.origin.peer_trusted)?;
-    name_host(session)?;
+    name_host(session, ctx)?;
     if asks_for_the_server(session.req_header()) {
         return Ok(());
     }
@@ -189,14 +191,19 @@ fn asks_for_the_server(head: &RequestHeader) -> bool {
 
 /// A client of HTTP/1.0 may name no host. The one it means is then the address it has connected to (RFC 9112,
 /// 3.3), and what is sent on as HTTP/1.1 has to name one (3.2).
-fn name_host(session: &mut Session) -> std::result::Result<(), Cause> {
+fn name_host(session: &mut Session, ctx: &RequestContext) -> std::result::Result<(), Cause> {
     let head = session.req_header();
     if head.version >= Version::HTTP_11 || head.headers.contains_key(header::HOST) {
         return Ok(());
     }
-    let Some(local) = session.server_addr().map(ToString::to_string) else { return Ok(()) };
+    let Some(local) = local_authority(ctx) else { return Ok(()) };
     let named = session.req_header_mut().insert_header(header::HOST, local);
     named.map_err(|_| Cause::BadRequest("Host is missing"))
+}
+
+/// The address that the client has connected to, as an authority.
+fn local_authority(ctx: &RequestContext) -> Option<String> {
+    ctx.connection().map(|connection| connection.local.to_string())
 }
 
 /// Chooses the upstream and what its balancer goes by.
@@ -227,14 +234,14 @@ fn location(
     let head = session.req_header();
     let asked_host = ctx.asked_host.clone().or_else(|| asked_host(head));
     // HTTP/1.0 may name no host; then the address that it came to is all there is to return to.
-    let local = || session.server_addr().map(ToString::to_string).unwrap_or_default();
+    let local = || local_authority(ctx).unwrap_or_default();
     let authority = asked_host.as_ref().and_then(|host| host.to_str().ok());
     let authority = authority.map_or_else(|| Cow::Owned(local()), Cow::Borrowed);
     let path_and_query = head.uri.path_and_query().map_or("/", |path| path.as_str());
     let matched = ctx.filters.as_ref().and_then(|run| run.marks.client_path.as_deref());
     let matched = matched.unwrap_or(path_and_query);
     let asked = decide::Asked {
-        scheme: "http",
+        scheme: ctx.scheme().as_str(),
         authority: &authority,
         path: matched.split_once('?').map_or(matched, |(path, _)| path),
         path_and_query,

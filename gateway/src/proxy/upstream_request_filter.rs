@@ -50,7 +50,7 @@ fn rewrite_fields(headers: &mut HeaderMap, ctx: &RequestContext) {
         // Pingora lets WebSockets pass whether they are an upgrade to us or not.
         headers.remove(header::CONNECTION);
     }
-    forwarded::write(headers, &ctx.origin, "http", ctx.asked_host.as_ref());
+    forwarded::write(headers, &ctx.origin, ctx.scheme().as_str(), ctx.asked_host.as_ref());
     if let Some(known) = ctx.hints() {
         hints::write(headers, known, &ctx.snapshot().upstream_hints);
     }

@@ -23,6 +23,7 @@ use self::{
 use crate::{
     classifier::ClassifierFigures,
     config::ConfigFigures,
+    connection::ConnectionFigures,
     http2::Http2Closed,
     outcome::{CodeClass, ErrorKind},
     registry::Registry,
@@ -81,6 +82,12 @@ const VERDICTS: &[Built<VerdictFigures>] = &[
 const HTTP2: &[Built<[(Http2Closed, u64)]>] =
     &[("sallyport_http2_connections_closed_total", http2_closed)];
 
+const CONNECTIONS: &[Built<[ConnectionFigures]>] = &[
+    ("sallyport_connections_total", connections),
+    ("sallyport_connections_active", connections_active),
+    ("sallyport_connections_refused_total", connections_refused),
+];
+
 pub(crate) fn render(
     registry: &Registry,
     extra: Vec<MetricFamily>,
@@ -110,6 +117,7 @@ pub(crate) fn each(
     build(CLASSIFIER, &figures.classifier, &wanted, &mut take);
     build(VERDICTS, &figures.verdicts, &wanted, &mut take);
     build(HTTP2, &figures.http2[..], &wanted, &mut take);
+    build(CONNECTIONS, &*figures.connections, &wanted, &mut take);
 }
 
 fn any_wanted<F: ?Sized>(families: &[Built<F>], wanted: impl Fn(&str) -> bool) -> bool {
@@ -299,6 +307,32 @@ fn http2_closed(name: &str, closed: &[(Http2Closed, u64)]) -> MetricFamily {
         "HTTP/2 connections of clients that the gateway ended, by reason.",
         samples.map(|(reason, count)| (vec![family::label("reason", reason.label())], *count)),
     )
+}
+
+fn connections(name: &str, listeners: &[ConnectionFigures]) -> MetricFamily {
+    let samples =
+        listeners.iter().map(|it| (vec![family::label("listener", &it.listener)], it.total));
+    counter(name, "Connections of clients that were accepted.", samples)
+}
+
+fn connections_active(name: &str, listeners: &[ConnectionFigures]) -> MetricFamily {
+    let samples = listeners
+        .iter()
+        .map(|it| (vec![family::label("listener", &it.listener)], it.active as f64));
+    gauge(name, "Connections of clients that are open.", samples)
+}
+
+fn connections_refused(name: &str, listeners: &[ConnectionFigures]) -> MetricFamily {
+    let samples = listeners.iter().flat_map(|it| {
+        it.refused.iter().map(|(reason, count)| {
+            let labels = vec![
+                family::label("listener", &it.listener),
+                family::label("reason", reason.label()),
+            ];
+            (labels, *count)
+        })
+    });
+    counter(name, "Connections that were closed before they were served, by reason.", samples)
 }
 
 /// A counter with one label, for tests of what reads families.

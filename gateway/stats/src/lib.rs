@@ -23,6 +23,7 @@
 
 mod classifier;
 mod config;
+mod connection;
 mod exposition;
 pub mod histogram;
 mod http2;
@@ -39,6 +40,7 @@ mod verdict;
 pub mod worker;
 
 pub use classifier::{ClassifierStats, HintStats};
+pub use connection::{ConnectionRefusal, ConnectionStats};
 pub use exposition::CONTENT_TYPE;
 pub use http2::{Http2Closed, Http2Stats};
 pub use outcome::{CodeClass, ErrorKind};

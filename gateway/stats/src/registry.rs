@@ -11,6 +11,7 @@ use prometheus::proto::MetricFamily;
 use crate::{
     classifier::ClassifierStats,
     config::ConfigStats,
+    connection::{ConnectionStats, ConnectionTable},
     exposition,
     http2::Http2Stats,
     route::{self, RouteName, RouteStats},
@@ -28,6 +29,7 @@ pub struct Registry {
     pub(crate) classifier: ClassifierStats,
     pub(crate) verdicts: VerdictStats,
     pub(crate) http2: Http2Stats,
+    pub(crate) connections: ConnectionTable,
 }
 
 impl fmt::Debug for Registry {
@@ -48,6 +50,7 @@ impl Registry {
             classifier: ClassifierStats::new(shards),
             verdicts: VerdictStats::default(),
             http2: Http2Stats::default(),
+            connections: ConnectionTable::default(),
         }
     }
 
@@ -111,6 +114,12 @@ impl Registry {
     /// What is counted of clients' HTTP/2 connections.
     pub fn http2(&self) -> &Http2Stats {
         &self.http2
+    }
+
+    /// What is counted of the connections of the listener called `name`. It is exposed for as long
+    /// as somebody holds it.
+    pub fn connections(&self, name: &Arc<str>) -> Arc<ConnectionStats> {
+        self.connections.install(name)
     }
 
     /// Everything counted, in the Prometheus text format 0.0.4.

@@ -21,6 +21,8 @@ pub(in crate::config) struct RawListener {
     pub(in crate::config) h2c: bool,
     pub(in crate::config) http2: Option<Http2>,
     pub(in crate::config) trusted_proxies: Vec<IpNet>,
+    pub(in crate::config) max_connections: Option<u64>,
+    pub(in crate::config) max_connections_per_source: Option<u64>,
     pub(in crate::config) timeouts: ListenerTimeouts,
     pub(in crate::config) filters: Vec<Entry>,
 }
@@ -41,6 +43,9 @@ pub(super) fn listener(
         let http2 = fields.optional(sink, "http2", http2);
         let trusted_proxies =
             fields.optional(sink, "trusted_proxies", |node, sink| node.list(sink, scalar::network));
+        let most = |node: Node<'_>, sink: &mut Sink| node.number(sink, 1, 10_000_000);
+        let max_connections = fields.optional(sink, "max_connections", most);
+        let max_connections_per_source = fields.optional(sink, "max_connections_per_source", most);
         let timeouts = fields.optional(sink, "timeouts", timeouts);
         let scope = format!("listener {:?}", name.as_deref().unwrap_or(""));
         let filters =
@@ -53,6 +58,8 @@ pub(super) fn listener(
             h2c: h2c.unwrap_or(false),
             http2,
             trusted_proxies: trusted_proxies.unwrap_or_default(),
+            max_connections,
+            max_connections_per_source,
             timeouts: timeouts.unwrap_or_default(),
             filters: filters.unwrap_or_default(),
         })

@@ -8,8 +8,8 @@ const LIMITS: HeadLimits = HeadLimits { bytes: 1 << 16, fields: 100 };
 
 fn pair() -> (UnixStream, ClientStream) {
     let (client, server) = UnixStream::pair().unwrap();
-    let (_, ending) = tokio::sync::watch::channel(false);
-    (client, ClientStream::new(Box::new(server), Home::default(), ending))
+    let connection = Arc::new(Connection::for_tests());
+    (client, ClientStream::new(Box::new(server), Home::default(), connection))
 }
 
 async fn read(stream: &mut ClientStream, bytes: usize) -> String {

@@ -11,6 +11,7 @@ use super::family::{Labels, label};
 use crate::{
     classifier::{ClassifierFigures, EDGES_US, Waits},
     config::ConfigFigures,
+    connection::ConnectionFigures,
     http2::Http2Closed,
     outcome::{CodeClass, ErrorKind},
     registry::Registry,
@@ -34,6 +35,7 @@ pub(super) struct Figures {
     pub(super) classifier: ClassifierFigures,
     pub(super) verdicts: VerdictFigures,
     pub(super) http2: [(Http2Closed, u64); Http2Closed::ALL.len()],
+    pub(super) connections: Vec<ConnectionFigures>,
 }
 
 impl Figures {
@@ -54,6 +56,7 @@ impl Figures {
             classifier: registry.classifier.figures(),
             verdicts: registry.verdicts.figures(),
             http2: registry.http2.figures(),
+            connections: registry.connections.figures(),
         }
     }
 }

@@ -1,0 +1,178 @@
+//! From a listening socket to a connection at work: who is let in, how many, and on which worker.
+//!
+//! Every worker accepts from a socket of its own that the kernel spreads new connections to
+//! (`SO_REUSEPORT`). The kernel goes by a hash and not by load, so a worker that has more than its
+//! share passes a new connection on to the one that has least. Verdicts and bounds are checked
+//! before anything is read. What is read then, and what becomes of it, is
+//! [`connection`](crate::connection)'s.
+
+mod admission;
+mod placement;
+mod socket;
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd as _;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use sallyport_stats::ConnectionRefusal;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use crate::connection::{ClientSocket, Connection};
+use crate::descriptors;
+use crate::proxy::Shared;
+
+pub use self::admission::{ListenerState, Seat};
+pub(crate) use self::placement::{Slot, Slots};
+pub use self::socket::Bound;
+
+/// How long a worker waits before it accepts again when the process or the host is out of
+/// descriptors or memory: the connection stays in the backlog, and the socket stays readable.
+const BACK_OFF_MIN: Duration = Duration::from_millis(5);
+const BACK_OFF_MAX: Duration = Duration::from_millis(500);
+
+/// Accepts the connections of one listener on one worker.
+#[derive(Debug)]
+pub(crate) struct Acceptor {
+    pub(crate) listener: Arc<ListenerState>,
+    pub(crate) slots: Arc<Slots>,
+    /// The index of the worker that this runs on.
+    pub(crate) own: usize,
+    pub(crate) shared: Shared,
+}
+
+/// How long an acceptor goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Accepting {
+    /// Until something else is said.
+    On,
+    /// Until the backlog is empty: connections in it would be reset with the socket.
+    Rest,
+    /// No longer: another acceptor has the socket.
+    Off,
+}
+
+impl Acceptor {
+    /// Accepts from `socket` for as long as `accepting` says.
+    pub(crate) async fn run(
+        self,
+        socket: Arc<std::net::TcpListener>,
+        mut accepting: watch::Receiver<Accepting>,
+    ) {
+        let socket = match socket.try_clone().and_then(TcpListener::from_std) {
+            Ok(socket) => socket,
+            Err(error) => {
+                let listener = self.listener.name();
+                tracing::error!(%listener, %error, "a worker cannot accept connections");
+                return;
+            }
+        };
+        let mut back_off = BACK_OFF_MIN;
+        let stopped = loop {
+            // The future yields to others after some accepted connections, by tokio's budget.
+            let accepted = tokio::select! {
+                biased;
+                stopped = stopped(&mut accepting) => break stopped,
+                accepted = socket.accept() => accepted,
+            };
+            if self.took(accepted) {
+                back_off = BACK_OFF_MIN;
+                continue;
+            }
+            tokio::select! {
+                stopped = stopped(&mut accepting) => break stopped,
+                () = tokio::time::sleep(back_off) => {}
+            }
+            back_off = (back_off * 2).min(BACK_OFF_MAX);
+        };
+        if stopped == Accepting::Rest {
+            let next = || poll_fn(|context| Poll::Ready(socket.poll_accept(context)));
+            while let Poll::Ready(accepted) = next().await {
+                if !self.took(accepted) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Takes a connection, if there is one. Returns whether accepting may go on at once.
+    fn took(&self, accepted: io::Result<(TcpStream, SocketAddr)>) -> bool {
+        match accepted {
+            Ok((stream, peer)) => self.take(stream, peer),
+            Err(error) if descriptors::is_exhaustion(&error) => {
+                descriptors::report_exhaustion();
+                return false;
+            }
+            // accept(2): errors of the new connection, which is gone; the next may be there.
+            Err(error) => tracing::debug!(%error, "a connection could not be accepted"),
+        }
+        true
+    }
+
+    /// Lets a connection in, or closes it by dropping it.
+    fn take(&self, stream: TcpStream, peer: SocketAddr) {
+        if descriptors::is_reserved(stream.as_raw_fd()) {
+            // There is no descriptor for an origin either.
+            descriptors::report_exhaustion();
+            return self.listener.refused(ConnectionRefusal::Descriptors);
+        }
+        let Shared { live, verdicts, .. } = &self.shared;
+        if verdicts.holds(peer.ip()) {
+            return verdicts.refuse_connection();
+        }
+        let Some((snapshot, index)) = self.listener.pin(live) else { return };
+        let settings = &snapshot.listeners[index];
+        let target = self.slots.choose(self.own);
+        let slot = &self.slots[target];
+        let seat = match self.listener.admit(peer.ip(), settings, verdicts.ipv6_prefix(), slot) {
+            Ok(seat) => seat,
+            Err(reason) => return self.listener.refused(reason),
+        };
+        let Ok(local) = self.listener.local_address(&stream) else { return };
+        let connection = Connection::new(self.listener.clone(), peer, local);
+        if target == self.own {
+            tokio::spawn(serve(slot.clone(), stream, connection, seat));
+        } else {
+            pass_on(slot, stream, connection, seat);
+        }
+    }
+}
+
+/// Waits until accepting is to stop.
+async fn stopped(accepting: &mut watch::Receiver<Accepting>) -> Accepting {
+    let stopped = accepting.wait_for(|accepting| *accepting != Accepting::On).await;
+    // Whoever could say it has gone without.
+    stopped.map_or(Accepting::Off, |stopped| *stopped)
+}
+
+async fn serve(slot: Slot, stream: TcpStream, connection: Connection, seat: Seat) {
+    slot.app().serve(ClientSocket::new(stream, seat), connection).await;
+}
+
+/// Moves a connection to the worker of `slot`, whose reactor tells of it from then on.
+fn pass_on(slot: &Slot, stream: TcpStream, connection: Connection, seat: Seat) {
+    let to = slot.clone();
+    match stream.into_std() {
+        Ok(stream) => {
+            slot.runtime().spawn(async move {
+                match TcpStream::from_std(stream) {
+                    Ok(stream) => serve(to, stream, connection, seat).await,
+                    Err(error) => report(&error),
+                }
+            });
+        }
+        Err(error) => report(&error),
+    }
+}
+
+fn report(error: &io::Error) {
+    if descriptors::is_exhaustion(error) {
+        descriptors::report_exhaustion();
+    } else {
+        tracing::debug!(%error, "a connection could not be passed on to another worker");
+    }
+}

