@@ -1,5 +1,39 @@
 //! TLS for both sides of the gateway.
 //!
 //! This crate owns certificates and what is derived from them: which certificate answers for a
-//! name, which clients are let in, and how certificates are renewed. It knows nothing of Pingora's
-//! sessions, nor of routes.
+//! name ([`Certificates`]), which clients are let in, what is known of them afterwards, and how
+//! certificates are renewed. It reads bytes, not files: whoever
+//! names a file reports its problems. It knows nothing of Pingora's sessions, nor of routes.
+//!
+//! Nothing here uses rustls' process-wide provider: every configuration names [`provider`], so
+//! that a library that installs another one changes nothing.
+
+mod certificates;
+mod name;
+mod pair;
+mod self_signed;
+mod time;
+
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+
+pub use certificates::{Certificates, DuplicateName, duplicate_names};
+pub use name::DnsPattern;
+pub use pair::{Pair, PairError, PairPart};
+pub use rustls::SignatureAlgorithm;
+pub use self_signed::self_signed;
+pub use time::utc;
+
+/// The algorithms that the gateway uses: those of aws-lc-rs, with X25519MLKEM768 preferred.
+#[must_use]
+pub fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+/// Makes [`provider`] the process's default, for libraries that ask for one. Does nothing where
+/// there is a default already.
+pub fn install_provider() {
+    // The error is the provider that came too late.
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+}
