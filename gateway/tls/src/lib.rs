@@ -1,17 +1,20 @@
 //! TLS for both sides of the gateway.
 //!
 //! This crate owns certificates and what is derived from them: which certificate answers for a
-//! name ([`Certificates`]), which clients are let in, what is known of them afterwards, and how
-//! certificates are renewed. It reads bytes, not files: whoever
+//! name ([`Certificates`]), which clients are let in ([`ClientAuth`]), what is known of them
+//! afterwards ([`Facts`]), and how certificates are renewed. It reads bytes, not files: whoever
 //! names a file reports its problems. It knows nothing of Pingora's sessions, nor of routes.
 //!
 //! Nothing here uses rustls' process-wide provider: every configuration names [`provider`], so
 //! that a library that installs another one changes nothing.
 
 mod certificates;
+mod client;
+mod facts;
 mod name;
 mod pair;
 mod self_signed;
+mod subject;
 mod time;
 
 use std::sync::Arc;
@@ -19,6 +22,8 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 
 pub use certificates::{Certificates, DuplicateName, duplicate_names};
+pub use client::{ClientAuth, ClientAuthError, ClientMode, ClientPart, RulesId, stale_in_words};
+pub use facts::{ClientFacts, Facts};
 pub use name::DnsPattern;
 pub use pair::{Pair, PairError, PairPart};
 pub use rustls::SignatureAlgorithm;
