@@ -11,10 +11,14 @@
 mod certificates;
 mod client;
 mod facts;
+mod handshake;
+mod hello;
 mod name;
 mod pair;
 mod self_signed;
+mod server;
 mod subject;
+mod tickets;
 mod time;
 
 use std::sync::Arc;
@@ -24,10 +28,13 @@ use rustls::crypto::CryptoProvider;
 pub use certificates::{Certificates, DuplicateName, duplicate_names};
 pub use client::{ClientAuth, ClientAuthError, ClientMode, ClientPart, RulesId, stale_in_words};
 pub use facts::{ClientFacts, Facts};
+pub use handshake::{Failure, Hello, finish, read_hello, refuse_name};
 pub use name::DnsPattern;
 pub use pair::{Pair, PairError, PairPart};
 pub use rustls::SignatureAlgorithm;
 pub use self_signed::self_signed;
+pub use server::{MinVersion, ServerSpec, ServerTls};
+pub use tickets::Tickets;
 pub use time::utc;
 
 /// The algorithms that the gateway uses: those of aws-lc-rs, with X25519MLKEM768 preferred.
