@@ -13,6 +13,7 @@ mod figures;
 mod process;
 #[cfg(feature = "push")]
 mod push;
+mod tls;
 
 use prometheus::{TextEncoder, proto::MetricFamily};
 
@@ -118,6 +119,7 @@ pub(crate) fn each(
     build(VERDICTS, &figures.verdicts, &wanted, &mut take);
     build(HTTP2, &figures.http2[..], &wanted, &mut take);
     build(CONNECTIONS, &*figures.connections, &wanted, &mut take);
+    build(tls::TLS, &figures.tls, &wanted, &mut take);
 }
 
 fn any_wanted<F: ?Sized>(families: &[Built<F>], wanted: impl Fn(&str) -> bool) -> bool {

@@ -16,6 +16,7 @@ use crate::{
     http2::Http2Stats,
     route::{self, RouteName, RouteStats},
     table::Table,
+    tls::{CertificateExpiry, TlsStats, TlsTable},
     upstream::{self, EndpointName, EndpointStats},
     verdict::VerdictStats,
 };
@@ -30,6 +31,7 @@ pub struct Registry {
     pub(crate) verdicts: VerdictStats,
     pub(crate) http2: Http2Stats,
     pub(crate) connections: ConnectionTable,
+    pub(crate) tls: TlsTable,
 }
 
 impl fmt::Debug for Registry {
@@ -51,6 +53,7 @@ impl Registry {
             verdicts: VerdictStats::default(),
             http2: Http2Stats::default(),
             connections: ConnectionTable::default(),
+            tls: TlsTable::default(),
         }
     }
 
@@ -120,6 +123,21 @@ impl Registry {
     /// as somebody holds it.
     pub fn connections(&self, name: &Arc<str>) -> Arc<ConnectionStats> {
         self.connections.install(name)
+    }
+
+    /// What is counted of the TLS handshakes of the listener called `name`, which may fail in these
+    /// ways. It is exposed for as long as somebody holds it.
+    pub fn tls(
+        &self,
+        name: &Arc<str>,
+        failures: impl IntoIterator<Item = &'static str>,
+    ) -> Arc<TlsStats> {
+        self.tls.install(name, failures)
+    }
+
+    /// Exposes when these certificates expire, and no others.
+    pub fn certificates(&self, certificates: Vec<CertificateExpiry>) {
+        self.tls.certificates(certificates);
     }
 
     /// Everything counted, in the Prometheus text format 0.0.4.

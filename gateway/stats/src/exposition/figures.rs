@@ -17,6 +17,7 @@ use crate::{
     registry::Registry,
     route::{self, RouteName, RouteSnapshot},
     table::Row,
+    tls::TlsFigures,
     upstream::{EndpointName, EndpointSnapshot, Reuse},
     verdict::VerdictFigures,
 };
@@ -36,6 +37,7 @@ pub(super) struct Figures {
     pub(super) verdicts: VerdictFigures,
     pub(super) http2: [(Http2Closed, u64); Http2Closed::ALL.len()],
     pub(super) connections: Vec<ConnectionFigures>,
+    pub(super) tls: TlsFigures,
 }
 
 impl Figures {
@@ -57,6 +59,7 @@ impl Figures {
             verdicts: registry.verdicts.figures(),
             http2: registry.http2.figures(),
             connections: registry.connections.figures(),
+            tls: registry.tls.figures(),
         }
     }
 }
