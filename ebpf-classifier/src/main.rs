@@ -11,6 +11,6 @@ const LOG: &str = "info,aya=error,aya_obj=error";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    process::start_log(LOG);
+    process::Log::start(LOG);
     process::exit("sallyport-classifier", cli::dispatch(cli.command))
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use sallyport_config::process::{self, Completions, Failure, Manual};
+use sallyport_config::process::{self, Completions, Failure, Log, Manual};
 use sallyport_plugin::Kinds;
 
 use crate::config::{self, Loaded};
@@ -56,8 +56,8 @@ const LOG: &str = "info,h2=off,pingora=off,rustls=off,tokio_rustls=off";
 #[must_use]
 pub fn main(kinds: Kinds) -> ExitCode {
     let cli = Cli::parse();
-    process::start_log(LOG);
-    process::exit("sallyport", dispatch(cli.command, kinds))
+    let log = Log::start(LOG);
+    process::exit("sallyport", dispatch(cli.command, kinds, log))
 }
 
 /// Reads a configuration that is not going to be served.
@@ -69,15 +69,15 @@ fn load(path: &Path, kinds: Kinds) -> Result<Loaded, Failure> {
 ///
 /// # Errors
 /// If it failed; the failure knows its exit code.
-pub fn dispatch(command: Command, kinds: Kinds) -> Result<(), Failure> {
+pub fn dispatch(command: Command, kinds: Kinds, log: Log) -> Result<(), Failure> {
     match command {
-        Command::Run(args) => run::main(&args, kinds),
+        Command::Run(args) => run::main(&args, kinds, log),
         Command::Check(args) => check::main(&args, kinds),
         Command::Explain(args) => explain::main(args, kinds),
         Command::Origin(args) => origin::main(&args),
-        Command::Demo(args) => demo::main(&args, kinds),
         Command::Completions(args) => args.print::<Cli>(),
         Command::Man(args) => args.print::<Cli>(),
+        Command::Demo(args) => demo::main(&args, kinds, log),
     }
 }
 

@@ -5,6 +5,7 @@
 //! module has to check again. Nothing here compiles routes or opens sockets: that is
 //! [`snapshot`](crate::snapshot) and [`server`](crate::server).
 
+mod admin;
 mod error_pages;
 mod fixed;
 mod http2;
@@ -12,6 +13,7 @@ mod limits;
 mod model;
 mod raw;
 mod resolve;
+mod texts;
 
 use std::path::{Path, PathBuf};
 
@@ -21,16 +23,18 @@ use sallyport_route::Hints;
 
 use crate::filters::Filters;
 
+pub use admin::{Admin, AdminAddress, Token};
 pub use error_pages::{ErrorPage, ErrorPages};
 pub use fixed::Fixed;
 pub use http2::Http2;
 pub use limits::{HeaderNames, Limits};
 pub use model::{
-    Action, Admin, Classifier, Config, Forward, HashOn, HealthCheck, HintField, HttpProbe,
-    IPV6_PREFIX, Listener, ListenerTimeouts, Offence, PUSH_EXPORTERS_MAX, Probe, Push, Redirect,
-    RedirectPath, Respond, Route, StatusRange, Target, Upstream, UpstreamTimeouts,
-    VERDICT_RULES_MAX, VerdictRule, Verdicts, VirtualHost,
+    Action, Classifier, Config, Forward, HashOn, HealthCheck, HintField, HttpProbe, IPV6_PREFIX,
+    Listener, ListenerTimeouts, Offence, PUSH_EXPORTERS_MAX, Probe, Push, Redirect, RedirectPath,
+    Respond, Route, StatusRange, Target, Upstream, UpstreamTimeouts, VERDICT_RULES_MAX,
+    VerdictRule, Verdicts, VirtualHost,
 };
+pub use texts::Texts;
 
 /// Reads hints written as `key=value`: `network`, `zone`, `protocol`, `screens` (separated by
 /// commas) and `syn_rate`.
@@ -72,6 +76,8 @@ pub struct Loaded {
     pub sha256: String,
     /// The main file and every file it includes.
     pub files: Vec<PathBuf>,
+    /// Their text, where it was asked to be kept.
+    pub texts: Option<Texts>,
     /// What is worth knowing about it: warnings and notes.
     pub warnings: Problems,
     /// Its filters.
@@ -94,7 +100,8 @@ pub fn load(path: &Path, filters: &Filters) -> Result<Loaded, Problems> {
 /// As [`load`].
 pub fn load_sources(path: &Path, sources: &Sources, filters: &Filters) -> Result<Loaded, Problems> {
     let previous = Instances::default();
-    resolve(sources, None, &mut filters.reader(path, &previous))
+    let loaded = resolve(sources, None, &mut filters.reader(path, &previous))?;
+    Ok(Loaded { texts: Some(Texts::of(sources)), ..loaded })
 }
 
 /// Resolves the files. With `running`, whatever cannot change without a restart must be as it is
@@ -127,6 +134,7 @@ pub fn resolve(
         config,
         sha256: sources.sha256().to_owned(),
         files: sources.paths(),
+        texts: None,
         warnings: problems,
         filters: filters.instances().clone(),
         named_files: filters.files().clone(),

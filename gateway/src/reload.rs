@@ -7,6 +7,8 @@
 //! What one attempt leaves to the next ([`Memory`]) is the thread's own: a file that hangs while it is
 //! read keeps nobody else waiting, the end of the process least of all.
 
+pub mod history;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
@@ -15,9 +17,10 @@ use sallyport_plugin::Instances;
 use sallyport_stats::Registry;
 
 use sallyport_config::watch::{self, Attempt, Followed, Waker};
-use sallyport_config::{Files, Problems, Severity};
+use sallyport_config::{Files, Problems, Severity, Sources};
 
-use crate::config::{self, Fixed, Loaded};
+use self::history::{History, Outcome, Reason};
+use crate::config::{self, Fixed, Loaded, Texts};
 use crate::descriptors;
 use crate::filters::Filters;
 use crate::live::Live;
@@ -57,6 +60,7 @@ pub struct Reloader {
     filters: Filters,
     fixed: Fixed,
     status: Mutex<Status>,
+    history: Mutex<History>,
     /// Snapshots no longer in force. They are freed by the reload thread, not by the last request that
     /// held one: freeing a large table takes milliseconds.
     retired: Mutex<Vec<Arc<Snapshot>>>,
@@ -121,6 +125,9 @@ impl Reloader {
             probes: Probes::new(probes),
             retry: false,
         };
+        let mut history = History::default();
+        let outcome = Outcome::Applied { version: 1 };
+        history.add(Reason::Start, Some(loaded.sha256.clone()), outcome, loaded.texts.clone());
         registry.config_loaded(1, &loaded.sha256);
         let metrics = &filters.host.metrics;
         let snapshot = Arc::new(Snapshot::compile(loaded, 1, None, &registry, metrics)?);
@@ -138,6 +145,7 @@ impl Reloader {
             filters,
             fixed,
             status: Mutex::new(status),
+            history: Mutex::new(history),
             retired: Mutex::default(),
         };
         Ok((reloader, memory))
@@ -155,6 +163,16 @@ impl Reloader {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// What became of the latest configurations.
+    #[must_use]
+    pub fn latest(&self) -> History {
+        self.history().clone()
+    }
+
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Requests in flight, those of routes that a reload removed included. Routes that it kept are
     /// counted once: 0 means none, more may be fewer than there are.
     #[must_use]
@@ -167,6 +185,7 @@ impl Reloader {
     /// Puts what was read in force if it changed and is good.
     fn reload(&self, attempt: Attempt, memory: &mut Memory) {
         let Attempt { sources, is_asked, started } = attempt;
+        let reason = if is_asked { Reason::Asked } else { Reason::Edit };
         let sources = match sources {
             Ok(sources) => sources,
             Err(problems) => {
@@ -174,7 +193,7 @@ impl Reloader {
                 let seen = problems.to_string();
                 if memory.seen != seen || is_asked {
                     memory.seen = seen;
-                    self.refuse(problems);
+                    self.refuse(problems, reason, None);
                 }
                 return;
             }
@@ -211,7 +230,7 @@ impl Reloader {
         match resolved {
             Ok(loaded) => {
                 log_warnings(&loaded.warnings);
-                self.apply(loaded, &current, memory, started);
+                self.apply(loaded, &current, memory, (&sources, reason), started);
             }
             Err(problems) => {
                 if descriptors::are_scarce() {
@@ -221,7 +240,7 @@ impl Reloader {
                 }
                 let known = || self.status().refused.is_some_and(|it| it.problems == problems);
                 if !again || !known() {
-                    self.refuse(problems);
+                    self.refuse(problems, reason, Some(sources.sha256()));
                 }
             }
         }
@@ -232,6 +251,7 @@ impl Reloader {
         loaded: Loaded,
         current: &Arc<Snapshot>,
         memory: &mut Memory,
+        (sources, reason): (&Sources, Reason),
         started: Instant,
     ) {
         let (files, sha256) = (loaded.files.clone(), loaded.sha256.clone());
@@ -249,7 +269,7 @@ impl Reloader {
         filters.prepare(&self.filters.host);
         self.verdicts.configure(snapshot.verdicts.as_ref());
         self.pushing.configure(snapshot.push.as_ref());
-        self.live.swap(snapshot.clone());
+        self.swap(snapshot.clone(), sources, reason);
         memory.probes.follow(&snapshot.upstreams);
         filters.start(&self.filters.host);
         (memory.filters, memory.files_in_force) = (filters, named_files);
@@ -262,11 +282,23 @@ impl Reloader {
         tracing::info!(version, sha256, elapsed_us, "configuration in force");
     }
 
-    fn refuse(&self, problems: Problems) {
+    /// Whoever finds the new version in force finds it in the history as well: asking for that waits
+    /// until it is written.
+    fn swap(&self, snapshot: Arc<Snapshot>, sources: &Sources, reason: Reason) {
+        let mut history = self.history();
+        let (version, sha256) = (snapshot.version, snapshot.sha256.clone());
+        self.live.swap(snapshot);
+        let outcome = Outcome::Applied { version };
+        history.add(reason, Some(sha256), outcome, Some(Texts::of(sources)));
+    }
+
+    fn refuse(&self, problems: Problems, reason: Reason, sha256: Option<&str>) {
         for problem in problems.iter() {
             tracing::error!("{problem}");
         }
         tracing::error!(problems = problems.len(), "configuration refused; the one in force stays");
+        let outcome = Outcome::Refused(problems.clone());
+        self.history().add(reason, sha256.map(str::to_owned), outcome, None);
         self.with_status(|status| {
             status.refused = Some(Refusal { at: SystemTime::now(), problems })
         });

@@ -6,6 +6,7 @@ use anyhow::Context;
 use clap::Parser;
 use http::HeaderName;
 use sallyport_balance::Policy;
+use sallyport_config::process::Log;
 use sallyport_plugin::Kinds;
 use sallyport_route::PathMatch;
 
@@ -29,8 +30,8 @@ pub struct Args {
 ///
 /// # Errors
 /// As `sallyport run`, and if an origin cannot listen.
-pub fn main(args: &Args, kinds: Kinds) -> Result<(), Failure> {
-    let process = Process::new(None, kinds)?;
+pub fn main(args: &Args, kinds: Kinds, log: Log) -> Result<(), Failure> {
+    let process = Process::new(None, kinds, log)?;
     let loaded = process.load(&args.config)?;
     let origins = tokio::runtime::Runtime::new().context("cannot start the origins")?;
     origins.block_on(start_origins(&loaded))?;
@@ -95,7 +96,10 @@ fn greet(
     println!("Sallyport is serving {}. Try:\n", config.display());
     for (name, address) in addresses {
         if name == "admin" {
-            println!("  curl http://{address}/metrics");
+            match address.strip_prefix("unix:") {
+                Some(path) => println!("  curl --unix-socket {path} http://localhost/metrics"),
+                None => println!("  curl http://{address}/metrics"),
+            }
             continue;
         }
         let three_times = "for n in 1 2 3; do curl -s";
