@@ -1,26 +1,37 @@
 //! The admin listener: what the gateway is doing, on a thread and runtime of its own so that it
-//! answers whatever the workers are busy with. Read-only, except that it can lift a verdict.
+//! answers whatever the workers are busy with.
+//!
+//! GET changes nothing. Who is answered at all is in `admin/guard.rs`; what there is, method by
+//! method, in `admin/openapi.rs`.
 
+mod guard;
+mod history;
 mod json;
+mod listen;
+mod log;
 mod metrics;
+mod openapi;
+mod problem;
 mod verdicts;
 
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use axum::extract::{Query, State};
+use axum::Router;
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get};
-use axum::{Router, serve};
+use sallyport_config::process::Log;
 use sallyport_plugin::Metrics;
 use sallyport_stats::Registry;
 use serde::Serialize;
 use tokio::sync::Semaphore;
 
 use self::json::Json;
+pub use self::listen::{AdminSocket, SocketFile};
+use self::problem::{Parameters, Problem};
 use crate::config::{Action, parse_hints};
 use crate::explain::{Question, explain};
 use crate::process::Process;
@@ -47,11 +58,15 @@ pub struct Admin {
     pub verdicts: Arc<Verdicts>,
     /// Whether the process was told to end.
     pub draining: AtomicBool,
-    /// What answers that take much CPU and memory go through one after the other.
-    pub heavy: Semaphore,
+    /// What is logged.
+    pub log: Log,
+    /// What scrapes go through one after the other.
+    pub scrapes: Semaphore,
+    /// What other answers that take much CPU and memory go through: they do not wait for scrapes.
+    pub views: Semaphore,
 }
 
-/// What [`Admin::heavy`] is to be.
+/// What [`Admin::scrapes`] and [`Admin::views`] are to be.
 #[must_use]
 pub fn one_at_a_time() -> Semaphore {
     Semaphore::new(1)
@@ -61,16 +76,18 @@ pub fn one_at_a_time() -> Semaphore {
 /// and one at a time, so that together they take the memory of one.
 async fn heavy(
     admin: Arc<Admin>,
+    queue: impl FnOnce(&Admin) -> &Semaphore,
     answer: impl FnOnce(&Admin) -> Response + Send + 'static,
 ) -> Response {
     let lent = admin.clone();
-    let Ok(_permit) = lent.heavy.acquire().await else {
-        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    let Ok(_permit) = queue(&lent).acquire().await else {
+        let what = "the admin listener is ending";
+        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, what).into_response();
     };
     let made = tokio::task::spawn_blocking(move || answer(&admin)).await;
     made.unwrap_or_else(|error| {
         tracing::error!(%error, "an answer of the admin listener could not be made");
-        StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        Problem::internal("the answer could not be made: see the log").into_response()
     })
 }
 
@@ -78,9 +95,8 @@ async fn heavy(
 ///
 /// # Errors
 /// If the socket cannot be used.
-pub async fn run(socket: TcpListener, admin: Arc<Admin>) -> std::io::Result<()> {
-    let socket = tokio::net::TcpListener::from_std(socket)?;
-    serve(socket, router(admin)).await
+pub async fn run(socket: AdminSocket, admin: Arc<Admin>) -> std::io::Result<()> {
+    listen::serve(socket, router(admin)).await
 }
 
 fn router(admin: Arc<Admin>) -> Router {
@@ -90,18 +106,32 @@ fn router(admin: Arc<Admin>) -> Router {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/config", get(config))
+        .route("/config/history", get(history::list))
         .route("/routes", get(routes))
         .route("/upstreams", get(upstreams))
         .route("/explain", get(explain_one))
         .route("/verdicts", get(verdicts::list))
         .route("/verdicts/{address}", delete(verdicts::lift))
+        .route("/log", get(log::show).put(log::set))
+        .route("/openapi.json", get(openapi::document))
+        .fallback(nothing_here)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(axum::middleware::from_fn_with_state(admin.clone(), guard::guard))
         .with_state(admin)
 }
 
-async fn index() -> &'static str {
-    "/metrics[?name[]=METRIC]\n/healthz\n/readyz\n/config\n/routes\n/upstreams\n/verdicts\n\
-     /explain?host=HOST&path=PATH[&method=M][&header=k: v][&client=IP][&listener=NAME]\
-     [&hint=k=v]\n"
+async fn nothing_here() -> Problem {
+    Problem::not_found("there is nothing here: / lists what there is")
+}
+
+async fn no_such_method() -> Problem {
+    let what = "this cannot be done here: /openapi.json lists what can be done where";
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, what)
+}
+
+/// One line for each thing there is.
+async fn index() -> String {
+    openapi::lines()
 }
 
 async fn readyz(State(admin): State<Arc<Admin>>) -> (StatusCode, &'static str) {
@@ -177,7 +207,7 @@ struct RouteView<'s> {
 }
 
 async fn routes(State(admin): State<Arc<Admin>>) -> Response {
-    heavy(admin, all_routes).await
+    heavy(admin, |admin| &admin.views, all_routes).await
 }
 
 fn all_routes(admin: &Admin) -> Response {
@@ -278,38 +308,33 @@ fn endpoint_view(member: &Member) -> EndpointView {
     }
 }
 
-/// The parameters in their order: `header` and `hint` may be repeated.
-type Parameters = Vec<(String, String)>;
-
-async fn explain_one(State(admin): State<Arc<Admin>>, Query(query): Query<Parameters>) -> Response {
+async fn explain_one(
+    State(admin): State<Arc<Admin>>,
+    parameters: Parameters,
+) -> Result<Response, Problem> {
+    const KNOWN: [&str; 7] = ["host", "path", "method", "header", "client", "listener", "hint"];
+    let parameters = parameters.only(&KNOWN)?;
     let snapshot = admin.reloader.live().current();
-    match question(&snapshot, &query) {
-        Ok(question) => Json(explain(&snapshot, &question)).into_response(),
-        Err(what) => (StatusCode::BAD_REQUEST, format!("{what}\n")).into_response(),
-    }
+    let question = question(&snapshot, &parameters)?;
+    Ok(Json(explain(&snapshot, &question)).into_response())
 }
 
-fn question(snapshot: &Snapshot, parameters: &Parameters) -> Result<Question, String> {
-    const KNOWN: [&str; 7] = ["host", "path", "method", "header", "client", "listener", "hint"];
-    if let Some((key, _)) = parameters.iter().find(|(key, _)| !KNOWN.contains(&key.as_str())) {
-        return Err(format!("unknown parameter {key:?}"));
-    }
-    let all = |name: &'static str| {
-        let named = parameters.iter().filter(move |(key, _)| key == name);
-        named.map(|(_, value)| value.as_str())
-    };
-    let required = |name| all(name).next().ok_or_else(|| format!("parameter {name:?} is missing"));
-    let method = all("method").next().unwrap_or("GET");
-    let method = Method::from_bytes(method.as_bytes()).map_err(|error| error.to_string())?;
-    let hints = parse_hints(all("hint"))?;
+fn question(snapshot: &Snapshot, parameters: &Parameters) -> Result<Question, Problem> {
+    let method = parameters.one("method")?.unwrap_or("GET");
+    let method = Method::from_bytes(method.as_bytes())
+        .map_err(|_| Problem::bad_request(format!("{method:?} is no method")))?;
+    let hints = parse_hints(parameters.all("hint")).map_err(Problem::bad_request)?;
+    let headers = parameters.all("header").map(parse_header).collect::<Result<HeaderMap, _>>();
+    let client = parameters.one("client")?.map(parse_client).transpose();
+    let listener = snapshot.listener(parameters.one("listener")?);
     Ok(Question {
-        host: required("host")?.to_owned(),
-        path: required("path")?.to_owned(),
+        host: parameters.required("host")?.to_owned(),
+        path: parameters.required("path")?.to_owned(),
         method,
-        headers: all("header").map(parse_header).collect::<Result<HeaderMap, _>>()?,
-        client: all("client").next().map(parse_client).transpose()?,
-        hints: all("hint").next().map(|_| hints),
-        listener: snapshot.listener(all("listener").next())?,
+        headers: headers.map_err(Problem::bad_request)?,
+        client: client.map_err(Problem::bad_request)?,
+        hints: parameters.all("hint").next().map(|_| hints),
+        listener: listener.map_err(Problem::bad_request)?,
     })
 }
 

@@ -6,7 +6,6 @@
 //! it begins with a request.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -134,33 +133,20 @@ fn app(shared: &Shared, snapshot: &Snapshot) -> App {
     OnDemand::new(InTurns::new(proxy), shared.clone())
 }
 
-/// Binds every listener with a socket for each of `workers` and, last, the admin listener.
+/// Binds every listener with a socket for each of `workers`.
 ///
 /// # Errors
 /// The first that cannot be bound.
-pub fn bind_all(
-    snapshot: &Snapshot,
-    workers: usize,
-) -> anyhow::Result<(Vec<Bound>, Option<Bound>)> {
+pub fn bind_all(snapshot: &Snapshot, workers: usize) -> anyhow::Result<Vec<Bound>> {
     let listeners = snapshot.listeners.iter();
-    let sockets = listeners
-        .map(|listener| Bound::new(&listener.name, listener.address, workers))
-        .collect::<Result<_, _>>()?;
-    let admin =
-        snapshot.admin.as_ref().map(|admin| Bound::new("admin", admin.address, 1)).transpose()?;
-    Ok((sockets, admin))
+    listeners.map(|listener| Bound::new(&listener.name, listener.address, workers)).collect()
 }
 
 /// What listens where, by name, for the line that a person reads first.
 #[must_use]
-pub fn addresses(
-    snapshot: &Snapshot,
-    sockets: &[Bound],
-    admin: Option<&Bound>,
-) -> BTreeMap<String, SocketAddr> {
+pub fn addresses(snapshot: &Snapshot, sockets: &[Bound]) -> BTreeMap<String, String> {
     let listeners = snapshot.listeners.iter().zip(sockets);
-    let mut addresses: BTreeMap<_, _> =
-        listeners.map(|(listener, bound)| (listener.name.to_string(), bound.address())).collect();
-    addresses.extend(admin.map(|admin| ("admin".to_owned(), admin.address())));
-    addresses
+    let named =
+        listeners.map(|(listener, bound)| (listener.name.to_string(), bound.address().to_string()));
+    named.collect()
 }

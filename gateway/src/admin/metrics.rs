@@ -8,24 +8,24 @@ use std::collections::HashSet;
 use std::io::Write;
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use sallyport_stats::CONTENT_TYPE;
 
-use super::{Admin, Parameters, heavy};
+use super::problem::Parameters;
+use super::{Admin, heavy};
 
 pub(super) async fn scrape(
     State(admin): State<Arc<Admin>>,
-    Query(query): Query<Parameters>,
+    parameters: Parameters,
     headers: HeaderMap,
 ) -> Response {
     let gzip = accepts_gzip(&headers);
-    let names: HashSet<String> =
-        query.into_iter().filter(|(key, _)| key == "name[]").map(|(_, name)| name).collect();
-    heavy(admin, move |admin| answer(render(admin, &names), gzip)).await
+    let names: HashSet<String> = parameters.all("name[]").map(str::to_owned).collect();
+    heavy(admin, |admin| &admin.scrapes, move |admin| answer(render(admin, &names), gzip)).await
 }
 
 /// No names are all of them.

@@ -3,14 +3,16 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use ipnet::IpNet;
 use serde::Serialize;
 
-use super::Admin;
 use super::json::Json;
+use super::problem::{Parameters, Problem};
+use super::{Admin, heavy};
 use crate::verdicts::Listed;
 
 #[derive(Serialize)]
@@ -34,34 +36,44 @@ impl From<Listed> for VerdictView {
     }
 }
 
-pub(super) async fn list(State(admin): State<Arc<Admin>>) -> Response {
+pub(super) async fn list(
+    State(admin): State<Arc<Admin>>,
+    parameters: Parameters,
+) -> Result<Response, Problem> {
+    parameters.only(&[])?;
+    Ok(heavy(admin, |admin| &admin.views, all).await)
+}
+
+fn all(admin: &Admin) -> Response {
     match admin.verdicts.list() {
         Ok(listed) => {
             let views: Vec<VerdictView> = listed.into_iter().map(VerdictView::from).collect();
             Json(views).into_response()
         }
-        Err(error) => failed(&error),
+        Err(error) => failed(&error).into_response(),
     }
 }
 
-pub(super) async fn lift(State(admin): State<Arc<Admin>>, Path(address): Path<String>) -> Response {
+pub(super) async fn lift(
+    State(admin): State<Arc<Admin>>,
+    address: Result<Path<String>, PathRejection>,
+) -> Result<StatusCode, Problem> {
+    let Path(address) = address?;
     let parsed = address.parse::<IpAddr>().map(IpNet::from).or_else(|_| address.parse::<IpNet>());
-    let Ok(address) = parsed else {
-        let said = format!("{address:?} is no IP address and no prefix such as 2001:db8::/64\n");
-        return (StatusCode::BAD_REQUEST, said).into_response();
-    };
+    let address = parsed.map_err(|_| {
+        let what = format!("{address:?} is no IP address and no prefix such as 2001:db8::/64");
+        Problem::bad_request(what)
+    })?;
     match admin.verdicts.lift(address) {
         Ok(true) => {
             tracing::info!(%address, "verdict lifted");
-            StatusCode::NO_CONTENT.into_response()
+            Ok(StatusCode::NO_CONTENT)
         }
-        Ok(false) => {
-            (StatusCode::NOT_FOUND, format!("{address} is under no verdict\n")).into_response()
-        }
-        Err(error) => failed(&error),
+        Ok(false) => Err(Problem::not_found(format!("{address} is under no verdict"))),
+        Err(error) => Err(failed(&error)),
     }
 }
 
-fn failed(error: &std::io::Error) -> Response {
-    (StatusCode::INTERNAL_SERVER_ERROR, format!("the classifier's map: {error}\n")).into_response()
+fn failed(error: &std::io::Error) -> Problem {
+    Problem::internal(format!("the classifier's map: {error}"))
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
-use sallyport_config::process::{NotifyState, Signals, notify};
+use sallyport_config::process::{Log, NotifyState, Signals, notify};
 use sallyport_plugin::Kinds;
 use sallyport_plugin::builtin::access_log;
 use sallyport_stats::Registry;
@@ -17,8 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
 use super::{ConfigFile, Failure};
-use crate::accept::Bound;
-use crate::admin::{self, Admin};
+use crate::admin::{self, Admin, AdminSocket};
 use crate::classifier::Classifier;
 use crate::config::{self, Loaded};
 use crate::descriptors;
@@ -46,8 +45,8 @@ pub struct Args {
 ///
 /// # Errors
 /// If the configuration has problems or a socket cannot be bound.
-pub fn main(args: &Args, kinds: Kinds) -> Result<(), Failure> {
-    let process = Process::new(args.threads, kinds)?;
+pub fn main(args: &Args, kinds: Kinds, log: Log) -> Result<(), Failure> {
+    let process = Process::new(args.threads, kinds, log)?;
     let loaded = process.load(&args.config)?;
     process.serve(&args.config, loaded, |addresses| {
         for (name, address) in addresses {
@@ -57,7 +56,7 @@ pub fn main(args: &Args, kinds: Kinds) -> Result<(), Failure> {
 }
 
 /// What listens where, by name.
-pub(super) type Addresses = std::collections::BTreeMap<String, std::net::SocketAddr>;
+pub(super) type Addresses = std::collections::BTreeMap<String, String>;
 
 /// What is there before the configuration is: a configuration's filters are made of it.
 pub(super) struct Process {
@@ -71,11 +70,16 @@ pub(super) struct Process {
     signals: Signals,
     live: LiveLater,
     filters: Filters,
+    log: Log,
 }
 
 impl Process {
     /// With so many worker threads, or one for each CPU.
-    pub(super) fn new(threads: Option<NonZeroUsize>, kinds: Kinds) -> Result<Self, Failure> {
+    pub(super) fn new(
+        threads: Option<NonZeroUsize>,
+        kinds: Kinds,
+        log: Log,
+    ) -> Result<Self, Failure> {
         let process = process::Process::starting();
         let available = || std::thread::available_parallelism().ok();
         let threads = threads.or_else(available).map_or(1, NonZeroUsize::get);
@@ -88,7 +92,7 @@ impl Process {
         };
         let live = LiveLater::default();
         let filters = Filters::serving(kinds, threads, background.handle().clone(), live.clone());
-        Ok(Self { process, threads, background, admin, probes, signals, live, filters })
+        Ok(Self { process, threads, background, admin, probes, signals, live, filters, log })
     }
 
     /// Reads the configuration that is going to be served.
@@ -103,8 +107,8 @@ impl Process {
         loaded: Loaded,
         ready: impl FnOnce(&Addresses),
     ) -> Result<(), Failure> {
-        let Self { process, threads, background, admin, probes, mut signals, live, filters } = self;
-        let admin_runtime = admin;
+        let Self { process, threads, background, mut signals, live, filters, log, .. } = self;
+        let (admin_runtime, probes) = (self.admin, self.probes);
         let metrics = filters.host.metrics.clone();
         let registry = Arc::new(Registry::new(threads + 1));
         let classifier = loaded.config.classifier.as_ref();
@@ -128,8 +132,13 @@ impl Process {
         // Nobody else sets it.
         live.set(reloader.live().clone()).ok();
         let snapshot = reloader.live().current();
-        let (sockets, admin_socket) = server::bind_all(&snapshot, threads)?;
-        let addresses = server::addresses(&snapshot, &sockets, admin_socket.as_ref());
+        let sockets = server::bind_all(&snapshot, threads)?;
+        let mut addresses = server::addresses(&snapshot, &sockets);
+        let admin_socket = snapshot.admin.as_ref().map(|admin| AdminSocket::bind(&admin.address));
+        let admin_socket = admin_socket.transpose()?;
+        let admin_address = admin_socket.as_ref().map(|socket| socket.address().to_string());
+        addresses.extend(admin_address.map(|address| ("admin".to_owned(), address)));
+        let admin_file = admin_socket.as_ref().and_then(AdminSocket::file);
         drop(snapshot);
 
         let admin = Arc::new(Admin {
@@ -140,7 +149,9 @@ impl Process {
             pushing: pushing.clone(),
             verdicts: verdicts.clone(),
             draining: AtomicBool::new(false),
-            heavy: admin::one_at_a_time(),
+            log,
+            scrapes: admin::one_at_a_time(),
+            views: admin::one_at_a_time(),
         });
         if let Some(socket) = admin_socket {
             admin_runtime.spawn(admin_listener(socket, admin.clone()));
@@ -168,6 +179,9 @@ impl Process {
             tracing::warn!("access log lines were left unwritten");
         }
         pushing.shutdown(PUSH);
+        if let Some(file) = &admin_file {
+            file.remove();
+        }
         // They have nothing to finish.
         admin_runtime.shutdown_background();
         probes.shutdown_background();
@@ -209,9 +223,8 @@ async fn look_after(classifier: Option<Arc<Classifier>>, verdicts: Arc<Verdicts>
     }
 }
 
-async fn admin_listener(socket: Bound, admin: Arc<Admin>) {
-    let run = async { admin::run(socket.sockets()[0].try_clone()?, admin).await };
-    if let Err(error) = run.await {
+async fn admin_listener(socket: AdminSocket, admin: Arc<Admin>) {
+    if let Err(error) = admin::run(socket, admin).await {
         tracing::error!(%error, "the admin listener ended");
     }
 }

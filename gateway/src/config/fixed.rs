@@ -5,13 +5,14 @@
 
 use sallyport_config::Found;
 
-use super::model::{Admin, Classifier, Config, Listener};
+use super::admin::AdminAddress;
+use super::model::{Classifier, Config, Listener};
 
 /// The parts of the configuration that the process was started with.
 #[derive(Clone, Debug)]
 pub struct Fixed {
     listeners: Vec<Listener>,
-    admin: Option<Admin>,
+    admin: Option<AdminAddress>,
     upstream_idle_connections: u64,
     classifier: Option<Classifier>,
 }
@@ -24,7 +25,7 @@ impl Fixed {
     pub fn of(config: &Config) -> Self {
         Self {
             listeners: config.listeners.clone(),
-            admin: config.admin.clone(),
+            admin: config.admin.as_ref().map(|admin| admin.address.clone()),
             upstream_idle_connections: config.limits.upstream_idle_connections,
             classifier: config.classifier.clone(),
         }
@@ -60,7 +61,7 @@ impl Fixed {
                 refuse("listeners".into(), format!("listener {:?} is gone", old.name));
             }
         }
-        if config.admin != self.admin {
+        if config.admin.as_ref().map(|admin| &admin.address) != self.admin.as_ref() {
             refuse("admin".into(), "the admin address changed".into());
         }
         if config.limits.upstream_idle_connections != self.upstream_idle_connections {

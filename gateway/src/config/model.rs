@@ -14,6 +14,7 @@ use sallyport_plugin::Entry;
 use sallyport_route::{Domain, Match, Replacement};
 use sallyport_stats::push::ExporterSpec;
 
+use super::admin::Admin;
 use super::error_pages::ErrorPages;
 use super::http2::Http2;
 use super::limits::Limits;
@@ -39,13 +40,6 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// Domains and their routes.
     pub virtual_hosts: Vec<VirtualHost>,
-}
-
-/// The admin listener.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Admin {
-    /// Where it listens.
-    pub address: SocketAddr,
 }
 
 /// The classifier's pinned maps.

@@ -3,6 +3,7 @@
 //! Scalars are parsed here, where their place is at hand; whatever needs a second file or a second
 //! entry to be judged is left to [`resolve`](super::resolve). `raw/` has a file for each part.
 
+mod admin;
 mod classifier;
 mod health;
 mod listener;
@@ -16,9 +17,10 @@ mod verdicts;
 use sallyport_config::{Fields, Found, Node, Place, Severity, Sink, Value};
 use sallyport_plugin::Reader;
 
+use super::admin::Admin;
 use super::error_pages::{self, ErrorPages};
 use super::limits::{HeaderNames, Limits};
-use super::model::{Admin, Classifier, Push, Verdicts};
+use super::model::{Classifier, Push, Verdicts};
 
 pub(super) use classifier::{known_protocol, known_screen};
 pub(super) use listener::RawListener;
@@ -85,7 +87,7 @@ fn sections(
                 node.list(sink, |node, sink| listener::listener(node, filters, sink))
             })
             .unwrap_or_default();
-        raw.admin = fields.optional(sink, "admin", listener::admin);
+        raw.admin = fields.optional(sink, "admin", |node, sink| admin::admin(node, filters, sink));
         raw.limits = fields.optional(sink, "limits", limits).unwrap_or_default();
         raw.classifier = fields.optional(sink, "classifier", classifier::classifier);
         raw.verdicts = fields.optional(sink, "verdicts", verdicts::verdicts);

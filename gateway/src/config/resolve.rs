@@ -418,7 +418,7 @@ impl Resolver<'_> {
     fn listeners(
         &mut self,
         raws: Vec<RawListener>,
-        admin: Option<&super::model::Admin>,
+        admin: Option<&super::admin::Admin>,
         hosts: &HashMap<Arc<str>, usize>,
     ) -> Vec<Listener> {
         if raws.is_empty() && !self.problems.iter().any(Found::is_error) {
@@ -426,8 +426,9 @@ impl Resolver<'_> {
         }
         let mut names = HashMap::new();
         let mut addresses = HashMap::new();
-        if let Some(admin) = admin.filter(|admin| admin.address.port() != 0) {
-            addresses.insert(admin.address, (0, "admin.address".to_owned()));
+        let admin = admin.and_then(|admin| admin.address.ip());
+        if let Some(address) = admin.filter(|address| address.port() != 0) {
+            addresses.insert(address, (0, "admin.address".to_owned()));
         }
         let listeners = raws.into_iter().map(|raw| {
             let place = raw.place.clone();

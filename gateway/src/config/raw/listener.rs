@@ -1,4 +1,4 @@
-//! `listeners:` and `admin:`.
+//! `listeners:`.
 
 use std::net::SocketAddr;
 
@@ -8,7 +8,7 @@ use sallyport_plugin::{Entry, Reader};
 
 use super::scalar;
 use crate::config::http2::Http2;
-use crate::config::model::{Admin, ListenerTimeouts};
+use crate::config::model::ListenerTimeouts;
 
 /// A listener as written, as far as it could be read.
 #[derive(Debug)]
@@ -99,12 +99,5 @@ fn timeouts(node: Node<'_>, sink: &mut Sink) -> Option<ListenerTimeouts> {
             read: fields.optional(sink, "read", scalar::duration).unwrap_or(default.read),
             write: fields.optional(sink, "write", scalar::duration).unwrap_or(default.write),
         })
-    })
-}
-
-pub(super) fn admin(node: Node<'_>, sink: &mut Sink) -> Option<Admin> {
-    node.mapping(sink, |fields, sink| {
-        let address = fields.required(sink, "address", scalar::address);
-        Some(Admin { address: address? })
     })
 }

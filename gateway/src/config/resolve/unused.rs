@@ -1,4 +1,4 @@
-//! What is written and has no effect, or more of one than most people want.
+//! What is written and has no effect.
 
 use std::collections::HashSet;
 
@@ -8,8 +8,7 @@ use sallyport_plugin::UpstreamUse;
 use super::Places;
 use crate::config::model::{Action, Config};
 
-/// Adds a warning for each upstream and virtual host that nothing leads to, and for an admin listener
-/// that others than this machine reach.
+/// Adds a warning for each upstream and virtual host that nothing leads to.
 pub(super) fn warn(
     config: &Config,
     places: &Places,
@@ -37,11 +36,6 @@ pub(super) fn warn(
             let fix = "name it in a listener's `virtual_hosts` or remove it";
             warn(&places.virtual_hosts[index], what, fix);
         }
-    }
-    if let Some(admin) = config.admin.as_ref().filter(|admin| !admin.address.ip().is_loopback()) {
-        let what = format!("{} is open to whoever reaches this machine", admin.address);
-        let fix = format!("write 127.0.0.1:{}", admin.address.port());
-        warn(&(0, "admin.address".to_owned()), what, &fix);
     }
 }
 

@@ -1,0 +1,210 @@
+//! The admin listener's socket and its connections.
+//!
+//! Connections are bounded in number and in the time that a head may take, so that whoever may connect
+//! cannot take what is kept in reserve for others. The loop is our own: axum's has no such bounds.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use rustix::fs::{Mode, fchmod};
+use socket2::{Domain, SockAddr, Socket, Type};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
+
+use crate::config::AdminAddress;
+
+/// Connections at once. Half of what is kept in reserve of descriptors (`descriptors.rs`) goes to
+/// others; few people and scrapers have one each.
+const CONNECTIONS_MAX: usize = 64;
+
+/// How long a connection may take to send a head, and how long it is kept between two requests: a
+/// little more than the minute between two scrapes.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// How long accepting pauses when the process is out of descriptors.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The admin listener's socket, which listens though nobody accepts yet.
+#[derive(Debug)]
+pub struct AdminSocket {
+    socket: Socket,
+    address: AdminAddress,
+    /// The socket's inode, so that only our own file is removed at the end.
+    inode: Option<u64>,
+}
+
+impl AdminSocket {
+    /// Binds `address` and listens.
+    ///
+    /// # Errors
+    /// If it is in use, not of this host, or not permitted.
+    pub fn bind(address: &AdminAddress) -> anyhow::Result<Self> {
+        let bound = match address {
+            AdminAddress::Ip(address) => bind_ip(*address),
+            AdminAddress::Unix { path, mode } => bind_unix(path, *mode),
+        };
+        let socket = bound.with_context(|| format!("the admin listener cannot use {address}"))?;
+        Self::of(socket, address.clone())
+    }
+
+    /// A socket that is bound already to what `address` says.
+    ///
+    /// # Errors
+    /// If it is no socket that can be asked for its address.
+    pub fn of(socket: Socket, address: AdminAddress) -> anyhow::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let (address, inode) = match address {
+            AdminAddress::Ip(_) => {
+                let local = socket.local_addr()?.as_socket();
+                (AdminAddress::Ip(local.context("the admin socket has no IP address")?), None)
+            }
+            AdminAddress::Unix { path, mode } => {
+                let inode = std::fs::metadata(&path).ok().map(|file| file.ino());
+                (AdminAddress::Unix { path, mode }, inode)
+            }
+        };
+        Ok(Self { socket, address, inode })
+    }
+
+    /// Where it listens, with the port that 0 became.
+    #[must_use]
+    pub fn address(&self) -> &AdminAddress {
+        &self.address
+    }
+
+    /// What removes the file of a Unix socket.
+    #[must_use]
+    pub fn file(&self) -> Option<SocketFile> {
+        match &self.address {
+            AdminAddress::Ip(_) => None,
+            AdminAddress::Unix { path, .. } => {
+                Some(SocketFile { path: path.clone(), inode: self.inode? })
+            }
+        }
+    }
+}
+
+/// The file of a Unix socket of ours.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    inode: u64,
+}
+
+impl SocketFile {
+    /// Removes the file, unless another process has put its own there.
+    pub fn remove(&self) {
+        let is_ours = std::fs::metadata(&self.path).is_ok_and(|file| file.ino() == self.inode);
+        if is_ours && let Err(error) = std::fs::remove_file(&self.path) {
+            tracing::debug!(%error, path = %self.path.display(), "a socket's file stays behind");
+        }
+    }
+}
+
+fn bind_ip(address: SocketAddr) -> anyhow::Result<Socket> {
+    // The standard library sets SO_REUSEADDR, so that a restart does not wait for old connections.
+    Ok(std::net::TcpListener::bind(address)?.into())
+}
+
+fn bind_unix(path: &Path, mode: u32) -> anyhow::Result<Socket> {
+    remove_stale(path)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // The file gets the mode that the socket has, less the umask: never is it open to more than it
+    // shall be.
+    fchmod(socket.as_fd(), Mode::from_raw_mode(mode)).map_err(io::Error::from)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+    socket.listen(128)?;
+    Ok(socket)
+}
+
+/// Removes a socket that nobody listens on: what a process leaves that was killed.
+fn remove_stale(path: &Path) -> anyhow::Result<()> {
+    let Ok(file) = std::fs::symlink_metadata(path) else { return Ok(()) };
+    if !file.file_type().is_socket() {
+        bail!("there is something there that is no socket: remove it, or write another path");
+    }
+    match std::os::unix::net::UnixStream::connect(path) {
+        Ok(_) => bail!("another process listens there: end it, or write another path"),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(path).context("the socket that is there cannot be removed")
+        }
+        Err(error) => Err(error).context("there is a socket already"),
+    }
+}
+
+/// Serves `router` on `socket` until the runtime ends.
+///
+/// # Errors
+/// If the socket cannot be used.
+pub(super) async fn serve(socket: AdminSocket, router: Router) -> io::Result<()> {
+    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    match socket.address {
+        AdminAddress::Ip(_) => {
+            let listener = tokio::net::TcpListener::from_std(socket.socket.into())?;
+            accept(permits, router, listener).await
+        }
+        AdminAddress::Unix { .. } => {
+            let listener = tokio::net::UnixListener::from_std(socket.socket.into())?;
+            accept(permits, router, listener).await
+        }
+    }
+}
+
+/// What connections come from.
+trait Listener {
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    fn next(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+impl Listener for tokio::net::TcpListener {
+    type Stream = tokio::net::TcpStream;
+
+    async fn next(&self) -> io::Result<Self::Stream> {
+        self.accept().await.map(|(stream, _)| stream)
+    }
+}
+
+impl Listener for tokio::net::UnixListener {
+    type Stream = tokio::net::UnixStream;
+
+    async fn next(&self) -> io::Result<Self::Stream> {
+        self.accept().await.map(|(stream, _)| stream)
+    }
+}
+
+async fn accept(
+    permits: Arc<Semaphore>,
+    router: Router,
+    listener: impl Listener,
+) -> io::Result<()> {
+    loop {
+        let permit = permits.clone().acquire_owned().await.map_err(io::Error::other)?;
+        let stream = match listener.next().await {
+            Ok(stream) => stream,
+            Err(_) => {
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let router = TowerToHyperService::new(router.clone());
+        tokio::spawn(async move {
+            let mut http = http1::Builder::new();
+            http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+            // What goes wrong is the client's.
+            http.serve_connection(TokioIo::new(stream), router).await.ok();
+            drop(permit);
+        });
+    }
+}

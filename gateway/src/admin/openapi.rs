@@ -1,0 +1,297 @@
+//! `/openapi.json` and `/`: what there is on the admin listener, out of one table.
+
+use serde_json::{Map, Value, json};
+
+use super::json::Json;
+use super::problem;
+
+/// What can be asked.
+struct Operation {
+    method: &'static str,
+    path: &'static str,
+    summary: &'static str,
+    parameters: &'static [Parameter],
+    /// Statuses beyond those that every operation may answer with.
+    answers: &'static [(u16, Body)],
+}
+
+struct Parameter {
+    name: &'static str,
+    place: Place,
+    is_required: bool,
+    is_repeated: bool,
+    description: &'static str,
+    example: &'static str,
+}
+
+#[derive(Clone, Copy)]
+enum Place {
+    Path,
+    Query,
+}
+
+#[derive(Clone, Copy)]
+enum Body {
+    Nothing,
+    Text,
+    Object,
+    List,
+    Problem,
+}
+
+const fn query(name: &'static str, description: &'static str, example: &'static str) -> Parameter {
+    let place = Place::Query;
+    Parameter { name, place, is_required: false, is_repeated: false, description, example }
+}
+
+const fn required(parameter: Parameter) -> Parameter {
+    Parameter { is_required: true, ..parameter }
+}
+
+const fn repeated(parameter: Parameter) -> Parameter {
+    Parameter { is_repeated: true, ..parameter }
+}
+
+const OPERATIONS: &[Operation] = &[
+    Operation {
+        method: "get",
+        path: "/",
+        summary: "What there is here, a line each",
+        parameters: &[],
+        answers: &[(200, Body::Text)],
+    },
+    Operation {
+        method: "get",
+        path: "/metrics",
+        summary: "Everything that is counted, for Prometheus",
+        parameters: &[repeated(query(
+            "name[]",
+            "A metric that is wanted; without any, all are",
+            "sallyport_route_requests_total",
+        ))],
+        answers: &[(200, Body::Text)],
+    },
+    Operation {
+        method: "get",
+        path: "/healthz",
+        summary: "Whether the process answers",
+        parameters: &[],
+        answers: &[(200, Body::Text)],
+    },
+    Operation {
+        method: "get",
+        path: "/readyz",
+        summary: "Whether new connections are wanted: 503 from the beginning of a drain",
+        parameters: &[],
+        answers: &[(200, Body::Text), (503, Body::Text)],
+    },
+    Operation {
+        method: "get",
+        path: "/config",
+        summary: "The configuration in force, and why a later one was refused",
+        parameters: &[],
+        answers: &[(200, Body::Object)],
+    },
+    Operation {
+        method: "get",
+        path: "/config/history",
+        summary: "The latest 50 configurations, what each changed, and why some were refused",
+        parameters: &[],
+        answers: &[(200, Body::List)],
+    },
+    Operation {
+        method: "get",
+        path: "/routes",
+        summary: "Virtual hosts and routes, with their requests",
+        parameters: &[],
+        answers: &[(200, Body::List)],
+    },
+    Operation {
+        method: "get",
+        path: "/upstreams",
+        summary: "Upstreams and endpoints, with their health",
+        parameters: &[],
+        answers: &[(200, Body::List)],
+    },
+    Operation {
+        method: "get",
+        path: "/explain",
+        summary: "What becomes of a request, and why",
+        parameters: &[
+            required(query("host", "What the request is for", "shop.example.com")),
+            required(query("path", "Its path, with its query", "/cart?x=1")),
+            query("method", "Its method; GET by default", "POST"),
+            repeated(query("header", "A field of it", "x-user: ann")),
+            query("client", "Who sends it, as IP or IP:PORT", "192.0.2.10"),
+            query("listener", "Which listener takes it; the first by default", "web"),
+            repeated(query("hint", "What the classifier says of it", "network=office")),
+        ],
+        answers: &[(200, Body::Object)],
+    },
+    Operation {
+        method: "get",
+        path: "/verdicts",
+        summary: "Sources that are shut out",
+        parameters: &[],
+        answers: &[(200, Body::List)],
+    },
+    Operation {
+        method: "delete",
+        path: "/verdicts/{address}",
+        summary: "Lets a source in again",
+        parameters: &[Parameter {
+            name: "address",
+            place: Place::Path,
+            is_required: true,
+            is_repeated: false,
+            description: "An IP address, or a prefix whose slash is written %2F",
+            example: "192.0.2.10",
+        }],
+        answers: &[(204, Body::Nothing), (404, Body::Problem)],
+    },
+    Operation {
+        method: "get",
+        path: "/log",
+        summary: "What the process logs, and how",
+        parameters: &[],
+        answers: &[(200, Body::Object)],
+    },
+    Operation {
+        method: "put",
+        path: "/log",
+        summary: "Logs more or less from now on",
+        parameters: &[required(query(
+            "level",
+            "off, error, warn, info, debug or trace, or a list such as info,sallyport=debug",
+            "debug",
+        ))],
+        answers: &[(200, Body::Object)],
+    },
+    Operation {
+        method: "get",
+        path: "/openapi.json",
+        summary: "This description",
+        parameters: &[],
+        answers: &[(200, Body::Object)],
+    },
+];
+
+/// A line for each operation.
+pub(super) fn lines() -> String {
+    OPERATIONS.iter().map(line).collect()
+}
+
+fn line(operation: &Operation) -> String {
+    let queries = operation.parameters.iter().filter(|it| matches!(it.place, Place::Query));
+    let queries = queries.enumerate().map(|(index, it)| {
+        let sign = if index == 0 { '?' } else { '&' };
+        let (name, value) = (it.name, it.name.trim_end_matches("[]").to_ascii_uppercase());
+        match it.is_required {
+            true => format!("{sign}{name}={value}"),
+            false => format!("[{sign}{name}={value}]"),
+        }
+    });
+    let method = match operation.method {
+        "get" => String::new(),
+        other => format!("{} ", other.to_ascii_uppercase()),
+    };
+    format!("{method}{}{}\n", operation.path, queries.collect::<String>())
+}
+
+/// OpenAPI 3.1.
+pub(super) async fn document() -> Json<Value> {
+    let mut paths: Map<String, Value> = Map::new();
+    for operation in OPERATIONS {
+        let path = paths.entry(operation.path).or_insert_with(|| json!({}));
+        path[operation.method] = described(operation);
+    }
+    Json(json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Sallyport's admin listener",
+            "version": env!("CARGO_PKG_VERSION"),
+            "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
+        },
+        "paths": paths,
+        "components": {
+            "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
+            "schemas": { "Problem": problem_schema() },
+        },
+        // A token is asked for where the configuration has one.
+        "security": [{}, { "token": [] }],
+    }))
+}
+
+fn described(operation: &Operation) -> Value {
+    let common = [(400, Body::Problem), (401, Body::Problem), (403, Body::Problem)];
+    let failures = [(500, Body::Problem)];
+    let answers = operation.answers.iter().chain(&common).chain(&failures);
+    let answers: Map<String, Value> =
+        answers.map(|(status, body)| (status.to_string(), answer(*status, *body))).collect();
+    json!({
+        "summary": operation.summary,
+        "operationId": id(operation),
+        "parameters": operation.parameters.iter().map(parameter).collect::<Vec<_>>(),
+        "responses": answers,
+    })
+}
+
+/// Such as `put_log`.
+fn id(operation: &Operation) -> String {
+    let words = operation.path.split(|it: char| !it.is_ascii_alphanumeric());
+    let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
+    format!(
+        "{}_{}",
+        operation.method,
+        if words.is_empty() { "index".into() } else { words.join("_") }
+    )
+}
+
+fn parameter(parameter: &Parameter) -> Value {
+    let (place, schema) = match parameter.place {
+        Place::Path => ("path", json!({ "type": "string", "minLength": 1 })),
+        Place::Query if parameter.is_repeated => {
+            ("query", json!({ "type": "array", "items": { "type": "string" } }))
+        }
+        Place::Query => ("query", json!({ "type": "string" })),
+    };
+    let example = match parameter.is_repeated {
+        true => json!([parameter.example]),
+        false => json!(parameter.example),
+    };
+    json!({
+        "name": parameter.name,
+        "in": place,
+        "required": parameter.is_required,
+        "description": parameter.description,
+        "schema": schema,
+        "example": example,
+    })
+}
+
+fn answer(status: u16, body: Body) -> Value {
+    let said = axum::http::StatusCode::from_u16(status).ok();
+    let said = said.and_then(|status| status.canonical_reason()).unwrap_or("Unknown");
+    let (media, schema) = match body {
+        Body::Nothing => return json!({ "description": said }),
+        Body::Text => ("text/plain", json!({ "type": "string" })),
+        Body::Object => ("application/json", json!({ "type": "object" })),
+        Body::List => ("application/json", json!({ "type": "array" })),
+        Body::Problem => (problem::MEDIA_TYPE, json!({ "$ref": "#/components/schemas/Problem" })),
+    };
+    json!({ "description": said, "content": { media: { "schema": schema } } })
+}
+
+/// RFC 9457.
+fn problem_schema() -> Value {
+    json!({
+        "type": "object",
+        "required": ["type", "title", "status", "detail"],
+        "properties": {
+            "type": { "type": "string", "format": "uri-reference" },
+            "title": { "type": "string" },
+            "status": { "type": "integer", "minimum": 400, "maximum": 599 },
+            "detail": { "type": "string" },
+        },
+    })
+}
