@@ -8,6 +8,8 @@
 #[path = "suite/support.rs"]
 mod support;
 
+#[path = "suite/admin.rs"]
+mod admin;
 #[path = "suite/balancing.rs"]
 mod balancing;
 #[path = "suite/command_line.rs"]

@@ -94,7 +94,7 @@ pub fn configuration(listen: SocketAddr, admin: SocketAddr, origins: &Origins) -
         r#"listeners:
   - name: web
     address: "{listen}"
-admin: {{ address: "{admin}" }}
+admin: {{ address: "{admin}", hosts: [loadtest.example] }}
 upstreams:
   - name: bulk
     endpoints: [{{ address: "{bulk}" }}]

@@ -163,7 +163,7 @@ fn a_client_hashed_by_its_network_stays_with_it() {
 fn the_admin_explains_with_hints_too() {
     let gateway = Gateway::start(&(config("") + ROUTES));
     let explain =
-        |more: &str| get(gateway.admin(), "admin", &format!("/explain?host=x&path=/{more}"));
+        |more: &str| get(gateway.admin(), "localhost", &format!("/explain?host=x&path=/{more}"));
     let office = explain("&hint=network=office&hint=zone=internet&hint=protocol=tls");
     assert!(office.body.contains("\"route\":\"office\""), "{}", office.body);
     assert_eq!(explain("&hint=colour=red").status, 400);

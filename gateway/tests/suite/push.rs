@@ -278,8 +278,8 @@ fn receivers_that_are_not_there_are_felt_by_nobody() {
         });
     }
     let told = gateway.log().join("\n")
-        + &get(gateway.admin(), "admin", "/config").body
-        + &get(gateway.admin(), "admin", "/metrics").body;
+        + &get(gateway.admin(), "localhost", "/config").body
+        + &get(gateway.admin(), "localhost", "/metrics").body;
     assert!(!told.contains("s3cret"), "{told}");
     let asked = Instant::now();
     end(gateway);

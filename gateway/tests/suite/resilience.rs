@@ -136,7 +136,7 @@ fn no_request_fails_while_the_file_is_replaced_200_times() {
     println!("{report}");
     assert!(report.contains("requests in"), "{report}");
     assert!(!report.contains("Socket errors") && !report.contains("Non-2xx"), "{report}");
-    let errors = get(gateway.admin(), "admin", "/metrics").body;
+    let errors = get(gateway.admin(), "localhost", "/metrics").body;
     assert!(
         !errors
             .lines()

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use crate::support::{Client, Gateway, Origin, eventually, forward_all, get, request, tool};
 
 fn metrics(gateway: &Gateway) -> String {
-    get(gateway.admin(), "admin", "/metrics").body
+    get(gateway.admin(), "localhost", "/metrics").body
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn the_exposition_is_accepted_by_prometheus_itself() {
 fn the_admin_listener_tells_what_there_is() {
     let origin = Origin::named("a");
     let gateway = Gateway::start(&forward_all(&[origin.address]));
-    let admin = |path: &str| get(gateway.admin(), "admin", path);
+    let admin = |path: &str| get(gateway.admin(), "localhost", path);
     let json = |path: &str| serde_json::from_str::<serde_json::Value>(&admin(path).body).unwrap();
     assert_eq!((admin("/healthz").status, admin("/readyz").status), (200, 200));
     assert_eq!(admin("/nothing").status, 404);
@@ -204,7 +204,7 @@ fn prometheus_is_sent_the_metrics_it_names_and_gzip_if_it_takes_that() {
     let origin = Origin::named("a");
     let gateway = Gateway::start(&forward_all(&[origin.address]));
     assert_eq!(get(gateway.web(), "a", "/").status, 200);
-    let metrics = |query: &str| get(gateway.admin(), "admin", &format!("/metrics{query}")).body;
+    let metrics = |query: &str| get(gateway.admin(), "localhost", &format!("/metrics{query}")).body;
     let names = |text: &str| -> Vec<String> {
         let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
         types.filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
@@ -221,7 +221,7 @@ fn prometheus_is_sent_the_metrics_it_names_and_gzip_if_it_takes_that() {
     let mut stream = std::net::TcpStream::connect(gateway.admin()).unwrap();
     stream
         .write_all(
-            b"GET /metrics HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n",
+            b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n",
         )
         .unwrap();
     let mut answer = Vec::new();

@@ -44,12 +44,13 @@ fn shut_out(gateway: &Gateway, source: Ipv4Addr) {
 }
 
 fn verdicts(gateway: &Gateway) -> Vec<serde_json::Value> {
-    serde_json::from_str(&get(gateway.admin(), "admin", "/verdicts").body).unwrap()
+    serde_json::from_str(&get(gateway.admin(), "localhost", "/verdicts").body).unwrap()
 }
 
 fn lift(gateway: &Gateway, address: &str) -> u16 {
-    let request =
-        format!("DELETE /verdicts/{address} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let request = format!(
+        "DELETE /verdicts/{address} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    );
     Client::connect(gateway.admin()).send(request).receive().status
 }
 

@@ -33,7 +33,7 @@ fn configuration(site: &Site, place: &Place) -> String {
         r#"listeners:
   - name: web
     address: "{listen}"
-admin: {{ address: "{admin}" }}
+admin: {{ address: "{admin}", hosts: [loadtest.example] }}
 {verdicts}{push}upstreams:
 {upstreams}virtual_hosts:
   - name: everyone

@@ -60,7 +60,7 @@ pub struct Addresses {
 pub fn text(addresses: &Addresses, shape: Shape) -> String {
     let Addresses { web, admin, origins } = addresses;
     let mut file = format!(
-        "listeners:\n  - {{ name: web, address: \"{web}\" }}\nadmin: {{ address: \"{admin}\" }}\n\
+        "listeners:\n  - {{ name: web, address: \"{web}\" }}\nadmin: {{ address: \"{admin}\", hosts: [loadtest.example] }}\n\
          upstreams:\n"
     );
     match (shape, origins.split_last()) {

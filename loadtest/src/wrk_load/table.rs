@@ -67,7 +67,7 @@ pub fn configuration(
     let mut file = format!(
         "listeners:\n  - name: web\n    address: \"{web}\"\n    \
          filters: [{{ headers: {{ response: {{ set: {{ x-route: \"${{route}}\" }} }} }} }}]\n\
-         admin: {{ address: \"{admin}\" }}\n\
+         admin: {{ address: \"{admin}\", hosts: [loadtest.example] }}\n\
          upstreams:\n  - {{ name: origin, endpoints: [{{ address: \"{origin}\" }}] }}\n\
          virtual_hosts:\n  - name: others\n    domains: [\"*\"]\n    routes:\n      \
          - {{ name: everything, forward: {{ upstream: origin }} }}\n"

@@ -158,7 +158,7 @@ fn a_filter_may_ask_for_a_verdict() {
     let origin = Origin::named("one");
     let gateway = gateway("{ verdict: 1h }", &[&origin]);
     assert_eq!(get(gateway.web(), "a", "/").status, 200);
-    let verdicts = get(gateway.admin(), "a", "/verdicts").body;
+    let verdicts = get(gateway.admin(), "localhost", "/verdicts").body;
     assert!(verdicts.contains("127.0.0.1") && verdicts.contains("plugin"), "{verdicts}");
     assert!(Client::connect(gateway.web()).is_closed());
 }

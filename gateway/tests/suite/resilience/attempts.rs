@@ -189,7 +189,7 @@ fn explaining_takes_no_turn() {
     let origins = ["a", "b"].map(Origin::named);
     let gateway = Gateway::start(&forward_all(&origins.each_ref().map(|origin| origin.address)));
     let explained = || {
-        let explained = get(gateway.admin(), "admin", "/explain?host=a&path=/").body;
+        let explained = get(gateway.admin(), "localhost", "/explain?host=a&path=/").body;
         let explained: serde_json::Value = serde_json::from_str(&explained).unwrap();
         explained["endpoint"].as_str().unwrap().to_owned()
     };

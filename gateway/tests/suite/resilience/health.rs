@@ -32,7 +32,7 @@ fn asked(origin: &Origin, path: &str) -> usize {
 }
 
 fn upstream_view(gateway: &Gateway) -> serde_json::Value {
-    let upstreams = get(gateway.admin(), "admin", "/upstreams").body;
+    let upstreams = get(gateway.admin(), "localhost", "/upstreams").body;
     serde_json::from_str::<serde_json::Value>(&upstreams).unwrap()[0].clone()
 }
 
@@ -241,10 +241,10 @@ fn probes_and_readiness_do_not_wait_behind_scrapes() {
     }
     let admin = gateway.admin();
     let scrapes = [(); 3].map(|()| {
-        std::thread::spawn(move || (0..3).for_each(|_| drop(get(admin, "admin", "/metrics"))))
+        std::thread::spawn(move || (0..3).for_each(|_| drop(get(admin, "localhost", "/metrics"))))
     });
     while scrapes.iter().any(|scrape| !scrape.is_finished()) {
-        assert_eq!(get(admin, "admin", "/healthz").status, 200);
+        assert_eq!(get(admin, "localhost", "/healthz").status, 200);
     }
     let unhealthy = gateway.log().into_iter().find(|line| line.contains("found unhealthy"));
     assert_eq!(unhealthy, None);
