@@ -5,17 +5,17 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use sallyport_config::watch::{Attempt, Followed};
 
 use crate::apply::Heart;
+use crate::backoff::Backoff;
 use crate::config::{self, Config, Fixed, Lists, Loaded, Problems, Sources};
 use crate::kernel::{Attached, Kernel, KernelError, interface};
 
-/// Seconds between two looks for verdicts that have expired. They have no effect by then, but a
-/// place.
-const SWEEP_TICKS: u64 = 10;
+/// The time between two looks for verdicts that have expired. They have no effect by then, but a place.
+const SWEEP: Duration = Duration::from_secs(10);
 
 /// What became of the edits so far.
 #[derive(Debug, Default)]
@@ -32,9 +32,18 @@ pub struct Control {
     fixed: Fixed,
     heart: Arc<Heart>,
     reloads: Reloads,
-    attached: Mutex<Vec<Attached>>,
+    interfaces: Mutex<Vec<InterfaceState>>,
     lists: Mutex<Vec<ListState>>,
     state: Mutex<State>,
+}
+
+/// An interface of the configuration in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterfaceState {
+    /// Its name.
+    pub name: Box<str>,
+    /// How the program is on it; `None` where it is not.
+    pub attached: Option<Attached>,
 }
 
 /// A list as it is in force.
@@ -57,7 +66,26 @@ struct State {
     /// The fingerprint in force, and the one seen last, whether it was put in force or refused.
     in_force: String,
     seen: String,
-    ticks: u64,
+    /// When what was seen last is tried again, if that may help, and what was told of it.
+    retry: Option<Retry>,
+    swept: Instant,
+}
+
+#[derive(Debug)]
+struct Retry {
+    backoff: Backoff,
+    /// An interface without which it fails: once it is there, it is tried at once.
+    interface: Option<Box<str>>,
+    told: String,
+}
+
+impl State {
+    fn is_retry_due(&self) -> bool {
+        let is_there = |name: &str| interface::index(name).is_ok_and(|index| index.is_some());
+        self.retry.as_ref().is_some_and(|retry| {
+            retry.backoff.is_due(Instant::now()) || retry.interface.as_deref().is_some_and(is_there)
+        })
+    }
 }
 
 impl Control {
@@ -78,7 +106,7 @@ impl Control {
             fixed: Fixed::of(&config),
             heart,
             reloads: Reloads::default(),
-            attached: Mutex::new(kernel.attached()),
+            interfaces: Mutex::new(interface_states(&config, &kernel)),
             lists: Mutex::new(list_states(&config)),
             state: Mutex::new(State {
                 kernel: Some(kernel),
@@ -86,7 +114,8 @@ impl Control {
                 lists,
                 in_force: seen.clone(),
                 seen,
-                ticks: 0,
+                retry: None,
+                swept: Instant::now(),
             }),
         })
     }
@@ -103,17 +132,20 @@ impl Control {
         self.heart.generation()
     }
 
-    /// What the program is attached to. An interface that went, or that lost its program to
-    /// somebody else's doing, is left out.
+    /// Every interface of the configuration in force, and how the program is on it as the kernel says
+    /// now.
     #[must_use]
-    pub fn attached(&self) -> Vec<Attached> {
-        let mut attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        attached.retain(|one| {
-            let index = interface::index(&one.interface).ok().flatten();
-            let mode = interface::attachment(one.ifindex).ok().flatten();
-            (index, mode) == (Some(one.ifindex), Some(one.mode))
+    pub fn interfaces(&self) -> Vec<InterfaceState> {
+        let known = self.interfaces.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let is_true = |one: &Attached| {
+            let holder = interface::holder(one.ifindex).ok().flatten();
+            holder.is_some_and(|it| (it.mode, it.program) == (one.mode, one.program))
+        };
+        let checked = known.into_iter().map(|InterfaceState { name, attached }| InterfaceState {
+            name,
+            attached: attached.filter(is_true),
         });
-        attached
+        checked.collect()
     }
 
     /// The lists in force.
@@ -122,10 +154,29 @@ impl Control {
         self.lists.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Once a second: says that the loader is at work, follows interfaces that were made anew, and
-    /// lets lists expire.
-    pub fn tick(&self) {
-        self.look_after_kernel();
+    /// Says that the loader is at work; to be called once a second. Waits for nothing else that this
+    /// does.
+    pub fn beat(&self) {
+        if let Err(error) = self.heart.beat() {
+            tracing::error!(%error, "the heartbeat could not be written");
+        }
+    }
+
+    /// Looks after what changes by itself: interfaces, pins, and what expires. To be called some times
+    /// a second, and whenever an interface changed.
+    pub fn look_after(&self) {
+        let mut state = self.state();
+        let State { kernel: Some(kernel), config, swept, .. } = &mut *state else { return };
+        if kernel.mend(config) {
+            self.note_interfaces(config, kernel);
+        }
+        if swept.elapsed() >= SWEEP {
+            *swept = Instant::now();
+            if let Err(error) = kernel.sweep_verdicts() {
+                tracing::error!(%error, "expired verdicts could not be removed");
+            }
+        }
+        drop(state);
         self.expire_lists();
     }
 
@@ -142,7 +193,7 @@ impl Control {
             list.prefixes = [].into();
             list.is_expired = true;
         }
-        match kernel.apply(config) {
+        match kernel.apply(config, config) {
             Ok(generation) => tracing::info!(generation, "configuration in force"),
             Err(error) => tracing::error!(%error, "a list that has expired could not be removed"),
         }
@@ -157,30 +208,7 @@ impl Control {
     }
 
     fn followed(state: &State) -> Followed {
-        Followed { others: state.lists.paths(), retry: false }
-    }
-
-    fn look_after_kernel(&self) {
-        if let Err(error) = self.heart.beat() {
-            tracing::error!(%error, "the heartbeat could not be written");
-        }
-        let mut state = self.state();
-        let State { kernel: Some(kernel), config, ticks, .. } = &mut *state else { return };
-        *ticks += 1;
-        if ticks.is_multiple_of(SWEEP_TICKS)
-            && let Err(error) = kernel.sweep_verdicts()
-        {
-            tracing::error!(%error, "expired verdicts could not be removed");
-        }
-        if !kernel.is_displaced(config) {
-            return;
-        }
-        tracing::warn!("an interface was made anew: attaching to it");
-        if let Err(error) = kernel.apply(config) {
-            tracing::error!(%error, "the interface could not be attached to");
-        }
-        tidy(kernel);
-        self.note_attached(kernel);
+        Followed { others: state.lists.paths(), retry: state.retry.is_some() }
     }
 
     /// Puts what was read in force if it changed and is good.
@@ -193,6 +221,7 @@ impl Control {
                 let seen = problems.to_string();
                 if state.seen != seen || is_asked {
                     state.seen = seen;
+                    state.retry = None;
                     self.refuse(&problems);
                 }
                 return Self::followed(&state);
@@ -208,7 +237,11 @@ impl Control {
                 tracing::info!(generation, "nothing changed: it is in force already");
             }
             state.seen = now;
-        } else if !is_seen || is_asked {
+            state.retry = None;
+        } else if !is_seen || is_asked || state.is_retry_due() {
+            if !is_seen || is_asked {
+                state.retry = None;
+            }
             self.read(&sources, &mut state, started);
         }
         Self::followed(&state)
@@ -220,30 +253,53 @@ impl Control {
         state.seen = fingerprint(sources.sha256(), &state.lists.fingerprint());
         let loaded = match loaded {
             Ok(loaded) => loaded,
-            Err(problems) => return self.refuse(&problems),
+            Err(problems) => {
+                state.retry = None;
+                return self.refuse(&problems);
+            }
         };
         log_warnings(&loaded.warnings);
         let Some(kernel) = &mut state.kernel else { return };
-        match kernel.apply(&loaded.config) {
+        match kernel.apply(&loaded.config, &state.config) {
             Ok(generation) => {
                 self.reloads.applied.fetch_add(1, Ordering::Relaxed);
                 let elapsed_us = started.elapsed().as_micros();
                 let sha256 = &loaded.sha256;
                 tracing::info!(generation, sha256, elapsed_us, "configuration in force");
                 state.in_force.clone_from(&state.seen);
+                state.retry = None;
                 state.config = loaded.config;
                 tidy(kernel);
                 tell_expired(&state.config);
                 self.note_lists(&state.config);
             }
-            Err(error) => {
-                // The file may be right and the interface late: SIGHUP tries again.
-                state.seen.clear();
-                self.reloads.refused.fetch_add(1, Ordering::Relaxed);
-                tracing::error!(%error, "configuration refused; the one in force stays");
-            }
+            Err(error) => self.refuse_for_now(&error, &mut state.retry),
         }
-        self.note_attached(kernel);
+        self.note_interfaces(&state.config, kernel);
+    }
+
+    /// Notes that the kernel does not let an edit come into force: the file may be right and the
+    /// interface late, so it is tried again.
+    fn refuse_for_now(&self, error: &KernelError, retry: &mut Option<Retry>) {
+        let (now, told) = (Instant::now(), error.to_string());
+        let interface = match error {
+            KernelError::NoInterface { name } => Some(name.clone()),
+            _ => None,
+        };
+        let known = retry.take();
+        if known.as_ref().is_none_or(|known| known.told != told) {
+            self.reloads.refused.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(%error, "configuration refused; the one in force stays");
+            tracing::info!("the edit is tried again until it can be put in force or is replaced");
+        }
+        let backoff = match known {
+            Some(Retry { mut backoff, .. }) => {
+                backoff.failed(now);
+                backoff
+            }
+            None => Backoff::begin(now),
+        };
+        *retry = Some(Retry { backoff, interface, told });
     }
 
     fn refuse(&self, problems: &Problems) {
@@ -265,8 +321,9 @@ impl Control {
         }
     }
 
-    fn note_attached(&self, kernel: &Kernel) {
-        *self.attached.lock().unwrap_or_else(PoisonError::into_inner) = kernel.attached();
+    fn note_interfaces(&self, config: &Config, kernel: &Kernel) {
+        let states = interface_states(config, kernel);
+        *self.interfaces.lock().unwrap_or_else(PoisonError::into_inner) = states;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -298,6 +355,15 @@ fn tell_expired(config: &Config) {
             tracing::warn!(network = %name, "the list has expired: it is empty until it is written anew");
         }
     }
+}
+
+fn interface_states(config: &Config, kernel: &Kernel) -> Vec<InterfaceState> {
+    let attached = kernel.attached();
+    let state = |name: &str| InterfaceState {
+        name: name.into(),
+        attached: attached.iter().find(|one| &*one.interface == name).cloned(),
+    };
+    config.attachments().map(|(name, _)| state(name)).collect()
 }
 
 fn list_states(config: &Config) -> Vec<ListState> {

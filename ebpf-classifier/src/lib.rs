@@ -8,6 +8,8 @@
 #[cfg(feature = "loader")]
 pub mod apply;
 #[cfg(feature = "loader")]
+pub mod backoff;
+#[cfg(feature = "loader")]
 pub mod cli;
 #[cfg(feature = "loader")]
 pub mod config;

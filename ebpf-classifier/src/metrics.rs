@@ -124,10 +124,14 @@ impl Metrics {
         line(text, name, &[("result", "success")], reloads.applied.load(Ordering::Relaxed));
         line(text, name, &[("result", "failure")], reloads.refused.load(Ordering::Relaxed));
         let name = "sallyport_classifier_attached";
-        head(text, name, "gauge", "Interfaces that the program is attached to, by mode.");
-        for attached in self.control.attached() {
-            let mode = attached.mode.to_string();
-            line(text, name, &[("interface", &attached.interface), ("mode", &mode)], 1);
+        let help =
+            "Interfaces of the configuration: 1 where the program is on it, with its mode, else 0.";
+        head(text, name, "gauge", help);
+        for interface in self.control.interfaces() {
+            let mode = interface.attached.as_ref().map(|attached| attached.mode.to_string());
+            let labels =
+                [("interface", &*interface.name), ("mode", mode.as_deref().unwrap_or("none"))];
+            line(text, name, &labels, u64::from(mode.is_some()));
         }
     }
 

@@ -4,6 +4,8 @@
 //! (for Linux before 5.19 only where `kernel.unprivileged_bpf_disabled` is 0). What is opened for
 //! reading cannot be written to. Values are copies: the kernel's program goes on changing them.
 
+#[cfg(feature = "loader")]
+mod link;
 mod map;
 mod sys;
 mod verdicts;
@@ -17,6 +19,8 @@ use classifier_abi::{
 };
 
 pub use classifier_abi as abi;
+#[cfg(feature = "loader")]
+pub use link::{Link, LinkState};
 pub use map::{Access, Key, Map, PerCpuArray, PerCpuHash, Value};
 pub use verdicts::{Verdicts, source_prefix};
 

@@ -235,7 +235,9 @@ impl Classifier {
         let state = match found {
             Ok(()) => State::Fresh,
             Err(Reason::Open(_) | Reason::None) => State::Absent,
-            Err(Reason::Ended | Reason::Stale(_) | Reason::Io(_)) => State::Stale,
+            Err(Reason::Ended | Reason::Stale(_) | Reason::Detached(_) | Reason::Io(_)) => {
+                State::Stale
+            }
         };
         let view = self.view.load();
         let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
@@ -277,6 +279,11 @@ enum Reason {
     Ended,
     #[error("the classifier's heartbeat is {0} s old")]
     Stale(u64),
+    #[error(
+        "the classifier's program is on none of its {0} interfaces: `sallyport-classifier status` and \
+         its log say why"
+    )]
+    Detached(u16),
     #[error("the maps cannot be read: {0}")]
     Io(std::io::Error),
 }
@@ -298,7 +305,10 @@ fn check(meta: &Meta) -> Result<(), Reason> {
         return Err(Reason::Ended);
     }
     let age_ns = ktime_ns().saturating_sub(meta.heartbeat_ns);
-    if age_ns > HEARTBEAT_NS_MAX { Err(Reason::Stale(age_ns / 1_000_000_000)) } else { Ok(()) }
+    if age_ns > HEARTBEAT_NS_MAX {
+        return Err(Reason::Stale(age_ns / 1_000_000_000));
+    }
+    if meta.attached() == 0 { Err(Reason::Detached(meta.interfaces())) } else { Ok(()) }
 }
 
 /// Those of `trusted` that the classifier pinned at `pin_path` counts like any client: its rates would

@@ -122,7 +122,7 @@ pub fn classify<W: World, P: Packet + ?Sized>(
         Located::V6 => true,
         Located::NotIp => return pass_unread(world, Reason::NotIp, bytes),
         Located::Cut => return pass_unread(world, Reason::Malformed, bytes),
-        Located::Tags => {
+        Located::Hidden => {
             scratch.dropped = Reason::Unparsable.counter(true);
             scratch.headers.key.source = Address::default();
             world.count(Reason::Unparsable.counter(true), bytes);

@@ -38,7 +38,7 @@ pub use verdict::{Verdict, VerdictReason};
 pub const MAGIC: u32 = 0x534c_5950;
 
 /// The version of everything in this module; a change of any layout or meaning raises it.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// Zone ids are below this: the rates of all zones are one array.
 pub const ZONES_MAX: u16 = 256;
@@ -148,13 +148,33 @@ pub struct Meta {
     pub ipv6_mask: Address,
     /// Chosen by nobody outside: hashes of what senders choose begin with it.
     pub seed: u64,
-    /// [`Meta::COOKIES`].
+    /// [`Meta::COOKIES`]; in its third 16 bits and its fourth [`Meta::attached`] and
+    /// [`Meta::interfaces`].
     pub flags: u64,
 }
 
 impl Meta {
     /// The program answers with SYN cookies where a zone asks for them.
     pub const COOKIES: u64 = 1;
+
+    /// The number of interfaces that the program is on, as the loader saw it last.
+    #[must_use]
+    pub const fn attached(&self) -> u16 {
+        (self.flags >> 32) as u16
+    }
+
+    /// The number of interfaces that the configuration names.
+    #[must_use]
+    pub const fn interfaces(&self) -> u16 {
+        (self.flags >> 48) as u16
+    }
+
+    /// With these numbers of interfaces.
+    #[must_use]
+    pub const fn with_interfaces(self, attached: u16, interfaces: u16) -> Self {
+        let counts = (interfaces as u64) << 16 | attached as u64;
+        Self { flags: self.flags & 0xffff_ffff | counts << 32, ..self }
+    }
 
     /// What stands for `address` in `sources`, `handshakes` and `verdicts`: an IPv4 address itself, of
     /// an IPv6 one the prefix.

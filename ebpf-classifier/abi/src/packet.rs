@@ -2,10 +2,11 @@
 
 /// A frame, from its Ethernet header on.
 pub trait Packet {
-    /// `N` bytes from `at`, or `None` if not all of them are there.
+    /// `N` bytes from `at`, or `None` if not all of them are there or lent: of a frame in several
+    /// buffers the program reads the first.
     fn read<const N: usize>(&self, at: usize) -> Option<[u8; N]>;
 
-    /// The length of the frame in bytes.
+    /// The length of the whole frame in bytes.
     fn bytes(&self) -> usize;
 }
 

@@ -85,8 +85,9 @@ pub(crate) enum Located {
     NotIp,
     /// It ends before its addresses do.
     Cut,
-    /// More tags than are passed over.
-    Tags,
+    /// Its addresses cannot be read: more tags than are passed over, or bytes that the program is not
+    /// lent.
+    Hidden,
     /// IPv4; the addresses are in the scratch.
     V4,
     /// IPv6; the addresses are in the scratch.
@@ -125,7 +126,7 @@ const IP_AT_MAX: usize = 14 + 4 * TAGS_MAX;
 /// left in `scratch.number`.
 #[inline(always)]
 pub(crate) fn locate<P: Packet + ?Sized>(packet: &P, scratch: &mut Scratch) -> Located {
-    let Some(ethertype) = untag(packet, scratch) else { return Located::Cut };
+    let Some(ethertype) = untag(packet, scratch) else { return cut(packet, IP_AT_MAX) };
     let at = *black_box(&mut scratch.number);
     if at > IP_AT_MAX {
         return Located::Cut;
@@ -138,22 +139,28 @@ pub(crate) fn locate<P: Packet + ?Sized>(packet: &P, scratch: &mut Scratch) -> L
                 key.destination = Address::v4(destination);
                 Located::V4
             }
-            _ => Located::Cut,
+            _ => cut(packet, at + 20),
         },
         ETHERTYPE_IPV6 => {
             let (Some(a), Some(b)) = (packet.read(at + 8), packet.read(at + 16)) else {
-                return Located::Cut;
+                return cut(packet, at + 40);
             };
             let (Some(c), Some(d)) = (packet.read(at + 24), packet.read(at + 32)) else {
-                return Located::Cut;
+                return cut(packet, at + 40);
             };
             key.source = Address::v6(a, b);
             key.destination = Address::v6(c, d);
             Located::V6
         }
-        tag if is_vlan(tag) => Located::Tags,
+        tag if is_vlan(tag) => Located::Hidden,
         _ => Located::NotIp,
     }
+}
+
+/// What a frame is that could not be read up to `end`.
+#[inline(always)]
+fn cut<P: Packet + ?Sized>(packet: &P, end: usize) -> Located {
+    if packet.bytes() < end { Located::Cut } else { Located::Hidden }
 }
 
 /// Passes the tags over; returns the type behind them. The VLAN is left in the headers.
@@ -215,7 +222,7 @@ pub fn headers(packet: &[u8]) -> core::result::Result<Option<Headers>, Fault> {
     let v6 = match locate(packet, &mut scratch) {
         Located::NotIp => return Ok(None),
         Located::Cut => return Err(Fault::Malformed),
-        Located::Tags => return Err(Fault::Unparsable),
+        Located::Hidden => return Err(Fault::Unparsable),
         Located::V4 => false,
         Located::V6 => true,
     };
@@ -231,7 +238,10 @@ fn is_vlan(ethertype: u16) -> bool {
     ethertype == q || ethertype == ad
 }
 
+/// Reads `N` bytes. Bytes that the frame has but the program is not lent are unparsable: Linux reads
+/// them.
 #[inline(always)]
 fn read<P: Packet + ?Sized, const N: usize>(packet: &P, at: usize) -> Result<[u8; N]> {
-    packet.read(at).ok_or(Fault::Malformed)
+    let fault = if at + N > packet.bytes() { Fault::Malformed } else { Fault::Unparsable };
+    packet.read(at).ok_or(fault)
 }

@@ -93,6 +93,20 @@ impl Heart {
         self.write(|meta| meta.heartbeat_ns = pinned::ktime_ns())
     }
 
+    /// Says on how many of its interfaces the program is.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn note_interfaces(&self, attached: usize, interfaces: usize) -> io::Result<()> {
+        let number = |count: usize| u16::try_from(count).unwrap_or(u16::MAX);
+        let (attached, interfaces) = (number(attached), number(interfaces));
+        let known = self.state.lock().unwrap_or_else(PoisonError::into_inner).meta;
+        if (known.attached(), known.interfaces()) == (attached, interfaces) {
+            return Ok(());
+        }
+        self.write(|meta| *meta = meta.with_interfaces(attached, interfaces))
+    }
+
     /// Says that the loader has ended; nothing is written from then on.
     ///
     /// # Errors

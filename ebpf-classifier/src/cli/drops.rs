@@ -50,7 +50,7 @@ pub struct Args {
     /// Also write them to this file, for tcpdump and Wireshark; their first 128 bytes
     #[arg(long)]
     pcap: Option<PathBuf>,
-    /// End after so many
+    /// End after printing COUNT packets
     #[arg(long)]
     count: Option<u64>,
 }

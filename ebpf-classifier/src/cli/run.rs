@@ -13,11 +13,15 @@ use sallyport_config::watch;
 use super::{Failure, load};
 use crate::config::Lists;
 use crate::control::Control;
+use crate::kernel::Notices;
 use crate::metrics::{self, Metrics};
 use crate::pinned::{Access, Maps};
 
 /// How often the loader says that it is at work.
 const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// The longest time between two looks at interfaces, links and pins. They cost microseconds.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// Load the program, attach it and follow the file.
 #[derive(Debug, Parser)]
@@ -56,6 +60,7 @@ pub fn main(args: &Args) -> Result<(), Failure> {
     });
     let started = served.and_then(|()| {
         heartbeat(control.clone())?;
+        look_after(control.clone())?;
         let reloader = control.clone();
         let follow = move |attempt| reloader.reload(attempt);
         watch::spawn(args.config.clone(), follow).context("cannot start the reload thread")
@@ -100,10 +105,24 @@ fn serve(
 fn heartbeat(control: Arc<Control>) -> anyhow::Result<()> {
     let beat = move || {
         loop {
-            control.tick();
+            control.beat();
             std::thread::sleep(HEARTBEAT);
         }
     };
     let thread = std::thread::Builder::new().name("heartbeat".into());
     thread.spawn(beat).map(drop).context("cannot start the heartbeat thread")
+}
+
+/// Apart from the heartbeat: looking waits for the kernel's lock of interfaces, and for edits.
+fn look_after(control: Arc<Control>) -> anyhow::Result<()> {
+    // Before the first look: what happens from now on is noticed.
+    let notices = Notices::open();
+    let look = move || {
+        loop {
+            control.look_after();
+            notices.wait(LOOK);
+        }
+    };
+    let thread = std::thread::Builder::new().name("interfaces".into());
+    thread.spawn(look).map(drop).context("cannot start the thread for interfaces")
 }

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::holder::Foreigner;
 use super::link::Attachment;
 use crate::apply::ApplyError;
 use crate::pinned::OpenError;
@@ -132,6 +133,9 @@ pub enum KernelError {
         /// What the kernel says.
         reason: String,
     },
+    /// Another program is in its place.
+    #[error("{0}")]
+    Taken(Foreigner),
     /// A map cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),

@@ -145,7 +145,8 @@ impl PinFolder {
 }
 
 /// The pin of an interface's link. A BPF file system takes no dots, which VLAN interfaces have.
-pub(super) fn link_path(folder: &Path, interface: &str) -> PathBuf {
+#[must_use]
+pub fn link_path(folder: &Path, interface: &str) -> PathBuf {
     folder.join(format!("{LINK}{}", interface.replace('%', "%25").replace('.', "%2E")))
 }
 

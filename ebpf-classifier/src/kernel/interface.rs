@@ -18,6 +18,12 @@ const IFLA_LINKINFO: u16 = 18;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_XDP: u16 = 43;
 const IFLA_XDP_ATTACHED: u16 = 2;
+const IFLA_XDP_PROG_ID: u16 = 4;
+const IFLA_XDP_DRV_PROG_ID: u16 = 5;
+const IFLA_XDP_SKB_PROG_ID: u16 = 6;
+/// `XDP_ATTACHED_SKB` and `XDP_ATTACHED_MULTI`.
+const ATTACHED_SKB: u8 = 2;
+const ATTACHED_MULTI: u8 = 4;
 /// Both the header of a message and that of a link are as long.
 const HEADER_BYTES: usize = 16;
 
@@ -34,18 +40,32 @@ pub fn index(name: &str) -> io::Result<Option<u32>> {
     }
 }
 
-/// How an XDP program is attached to the interface; `None` if none is.
+/// An XDP program on an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// How it is attached.
+    pub mode: Attachment,
+    /// The kernel's number for it; 0 where the kernel does not say.
+    pub program: u32,
+}
+
+/// The XDP program on the interface; `None` if there is none.
 ///
 /// # Errors
 /// What the kernel says.
-pub fn attachment(ifindex: u32) -> io::Result<Option<Attachment>> {
+pub fn holder(ifindex: u32) -> io::Result<Option<Holder>> {
     let link = link(ifindex)?;
     let xdp = attribute(link.get(2 * HEADER_BYTES..).unwrap_or_default(), IFLA_XDP);
-    Ok(match attribute(xdp.unwrap_or_default(), IFLA_XDP_ATTACHED).and_then(<[u8]>::first) {
-        None | Some(0) => None,
-        Some(2) => Some(Attachment::Generic),
-        Some(_) => Some(Attachment::Native),
-    })
+    let xdp = xdp.unwrap_or_default();
+    let (mode, kind) = match attribute(xdp, IFLA_XDP_ATTACHED).and_then(<[u8]>::first) {
+        None | Some(0) => return Ok(None),
+        Some(&ATTACHED_SKB) => (Attachment::Generic, IFLA_XDP_SKB_PROG_ID),
+        // Beside a program in the card, one in the driver.
+        Some(&ATTACHED_MULTI) => (Attachment::Native, IFLA_XDP_DRV_PROG_ID),
+        Some(_) => (Attachment::Native, IFLA_XDP_PROG_ID),
+    };
+    let program = attribute(xdp, kind).and_then(|id| Some(u32::from_ne_bytes(id.try_into().ok()?)));
+    Ok(Some(Holder { mode, program: program.unwrap_or_default() }))
 }
 
 /// Whether the interface is an end of a veth pair.
@@ -122,8 +142,8 @@ mod tests {
     fn finds_interfaces_by_name() {
         assert!(index("lo").unwrap().is_some_and(|index| index > 0));
         assert_eq!(index("no-such-thing").unwrap(), None);
-        assert_eq!(attachment(index("lo").unwrap().unwrap()).unwrap(), None);
-        assert!(attachment(u32::MAX >> 1).is_err());
+        assert_eq!(holder(index("lo").unwrap().unwrap()).unwrap(), None);
+        assert!(holder(u32::MAX >> 1).is_err());
         assert!(!is_veth(index("lo").unwrap().unwrap()).unwrap());
         assert!(has_ethernet(index("lo").unwrap().unwrap()).unwrap());
     }

@@ -1,4 +1,4 @@
-//! The few operations of `bpf(2)` on maps that already exist.
+//! The few operations of `bpf(2)` on maps and links that already exist.
 //!
 //! Written here instead of taken from `aya`, which opens pins for reading and writing only: a
 //! reader that may not write needs `BPF_F_RDONLY`.
@@ -17,6 +17,8 @@ const MAP_DELETE_ELEM: libc::c_long = 3;
 const MAP_GET_NEXT_KEY: libc::c_long = 4;
 const MAP_UPDATE_BATCH: libc::c_long = 26;
 const MAP_DELETE_BATCH: libc::c_long = 27;
+#[cfg(feature = "loader")]
+const OBJ_PIN: libc::c_long = 6;
 const OBJ_GET: libc::c_long = 7;
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 
@@ -31,6 +33,19 @@ pub(super) struct MapInfo {
     pub(super) key_bytes: u32,
     pub(super) value_bytes: u32,
     pub(super) entries_max: u32,
+}
+
+/// What a link to an interface is.
+#[cfg(feature = "loader")]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+pub(super) struct LinkInfo {
+    kind: u32,
+    id: u32,
+    pub(super) program: u32,
+    padding: u32,
+    pub(super) ifindex: u32,
+    tail: u32,
 }
 
 #[repr(C)]
@@ -80,11 +95,29 @@ pub(super) fn open(path: &Path, read_only: bool) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Pins the object behind `fd` at `path`.
+#[cfg(feature = "loader")]
+pub(super) fn pin(fd: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut attributes = Object { path: path.as_ptr() as u64, fd: raw(fd), flags: 0 };
+    call(OBJ_PIN, &mut attributes).map(drop)
+}
+
 pub(super) fn info(map: BorrowedFd<'_>) -> io::Result<MapInfo> {
-    let mut info = MapInfo::default();
+    described(map)
+}
+
+#[cfg(feature = "loader")]
+pub(super) fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
+    described(link)
+}
+
+/// What the kernel says of the object behind `fd`, as much as `T` has room for.
+fn described<T: Default + FromBytes + IntoBytes>(fd: BorrowedFd<'_>) -> io::Result<T> {
+    let mut info = T::default();
     let mut attributes = Info {
-        fd: raw(map),
-        bytes: size_of::<MapInfo>() as u32,
+        fd: raw(fd),
+        bytes: size_of::<T>() as u32,
         info: std::ptr::from_mut(&mut info) as u64,
     };
     call(OBJ_GET_INFO_BY_FD, &mut attributes)?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::edge::{Edge, SCREEN};
-use crate::net::{CLASSIFIER, CLIENTS, classifier, eventually, get};
+use crate::net::{CLASSIFIER, CLIENTS, GATEWAY, INTERFACE, classifier, eventually, get, must};
 use crate::program::can_load;
 
 const ROUTES: &str = "      - { name: rest, respond: { status: 200, body: rest } }";
@@ -63,6 +63,36 @@ fn a_killed_loader_leaves_the_filter_and_the_next_one_takes_over() {
     assert_eq!(left, 0);
     let free = edge.net.get(CLIENTS[1], address, "/");
     assert!(free.is_some(), "no program, no verdict of somebody else's");
+}
+
+#[test]
+fn without_its_interface_the_classifier_is_not_up() {
+    if !can_load() {
+        return;
+    }
+    let mut edge = Edge::new();
+    edge.write_classifier("[]", SCREEN);
+    edge.start_classifier();
+    let address = edge.start_gateway(ROUTES, "");
+    edge.hints_in_use();
+    let (gateway, client) = (edge.net.gateway.clone(), edge.net.client.clone());
+    must(&format!("ip -n {gateway} link del {INTERFACE}"));
+    eventually("the gateway to say that nothing is classified", || {
+        (edge.gateway_metric("sallyport_classifier_up") == Some(0.0)).then_some(())
+    });
+    edge.gateway().logged("the classifier's program is on none of its 1 interfaces");
+
+    must(&format!(
+        "ip link add {INTERFACE} netns {gateway} type veth peer name sp1 netns {client}"
+    ));
+    must(&format!("ip -n {gateway} addr add {GATEWAY}/24 dev {INTERFACE}"));
+    must(&format!("ip -n {client} addr add {}/24 dev sp1", CLIENTS[0]));
+    must(&format!("ip -n {gateway} link set {INTERFACE} up"));
+    must(&format!("ip -n {client} link set sp1 up"));
+    edge.hints_in_use();
+    let passed = edge.counted("passed").0;
+    assert!(edge.net.get(CLIENTS[0], address, "/").is_some());
+    assert!(edge.counted("passed").0 > passed, "its packets are classified again");
 }
 
 #[test]

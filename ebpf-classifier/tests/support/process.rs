@@ -61,6 +61,11 @@ impl World {
         self.bpf.path().join("pins")
     }
 
+    /// The namespace's file.
+    pub(crate) fn namespace_path(&self) -> PathBuf {
+        Path::new("/run/netns").join(&self.namespace)
+    }
+
     fn file(&self) -> PathBuf {
         self.folder.path().join("classifier.yaml")
     }
@@ -264,6 +269,11 @@ impl Loader {
             assert!(began.elapsed() < PATIENCE, "no {text:?} in\n{log}");
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// How many times the log says `text`.
+    pub(crate) fn count(&self, text: &str) -> usize {
+        logged(&self.log).matches(text).count()
     }
 
     /// Ends it at once.

@@ -104,6 +104,7 @@ impl Program {
         let mut loader = EbpfLoader::new();
         let cookies = u8::from(cookies);
         loader.override_global("COOKIES", &cookies, true);
+        loader.override_global("FRAGS", &1_u8, true);
         loader.map_max_entries(map::VERDICTS, verdicts);
         loader.map_max_entries(map::VERDICT_PREFIXES, verdicts);
         loader.default_map_pin_directory(file_system.path());

@@ -16,6 +16,8 @@ use aya_ebpf::helpers::generated::{
 use aya_ebpf::programs::XdpContext;
 use classifier_abi::Headers;
 
+use crate::frame::length;
+
 /// Set by the loader before the program is loaded.
 #[unsafe(no_mangle)]
 static COOKIES: u8 = 0;
@@ -190,7 +192,7 @@ fn tcp_header(ctx: &XdpContext, at: usize, tcp: &mut [u8; TCP_BYTES_MAX]) -> Opt
 /// Makes the frame `bytes` long.
 #[inline(always)]
 fn resize(ctx: &XdpContext, bytes: usize) -> Option<()> {
-    let by = bytes as i32 - (ctx.data_end() - ctx.data()) as i32;
+    let by = bytes as i32 - length(ctx) as i32;
     // SAFETY: the context is the program's own.
     let resized = by == 0 || unsafe { bpf_xdp_adjust_tail(ctx.as_ptr().cast(), by) } == 0;
     resized.then_some(())

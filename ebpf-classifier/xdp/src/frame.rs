@@ -3,11 +3,27 @@
 use core::ptr::read_volatile;
 
 use aya_ebpf::bindings::xdp_md;
+use aya_ebpf::helpers::generated::bpf_xdp_get_buff_len;
 use aya_ebpf::programs::XdpContext;
 use classifier_abi::Packet;
 
 /// Offsets beyond this are not read: the verifier wants a bound, and no header is that far in.
 const AT_MAX: usize = 0x3fff;
+
+/// Set by the loader before the program is loaded: whether frames may be in several buffers.
+#[unsafe(no_mangle)]
+static FRAGS: u8 = 0;
+
+/// The length of a whole frame; what can be read is the part in its first buffer.
+#[inline(always)]
+pub(crate) fn length(ctx: &XdpContext) -> usize {
+    // SAFETY: a byte of this program's own; volatile, because the loader changes it.
+    if unsafe { read_volatile(&raw const FRAGS) } == 0 {
+        return ctx.data_end() - ctx.data();
+    }
+    // SAFETY: the context is the program's argument.
+    unsafe { bpf_xdp_get_buff_len(ctx.ctx) as usize }
+}
 
 /// A packet.
 pub(crate) struct Frame {
@@ -20,7 +36,7 @@ impl Frame {
     pub(crate) fn of(ctx: &XdpContext) -> Self {
         // Hidden from the compiler, which would otherwise prove from the lengths in the headers that a
         // read is within bounds and leave its check out; the verifier cannot follow that proof.
-        let bytes = core::hint::black_box(ctx.data_end() - ctx.data());
+        let bytes = core::hint::black_box(length(ctx));
         Self { ctx: ctx.ctx, bytes }
     }
 }

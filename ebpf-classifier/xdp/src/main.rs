@@ -21,13 +21,24 @@ use classifier_abi::Action;
 use crate::frame::Frame;
 use crate::world::Kernel;
 
-/// The program that is attached.
-#[xdp]
+/// The program that is attached, where drivers may hand over frames in several buffers.
+#[xdp(frags)]
 pub(crate) fn classify(ctx: XdpContext) -> u32 {
-    match decide(&ctx) {
-        xdp_action::XDP_TX => answer(&ctx),
+    run(&ctx)
+}
+
+/// The same for kernels and drivers that have frames in one buffer only.
+#[xdp]
+pub(crate) fn classify_linear(ctx: XdpContext) -> u32 {
+    run(&ctx)
+}
+
+#[inline(always)]
+fn run(ctx: &XdpContext) -> u32 {
+    match decide(ctx) {
+        xdp_action::XDP_TX => answer(ctx),
         xdp_action::XDP_DROP => {
-            drops::note(&ctx);
+            drops::note(ctx);
             xdp_action::XDP_DROP
         }
         decided => decided,

@@ -9,8 +9,8 @@ use anyhow::Context;
 use classifier_abi::{Address, Counter, Meta, NameKind, NetworkAction, Reason, Source, per_second};
 use serde::Serialize;
 
-use crate::kernel::{attached_names, interface};
-use crate::pinned::{self, Maps};
+use crate::kernel::{Attachment, attached_names, interface, link_path};
+use crate::pinned::{self, Link, Maps};
 
 /// How many sources are shown.
 const SOURCES: usize = 20;
@@ -24,6 +24,9 @@ pub(super) struct Report {
     pub(super) heartbeat_age_s: Option<f64>,
     /// Whether strangers' SYNs over a zone's rate are answered with SYN cookies where it asks for them.
     pub(super) syn_cookies: bool,
+    /// On how many of the interfaces of the configuration the program is, as the loader saw it last.
+    pub(super) interfaces_attached: u16,
+    pub(super) interfaces: u16,
     pub(super) attached: Vec<AttachedRow>,
     pub(super) zones: Vec<ZoneRow>,
     pub(super) networks: Vec<NetworkRow>,
@@ -93,6 +96,8 @@ pub(super) fn gather(pin_path: &Path, maps: &Maps) -> anyhow::Result<Report> {
         generation: meta.generation,
         heartbeat_age_s: (meta.heartbeat_ns != 0).then_some(age),
         syn_cookies: meta.flags & Meta::COOKIES != 0,
+        interfaces_attached: meta.attached(),
+        interfaces: meta.interfaces(),
         attached: attached(pin_path),
         zones: zone_rows(maps, meta.generation, &zones)?,
         networks: network_rows(maps, meta.generation, &networks)?,
@@ -105,11 +110,23 @@ fn attached(pin_path: &Path) -> Vec<AttachedRow> {
     // Who may read the maps but not list the folder sees the rest.
     let names = attached_names(pin_path).unwrap_or_default();
     let row = |interface: Box<str>| {
-        let index = interface::index(&interface).ok().flatten();
-        let mode = index.and_then(|index| interface::attachment(index).ok().flatten());
-        AttachedRow { interface, mode: mode.map(|mode| mode.to_string()) }
+        let mode = mode(pin_path, &interface).map(|mode| mode.to_string());
+        AttachedRow { interface, mode }
     };
     names.into_iter().map(row).collect()
+}
+
+/// The mode in which the program is on the interface; `None` where it is not.
+fn mode(pin_path: &Path, name: &str) -> Option<Attachment> {
+    let holder = match Link::open(&link_path(pin_path, name)).and_then(|link| link.state()) {
+        Ok(state) => {
+            let holder = interface::holder(state.ifindex?).ok()??;
+            Some(holder).filter(|holder| holder.program == state.program)
+        }
+        // The link is the loader's alone: others see whether there is a program.
+        Err(_) => interface::holder(interface::index(name).ok()??).ok()?,
+    };
+    holder.map(|holder| holder.mode)
 }
 
 fn name_of(names: &HashMap<u16, String>, id: u16) -> String {

@@ -17,6 +17,10 @@ pub(super) fn of(report: &Report) -> String {
         true => "SYN floods: answered with SYN cookies\n",
         false => "SYN floods: dropped (no SYN cookies)\n",
     };
+    let (on, all) = (report.interfaces_attached, report.interfaces);
+    let short = if on < all { ": packets of the others are not looked at" } else { "" };
+    // Writing to a string cannot fail.
+    writeln!(text, "interfaces: the program is on {on} of {all}{short}").ok();
     let attached = report.attached.iter();
     let attached =
         attached.map(|row| vec![row.interface.to_string(), or_dash(row.mode.as_deref())]);
