@@ -273,7 +273,7 @@ fn honest_traffic_loses_nothing_under_the_shipped_file() {
     let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../conf/classifier.yaml");
     let shipped = std::fs::read_to_string(shipped).unwrap();
     let rest = &shipped[shipped.find("screens:").expect("the shipped file has screens")..];
-    for (mode, mtu) in [("native", 1_500), ("generic", 1_500)] {
+    for (mode, mtu) in [("native", 1_500), ("generic", 1_500), ("native", 9_000)] {
         let bare = honest::run_until_whole(&Place::new(mtu));
         let mut place = Place::new(mtu);
         place.classify(mode, rest);

@@ -17,7 +17,7 @@ use classifier_abi::{
     Address, FlowKey, Meta, Prefix, Protocol, Rate, Reason, Screens, Shared, Slots, Verdict, Zone,
     ZoneKey,
 };
-use program::{DROP, PASS, Program, TX, can_load};
+use program::{DROP, PASS, Program, TX, Variant, can_load};
 use sallyport_classifier::pinned::ktime_ns;
 use table::{PORT, Row, Setup, rows};
 
@@ -82,11 +82,50 @@ fn every_row_of_the_packet_table() {
     if !can_load() {
         return;
     }
+    let rows = rows();
+    for frags in [true, false] {
+        let program = Program::load_as(&Variant { frags, ..Variant::default() });
+        program.track(PORT);
+        rows.iter().for_each(|row| check(&program, row));
+    }
+    println!("{} rows", rows.len());
+}
+
+/// With an MTU of 9,000 a frame is in several buffers, of which the program reads the first.
+#[test]
+fn frames_in_several_buffers_have_their_whole_length_and_hide_nothing() {
+    if !can_load() {
+        return;
+    }
     let program = Program::load();
     program.track(PORT);
-    let rows = rows();
-    rows.iter().for_each(|row| check(&program, row));
-    println!("{} rows", rows.len());
+    let counted = |packet: &[u8], reason: Reason, dropped: bool| {
+        let before = program.counts();
+        let expected = if dropped { DROP } else { PASS };
+        assert_eq!(program.run("classify", packet, 1).0, expected, "{reason:?}");
+        let index = reason.counter(dropped) as usize;
+        assert_eq!(program.counts()[index], before[index] + 1, "{reason:?}");
+    };
+    set_up(&program, &table::setup(table::strict()));
+    let syn = frame::tcp(50_000, PORT, frame::SYN, b"");
+    let data = frame::tcp(50_000, PORT, frame::ACK, &[0; 8_900]);
+    counted(&frame::frame4(6, &data), Reason::Passed, false);
+    counted(&frame::frame6(6, &data), Reason::Passed, false);
+    // A TCP header behind the first buffer: two options headers of 2,048 bytes.
+    let options = |next: u8| [&[next, 255][..], &[1, 4, 0, 0, 0, 0], &[0; 2_040]].concat();
+    let hidden = frame::frame6(60, &[options(60), options(6), syn.clone()].concat());
+    counted(&hidden, Reason::Unparsable, true);
+    // What ends before it says that it does is still that.
+    let mut cut = frame::frame4(6, &data);
+    cut.truncate(cut.len() - 1);
+    counted(&cut, Reason::Malformed, false);
+    // The source is known all the same.
+    let meta = program.meta.lookup(&0).unwrap().unwrap();
+    let client = meta.source(std::net::IpAddr::from(frame::CLIENT6).into());
+    let mut shut_out = table::setup(table::strict());
+    shut_out.verdicts.push((client, 60));
+    set_up(&program, &shut_out);
+    counted(&hidden, Reason::Verdict, true);
 }
 
 #[test]
@@ -163,7 +202,7 @@ fn a_syn_over_the_limit_is_answered_with_a_cookie_that_the_kernel_takes() {
     if !can_load() {
         return;
     }
-    let program = Program::load_with(true);
+    let program = Program::load_as(&Variant { cookies: true, ..Variant::default() });
     program.track(PORT);
     let mut zone = table::strict();
     zone.limits[Rate::Syn as usize].zone = 1;
@@ -203,7 +242,7 @@ fn a_full_map_of_verdicts_refuses() {
     if !can_load() {
         return;
     }
-    let program = Program::load_for_verdicts(64);
+    let program = Program::load_as(&Variant { verdicts: 64, ..Variant::default() });
     let verdict = || Verdict { expires_ns: ktime_ns() + 3_600_000_000_000, ..Verdict::default() };
     let source = |i: u8, bits| Prefix::new(Address::v4([203, 0, i, 0]), bits);
     for bits in [128, 120] {

@@ -103,6 +103,25 @@ fn auto_is_generic_on_veth_unless_zones_go_by_vlan() {
 }
 
 #[test]
+fn native_mode_takes_frames_of_9000_bytes() {
+    if !can_load() {
+        return;
+    }
+    let world = World::new("frags");
+    for interface in ["eth0", "peer0"] {
+        world.ip(&["link", "set", interface, "mtu", "9000"]);
+    }
+    world.edit("name: eth0,", "name: eth0, mode: native,");
+    let loader = world.run(&[]);
+    loader.says("attached interface=eth0 mode=native");
+    drop(loader);
+    // A driver without XDP refuses both programs, and the next one is behind it.
+    world.edit("name: eth0, mode: native,", "name: lo,");
+    let loader = world.run(&[]);
+    loader.says("attached interface=lo mode=generic");
+}
+
+#[test]
 fn an_interface_without_ethernet_headers_is_refused() {
     if !can_load() {
         return;

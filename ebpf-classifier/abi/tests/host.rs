@@ -12,7 +12,7 @@ mod world;
 use std::collections::BTreeMap;
 
 use classifier_abi::{
-    Action, Address, Protocol, Rate, Reason, Scratch, Shared, Slots, Zone, classify,
+    Action, Address, Packet, Protocol, Rate, Reason, Scratch, Shared, Slots, Zone, classify,
 };
 use table::{IFINDEX, PORT, Row, Setup, rows};
 use world::Host;
@@ -69,6 +69,49 @@ fn check(row: &Row) {
         .filter(|(_, packets)| *packets > 0)
         .collect();
     assert_eq!(counted, expected, "{}", row.description);
+}
+
+/// A frame of which only the first bytes are lent, as one in several buffers.
+struct Split<'f> {
+    frame: &'f [u8],
+    lent: usize,
+}
+
+impl Packet for Split<'_> {
+    fn read<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
+        self.frame[..self.lent].read(at)
+    }
+
+    fn bytes(&self) -> usize {
+        self.frame.len()
+    }
+}
+
+/// Whatever of a packet is not lent, a source that is shut out stays out, and a port with flow entries
+/// is reached by nothing that was not read.
+#[test]
+fn what_is_not_lent_hides_nothing() {
+    let syn = frame::tcp(40_000, PORT, frame::SYN, b"");
+    for packet in [frame::frame4(6, &syn), frame::frame6(6, &syn)] {
+        let source = if packet[14] >> 4 == 4 {
+            Address::v4(frame::CLIENT)
+        } else {
+            std::net::IpAddr::from(frame::CLIENT6).into()
+        };
+        for lent in 0..packet.len() {
+            let split = Split { frame: &packet, lent };
+            let host = host(&table::setup(table::strict()));
+            let action = classify(&host, &split, IFINDEX, &mut Scratch::default());
+            // Everything but the options behind TCP's fixed header was read.
+            let is_read = lent >= packet.len() - 20 + 16;
+            assert_eq!(action == Action::Pass, is_read, "{lent} of {}", packet.len());
+            let mut setup = table::setup(table::strict());
+            setup.verdicts.push((source, 60));
+            let host = self::host(&setup);
+            let action = classify(&host, &split, IFINDEX, &mut Scratch::default());
+            assert_eq!(action, Action::Drop, "under a verdict, {lent} lent");
+        }
+    }
 }
 
 #[test]

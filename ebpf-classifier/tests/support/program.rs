@@ -63,9 +63,26 @@ impl Drop for BpfFs {
     }
 }
 
+/// What the program is loaded with.
+pub(crate) struct Variant {
+    pub(crate) cookies: bool,
+    /// For frames in several buffers.
+    pub(crate) frags: bool,
+    /// Room for verdicts.
+    pub(crate) verdicts: u32,
+}
+
+impl Default for Variant {
+    fn default() -> Self {
+        Self { cookies: false, frags: true, verdicts: 65_536 }
+    }
+}
+
 /// The program and every map that a row may set.
 pub(crate) struct Program {
     ebpf: Ebpf,
+    /// The name of the program in the object.
+    classify: &'static str,
     pub(crate) meta: Map<u32, Meta>,
     pub(crate) zones: Map<ZoneKey, Slots<Zone>>,
     pub(crate) networks: Map<Prefix, Slots<Network>>,
@@ -85,31 +102,22 @@ pub(crate) struct Program {
 
 impl Program {
     pub(crate) fn load() -> Self {
-        Self::load_with(false)
+        Self::load_as(&Variant::default())
     }
 
-    /// As [`Program::load`], with SYN cookies or without.
-    pub(crate) fn load_with(cookies: bool) -> Self {
-        Self::load_sized(cookies, 65_536)
-    }
-
-    /// As [`Program::load`], with room for so many verdicts.
-    pub(crate) fn load_for_verdicts(entries: u32) -> Self {
-        Self::load_sized(false, entries)
-    }
-
-    fn load_sized(cookies: bool, verdicts: u32) -> Self {
+    pub(crate) fn load_as(variant: &Variant) -> Self {
         let file_system = BpfFs::mount();
         let object = std::fs::read(object()).unwrap();
         let mut loader = EbpfLoader::new();
-        let cookies = u8::from(cookies);
+        let (cookies, frags) = (u8::from(variant.cookies), u8::from(variant.frags));
         loader.override_global("COOKIES", &cookies, true);
-        loader.override_global("FRAGS", &1_u8, true);
-        loader.map_max_entries(map::VERDICTS, verdicts);
-        loader.map_max_entries(map::VERDICT_PREFIXES, verdicts);
+        loader.override_global("FRAGS", &frags, true);
+        loader.map_max_entries(map::VERDICTS, variant.verdicts);
+        loader.map_max_entries(map::VERDICT_PREFIXES, variant.verdicts);
         loader.default_map_pin_directory(file_system.path());
         let mut ebpf = loader.load(&object).unwrap();
-        for name in ["classify", "pass"] {
+        let classify = if variant.frags { "classify" } else { "classify_linear" };
+        for name in [classify, "pass"] {
             let program: &mut Xdp = ebpf.program_mut(name).unwrap().try_into().unwrap();
             program.load().unwrap();
         }
@@ -127,6 +135,7 @@ impl Program {
         let maps = Maps::open(file_system.path(), Access::Read).unwrap();
         Self {
             ebpf,
+            classify,
             meta,
             zones: Map::open(&at(map::ZONES), Access::Write).unwrap(),
             networks: Map::open(&at(map::NETWORKS), Access::Write).unwrap(),
@@ -150,9 +159,10 @@ impl Program {
         self.file_system.path()
     }
 
-    /// Runs the program called `name` on `packet`, `repeat` times; returns its last answer and the
+    /// Runs the classifier, or the program that is called otherwise, on `packet`, `repeat` times; returns its last answer and the
     /// kernel's mean time of a run in nanoseconds.
     pub(crate) fn run(&self, name: &str, packet: &[u8], repeat: u32) -> (u32, u32) {
+        let name = if name == "classify" { self.classify } else { name };
         let program: &Xdp = self.ebpf.program(name).unwrap().try_into().unwrap();
         let options = TestRunOptions { data_in: Some(packet), repeat, ..TestRunOptions::new() };
         let result = program.test_run(options).unwrap();
@@ -161,7 +171,7 @@ impl Program {
 
     /// As [`Program::run`] of the program that is attached, once; returns its answer and the frame.
     pub(crate) fn answer(&self, packet: &[u8]) -> (u32, Vec<u8>) {
-        let program: &Xdp = self.ebpf.program("classify").unwrap().try_into().unwrap();
+        let program: &Xdp = self.ebpf.program(self.classify).unwrap().try_into().unwrap();
         let mut frame = vec![0; packet.len() + 256];
         let options = TestRunOptions {
             data_in: Some(packet),
