@@ -13,11 +13,10 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
-use classifier_abi::{Counter, Reason, map as name};
+use classifier_abi::{Counter, Reason};
 
-use crate::config::Limits;
 use crate::control::Control;
-use crate::pinned::Maps;
+use crate::pinned::{self, Fill, Maps};
 
 /// The text format of Prometheus.
 const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -29,8 +28,6 @@ pub struct Metrics {
     pub maps: Maps,
     /// The classifier.
     pub control: Arc<Control>,
-    /// The sizes that the maps were made with.
-    pub limits: Limits,
 }
 
 /// Serves `/metrics` and `/healthz` until the runtime ends.
@@ -57,7 +54,6 @@ impl Metrics {
         self.counters(&mut text);
         self.control(&mut text);
         self.lists(&mut text);
-        self.sizes(&mut text);
         self.fill(&mut text);
         text
     }
@@ -65,28 +61,19 @@ impl Metrics {
     /// A full map refuses what is written to it, or forgets what was not used for longest: either is to
     /// be seen before it happens.
     fn fill(&self, text: &mut String) {
-        let maps = &self.maps;
-        let counted = [
-            (name::ZONES, maps.zones.count()),
-            (name::NETWORKS, maps.networks.count()),
-            (name::SOURCES, maps.sources.count()),
-            (name::FLOWS, maps.flows.count()),
-            (name::NAMES, maps.names.count()),
-        ];
+        let maps = self.maps.fill(pinned::ktime_ns());
+        let family = "sallyport_classifier_map_entries_max";
+        head(text, family, "gauge", "Entries that a map can hold.");
+        for Fill { map, entries_max, .. } in &maps {
+            line(text, family, &[("map", map)], u64::from(*entries_max));
+        }
         let family = "sallyport_classifier_map_entries";
-        head(text, family, "gauge", "Entries that a map holds.");
-        for (map, entries) in counted {
+        head(text, family, "gauge", "Entries that a map holds, or its slots in use.");
+        for Fill { map, entries, .. } in &maps {
             match entries {
-                Ok(entries) => line(text, family, &[("map", map)], entries as u64),
+                Ok(entries) => line(text, family, &[("map", map)], *entries as u64),
                 Err(error) => tracing::warn!(%error, map, "the map could not be counted"),
             }
-        }
-        match maps.verdicts.fill() {
-            Ok([(sources, _), (prefixes, _)]) => {
-                line(text, family, &[("map", name::VERDICTS)], sources as u64);
-                line(text, family, &[("map", name::VERDICT_PREFIXES)], prefixes as u64);
-            }
-            Err(error) => tracing::warn!(%error, "the verdicts could not be counted"),
         }
     }
 
@@ -162,18 +149,6 @@ impl Metrics {
         for list in &lists {
             let modified = list.modified.duration_since(UNIX_EPOCH).unwrap_or_default();
             line(text, name, &[("network", &list.network)], modified.as_secs());
-        }
-    }
-
-    fn sizes(&self, text: &mut String) {
-        let family = "sallyport_classifier_map_entries_max";
-        head(text, family, "gauge", "Entries that a map can hold.");
-        let fixed = [
-            (name::NAMES, self.maps.names.entries_max()),
-            (name::ZONES, self.maps.zones.entries_max()),
-        ];
-        for (map, entries) in self.limits.maps().into_iter().chain(fixed) {
-            line(text, family, &[("map", map)], u64::from(entries));
         }
     }
 }

@@ -4,6 +4,7 @@
 //! (for Linux before 5.19 only where `kernel.unprivileged_bpf_disabled` is 0). What is opened for
 //! reading cannot be written to. Values are copies: the kernel's program goes on changing them.
 
+mod fill;
 #[cfg(feature = "loader")]
 mod link;
 mod map;
@@ -14,11 +15,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use classifier_abi::{
-    ABI_VERSION, Address, Counter, Flow, FlowKey, MAGIC, Meta, Name, NameKey, NameKind, Network,
-    Pending, Prefix, Reason, Slots, Source, Standing, Zone, ZoneKey, map as name,
+    ABI_VERSION, Address, Counter, Datagram, Flow, FlowKey, Fragments, MAGIC, Meta, Meter, Name,
+    NameKey, NameKind, Network, Pending, Prefix, Reason, Shared, Slots, Source, Standing, Stranger,
+    Zone, ZoneKey, map as name,
 };
 
 pub use classifier_abi as abi;
+pub use fill::Fill;
 #[cfg(feature = "loader")]
 pub use link::{Link, LinkState};
 pub use map::{Access, Key, Map, PerCpuArray, PerCpuHash, Value};
@@ -89,6 +92,14 @@ pub struct Maps {
     pub flows: Map<FlowKey, Flow>,
     /// What is known of connections without an entry.
     pub pending: Map<u32, Pending>,
+    /// When sources last completed a handshake.
+    pub handshakes: Map<Address, Shared>,
+    /// Datagrams of which fragments were seen.
+    pub fragments: Map<Datagram, Fragments>,
+    /// What is known of sources without an entry.
+    pub strangers: Map<u32, Stranger>,
+    /// The meters that they share.
+    pub cells: Map<u32, Meter>,
     /// Who is not to be let in.
     pub verdicts: Verdicts,
     /// Names of zones and networks.
@@ -115,6 +126,10 @@ impl Maps {
             sources: Map::open(&at(name::SOURCES), Access::Read)?,
             flows: Map::open(&at(name::FLOWS), Access::Read)?,
             pending: Map::open(&at(name::PENDING), Access::Read)?,
+            handshakes: Map::open(&at(name::HANDSHAKES), Access::Read)?,
+            fragments: Map::open(&at(name::FRAGMENTS), Access::Read)?,
+            strangers: Map::open(&at(name::STRANGERS), Access::Read)?,
+            cells: Map::open(&at(name::CELLS), Access::Read)?,
             verdicts: Verdicts::open(pin_path, verdicts)?,
             names: Map::open(&at(name::NAMES), Access::Read)?,
             counters: PerCpuArray::open(&at(name::COUNTERS))?,

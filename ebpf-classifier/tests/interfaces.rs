@@ -10,15 +10,12 @@ mod process;
 #[allow(dead_code, reason = "only its file system is used here")]
 mod program;
 
-use std::os::fd::AsFd;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use aya::programs::{Xdp, XdpMode};
-use aya::{Ebpf, EbpfLoader};
+use aya::programs::XdpMode;
 use process::World;
-use program::can_load;
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use program::{Passing, can_load};
 use sallyport_classifier::pinned::{Access, Maps};
 
 const SECOND: &str = "- { name: eth1, zone: internet }\n";
@@ -61,29 +58,9 @@ assert libc.syscall(number, 34, detach, 4) == 0, ctypes.get_errno()
     assert!(python.status().unwrap().success());
 }
 
-/// Somebody else's program on an interface, for as long as this lives.
-struct Other {
-    _program: Ebpf,
-}
-
-impl Other {
-    fn attach(world: &World, interface: &str) -> Self {
-        let namespace = std::fs::File::open(world.namespace_path()).unwrap();
-        let interface = interface.to_owned();
-        let attached = std::thread::spawn(move || {
-            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
-            let file_system = program::BpfFs::mount();
-            let object = std::fs::read(program::object()).unwrap();
-            let mut loader = EbpfLoader::new();
-            loader.default_map_pin_directory(file_system.path());
-            let mut ebpf = loader.load(&object).unwrap();
-            let program: &mut Xdp = ebpf.program_mut("pass").unwrap().try_into().unwrap();
-            program.load().unwrap();
-            program.attach(&interface, XdpMode::Skb).unwrap();
-            ebpf
-        });
-        Self { _program: attached.join().unwrap() }
-    }
+/// Somebody else's program on an interface.
+fn occupy(world: &World, interface: &str) -> Passing {
+    Passing::attach(&world.namespace_path(), interface, XdpMode::Skb)
 }
 
 #[test]
@@ -217,7 +194,7 @@ fn another_program_is_named_and_waited_for() {
         return;
     }
     let world = World::new("other");
-    let other = Other::attach(&world, "eth0");
+    let other = occupy(&world, "eth0");
     let refused = world.fails();
     assert!(
         refused.contains("interface eth0 has another XDP program in generic mode"),
@@ -230,7 +207,7 @@ fn another_program_is_named_and_waited_for() {
     loader.says("in force generation=1");
     // The same of an interface that an edit adds: as soon as it is free, it is ours.
     add(&world, "eth1");
-    let other = Other::attach(&world, "eth1");
+    let other = occupy(&world, "eth1");
     world.edit("zones:", &format!("{SECOND}zones:"));
     loader.says("the one in force stays error=interface eth1 has another XDP program");
     assert_eq!(interfaces(&world), (1, 1));
@@ -243,7 +220,7 @@ fn another_program_is_named_and_waited_for() {
     loader.says("the interface is gone");
     let other = {
         add(&world, "new1");
-        let other = Other::attach(&world, "new1");
+        let other = occupy(&world, "new1");
         world.ip(&["link", "set", "new1", "name", "eth1"]);
         other
     };

@@ -236,6 +236,48 @@ fn a_syn_over_the_limit_is_answered_with_a_cookie_that_the_kernel_takes() {
     }
 }
 
+/// Every map that can be full says how full it is.
+#[test]
+fn every_map_tells_how_full_it_is() {
+    if !can_load() {
+        return;
+    }
+    let program = Program::load();
+    program.track(PORT);
+    set_up(&program, &table::setup(Zone { port_bits: 40, ..table::strict() }));
+    let fill = |map: &str| {
+        let all = program.maps.fill(ktime_ns());
+        let found = all.into_iter().find(|fill| fill.map == map);
+        let found = found.unwrap_or_else(|| panic!("{map} is not told"));
+        (found.entries.unwrap(), found.entries_max)
+    };
+    assert_eq!(fill("pending"), (0, 65_536));
+    assert_eq!(fill("cells"), (0, 2 * 65_536));
+    for i in 0..200 {
+        let syn = frame::tcp(50_000, PORT, frame::SYN, b"");
+        program.run("classify", &frame::between([203, 0, 113, i], frame::SERVER, 6, &syn), 1);
+    }
+    // Few of two hundred fall to the same slot.
+    for (map, each) in [("pending", 1), ("strangers", 1), ("cells", 2)] {
+        let (entries, max) = fill(map);
+        assert!((180 * each..=200 * each).contains(&entries), "{map}: {entries} of {max}");
+    }
+    for i in 0..5_000_u32 {
+        let address = Address::v4(i.to_be_bytes());
+        program.handshakes.insert(&address, Shared::new(1)).unwrap();
+    }
+    assert_eq!(fill("handshakes"), (5_000, 65_536));
+    let later = frame::V4 { id: 9, offset: 800, more: true, options: &[] };
+    let later = frame::ipv4_with(later, frame::CLIENT, frame::SERVER, 17, &[0; 64]);
+    program.run("classify", &frame::ethernet(&[], 0x0800, &later), 1);
+    assert_eq!(fill("fragments").0, 1);
+    assert_eq!(fill("zones").0, 1);
+    for map in ["networks", "names", "sources", "flows", "verdicts", "verdict_prefixes"] {
+        assert_eq!(fill(map).0, 0, "{map}");
+    }
+    assert_eq!(fill("network_counters").0, 0);
+}
+
 /// A verdict that was given holds until it expires: one too many is refused, and none goes for it.
 #[test]
 fn a_full_map_of_verdicts_refuses() {
@@ -251,8 +293,8 @@ fn a_full_map_of_verdicts_refuses() {
         let given: Vec<u8> = given.collect();
         assert_eq!(given, (0..64).collect::<Vec<_>>(), "the first are in, the others refused");
     }
-    assert_eq!(program.verdicts.fill().unwrap(), [(64, 64), (64, 64)]);
+    assert_eq!(program.verdicts.fill().map(|(count, max)| (count.unwrap(), max)), [(64, 64); 2]);
     // What has expired makes room.
     program.verdicts.sweep(u64::MAX).unwrap();
-    assert_eq!(program.verdicts.fill().unwrap(), [(0, 64), (0, 64)]);
+    assert_eq!(program.verdicts.fill().map(|(count, max)| (count.unwrap(), max)), [(0, 64); 2]);
 }

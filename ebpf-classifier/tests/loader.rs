@@ -35,6 +35,8 @@ fn edits_are_in_force_at_once_and_bad_ones_change_nothing() {
         "sallyport_classifier_map_entries_max{map=\"networks\"} 128",
         "sallyport_classifier_map_entries{map=\"networks\"} 1",
         "sallyport_classifier_map_entries{map=\"verdicts\"} 0",
+        "sallyport_classifier_map_entries{map=\"handshakes\"} 0",
+        "sallyport_classifier_map_entries_max{map=\"strangers\"} 16384",
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");
     }

@@ -41,7 +41,7 @@ pub struct Args {
 pub fn main(args: &Args) -> Result<(), Failure> {
     let mut lists = Lists::default();
     let loaded = load(&args.config, &mut lists)?;
-    let (pin_path, limits) = (loaded.config.pin_path.clone(), loaded.config.limits.clone());
+    let pin_path = loaded.config.pin_path.clone();
     let socket = loaded.config.metrics.map(bind).transpose()?;
     let background = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -56,7 +56,7 @@ pub fn main(args: &Args) -> Result<(), Failure> {
     let control = Arc::new(Control::start(loaded, lists)?);
     let served = serve(&background, socket, || {
         let maps = Maps::open(&pin_path, Access::Read)?;
-        Ok(Metrics { maps, control: control.clone(), limits })
+        Ok(Metrics { maps, control: control.clone() })
     });
     let started = served.and_then(|()| {
         heartbeat(control.clone())?;

@@ -419,8 +419,8 @@ fn lost(held: &Held, state: Option<LinkState>, index: Option<u32>) -> Option<&'s
 /// How `auto` attaches first.
 ///
 /// In the driver, but for veth: there this makes every packet that is not one page into one, which
-/// costs two thirds of a path's bytes a second, and the other end has to poll for what the program
-/// sends back. Generic mode does not see VLAN tags, so an interface with zones by VLAN is not
+/// costs two thirds of a path's bytes a second, and what the program sends back is lost unless the
+/// other end has a program too. Generic mode does not see VLAN tags, so an interface with zones by VLAN is not
 /// attached to like that.
 fn first_choice(config: &Config, name: &str, ifindex: u32) -> Attachment {
     let mut entries = config.interfaces.iter().filter(|interface| &*interface.name == name);

@@ -10,6 +10,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 use super::OpenError;
 use super::sys;
 
+/// Entries that are read with one system call.
+const BATCH: usize = 4_096;
+
 /// How a map is opened: what its file's mode must grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
@@ -141,12 +144,36 @@ impl<K: Key, V: Value> Map<K, V> {
         Ok(keys)
     }
 
-    /// How many keys there are, in as many system calls.
+    /// How many entries there are; one system call for some thousands.
     ///
     /// # Errors
     /// What the kernel says.
     pub fn count(&self) -> io::Result<usize> {
-        self.keys().map(|keys| keys.len())
+        self.count_where(|_| true)
+    }
+
+    /// How many values are as `counts` asks. Entries that come or go meanwhile may be missed.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn count_where(&self, counts: impl Fn(&V) -> bool) -> io::Result<usize> {
+        let (key_bytes, value_bytes) = (size_of::<K>(), size_of::<V>());
+        let mut cursor = sys::Cursor::begin(key_bytes);
+        let (mut keys, mut values) = (vec![0; BATCH * key_bytes], vec![0; BATCH * value_bytes]);
+        let (mut counted, mut seen) = (0, 0);
+        // Entries that are made meanwhile could keep a walk going, hence the bound.
+        while seen <= self.entries_max as usize {
+            let fd = self.fd.as_fd();
+            let (read, more) = sys::lookup_batch(fd, &mut cursor, &mut keys, &mut values, BATCH)?;
+            let values = values.chunks_exact(value_bytes).take(read);
+            let values = values.filter_map(|bytes| V::read_from_bytes(bytes).ok());
+            counted += values.filter(&counts).count();
+            seen += read;
+            if !more {
+                break;
+            }
+        }
+        Ok(counted)
     }
 
     /// Every key that still has a value, with it.
@@ -245,6 +272,11 @@ impl<V: Value> PerCpuHash<V> {
         }
         let values = bytes.chunks_exact(size_of::<V>());
         Ok(values.filter_map(|bytes| V::read_from_bytes(bytes).ok()).collect())
+    }
+
+    /// How many entries it can hold.
+    pub fn entries_max(&self) -> u32 {
+        self.map.entries_max()
     }
 
     /// Makes an entry of zeros for `key`, unless it has one.

@@ -15,6 +15,7 @@ const MAP_LOOKUP_ELEM: libc::c_long = 1;
 const MAP_UPDATE_ELEM: libc::c_long = 2;
 const MAP_DELETE_ELEM: libc::c_long = 3;
 const MAP_GET_NEXT_KEY: libc::c_long = 4;
+const MAP_LOOKUP_BATCH: libc::c_long = 24;
 const MAP_UPDATE_BATCH: libc::c_long = 26;
 const MAP_DELETE_BATCH: libc::c_long = 27;
 #[cfg(feature = "loader")]
@@ -147,6 +148,38 @@ pub(super) fn update_batch(
     let mut attributes = batch(map, keys, count)?;
     attributes.values = values.as_ptr() as u64;
     call(MAP_UPDATE_BATCH, &mut attributes).map(drop)
+}
+
+/// Where a walk over a map in batches has come to. The kernel wants room for four bytes or a key.
+#[derive(Debug)]
+pub(super) struct Cursor {
+    at: Vec<u8>,
+    is_begun: bool,
+}
+
+impl Cursor {
+    pub(super) fn begin(key_bytes: usize) -> Self {
+        Self { at: vec![0; key_bytes.max(4)], is_begun: false }
+    }
+}
+
+/// Reads up to `count` entries from where `cursor` is; returns how many, and whether there may be more.
+pub(super) fn lookup_batch(
+    map: BorrowedFd<'_>,
+    cursor: &mut Cursor,
+    keys: &mut [u8],
+    values: &mut [u8],
+    count: usize,
+) -> io::Result<(usize, bool)> {
+    let mut attributes = batch(map, keys, count)?;
+    attributes.values = values.as_mut_ptr() as u64;
+    attributes.out_batch = cursor.at.as_mut_ptr() as u64;
+    if cursor.is_begun {
+        attributes.in_batch = attributes.out_batch;
+    }
+    let more = found(call(MAP_LOOKUP_BATCH, &mut attributes))?;
+    cursor.is_begun = true;
+    Ok((attributes.count as usize, more))
 }
 
 /// Removes `count` keys. Stops at the first that cannot be removed, one that is not there among

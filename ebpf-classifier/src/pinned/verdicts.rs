@@ -102,14 +102,12 @@ impl Verdicts {
     }
 
     /// How many there are, and how many there can be: on sources, on other prefixes.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn fill(&self) -> io::Result<[(usize, u32); 2]> {
-        Ok([
-            (self.sources.keys()?.len(), self.sources.entries_max()),
-            (self.prefixes.keys()?.len(), self.prefixes.entries_max()),
-        ])
+    #[must_use]
+    pub fn fill(&self) -> [(io::Result<usize>, u32); 2] {
+        [
+            (self.sources.count(), self.sources.entries_max()),
+            (self.prefixes.count(), self.prefixes.entries_max()),
+        ]
     }
 
     /// Removes what has expired, and clears the marks where nothing is left.

@@ -1,14 +1,16 @@
 //! The program, loaded for this test alone: its maps pinned in a file system of its own.
 
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use aya::programs::{TestRun as _, TestRunOptions, Xdp};
+use aya::programs::{TestRun as _, TestRunOptions, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader};
 use classifier_abi::{
     ABI_VERSION, Address, Datagram, Flow, FlowKey, Fragments, MAGIC, Meta, Meter, Network, Prefix,
     Shared, Slots, Source, Stranger, Zone, ZoneKey, ZoneRates, map,
 };
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use sallyport_classifier::pinned::{Access, Map, Maps, PerCpuArray, Verdicts};
 use tempfile::TempDir;
 
@@ -60,6 +62,32 @@ impl BpfFs {
 impl Drop for BpfFs {
     fn drop(&mut self) {
         drop(Command::new("umount").arg("-l").arg(self.path()).status());
+    }
+}
+
+/// The program that passes everything, on an interface for as long as this lives.
+pub(crate) struct Passing {
+    _program: Ebpf,
+}
+
+impl Passing {
+    /// Attaches it in the network namespace behind `namespace`.
+    pub(crate) fn attach(namespace: &Path, interface: &str, mode: XdpMode) -> Self {
+        let namespace = std::fs::File::open(namespace).unwrap();
+        let interface = interface.to_owned();
+        let attached = std::thread::spawn(move || {
+            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+            let file_system = BpfFs::mount();
+            let object = std::fs::read(object()).unwrap();
+            let mut loader = EbpfLoader::new();
+            loader.default_map_pin_directory(file_system.path());
+            let mut ebpf = loader.load(&object).unwrap();
+            let program: &mut Xdp = ebpf.program_mut("pass").unwrap().try_into().unwrap();
+            program.load().unwrap();
+            program.attach(&interface, mode).unwrap();
+            ebpf
+        });
+        Self { _program: attached.join().unwrap() }
     }
 }
 

@@ -47,6 +47,14 @@ impl Stranger {
         trip(&self.tripped, screens, now_ns);
     }
 
+    /// Whether anything in it still counts.
+    #[must_use]
+    pub fn is_in_use(&self, now_ns: u64) -> bool {
+        self.ports.bits(now_ns) > 0
+            || self.addresses.bits(now_ns) > 0
+            || !self.screens(now_ns).is_empty()
+    }
+
     /// Gives the slot to `sender`, unless more than one packet's worth is known of who has it.
     #[inline(always)]
     pub(crate) fn take(&self, sender: &Address, now_ns: u64) -> bool {

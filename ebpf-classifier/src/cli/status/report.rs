@@ -10,7 +10,7 @@ use classifier_abi::{Address, Counter, Meta, NameKind, NetworkAction, Reason, So
 use serde::Serialize;
 
 use crate::kernel::{Attachment, attached_names, interface, link_path};
-use crate::pinned::{self, Link, Maps};
+use crate::pinned::{self, Fill, Link, Maps};
 
 /// How many sources are shown.
 const SOURCES: usize = 20;
@@ -33,6 +33,7 @@ pub(super) struct Report {
     /// Those with the most SYNs a second, the highest first.
     pub(super) sources: Vec<SourceRow>,
     pub(super) counters: Vec<CounterRow>,
+    pub(super) maps: Vec<MapRow>,
 }
 
 #[derive(Debug, Serialize)]
@@ -82,6 +83,14 @@ pub(super) struct CounterRow {
     pub(super) dropped_bytes: u64,
 }
 
+#[derive(Debug, Serialize)]
+pub(super) struct MapRow {
+    pub(super) map: &'static str,
+    /// Entries, or slots in use; `None` where they cannot be counted.
+    pub(super) entries: Option<usize>,
+    pub(super) entries_max: u32,
+}
+
 /// Reads the maps.
 pub(super) fn gather(pin_path: &Path, maps: &Maps) -> anyhow::Result<Report> {
     let meta = maps.meta().context("cannot read `meta`")?;
@@ -103,7 +112,12 @@ pub(super) fn gather(pin_path: &Path, maps: &Maps) -> anyhow::Result<Report> {
         networks: network_rows(maps, meta.generation, &networks)?,
         sources: source_rows(maps, now_ns, &zones, &networks)?,
         counters: counter_rows(maps)?,
+        maps: maps.fill(now_ns).into_iter().map(map_row).collect(),
     })
+}
+
+fn map_row(Fill { map, entries_max, entries }: Fill) -> MapRow {
+    MapRow { map, entries: entries.ok(), entries_max }
 }
 
 fn attached(pin_path: &Path) -> Vec<AttachedRow> {

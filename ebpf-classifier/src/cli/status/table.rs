@@ -39,7 +39,24 @@ pub(super) fn of(report: &Report) -> String {
     table(&mut text, &["network", "id", "action", "prefixes", "packets"], networks.collect());
     table(&mut text, &["source", "syn/s", "network", "zone", "seen", "screens"], sources(report));
     table(&mut text, &["reason", "packets", "bytes", "dropped", "dropped bytes"], counters(report));
+    table(&mut text, &["map", "entries", "of", "full"], maps(report));
     text
+}
+
+fn maps(report: &Report) -> Vec<Vec<String>> {
+    let row = |row: &super::report::MapRow| {
+        let full = row.entries.map(|entries| {
+            format!("{:.0} %", entries as f64 * 100.0 / f64::from(row.entries_max.max(1)))
+        });
+        let entries = row.entries.map(|entries| entries.to_string());
+        vec![
+            row.map.to_owned(),
+            or_dash(entries.as_deref()),
+            row.entries_max.to_string(),
+            or_dash(full.as_deref()),
+        ]
+    };
+    report.maps.iter().map(row).collect()
 }
 
 fn zones(report: &Report) -> Vec<Vec<String>> {
