@@ -19,7 +19,9 @@ use prometheus::{TextEncoder, proto::MetricFamily};
 
 use self::{
     family::{counter, gauge, histogram, summary},
-    figures::{EndpointFigures, Figures, RouteFigures, UpstreamFigures, cumulative},
+    figures::{
+        AttemptFigures, EndpointFigures, Figures, RouteFigures, UpstreamFigures, cumulative,
+    },
 };
 use crate::{
     classifier::ClassifierFigures,
@@ -28,6 +30,7 @@ use crate::{
     http2::Http2Closed,
     outcome::{CodeClass, ErrorKind},
     registry::Registry,
+    upstream::EjectionReason,
     verdict::VerdictFigures,
 };
 
@@ -56,10 +59,17 @@ const ENDPOINTS: &[Built<[EndpointFigures]>] = &[
     ("sallyport_upstream_requests_active", upstream_active),
     ("sallyport_upstream_errors_total", upstream_errors),
     ("sallyport_upstream_connect_failures_total", upstream_connect_failures),
+    ("sallyport_upstream_ejections_total", upstream_ejections),
 ];
 
 const UPSTREAMS: &[Built<[UpstreamFigures]>] =
     &[("sallyport_connection_reuse_total", connection_reuse)];
+
+const ATTEMPTS: &[Built<[AttemptFigures]>] = &[
+    ("sallyport_upstream_request_duration_seconds", attempt_durations),
+    ("sallyport_retries_total", retries),
+    ("sallyport_upstream_limited_total", limited),
+];
 
 const CONFIG: &[Built<ConfigFigures>] = &[
     ("sallyport_config_version", config_version),
@@ -114,6 +124,7 @@ pub(crate) fn each(
     build(WORKERS, &*figures.workers, &wanted, &mut take);
     build(ENDPOINTS, &*figures.endpoints, &wanted, &mut take);
     build(UPSTREAMS, &*figures.upstreams, &wanted, &mut take);
+    build(ATTEMPTS, &*figures.attempts, &wanted, &mut take);
     build(CONFIG, &figures.config, &wanted, &mut take);
     build(CLASSIFIER, &figures.classifier, &wanted, &mut take);
     build(VERDICTS, &figures.verdicts, &wanted, &mut take);
@@ -220,6 +231,39 @@ fn upstream_errors(name: &str, endpoints: &[EndpointFigures]) -> MetricFamily {
 fn upstream_connect_failures(name: &str, endpoints: &[EndpointFigures]) -> MetricFamily {
     let samples = endpoints.iter().map(|it| (it.labels(None), it.snapshot.connect_failures()));
     counter(name, "Connections to an endpoint that could not be made.", samples)
+}
+
+fn upstream_ejections(name: &str, endpoints: &[EndpointFigures]) -> MetricFamily {
+    let samples = endpoints.iter().flat_map(|it| {
+        EjectionReason::ALL.map(|reason| {
+            (it.labels(Some(("reason", reason.label()))), it.snapshot.ejections(reason))
+        })
+    });
+    counter(name, "Times that an endpoint was ejected for what requests found, by reason.", samples)
+}
+
+fn attempt_durations(name: &str, upstreams: &[AttemptFigures]) -> MetricFamily {
+    let samples = upstreams.iter().map(|it| (it.labels(None), it.histogram()));
+    histogram(
+        name,
+        "Time from the choice of an endpoint to the end of its response, retries counted singly.",
+        samples,
+    )
+}
+
+fn retries(name: &str, upstreams: &[AttemptFigures]) -> MetricFamily {
+    let samples = upstreams.iter().flat_map(|it| {
+        let retries = it.snapshot.retries.iter();
+        retries.map(|(reason, count)| (it.labels(Some(("reason", reason))), *count))
+    });
+    counter(name, "Attempts made again, by what became of the attempt before.", samples)
+}
+
+fn limited(name: &str, upstreams: &[AttemptFigures]) -> MetricFamily {
+    let samples = upstreams.iter().flat_map(|it| {
+        it.snapshot.limited.map(|(reason, count)| (it.labels(Some(("reason", reason))), count))
+    });
+    counter(name, "Requests that a limit of the upstream turned away, by limit.", samples)
 }
 
 fn connection_reuse(name: &str, upstreams: &[UpstreamFigures]) -> MetricFamily {

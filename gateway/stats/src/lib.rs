@@ -21,6 +21,7 @@
 //! A scrape reads: none of this opens a socket, starts a thread or asks for the time. What does is
 //! behind the feature `push`, in a module of its own that needs nothing of the rest.
 
+mod attempts;
 mod classifier;
 mod config;
 mod connection;
@@ -40,6 +41,7 @@ mod upstream;
 mod verdict;
 pub mod worker;
 
+pub use attempts::{AttemptStats, Limited, RETRY_STATUSES, RetryReason};
 pub use classifier::{ClassifierStats, HintStats};
 pub use connection::{ConnectionRefusal, ConnectionStats};
 pub use exposition::CONTENT_TYPE;
@@ -49,5 +51,5 @@ pub use process::ProcessFigures;
 pub use registry::Registry;
 pub use route::{RouteSnapshot, RouteStats};
 pub use tls::{CertificateExpiry, TlsHandshake, TlsStats};
-pub use upstream::{EndpointSnapshot, EndpointStats};
+pub use upstream::{EjectionReason, EndpointSnapshot, EndpointStats};
 pub use verdict::VerdictStats;

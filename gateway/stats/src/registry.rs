@@ -9,6 +9,7 @@ use std::{fmt, sync::Arc};
 use prometheus::proto::MetricFamily;
 
 use crate::{
+    attempts::{self, AttemptStats},
     classifier::ClassifierStats,
     config::ConfigStats,
     connection::{ConnectionStats, ConnectionTable},
@@ -26,6 +27,7 @@ pub struct Registry {
     pub(crate) routes: Table<RouteName>,
     pub(crate) endpoints: Table<EndpointName>,
     pub(crate) upstreams: Table<Arc<str>>,
+    pub(crate) attempts: Table<Arc<str>>,
     pub(crate) config: ConfigStats,
     pub(crate) classifier: ClassifierStats,
     pub(crate) verdicts: VerdictStats,
@@ -48,6 +50,7 @@ impl Registry {
             routes: route::table(shards),
             endpoints: upstream::endpoint_table(shards),
             upstreams: upstream::upstream_table(shards),
+            attempts: attempts::table(shards),
             config: ConfigStats::default(),
             classifier: ClassifierStats::new(shards),
             verdicts: VerdictStats::default(),
@@ -87,6 +90,12 @@ impl Registry {
         let endpoints = self.endpoints.install_among(&names, |(name, _)| name == upstream);
         let stats = |endpoint| EndpointStats::new(endpoint, row[0].clone());
         endpoints.into_iter().map(stats).collect()
+    }
+
+    /// Installs the upstreams of a new configuration for what is counted of attempts at them, by the
+    /// rules of [`routes`](Self::routes).
+    pub fn attempts(&self, upstreams: &[Arc<str>]) -> Vec<AttemptStats> {
+        self.attempts.install(upstreams).into_iter().map(AttemptStats::new).collect()
     }
 
     /// The first configuration serves. Until this is said no version is exposed.

@@ -23,7 +23,8 @@ const ACTIVE: usize = 0;
 const REQUESTS: usize = 1;
 const CONNECT_FAILURES: usize = 2;
 const ERRORS: usize = 3;
-const ENDPOINT_WORDS: usize = ERRORS + ErrorKind::ALL.len();
+const EJECTIONS: usize = ERRORS + ErrorKind::ALL.len();
+const ENDPOINT_WORDS: usize = EJECTIONS + EjectionReason::ALL.len();
 
 // An upstream's counters.
 const FRESH: usize = 0;
@@ -36,6 +37,36 @@ pub(crate) fn endpoint_table(shards: usize) -> Table<EndpointName> {
 
 pub(crate) fn upstream_table(shards: usize) -> Table<Arc<str>> {
     Table::new(UPSTREAM_WORDS, shards)
+}
+
+/// Why an endpoint was ejected, as `reason` has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum EjectionReason {
+    /// Connections to it could not be made.
+    Connect,
+    /// New connections to it broke before anything was answered.
+    Reset,
+    /// It answered with errors, or not in time, several times in a row.
+    ConsecutiveErrors,
+    /// Its success rate was below the upstream's mean.
+    SuccessRate,
+}
+
+impl EjectionReason {
+    /// Every reason, in the order of the exposition.
+    pub const ALL: [Self; 4] =
+        [Self::Connect, Self::Reset, Self::ConsecutiveErrors, Self::SuccessRate];
+
+    /// The value of the label `reason`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Reset => "reset",
+            Self::ConsecutiveErrors => "consecutive_errors",
+            Self::SuccessRate => "success_rate",
+        }
+    }
 }
 
 /// A handle on one endpoint's counters and on its upstream's. Copies count into the same rows; see
@@ -88,6 +119,11 @@ impl EndpointStats {
         self.endpoint.cell()[CONNECT_FAILURES].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// This endpoint was ejected.
+    pub fn ejected(&self, reason: EjectionReason) {
+        self.endpoint.cell()[EJECTIONS + reason as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
     /// What was counted so far, by all workers.
     pub fn snapshot(&self) -> EndpointSnapshot {
         EndpointSnapshot::of(&self.endpoint)
@@ -101,6 +137,7 @@ pub struct EndpointSnapshot {
     active: u64,
     connect_failures: u64,
     errors: [u64; ErrorKind::ALL.len()],
+    ejections: [u64; EjectionReason::ALL.len()],
 }
 
 impl EndpointSnapshot {
@@ -110,6 +147,7 @@ impl EndpointSnapshot {
             active: row.level(ACTIVE),
             connect_failures: row.sum(CONNECT_FAILURES),
             errors: std::array::from_fn(|kind| row.sum(ERRORS + kind)),
+            ejections: std::array::from_fn(|reason| row.sum(EJECTIONS + reason)),
         }
     }
 
@@ -126,6 +164,11 @@ impl EndpointSnapshot {
     /// Connections that could not be made.
     pub fn connect_failures(&self) -> u64 {
         self.connect_failures
+    }
+
+    /// Ejections for `reason`.
+    pub fn ejections(&self, reason: EjectionReason) -> u64 {
+        self.ejections[reason as usize]
     }
 
     /// Requests that ended in an error of `kind`.

@@ -9,6 +9,7 @@ use prometheus::proto::{Bucket, Histogram, Quantile, Summary};
 
 use super::family::{Labels, label};
 use crate::{
+    attempts::AttemptSnapshot,
     classifier::{ClassifierFigures, EDGES_US, Waits},
     config::ConfigFigures,
     connection::ConnectionFigures,
@@ -32,6 +33,7 @@ pub(super) struct Figures {
     pub(super) workers: Vec<i64>,
     pub(super) endpoints: Vec<EndpointFigures>,
     pub(super) upstreams: Vec<UpstreamFigures>,
+    pub(super) attempts: Vec<AttemptFigures>,
     pub(super) config: ConfigFigures,
     pub(super) classifier: ClassifierFigures,
     pub(super) verdicts: VerdictFigures,
@@ -54,6 +56,7 @@ impl Figures {
                 visited(&installed[..only(endpoints, installed.len())], EndpointFigures::of)
             },
             upstreams: visited(&registry.upstreams.installed(), UpstreamFigures::of),
+            attempts: shown(&registry.attempts.installed(), AttemptFigures::of),
             config: registry.config.figures(),
             classifier: registry.classifier.figures(),
             verdicts: registry.verdicts.figures(),
@@ -67,6 +70,16 @@ impl Figures {
 fn visited<N, F>(installed: &[(N, Row)], read: impl Fn(&N, &Row) -> F) -> Vec<F> {
     let visited = installed.iter().filter(|(_, row)| row.is_visited());
     visited.map(|(name, row)| read(name, row)).collect()
+}
+
+/// Upstreams up to this many are shown before their first request, so that a rate sees the first error.
+const SHOWN_UNVISITED_MAX: usize = 1_000;
+
+fn shown<N, F>(installed: &[(N, Row)], read: impl Fn(&N, &Row) -> F) -> Vec<F> {
+    if installed.len() > SHOWN_UNVISITED_MAX {
+        return visited(installed, read);
+    }
+    installed.iter().map(|(name, row)| read(name, row)).collect()
 }
 
 /// What is exposed of one route.
@@ -154,6 +167,33 @@ impl UpstreamFigures {
 
     pub(super) fn labels(&self, reused: &str) -> Labels {
         vec![label("upstream", &self.upstream), label("reused", reused)]
+    }
+}
+
+/// What is exposed of one upstream's attempts.
+pub(super) struct AttemptFigures {
+    upstream: Arc<str>,
+    pub(super) snapshot: AttemptSnapshot,
+}
+
+impl AttemptFigures {
+    fn of(upstream: &Arc<str>, row: &Row) -> Self {
+        Self { upstream: Arc::clone(upstream), snapshot: AttemptSnapshot::of(row) }
+    }
+
+    pub(super) fn labels(&self, more: Option<(&str, &str)>) -> Labels {
+        let name = [("upstream", &*self.upstream)];
+        name.into_iter().chain(more).map(|(name, value)| label(name, value)).collect()
+    }
+
+    pub(super) fn histogram(&self) -> Histogram {
+        let buckets = &self.snapshot.buckets;
+        let mut histogram = Histogram::default();
+        histogram.set_sample_count(buckets.iter().sum());
+        histogram.set_sample_sum(self.snapshot.sum.as_secs_f64());
+        histogram
+            .set_bucket(crate::histogram::cumulative(buckets).map(|edge| bucket(&edge)).collect());
+        histogram
     }
 }
 

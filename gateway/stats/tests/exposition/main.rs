@@ -117,6 +117,7 @@ fn every_promised_name_is_there() {
         "sallyport_upstream_errors_total",
         "sallyport_upstream_connect_failures_total",
         "sallyport_connection_reuse_total",
+        "sallyport_upstream_ejections_total",
         "sallyport_config_version",
         "sallyport_config_reloads_total",
         "sallyport_config_info",
