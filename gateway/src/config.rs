@@ -13,6 +13,7 @@ mod limits;
 mod model;
 mod raw;
 mod resolve;
+mod retry;
 mod texts;
 
 use std::path::{Path, PathBuf};
@@ -35,6 +36,8 @@ pub use model::{
     VerdictRule, Verdicts, VirtualHost,
 };
 pub use texts::Texts;
+
+pub use retry::{Backoff, Retry, RetryOn};
 
 /// Reads hints written as `key=value`: `network`, `zone`, `protocol`, `screens` (separated by
 /// commas) and `syn_rate`.

@@ -126,17 +126,17 @@ impl ProxyHttp for Proxy {
         _session: &mut Session,
         ctx: &mut RequestContext,
     ) -> Result<Box<HttpPeer>> {
-        upstream_peer::run(ctx)
+        upstream_peer::run(ctx).await
     }
 
     fn fail_to_connect(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         _peer: &HttpPeer,
         ctx: &mut RequestContext,
         error: Box<Error>,
     ) -> Box<Error> {
-        fail_to_connect::run(ctx, error)
+        fail_to_connect::run(session, ctx, error)
     }
 
     async fn connected_to_upstream(

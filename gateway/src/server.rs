@@ -122,6 +122,9 @@ fn app(shared: &Shared, snapshot: &Snapshot) -> App {
     let conf = ServerConf {
         threads: 1,
         work_stealing: false,
+        // The policy of the route decides; this is for connections from the pool that are found closed, one
+        // after the other.
+        max_retries: 64,
         upstream_keepalive_pool_size: snapshot.limits.upstream_idle_connections as usize,
         ..ServerConf::default()
     };

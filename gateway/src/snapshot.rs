@@ -16,7 +16,7 @@ use crate::config::{
     Action, Admin, Config, ErrorPages, HintField, Limits, Listener, Loaded, Push, Verdicts,
     VirtualHost,
 };
-use crate::upstream::{self, Found, Upstream};
+use crate::upstream::{self, Account, Found, Upstream};
 
 pub use chains::Chains;
 
@@ -125,6 +125,7 @@ impl Snapshot {
             .collect::<Result<_, _>>()?;
         let upstreams = compile_upstreams(upstreams, previous, registry)?;
         let (hosts, unmatched) = compile_hosts(virtual_hosts, &listeners, registry, metrics)?;
+        expect_retries(&hosts, &upstreams);
         let unmatched_filters = Chains::new(&listeners, &[], metrics);
         let sha256 = loaded.sha256;
         Ok(Self {
@@ -233,6 +234,18 @@ fn compile_host(
     }
 }
 
+/// Lets the statuses that routes retry show with their upstreams before there is a retry.
+fn expect_retries(hosts: &[Host], upstreams: &[Arc<Upstream>]) {
+    for route in hosts.iter().flat_map(|host| &host.routes) {
+        let Action::Forward(forward) = &route.action else { continue };
+        for status in &forward.retry.on.statuses {
+            for target in &forward.targets {
+                upstreams[target.upstream].account.stats.expect(*status);
+            }
+        }
+    }
+}
+
 fn compile_upstreams(
     specs: Vec<crate::config::Upstream>,
     previous: Option<&Snapshot>,
@@ -251,11 +264,17 @@ fn compile_upstreams(
         found.push(endpoints);
     }
     let mut stats = registry.endpoints(&names).into_iter();
-    let upstreams = specs.into_iter().zip(found).map(|(spec, found)| {
+    let names: Vec<_> = specs.iter().map(|spec| spec.name.clone()).collect();
+    let accounts = registry.attempts(&names);
+    let upstreams = specs.into_iter().zip(found).zip(accounts).map(|((spec, found), stats_of)| {
         let found: Vec<_> = found.into_iter().zip(stats.by_ref()).collect();
         match before.get(&*spec.name) {
             Some(old) if old.spec == spec => Ok((*old).clone()),
-            old => Ok(Arc::new(Upstream::new(spec, found, old.map(|old| &***old))?)),
+            old => {
+                let account = old.map(|old| old.account.clone());
+                let account = account.unwrap_or_else(|| Arc::new(Account::new(stats_of)));
+                Ok(Arc::new(Upstream::new(spec, found, account, old.map(|old| &***old))?))
+            }
         }
     });
     upstreams.collect()

@@ -5,9 +5,11 @@
 //! (`upstream/set.rs`). What requests find out belongs to the endpoint and survives reloads and
 //! changes of the set; what probes find out belongs to the upstream that probes, and ends with it.
 
+pub mod account;
 pub mod attempt;
 pub mod endpoint;
 pub mod health;
+pub mod retry;
 pub mod set;
 
 use std::collections::HashMap;
@@ -22,9 +24,11 @@ use socket2::SockRef;
 use crate::config;
 use crate::live::{Live, Pinned};
 
-pub use attempt::{Attempts, Failure};
+pub use account::Account;
+pub use attempt::{Attempts, Time};
 pub use endpoint::Endpoint;
 pub use health::Health;
+pub use retry::{Failure, Resend};
 pub use set::{EndpointSet, Member};
 
 /// How much of a request may wait in the kernel before it is on its way to the origin: as much as of an answer.
@@ -36,6 +40,8 @@ const UNSENT_BYTES: u32 = 128 << 10;
 pub struct Upstream {
     /// What the configuration says of it.
     pub spec: config::Upstream,
+    /// What is kept of it across configurations.
+    pub account: Arc<Account>,
     set: Live<EndpointSet>,
     /// Held by whoever replaces the set or changes what probes found of it.
     changes: Mutex<()>,
@@ -68,12 +74,13 @@ impl Upstream {
     pub fn new(
         spec: config::Upstream,
         found: Vec<(Found, EndpointStats)>,
+        account: Arc<Account>,
         before: Option<&Self>,
     ) -> Result<Self, BuildError> {
         let set = before.map(Self::endpoints);
         let keeps_health = before.is_some_and(|before| before.probes_as(&spec));
-        let set = build(&spec, found, set.as_deref(), keeps_health)?;
-        Ok(Self { spec, set: Live::new(Arc::new(set)), changes: Mutex::default() })
+        let set = build(&spec, found, &account, set.as_deref(), keeps_health)?;
+        Ok(Self { spec, account, set: Live::new(Arc::new(set)), changes: Mutex::default() })
     }
 
     /// The endpoints as they are now, for one request.
@@ -104,7 +111,7 @@ impl Upstream {
             found.iter().map(|found| found.address.to_string().into()).collect();
         let stats = registry.endpoints_of(&self.spec.name, &addresses);
         let found = found.into_iter().zip(stats).collect();
-        let set = build(&self.spec, found, Some(&self.endpoints()), true)?;
+        let set = build(&self.spec, found, &self.account, Some(&self.endpoints()), true)?;
         self.set.swap(Arc::new(set));
         Ok(())
     }
@@ -138,6 +145,7 @@ pub fn found(spec: &config::Upstream) -> Vec<Found> {
 fn build(
     spec: &config::Upstream,
     found: Vec<(Found, EndpointStats)>,
+    account: &Arc<Account>,
     before: Option<&EndpointSet>,
     keeps_health: bool,
 ) -> Result<EndpointSet, BuildError> {
@@ -154,7 +162,7 @@ fn build(
         Member { endpoint, health: health.unwrap_or_default(), weight: found.weight, peer }
     });
     let members = members.collect();
-    EndpointSet::new(spec.policy, spec.panic_below_percent, members)
+    EndpointSet::new(spec.policy, spec.panic_below_percent, members, account.clone())
 }
 
 fn peer(address: &Address, timeouts: &config::UpstreamTimeouts) -> HttpPeer {

@@ -18,6 +18,7 @@ use super::admin::Admin;
 use super::error_pages::ErrorPages;
 use super::http2::Http2;
 use super::limits::Limits;
+use super::retry::Retry;
 
 /// Everything the gateway is told.
 #[derive(Debug)]
@@ -274,8 +275,10 @@ pub enum HashOn {
 pub struct UpstreamTimeouts {
     /// For a connection to be established.
     pub connect: Duration,
-    /// For the first byte of a response, and between two reads of it.
+    /// Between two reads of a response, and for its first byte where `first_byte` does not say less.
     pub read: Duration,
+    /// For the head of a response once the request is sent, the connection included.
+    pub first_byte: Option<Duration>,
     /// For one write of a request.
     pub write: Duration,
     /// How long an unused connection is kept.
@@ -290,6 +293,7 @@ impl Default for UpstreamTimeouts {
         Self {
             connect: Duration::from_secs(5),
             read: minute,
+            first_byte: None,
             write: minute,
             // Shorter than the keep-alive of common origins (nginx: 75 s), so that a connection is
             // rarely taken from the pool in the moment its origin closes it.
@@ -420,9 +424,8 @@ pub struct Forward {
     pub targets: Vec<Target>,
     /// The time from the request's arrival to the end of the response; `None` means no limit.
     pub timeout: Option<Duration>,
-    /// How many other endpoints are tried when a connection cannot be made, or breaks before
-    /// anything was answered.
-    pub retries: u32,
+    /// When a request is sent again.
+    pub retry: Retry,
     /// Whether the other upstreams of a split take the requests of one that has no endpoint to use.
     pub failover: bool,
 }

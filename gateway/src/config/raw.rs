@@ -9,6 +9,7 @@ mod health;
 mod listener;
 mod push;
 mod redirect;
+mod retry;
 mod route;
 mod scalar;
 mod upstream;

@@ -27,9 +27,6 @@ use super::raw::{
 /// The label of virtual host and route that requests are counted under which none takes.
 const NONE: &str = "none";
 
-/// How many other endpoints a request is tried on, where its route does not say.
-const RETRIES: u32 = 2;
-
 /// Turns the files, the main one first, into one configuration. It may be used only if nothing was
 /// added to `problems`. `filter_upstreams` are those that filters name.
 pub(super) fn resolve(
@@ -397,7 +394,7 @@ impl Resolver<'_> {
         (targets.len() == raw.targets.len()).then(|| Forward {
             targets,
             timeout: raw.timeout,
-            retries: raw.retries.unwrap_or(RETRIES),
+            retry: raw.retry.unwrap_or_default(),
             failover: raw.failover,
         })
     }

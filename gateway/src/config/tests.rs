@@ -80,7 +80,7 @@ fn files_are_resolved_together_and_defaults_are_filled_in() {
         panic!("no forward")
     };
     assert_eq!(
-        (forward.targets[0].upstream, forward.targets[1].weight, forward.retries),
+        (forward.targets[0].upstream, forward.targets[1].weight, forward.retry.attempts),
         (1, 0, 2)
     );
     assert_eq!(forward.timeout, Some(Duration::from_millis(1500)));

@@ -2,7 +2,7 @@ use http::StatusCode;
 use sallyport_route::{PathRegex, Replacement};
 
 use super::{Asked, location, share, upstream};
-use crate::config::{Forward, Redirect, RedirectPath, Target};
+use crate::config::{Forward, Redirect, RedirectPath, Retry, Target};
 
 fn redirect() -> Redirect {
     Redirect {
@@ -135,7 +135,7 @@ fn the_share_of_an_upstream_without_endpoints_goes_to_the_others() {
     let targets = [(7, 50), (8, 30), (9, 20), (6, 0)]
         .map(|(upstream, weight)| Target { upstream, weight })
         .to_vec();
-    let mut forward = Forward { targets, timeout: None, retries: 0, failover: true };
+    let mut forward = Forward { targets, timeout: None, retry: Retry::times(0), failover: true };
     let to = |forward: &Forward, available: &[usize], draw: u32| {
         upstream(forward, |index| available.contains(&index), |total| draw.min(total - 1))
     };

@@ -8,19 +8,17 @@ use http::{HeaderMap, header};
 use pingora_core::connectors::http::Connector;
 use pingora_core::protocols::http::client::HttpSession;
 use pingora_core::upstreams::peer::HttpPeer;
-use pingora_error::Error;
+use pingora_error::{Error, ErrorType};
 use pingora_http::RequestHeader;
 use sallyport_plugin::{BoxFuture, Call, CallError, Calls, Reply};
 use sallyport_stats::ErrorKind;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::LiveLater;
+use crate::config::Retry;
 use crate::descriptors;
 use crate::proxy::Cause;
-use crate::upstream::{Attempts, Failure, Upstream};
-
-/// How many other endpoints a call is tried on: as many as a request whose route does not say.
-const RETRIES: u32 = 2;
+use crate::upstream::{Attempts, Failure, Resend, Time, Upstream};
 
 /// Connections from the pool that may turn out closed, one after the other; beyond, it is no chance.
 const STALE_MAX: usize = 16;
@@ -45,6 +43,7 @@ impl UpstreamCalls {
             .find(|found| *found.spec.name == *upstream)
             .ok_or_else(|| CallError::UnknownUpstream(upstream.to_owned()))?;
         let mut visit = Visit::new(upstream.clone());
+        let policy = Retry::default();
         let mut stale = 0;
         loop {
             let peer = visit.begin().ok_or(CallError::NoEndpoint)?;
@@ -65,8 +64,13 @@ impl UpstreamCalls {
                     stale < STALE_MAX && call.method.is_idempotent()
                 }
                 What::Failed(failure) => {
-                    let another = visit.failed(failure, broken.kind);
-                    another && (failure == Failure::Connect || call.method.is_idempotent())
+                    let request = Resend { method: &call.method, whole: true };
+                    let left = Some(deadline.saturating_duration_since(Instant::now()));
+                    let time = Time { left, retry_after: None };
+                    let wait = visit.attempts.retry(&policy, failure, request, time);
+                    visit.failed(failure, broken.kind);
+                    sleep(wait.unwrap_or_default()).await;
+                    wait.is_some()
                 }
                 What::Other => {
                     visit.finish(broken.kind);
@@ -131,7 +135,9 @@ impl Broken {
         match Cause::of_connecting(&error) {
             Cause::Resources => Self::resources(),
             cause => {
-                let what = What::Failed(Failure::Connect);
+                let timed_out = *error.etype() == ErrorType::ConnectTimedout;
+                let failure = if timed_out { Failure::ConnectTimeout } else { Failure::Connect };
+                let what = What::Failed(failure);
                 Self { error: failed(&error), kind: cause.upstream_kind(), what }
             }
         }
@@ -152,6 +158,7 @@ impl Broken {
         let what = match cause {
             Cause::Reset if reused && !answered => What::Stale,
             Cause::Reset if !answered => What::Failed(Failure::Unanswered),
+            Cause::Timeout if !answered => What::Failed(Failure::Timeout),
             _ => What::Other,
         };
         Self { error: failed(&error), kind: cause.upstream_kind(), what }
@@ -198,9 +205,8 @@ impl Visit {
         self.attempts.answered(status);
     }
 
-    fn failed(&mut self, failure: Failure, kind: Option<ErrorKind>) -> bool {
+    fn failed(&mut self, failure: Failure, kind: Option<ErrorKind>) {
         self.attempts.failed(&self.upstream.spec.name, failure, kind);
-        self.attempts.may_retry(failure, RETRIES)
     }
 
     fn finish(&mut self, kind: Option<ErrorKind>) {

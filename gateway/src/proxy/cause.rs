@@ -197,6 +197,16 @@ impl Cause {
     }
 }
 
+/// Whether the origin says that it did nothing with the stream: it refused it, or its connection ended before the
+/// stream's turn came (RFC 9113, 6.8 and 8.7).
+pub(super) fn is_refused_stream(error: &Error) -> bool {
+    let Some(error) = error.root_cause().downcast_ref::<h2::Error>() else { return false };
+    let reason = error.reason();
+    let refused = error.is_reset() && reason == Some(h2::Reason::REFUSED_STREAM);
+    let went_away = error.is_go_away() && reason == Some(h2::Reason::NO_ERROR);
+    error.is_remote() && (refused || went_away)
+}
+
 impl From<Refusal> for Cause {
     fn from(refusal: Refusal) -> Self {
         match refusal {

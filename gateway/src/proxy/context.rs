@@ -11,15 +11,15 @@ use sallyport_plugin::{Answer, Chain, Run};
 use sallyport_route::{Hints, PathRegex};
 
 use crate::classifier::Known;
-use crate::config::{Forward, Limits, Listener};
+use crate::config::{Action, Forward, Limits, Listener};
 use crate::connection::{Connection, Scheme};
 use crate::live::{Live, Pinned};
 use crate::proxy::cause::Cause;
 use crate::proxy::forwarded::Origin;
 use crate::proxy::pace::Pace;
-use crate::snapshot::{Host, Route};
+use crate::snapshot::{Host, Route, Snapshot};
 use crate::tunnel::{Relayed, Tunnel};
-use crate::upstream::{Attempts, Endpoint, Failure, Upstream};
+use crate::upstream::{Attempts, Endpoint, Failure, Resend, Time, Upstream};
 
 /// A request's own state. It holds the snapshot it began with until it ends, and gives back what it
 /// counted even if the request's task is dropped half-way.
@@ -75,6 +75,12 @@ pub(super) struct Attempt {
     pub(super) upgrade: Upgrade,
     /// Whether the connection that this attempt took from the pool was unfit for use.
     pub(super) stale: bool,
+    /// Whether an exchange on a connection from the pool broke before.
+    pub(super) reuse_failed: bool,
+    /// Whether the origin's answer is not passed on, because the request is sent again.
+    pub(super) answer_refused: bool,
+    /// What to wait for before the next attempt.
+    pub(super) wait: Option<Duration>,
     /// What filters may ask of it.
     pub(super) visit: Visit,
 }
@@ -235,10 +241,7 @@ impl RequestContext {
 
     /// The forward action of the route, once there is one.
     pub(super) fn forward(&self) -> Option<&Forward> {
-        match &self.route()?.1.action {
-            crate::config::Action::Forward(forward) => Some(forward),
-            _ => None,
-        }
+        forward(&self.snapshot, self.route)
     }
 
     pub(super) fn upstream(&self) -> &Upstream {
@@ -273,14 +276,26 @@ impl RequestContext {
         self.attempt.tries.answered(status);
     }
 
-    /// The attempt failed, for the cause that is noted. Returns whether another may be made.
-    pub(super) fn attempt_failed(&mut self, failure: Failure) -> bool {
+    /// Whether the request is sent again after this failure; if it is, the attempt after it is counted.
+    /// [`attempt_failed`](Self::attempt_failed) must follow then.
+    pub(super) fn retries(
+        &mut self,
+        failure: Failure,
+        request: Resend<'_>,
+        retry_after: Option<Duration>,
+    ) -> bool {
+        let time = Time { left: self.time_left(), retry_after };
+        let Some(forward) = forward(&self.snapshot, self.route) else { return false };
+        let wait = self.attempt.tries.retry(&forward.retry, failure, request, time);
+        self.attempt.wait = wait.filter(|wait| !wait.is_zero());
+        wait.is_some()
+    }
+
+    /// The attempt failed, for the cause that is noted.
+    pub(super) fn attempt_failed(&mut self, failure: Failure) {
         let kind = self.cause.and_then(Cause::upstream_kind);
-        let retries = self.forward().map_or(0, |forward| forward.retries);
-        let in_time = self.time_left().is_none_or(|left| !left.is_zero());
         let upstream = &self.snapshot.upstreams[self.attempt.upstream];
         self.attempt.tries.failed(&upstream.spec.name, failure, kind);
-        in_time && self.attempt.tries.may_retry(failure, retries)
     }
 
     /// Counts the request out at its endpoint, if it is at one.
@@ -300,6 +315,14 @@ impl RequestContext {
 
     fn stats(&self) -> &sallyport_stats::RouteStats {
         self.route().map_or(&self.snapshot.unmatched, |(_, route)| &route.stats)
+    }
+}
+
+fn forward(snapshot: &Snapshot, route: Option<(usize, usize)>) -> Option<&Forward> {
+    let (host, route) = route?;
+    match &snapshot.hosts[host].routes[route].action {
+        Action::Forward(forward) => Some(forward),
+        Action::Redirect(_) | Action::Respond(_) => None,
     }
 }
 

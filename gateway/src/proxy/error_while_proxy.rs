@@ -4,16 +4,12 @@ use pingora_error::Error;
 use pingora_proxy::Session;
 use sallyport_plugin::Phases;
 
-use super::cause::Cause;
+use super::cause::{self, Cause};
 use super::context::RequestContext;
 use super::{filters, pace};
-use crate::upstream::Failure;
+use crate::upstream::{Failure, Resend};
 
 /// Says whether to try again.
-///
-/// On a connection from the pool Pingora's own rule holds: its other end may have closed it just
-/// now, which is no failure of the endpoint. A new connection that breaks before anything was
-/// answered counts against the endpoint, and the request goes to another.
 pub(super) fn run(
     session: &Session,
     mut error: Box<Error>,
@@ -21,39 +17,62 @@ pub(super) fn run(
     reused: bool,
 ) -> Box<Error> {
     pace::unwatch(ctx);
-    if ctx.attempt.stale {
+    let retry = if ctx.attempt.stale {
         // Nothing was sent on it.
-        error.set_retry(true);
-        return error;
-    }
-    if let Some(cause) = pace::overdue(ctx) {
+        true
+    } else if std::mem::take(&mut ctx.attempt.answer_refused) {
+        true
+    } else if let Some(cause) = pace::overdue(ctx) {
         ctx.cause = Some(cause);
-        error.set_retry(false);
-        return error;
-    }
-    let broke = ctx.cause.is_none() && Cause::of(&error) == Cause::Reset;
-    let unanswered = broke && !reused && !ctx.attempt.tries.is_answered();
-    let another = if unanswered {
-        ctx.cause = Some(Cause::Reset);
-        ctx.attempt_failed(Failure::Unanswered)
-    } else {
         false
-    };
-    if !is_repeatable(session, ctx) {
-        error.set_retry(false);
-    } else if unanswered {
-        error.set_retry(another);
+    } else if ctx.cause.is_some() {
+        false
     } else {
-        error.retry.decide_reuse(reused);
-    }
+        settle(session, &mut error, ctx, reused)
+    };
+    error.set_retry(retry);
     error
 }
 
-/// RFC 9110, 9.2.2: idempotent requests may be sent twice. Not what is no longer there as a whole,
-/// and not what filters have seen a part of: their state is spent.
-fn is_repeatable(session: &Session, ctx: &RequestContext) -> bool {
+/// On a connection from the pool Pingora's own rule holds, once: its other end may have closed it just
+/// now, which is no failure of the endpoint. Everything else counts against the endpoint, and the
+/// request goes where the policy says.
+fn settle(session: &Session, error: &mut Error, ctx: &mut RequestContext, reused: bool) -> bool {
+    let resend = resend(session, ctx);
+    let late = pace::is_head_late(ctx);
+    let broke = if late { Cause::Timeout } else { Cause::of(error) };
+    if ctx.attempt.tries.is_answered() {
+        return false;
+    }
+    let failure = match broke {
+        _ if cause::is_refused_stream(error) => Failure::RefusedStream,
+        Cause::Timeout => Failure::Timeout,
+        Cause::Reset if reused && !std::mem::replace(&mut ctx.attempt.reuse_failed, true) => {
+            error.retry.decide_reuse(reused);
+            return error.retry() && is_repeatable(resend);
+        }
+        Cause::Reset => Failure::Unanswered,
+        _ => {
+            error.retry.decide_reuse(reused);
+            return error.retry() && is_repeatable(resend);
+        }
+    };
+    ctx.cause = Some(broke);
+    let retry = ctx.retries(failure, resend, None);
+    ctx.attempt_failed(failure);
+    retry
+}
+
+/// RFC 9110, 9.2.2: idempotent requests may be sent twice.
+fn is_repeatable(request: Resend<'_>) -> bool {
+    request.method.is_idempotent() && request.whole
+}
+
+/// What the request is as far as sending it again goes. It is whole unless a part of its body is no longer there, or
+/// filters have seen a part of it: their state is spent.
+pub(super) fn resend<'s>(session: &'s Session, ctx: &RequestContext) -> Resend<'s> {
     let filtered = ctx.body_bytes > 0 && filters::takes_part(ctx, Phases::REQUEST_BODY);
-    session.req_header().method.is_idempotent()
-        && !session.as_ref().retry_buffer_truncated()
-        && (!filtered || ctx.held_body.is_some())
+    let whole =
+        !session.as_ref().retry_buffer_truncated() && (!filtered || ctx.held_body.is_some());
+    Resend { method: &session.req_header().method, whole }
 }

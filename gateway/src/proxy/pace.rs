@@ -30,6 +30,16 @@ pub(super) struct Pace {
     body_due: Option<Instant>,
     /// Bytes of it so far, over all attempts.
     body_bytes: u64,
+    /// How long the head of the response may take in this attempt, once the request is sent; `None` where only other
+    /// limits hold, and once it has come.
+    head_within: Option<Duration>,
+    /// When it must be here.
+    head_due: Option<Instant>,
+}
+
+/// An attempt begins whose response must begin within this time.
+pub(super) fn begin_attempt(within: Option<Duration>, ctx: &mut RequestContext) {
+    (ctx.pace.head_within, ctx.pace.head_due) = (within, None);
 }
 
 /// The request has the connection `origin` from now on, until [`unwatch`].
@@ -37,6 +47,9 @@ pub(super) fn watch(session: &mut Session, origin: RawFd, ctx: &mut RequestConte
     ctx.pace.origin = Some(origin);
     if !session.as_downstream_mut().is_body_done() {
         wait_for_body(session, ctx);
+    } else if let Some(within) = ctx.pace.head_within {
+        // The time that the connection took is the attempt's.
+        ctx.pace.head_due = ctx.attempt.tries.began().map(|began| began + within);
     }
     keep_time(ctx);
     limit_write(session, ctx);
@@ -51,7 +64,8 @@ pub(super) fn unwatch(ctx: &mut RequestContext) {
 
 fn keep_time(ctx: &RequestContext) {
     let Some(origin) = ctx.pace.origin else { return };
-    let at = [exchange_due(ctx), ctx.pace.body_due].into_iter().flatten().min();
+    let dues = [exchange_due(ctx), ctx.pace.body_due, ctx.pace.head_due];
+    let at = dues.into_iter().flatten().min();
     turns::set_deadline(at.map(|at| Deadline { at, origin }));
 }
 
@@ -84,6 +98,8 @@ pub(super) fn body_came(session: &Session, end: bool, ctx: &mut RequestContext) 
     let Some(began) = ctx.pace.body_began else { return Ok(()) };
     if end {
         (ctx.pace.body_began, ctx.pace.body_due) = (None, None);
+        // Until now it was the client that was waited for.
+        ctx.pace.head_due = ctx.pace.head_within.map(|within| Instant::now() + within);
         keep_time(ctx);
         return Ok(());
     }
@@ -148,8 +164,9 @@ pub(super) fn response_came(
     if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
         return;
     }
-    if ctx.pace.body_began.take().is_some() {
-        ctx.pace.body_due = None;
+    let awaited = ctx.pace.head_within.take().is_some();
+    if ctx.pace.body_began.take().is_some() || awaited {
+        (ctx.pace.body_due, ctx.pace.head_due) = (None, None);
         keep_time(ctx);
     }
     limit_write(session, ctx);
@@ -162,6 +179,11 @@ pub(super) fn limit_write(session: &mut Session, ctx: &RequestContext) {
         let write = ctx.listener().timeouts.write.min(left);
         session.as_downstream_mut().set_write_timeout(Some(write));
     }
+}
+
+/// Whether the attempt has to end because its response did not begin in time.
+pub(super) fn is_head_late(ctx: &RequestContext) -> bool {
+    ctx.pace.head_due.is_some_and(|due| due <= Instant::now())
 }
 
 /// Why the request has to end now, if its time is up.

@@ -2,13 +2,19 @@
 
 use pingora_core::upstreams::peer::{H1UpgradePolicy, HttpPeer};
 use pingora_error::Result;
+use tokio::time::sleep;
 
 use super::cause::Cause;
 use super::context::{RequestContext, Upgrade};
+use super::pace;
 use crate::tunnel::Tunnel;
 
-/// The peer for this attempt.
-pub(super) fn run(ctx: &mut RequestContext) -> Result<Box<HttpPeer>> {
+/// The peer for this attempt; one that is made again may have to wait first.
+pub(super) async fn run(ctx: &mut RequestContext) -> Result<Box<HttpPeer>> {
+    if let Some(wait) = ctx.attempt.wait.take() {
+        ctx.finish_at_endpoint();
+        sleep(wait).await;
+    }
     choose(ctx).map_err(|cause| {
         ctx.cause = Some(cause);
         cause.into_error()
@@ -35,6 +41,7 @@ fn choose(ctx: &mut RequestContext) -> std::result::Result<Box<HttpPeer>, Cause>
             *timeout = timeout.map(|timeout| timeout.min(left));
         }
     }
+    limit_attempt(&mut peer, ctx);
     match ctx.attempt.upgrade {
         Upgrade::No => {}
         upgrade => {
@@ -52,4 +59,18 @@ fn choose(ctx: &mut RequestContext) -> std::result::Result<Box<HttpPeer>, Cause>
     // Pingora sends what it has kept of the body again.
     ctx.body_bytes = 0;
     Ok(peer)
+}
+
+/// Bounds the wait for a connection and for the head of the response.
+fn limit_attempt(peer: &mut HttpPeer, ctx: &mut RequestContext) {
+    let per_try = ctx.forward().and_then(|forward| forward.retry.per_try_timeout);
+    let first_byte = ctx.upstream().spec.timeouts.first_byte;
+    if let Some(per_try) = per_try {
+        let options = &mut peer.options;
+        for timeout in [&mut options.connection_timeout, &mut options.total_connection_timeout] {
+            *timeout = timeout.map(|timeout| timeout.min(per_try));
+        }
+    }
+    let within = [per_try, first_byte].into_iter().flatten().min();
+    pace::begin_attempt(within, ctx);
 }

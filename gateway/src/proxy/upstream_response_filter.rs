@@ -2,22 +2,33 @@
 //!
 //! Pingora's own read timeout covers a silent origin; a route's timeout also ends one that dribbles.
 
+use std::time::{Duration, SystemTime};
+
+use http::header;
 use pingora_error::{ErrorSource, Result};
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
 use super::cause::Cause;
 use super::context::{RequestContext, Upgrade};
+use super::error_while_proxy::resend;
 use super::origin_framing;
 use crate::connection;
+use crate::upstream::Failure;
 
-/// As [`run`], for a head; refuses one whose framing contradicts itself.
+/// As [`run`], for a head; refuses one whose framing contradicts itself, and one whose request is sent again.
 pub(super) fn check(
     session: &Session,
     response: &mut ResponseHeader,
     ctx: &mut RequestContext,
 ) -> Result<()> {
     run(session, ctx)?;
+    if is_sent_again(session, response, ctx) {
+        ctx.attempt.answer_refused = true;
+        let mut error = Cause::BadResponse.into_error();
+        error.esource = ErrorSource::Upstream;
+        return Err(error);
+    }
     let asked = (ctx.attempt.upgrade != Upgrade::No).then(|| &session.req_header().headers);
     match origin_framing::settle(response, asked) {
         Ok(()) => Ok(()),
@@ -26,6 +37,31 @@ pub(super) fn check(
             fail(ctx, Cause::BadResponse)
         }
     }
+}
+
+/// Whether the policy sends the request again instead of passing this answer on. Nothing of it has gone to the client.
+fn is_sent_again(session: &Session, response: &ResponseHeader, ctx: &mut RequestContext) -> bool {
+    let status = response.status.as_u16();
+    let wanted = ctx.forward().is_some_and(|forward| forward.retry.on.has_status(status));
+    if !wanted {
+        return false;
+    }
+    let failure = Failure::Status(status);
+    let sent_again = ctx.retries(failure, resend(session, ctx), retry_after(response));
+    if sent_again {
+        ctx.attempt_failed(failure);
+    }
+    sent_again
+}
+
+/// RFC 9110, 10.2.3: in seconds, or until a date.
+fn retry_after(response: &ResponseHeader) -> Option<Duration> {
+    let text = response.headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(Duration::from_secs(text.parse().unwrap_or(u64::from(u32::MAX))));
+    }
+    let date = httpdate::parse_http_date(text).ok()?;
+    Some(date.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
 /// Fails once the route's timeout has passed. Tunnels are exempt, from their beginning on.

@@ -5,24 +5,19 @@
 //! discovery changes meanwhile is nothing to it.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use pingora_core::upstreams::peer::HttpPeer;
+use sallyport_balance::full_jitter;
 use sallyport_stats::ErrorKind;
 
+use super::retry::{self, Failure, Resend};
 use super::{Choice, Endpoint, EndpointSet, Upstream};
+use crate::config::{Backoff, Retry};
 use crate::live::Pinned;
 
-/// What happened to an attempt that failed, as far as the endpoint and another attempt go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// No connection could be made: nothing was sent, and any request may go elsewhere.
-    Connect,
-    /// A new connection broke before anything was answered: what may be sent twice may go elsewhere.
-    Unanswered,
-    /// This process had no descriptor left: no endpoint is to blame, and none would do
-    /// better.
-    Resources,
-}
+/// The longest that an origin's `Retry-After` is waited for; beyond, the client gets the answer and decides.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(10);
 
 /// An exchange's attempts. [`Attempts::finish`] must be called in the end.
 #[derive(Debug, Default)]
@@ -31,14 +26,18 @@ pub struct Attempts {
     pub key: u64,
     /// The endpoints that all attempts choose among; there from the first one on.
     set: Option<Pinned<EndpointSet>>,
-    /// Endpoints that failed.
+    /// Endpoints that failed and are not tried again for now.
     tried: Vec<usize>,
+    /// Attempts that were begun.
+    begun: u32,
+    retries: u32,
     current: Option<Current>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Current {
     choice: Choice,
+    began: Instant,
     /// The final status of the answer, 0 as long as there is none.
     status: u16,
     /// Whether anything was answered at all.
@@ -53,11 +52,18 @@ impl Attempts {
     pub fn begin(&mut self, upstream: &Upstream, preferred: Option<SocketAddr>) -> Option<usize> {
         self.finish(None);
         let set = self.set.get_or_insert_with(|| upstream.pin());
-        let choice = preferred
+        let chosen = preferred
             .and_then(|address| self::preferred(set, address, &self.tried))
-            .or_else(|| set.select(self.key, &self.tried))?;
+            .or_else(|| set.select(self.key, &self.tried));
+        // What is tried again because there is nothing else.
+        let choice = chosen.or_else(|| set.select(self.key, &[]).filter(|_| self.retries > 0))?;
+        let began = Instant::now();
+        if self.begun == 0 {
+            set.account().count_request(began);
+        }
+        self.begun += 1;
         set.endpoint(choice.endpoint).begin();
-        self.current = Some(Current { choice, status: 0, answered: false });
+        self.current = Some(Current { choice, began, status: 0, answered: false });
         Some(choice.endpoint)
     }
 
@@ -79,10 +85,16 @@ impl Attempts {
         Some(self.set()?.peer(self.current?.choice.endpoint))
     }
 
-    /// Attempts so far: those that failed at an endpoint and the one under way.
+    /// When the attempt under way began.
+    #[must_use]
+    pub fn began(&self) -> Option<Instant> {
+        self.current.map(|current| current.began)
+    }
+
+    /// Attempts so far: the first, and each that was made again.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.tried.len() + usize::from(self.current.is_some())
+        (self.retries + u32::from(self.begun > 0)) as usize
     }
 
     /// Whether the endpoint has answered anything in the attempt under way.
@@ -110,15 +122,74 @@ impl Attempts {
         }
     }
 
+    /// Returns after what time the attempt under way, which failed, is made again, and spends the budget for it;
+    /// `None` if it is not. [`Attempts::failed`] must follow.
+    ///
+    /// Another endpoint is tried at once unless the policy has a back-off. One that was tried is waited for: as
+    /// long as the back-off says, and as the origin does with `retry_after`.
+    pub fn retry(
+        &mut self,
+        policy: &Retry,
+        failure: Failure,
+        request: Resend<'_>,
+        time: Time,
+    ) -> Option<Duration> {
+        let reason = retry::reason(policy, failure, request)?;
+        if self.retries >= policy.attempts {
+            return None;
+        }
+        let another = self.has_another()?;
+        // A refused stream may well be served on another connection to the same endpoint.
+        if !another && !policy.returns && failure != Failure::RefusedStream {
+            return None;
+        }
+        let wait = self.wait_before_retry(policy, another, time.retry_after)?;
+        let account = self.set()?.account();
+        if time.left.is_some_and(|left| left <= wait)
+            || !account.try_retry(Instant::now(), policy.budget)
+        {
+            return None;
+        }
+        account.stats.retried(reason);
+        self.retries += 1;
+        if !another {
+            // All were tried: any but the last may be tried again.
+            self.tried.clear();
+        }
+        Some(wait)
+    }
+
+    /// Whether there is an endpoint that was not tried, the present one left aside.
+    fn has_another(&mut self) -> Option<bool> {
+        let present = self.current?.choice.endpoint;
+        self.tried.push(present);
+        let another = self.set().is_some_and(|set| set.has_another(&self.tried));
+        self.tried.pop();
+        Some(another)
+    }
+
+    fn wait_before_retry(
+        &self,
+        policy: &Retry,
+        another: bool,
+        retry_after: Option<Duration>,
+    ) -> Option<Duration> {
+        let backoff = policy.backoff.or((!another).then(Backoff::default));
+        let jitter = |it: Backoff| full_jitter(it.base, it.max, self.retries, fastrand::u64(..));
+        let wait = backoff.map_or(Duration::ZERO, jitter);
+        let asked = retry_after.filter(|_| !another).unwrap_or_default();
+        (asked <= RETRY_AFTER_MAX).then_some(wait.max(asked))
+    }
+
     /// The attempt failed: counts that against the endpoint, and the attempt out as `kind`. The next
     /// goes elsewhere. `upstream` is the name for the log.
     pub fn failed(&mut self, upstream: &str, failure: Failure, kind: Option<ErrorKind>) {
         let Some(current) = self.current else { return };
         let Some(endpoint) = self.endpoint() else { return };
         let set_aside = match failure {
-            Failure::Connect => endpoint.connect_failed(),
+            Failure::Connect | Failure::ConnectTimeout => endpoint.connect_failed(),
             Failure::Unanswered => endpoint.broke_unanswered(),
-            Failure::Resources => false,
+            _ => false,
         };
         if set_aside {
             let endpoint = &endpoint.address;
@@ -134,18 +205,10 @@ impl Attempts {
         self.finish(kind);
     }
 
-    /// Whether another attempt may be made after a failure, with up to `retries` other endpoints.
-    #[must_use]
-    pub fn may_retry(&self, failure: Failure, retries: u32) -> bool {
-        failure != Failure::Resources
-            && self.tried.len() <= retries as usize
-            && self.set().is_some_and(|set| set.has_another(&self.tried))
-    }
-
     /// Counts the attempt under way out, if there is one: as `kind`, or as what the endpoint's
     /// own status says.
     pub fn finish(&mut self, kind: Option<ErrorKind>) {
-        let Some(Current { choice, status, .. }) = self.current.take() else { return };
+        let Some(Current { choice, began, status, .. }) = self.current.take() else { return };
         let Some(set) = &self.set else { return };
         let endpoint = set.endpoint(choice.endpoint);
         if choice.trial {
@@ -153,6 +216,7 @@ impl Attempts {
         }
         let own = (500..600).contains(&status).then_some(ErrorKind::ServerError);
         endpoint.finish(kind.or(own));
+        set.account().stats.finish(began.elapsed());
     }
 }
 
@@ -160,4 +224,13 @@ fn preferred(set: &EndpointSet, address: SocketAddr, tried: &[usize]) -> Option<
     let endpoint = set.position(&address.into())?;
     let usable = set.may_use(endpoint) && !tried.contains(&endpoint);
     usable.then_some(Choice { endpoint, trial: false })
+}
+
+/// The time that there is for another attempt.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Time {
+    /// Until the exchange must be over; `None` is for ever.
+    pub left: Option<Duration>,
+    /// How long the origin asks to be left alone.
+    pub retry_after: Option<Duration>,
 }

@@ -11,7 +11,7 @@ use pingora_core::upstreams::peer::HttpPeer;
 use sallyport_balance::{Address, Balancer, BuildError, View};
 
 use super::health::Health;
-use super::{Choice, Endpoint};
+use super::{Account, Choice, Endpoint};
 
 /// An upstream's endpoints with what chooses among them.
 #[derive(Debug)]
@@ -22,6 +22,7 @@ pub struct EndpointSet {
     /// How many of them probes find healthy.
     healthy: AtomicUsize,
     panic_below_percent: u8,
+    account: Arc<Account>,
 }
 
 /// An endpoint as a member of a set.
@@ -46,6 +47,7 @@ impl EndpointSet {
         policy: sallyport_balance::Policy,
         panic_below_percent: u8,
         members: Vec<Member>,
+        account: Arc<Account>,
     ) -> Result<Self, BuildError> {
         let endpoints: Vec<_> = members.iter().map(Member::balanced).collect();
         let balancer = match &*endpoints {
@@ -53,7 +55,8 @@ impl EndpointSet {
             endpoints => Some(Balancer::new(policy, endpoints)?),
         };
         let healthy = AtomicUsize::new(0);
-        let set = Self { members: members.into(), balancer, healthy, panic_below_percent };
+        let members = members.into();
+        let set = Self { members, balancer, healthy, panic_below_percent, account };
         set.count_healthy();
         Ok(set)
     }
@@ -62,6 +65,12 @@ impl EndpointSet {
     #[must_use]
     pub fn members(&self) -> &[Member] {
         &self.members
+    }
+
+    /// What is kept of the upstream across configurations.
+    #[must_use]
+    pub fn account(&self) -> &Account {
+        &self.account
     }
 
     /// The endpoint with this index.

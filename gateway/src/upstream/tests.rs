@@ -1,11 +1,14 @@
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
+
+use http::Method;
 
 use sallyport_balance::{Address, Policy};
 use sallyport_stats::{ErrorKind, Registry};
 
-use super::{Attempts, Failure, Found, Upstream, found};
-use crate::config::{self, HealthCheck, HttpProbe, Probe};
+use super::{Account, Attempts, Failure, Found, Resend, Time, Upstream, found};
+use crate::config::{self, HealthCheck, HttpProbe, Probe, Retry};
 
 fn socket_address(last: u8) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, last], 80))
@@ -37,11 +40,19 @@ fn build(spec: config::Upstream, before: Option<&Upstream>, registry: &Registry)
     let found = found(&spec);
     let addresses: Vec<_> = found.iter().map(|found| found.address.to_string().into()).collect();
     let stats = registry.endpoints_of(&spec.name, &addresses);
-    Upstream::new(spec, found.into_iter().zip(stats).collect(), before).unwrap()
+    let account = registry.attempts(std::slice::from_ref(&spec.name)).remove(0);
+    let account = Arc::new(Account::new(account));
+    Upstream::new(spec, found.into_iter().zip(stats).collect(), account, before).unwrap()
 }
 
 fn upstream(count: u8) -> Upstream {
     build(spec(count, None), None, &Registry::new(1))
+}
+
+/// Whether a GET is sent again that failed like this, up to so many times.
+fn retries(attempts: &mut Attempts, failure: Failure, times: u32) -> bool {
+    let get = Resend { method: &Method::GET, whole: true };
+    attempts.retry(&Retry::times(times), failure, get, Time::default()).is_some()
 }
 
 /// The endpoints that as many requests as there are endpoints, twice, are sent to.
@@ -162,9 +173,10 @@ fn failures_move_on_to_other_endpoints_and_set_theirs_aside() {
         while attempts.begin(&upstream, None) == Some(1) {
             attempts.finish(None);
         }
+        assert!(!retries(&mut attempts, Failure::Connect, 0));
+        assert!(retries(&mut attempts, Failure::Connect, 1));
+        assert!(!retries(&mut attempts, Failure::Connect, 1), "that was the last");
         attempts.failed("up", Failure::Connect, Some(ErrorKind::Connect));
-        assert!(attempts.may_retry(Failure::Connect, 1));
-        assert!(!attempts.may_retry(Failure::Connect, 0));
         assert_eq!(attempts.begin(&upstream, Some(socket_address(1))), Some(1), "it was tried");
         attempts.finish(None);
     }
@@ -184,8 +196,8 @@ fn what_this_process_lacks_is_held_against_no_endpoint() {
     let mut attempts = Attempts::default();
     for _ in 0..10 {
         attempts.begin(&upstream, None).unwrap();
+        assert!(!retries(&mut attempts, Failure::Resources, 5));
         attempts.failed("up", Failure::Resources, None);
-        assert!(!attempts.may_retry(Failure::Resources, 5));
     }
     assert_eq!(used(&upstream), [0, 1]);
     assert_eq!(upstream.endpoints().endpoint(0).stats.snapshot().connect_failures(), 0);

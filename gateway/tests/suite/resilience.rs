@@ -6,6 +6,8 @@ mod attempts;
 mod health;
 #[path = "resilience/resources.rs"]
 mod resources;
+#[path = "resilience/retries.rs"]
+mod retries;
 
 use std::io::Write;
 use std::net::SocketAddr;

@@ -9,9 +9,10 @@ use sallyport_route::{
     Domain, HeaderMatch, Match, PathMatch, QueryMatch, ValueMatch, normalise_path,
 };
 
-use super::{redirect, scalar};
+use super::{redirect, retry, scalar};
 use crate::config::error_pages::{self, ErrorPages};
 use crate::config::model::{Redirect, Respond};
+use crate::config::retry::Retry;
 
 /// A virtual host as written, as far as it could be read, and its place for problems that show only
 /// later.
@@ -52,7 +53,7 @@ pub(in crate::config) struct RawForward {
     /// The targets by name, each with the key that holds it.
     pub(in crate::config) targets: Vec<RawTarget>,
     pub(in crate::config) timeout: Option<Duration>,
-    pub(in crate::config) retries: Option<u32>,
+    pub(in crate::config) retry: Option<Retry>,
     pub(in crate::config) failover: bool,
 }
 
@@ -214,7 +215,7 @@ fn methods(node: Node<'_>, sink: &mut Sink) -> Option<Vec<Method>> {
     Some(methods)
 }
 
-fn method(node: Node<'_>, sink: &mut Sink) -> Option<Method> {
+pub(super) fn method(node: Node<'_>, sink: &mut Sink) -> Option<Method> {
     node.parsed(sink, "write a method such as GET", |text| {
         if text.bytes().any(|byte| byte.is_ascii_lowercase()) {
             return Err("has lower-case letters, and methods are case-sensitive".to_owned());
@@ -262,7 +263,7 @@ fn forward(node: Node<'_>, sink: &mut Sink) -> Option<RawForward> {
         });
         let split = fields.optional(sink, "split", split);
         let timeout = fields.optional(sink, "timeout", scalar::duration);
-        let retries = fields.optional(sink, "retries", |node, sink| node.number(sink, 0, 15));
+        let retry = retry::read(fields, sink);
         let failover = fields.optional(sink, "failover", scalar::flag);
         if failover.is_some() && !fields.has("split") {
             fields.node().refuse::<()>(
@@ -275,7 +276,7 @@ fn forward(node: Node<'_>, sink: &mut Sink) -> Option<RawForward> {
         Some(RawForward {
             targets: [upstream, split].into_iter().flatten().flatten().collect(),
             timeout,
-            retries: retries.map(|n| n as u32),
+            retry,
             failover: failover.unwrap_or(true),
         })
     })

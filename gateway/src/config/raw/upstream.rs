@@ -153,11 +153,13 @@ fn hint(node: Node<'_>, sink: &mut Sink) -> Option<HintField> {
 fn timeouts(node: Node<'_>, sink: &mut Sink) -> Option<UpstreamTimeouts> {
     node.mapping(sink, |fields, sink| {
         let default = UpstreamTimeouts::default();
+        let first_byte = fields.optional(sink, "first_byte", scalar::duration);
         let mut time =
             |key, default| fields.optional(sink, key, scalar::duration).unwrap_or(default);
         Some(UpstreamTimeouts {
             connect: time("connect", default.connect),
             read: time("read", default.read),
+            first_byte,
             write: time("write", default.write),
             idle: time("idle", default.idle),
             upgraded: time("upgraded", default.upgraded),
