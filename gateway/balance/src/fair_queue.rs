@@ -85,6 +85,11 @@ impl<K: Clone + Eq + Hash + Ord, T> FairQueue<K, T> {
         }
     }
 
+    /// Changes how many items may wait. Those that wait stay.
+    pub fn set_length_max(&mut self, length_max: usize) {
+        self.length_max = length_max;
+    }
+
     /// Returns the number of items that wait, those past their deadline included.
     #[must_use]
     pub fn len(&self) -> usize {

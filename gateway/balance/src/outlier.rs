@@ -99,10 +99,9 @@ pub fn is_below_mean(rate: f64, rates: &[f64], percent: u8) -> bool {
 }
 
 /// Returns how many of `endpoints` may be left out at once: `percent` of them, rounded down, and at least one.
-/// The last endpoint is never left out for what it answers.
 #[must_use]
 pub fn ejectable(endpoints: usize, percent: u8) -> usize {
-    (endpoints * usize::from(percent) / 100).max(1).min(endpoints.saturating_sub(1))
+    (endpoints * usize::from(percent) / 100).max(1)
 }
 
 /// Returns how long an endpoint is left out that was left out `before` times lately: `base_ms` more each time, up

@@ -20,7 +20,8 @@ use prometheus::{TextEncoder, proto::MetricFamily};
 use self::{
     family::{counter, gauge, histogram, summary},
     figures::{
-        AttemptFigures, EndpointFigures, Figures, RouteFigures, UpstreamFigures, cumulative,
+        AttemptFigures, EndpointFigures, Figures, QueueFigures, RouteFigures, UpstreamFigures,
+        cumulative,
     },
 };
 use crate::{
@@ -70,6 +71,15 @@ const ATTEMPTS: &[Built<[AttemptFigures]>] = &[
     ("sallyport_retries_total", retries),
     ("sallyport_upstream_limited_total", limited),
 ];
+
+const QUEUES: &[Built<[QueueFigures]>] = &[
+    ("sallyport_queue_length", queue_length),
+    ("sallyport_queue_wait_seconds", queue_waits),
+    ("sallyport_queue_rejected_total", queue_rejected),
+];
+
+const HEALTH: &[Built<[(String, String, bool)]>] =
+    &[("sallyport_upstream_healthy", upstream_healthy)];
 
 const CONFIG: &[Built<ConfigFigures>] = &[
     ("sallyport_config_version", config_version),
@@ -125,6 +135,10 @@ pub(crate) fn each(
     build(ENDPOINTS, &*figures.endpoints, &wanted, &mut take);
     build(UPSTREAMS, &*figures.upstreams, &wanted, &mut take);
     build(ATTEMPTS, &*figures.attempts, &wanted, &mut take);
+    build(QUEUES, &*figures.queues, &wanted, &mut take);
+    if any_wanted(HEALTH, &wanted) {
+        build(HEALTH, &*registry.health(), &wanted, &mut take);
+    }
     build(CONFIG, &figures.config, &wanted, &mut take);
     build(CLASSIFIER, &figures.classifier, &wanted, &mut take);
     build(VERDICTS, &figures.verdicts, &wanted, &mut take);
@@ -264,6 +278,39 @@ fn limited(name: &str, upstreams: &[AttemptFigures]) -> MetricFamily {
         it.snapshot.limited.map(|(reason, count)| (it.labels(Some(("reason", reason))), count))
     });
     counter(name, "Requests that a limit of the upstream turned away, by limit.", samples)
+}
+
+fn upstream_healthy(name: &str, endpoints: &[(String, String, bool)]) -> MetricFamily {
+    let samples = endpoints.iter().map(|(upstream, endpoint, healthy)| {
+        let labels = vec![family::label("upstream", upstream), family::label("endpoint", endpoint)];
+        (labels, f64::from(u8::from(*healthy)))
+    });
+    gauge(
+        name,
+        "Whether probes find an endpoint healthy and requests have not ejected it.",
+        samples,
+    )
+}
+
+fn queue_length(name: &str, queues: &[QueueFigures]) -> MetricFamily {
+    let samples = queues.iter().map(|it| (it.labels(None), it.snapshot.length as f64));
+    gauge(name, "Requests that wait for their turn at an upstream.", samples)
+}
+
+fn queue_waits(name: &str, queues: &[QueueFigures]) -> MetricFamily {
+    let samples = queues.iter().map(|it| (it.labels(None), it.histogram()));
+    histogram(name, "Time that requests waited which then had their turn.", samples)
+}
+
+fn queue_rejected(name: &str, queues: &[QueueFigures]) -> MetricFamily {
+    let samples = queues.iter().flat_map(|it| {
+        it.snapshot.rejected.map(|(reason, count)| (it.labels(Some(("reason", reason))), count))
+    });
+    counter(
+        name,
+        "Requests that had no turn: the queue was full, or they waited too long.",
+        samples,
+    )
 }
 
 fn connection_reuse(name: &str, upstreams: &[UpstreamFigures]) -> MetricFamily {

@@ -32,6 +32,7 @@ mod outcome;
 mod process;
 #[cfg(feature = "push")]
 pub mod push;
+mod queue;
 mod registry;
 mod route;
 mod sheet;
@@ -48,7 +49,8 @@ pub use exposition::CONTENT_TYPE;
 pub use http2::{Http2Closed, Http2Stats};
 pub use outcome::{CodeClass, ErrorKind};
 pub use process::ProcessFigures;
-pub use registry::Registry;
+pub use queue::{QueueRejection, QueueStats, QueueWait};
+pub use registry::{HealthSink, Registry};
 pub use route::{RouteSnapshot, RouteStats};
 pub use tls::{CertificateExpiry, TlsHandshake, TlsStats};
 pub use upstream::{EjectionReason, EndpointSnapshot, EndpointStats};

@@ -4,7 +4,10 @@
 //! It only puts the parts together. What is counted is with the parts, how it reads is with the
 //! exposition.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use prometheus::proto::MetricFamily;
 
@@ -15,6 +18,7 @@ use crate::{
     connection::{ConnectionStats, ConnectionTable},
     exposition,
     http2::Http2Stats,
+    queue::{self, QueueStats},
     route::{self, RouteName, RouteStats},
     table::Table,
     tls::{CertificateExpiry, TlsStats, TlsTable},
@@ -22,12 +26,19 @@ use crate::{
     verdict::VerdictStats,
 };
 
+/// Takes the name of an upstream, the address of an endpoint and whether the endpoint is healthy.
+pub type HealthSink<'s> = dyn FnMut(&str, &str, bool) + 's;
+
+type HealthSource = dyn Fn(&mut HealthSink<'_>) + Send + Sync;
+
 /// All statistics of one gateway.
 pub struct Registry {
     pub(crate) routes: Table<RouteName>,
     pub(crate) endpoints: Table<EndpointName>,
     pub(crate) upstreams: Table<Arc<str>>,
     pub(crate) attempts: Table<Arc<str>>,
+    pub(crate) queues: Table<Arc<str>>,
+    health: OnceLock<Box<HealthSource>>,
     pub(crate) config: ConfigStats,
     pub(crate) classifier: ClassifierStats,
     pub(crate) verdicts: VerdictStats,
@@ -51,6 +62,8 @@ impl Registry {
             endpoints: upstream::endpoint_table(shards),
             upstreams: upstream::upstream_table(shards),
             attempts: attempts::table(shards),
+            queues: queue::table(shards),
+            health: OnceLock::new(),
             config: ConfigStats::default(),
             classifier: ClassifierStats::new(shards),
             verdicts: VerdictStats::default(),
@@ -96,6 +109,32 @@ impl Registry {
     /// rules of [`routes`](Self::routes).
     pub fn attempts(&self, upstreams: &[Arc<str>]) -> Vec<AttemptStats> {
         self.attempts.install(upstreams).into_iter().map(AttemptStats::new).collect()
+    }
+
+    /// Installs the upstreams of a new configuration that have queues, by the rules of
+    /// [`routes`](Self::routes).
+    pub fn queues(&self, upstreams: &[Arc<str>]) -> Vec<QueueStats> {
+        self.queues.install(upstreams).into_iter().map(QueueStats::new).collect()
+    }
+
+    /// Asks `source` for the health of endpoints with every reading from now on. It is nothing that is counted, and
+    /// an endpoint that nothing is known of is left out. Only the first source is asked.
+    pub fn read_health_from(
+        &self,
+        source: impl Fn(&mut HealthSink<'_>) + Send + Sync + 'static,
+    ) -> bool {
+        self.health.set(Box::new(source)).is_ok()
+    }
+
+    /// Upstream, endpoint and whether it is healthy, of all that are known.
+    pub(crate) fn health(&self) -> Vec<(String, String, bool)> {
+        let mut health = Vec::new();
+        if let Some(source) = self.health.get() {
+            source(&mut |upstream, endpoint, healthy| {
+                health.push((upstream.to_owned(), endpoint.to_owned(), healthy));
+            });
+        }
+        health
     }
 
     /// The first configuration serves. Until this is said no version is exposed.

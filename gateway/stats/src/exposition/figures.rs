@@ -15,6 +15,7 @@ use crate::{
     connection::ConnectionFigures,
     http2::Http2Closed,
     outcome::{CodeClass, ErrorKind},
+    queue::QueueSnapshot,
     registry::Registry,
     route::{self, RouteName, RouteSnapshot},
     table::Row,
@@ -34,6 +35,7 @@ pub(super) struct Figures {
     pub(super) endpoints: Vec<EndpointFigures>,
     pub(super) upstreams: Vec<UpstreamFigures>,
     pub(super) attempts: Vec<AttemptFigures>,
+    pub(super) queues: Vec<QueueFigures>,
     pub(super) config: ConfigFigures,
     pub(super) classifier: ClassifierFigures,
     pub(super) verdicts: VerdictFigures,
@@ -57,6 +59,7 @@ impl Figures {
             },
             upstreams: visited(&registry.upstreams.installed(), UpstreamFigures::of),
             attempts: shown(&registry.attempts.installed(), AttemptFigures::of),
+            queues: shown(&registry.queues.installed(), QueueFigures::of),
             config: registry.config.figures(),
             classifier: registry.classifier.figures(),
             verdicts: registry.verdicts.figures(),
@@ -182,19 +185,46 @@ impl AttemptFigures {
     }
 
     pub(super) fn labels(&self, more: Option<(&str, &str)>) -> Labels {
-        let name = [("upstream", &*self.upstream)];
-        name.into_iter().chain(more).map(|(name, value)| label(name, value)).collect()
+        upstream_labels(&self.upstream, more)
     }
 
     pub(super) fn histogram(&self) -> Histogram {
-        let buckets = &self.snapshot.buckets;
-        let mut histogram = Histogram::default();
-        histogram.set_sample_count(buckets.iter().sum());
-        histogram.set_sample_sum(self.snapshot.sum.as_secs_f64());
-        histogram
-            .set_bucket(crate::histogram::cumulative(buckets).map(|edge| bucket(&edge)).collect());
-        histogram
+        durations(&self.snapshot.buckets, self.snapshot.sum)
     }
+}
+
+/// What is exposed of one upstream's queue.
+pub(super) struct QueueFigures {
+    upstream: Arc<str>,
+    pub(super) snapshot: QueueSnapshot,
+}
+
+impl QueueFigures {
+    fn of(upstream: &Arc<str>, row: &Row) -> Self {
+        Self { upstream: Arc::clone(upstream), snapshot: QueueSnapshot::of(row) }
+    }
+
+    pub(super) fn labels(&self, more: Option<(&str, &str)>) -> Labels {
+        upstream_labels(&self.upstream, more)
+    }
+
+    pub(super) fn histogram(&self) -> Histogram {
+        durations(&self.snapshot.buckets, self.snapshot.sum)
+    }
+}
+
+fn upstream_labels(upstream: &str, more: Option<(&str, &str)>) -> Labels {
+    let name = [("upstream", upstream)];
+    name.into_iter().chain(more).map(|(name, value)| label(name, value)).collect()
+}
+
+fn durations(buckets: &[u64], sum: Duration) -> Histogram {
+    let edges = crate::histogram::cumulative(buckets);
+    let mut histogram = Histogram::default();
+    histogram.set_sample_count(buckets.iter().sum());
+    histogram.set_sample_sum(sum.as_secs_f64());
+    histogram.set_bucket(edges.map(|edge| bucket(&edge)).collect());
+    histogram
 }
 
 /// Buckets as a cumulative histogram.
