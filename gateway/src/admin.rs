@@ -16,7 +16,7 @@ mod verdicts;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::extract::State;
@@ -25,7 +25,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get};
 use sallyport_config::process::Log;
 use sallyport_plugin::Metrics;
-use sallyport_stats::Registry;
+use sallyport_stats::{EjectionReason, Registry};
 use serde::Serialize;
 use tokio::sync::Semaphore;
 
@@ -274,6 +274,10 @@ struct EndpointView {
     /// Why the latest probe failed, if it did.
     reason: Option<String>,
     set_aside: bool,
+    /// Why requests have it set aside, if they have.
+    ejected_for: Option<&'static str>,
+    /// Its share of its weight, below 1 while it starts slowly.
+    share: f64,
     in_flight: u32,
 }
 
@@ -286,17 +290,18 @@ async fn upstreams(State(admin): State<Arc<Admin>>) -> Response {
 
 fn upstream_view(upstream: &Upstream) -> UpstreamView<'_> {
     let endpoints = upstream.endpoints();
+    let slow_start = upstream.spec.resilience.slow_start;
     UpstreamView {
         upstream: &upstream.spec.name,
         policy: format!("{:?}", upstream.spec.policy),
         table_bytes: endpoints.table_bytes(),
         healthy: endpoints.healthy(),
         panicking: endpoints.panics(),
-        endpoints: endpoints.members().iter().map(endpoint_view).collect(),
+        endpoints: endpoints.members().iter().map(|it| endpoint_view(it, slow_start)).collect(),
     }
 }
 
-fn endpoint_view(member: &Member) -> EndpointView {
+fn endpoint_view(member: &Member, slow_start: Option<Duration>) -> EndpointView {
     let endpoint = &member.endpoint;
     EndpointView {
         address: endpoint.address.to_string(),
@@ -304,6 +309,8 @@ fn endpoint_view(member: &Member) -> EndpointView {
         healthy: member.health.is_healthy(),
         reason: member.health.reason().map(|reason| reason.to_string()),
         set_aside: endpoint.is_set_aside(),
+        ejected_for: endpoint.ejected_for().map(EjectionReason::label),
+        share: slow_start.map_or(1.0, |window| endpoint.share(window)),
         in_flight: endpoint.in_flight(),
     }
 }

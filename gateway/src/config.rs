@@ -6,11 +6,13 @@
 //! [`snapshot`](crate::snapshot) and [`server`](crate::server).
 
 mod admin;
+mod admission;
 mod error_pages;
 mod fixed;
 mod http2;
 mod limits;
 mod model;
+mod outlier;
 mod raw;
 mod resolve;
 mod retry;
@@ -37,6 +39,8 @@ pub use model::{
 };
 pub use texts::Texts;
 
+pub use admission::{Queue, TenantBy, UpstreamLimits};
+pub use outlier::{OutlierDetection, Resilience};
 pub use retry::{Backoff, Retry, RetryOn};
 
 /// Reads hints written as `key=value`: `network`, `zone`, `protocol`, `screens` (separated by

@@ -126,6 +126,7 @@ impl Snapshot {
         let upstreams = compile_upstreams(upstreams, previous, registry)?;
         let (hosts, unmatched) = compile_hosts(virtual_hosts, &listeners, registry, metrics)?;
         expect_retries(&hosts, &upstreams);
+        count_queues(&upstreams, registry);
         let unmatched_filters = Chains::new(&listeners, &[], metrics);
         let sha256 = loaded.sha256;
         Ok(Self {
@@ -246,6 +247,16 @@ fn expect_retries(hosts: &[Host], upstreams: &[Arc<Upstream>]) {
     }
 }
 
+/// Counts what waits at the upstreams that have queues.
+fn count_queues(upstreams: &[Arc<Upstream>], registry: &Registry) {
+    let queues = upstreams.iter().filter(|upstream| upstream.spec.resilience.queue.is_some());
+    let queues: Vec<_> = queues.collect();
+    let names: Vec<_> = queues.iter().map(|upstream| upstream.spec.name.clone()).collect();
+    for (upstream, stats) in queues.into_iter().zip(registry.queues(&names)) {
+        upstream.account.count_queue(stats);
+    }
+}
+
 fn compile_upstreams(
     specs: Vec<crate::config::Upstream>,
     previous: Option<&Snapshot>,
@@ -272,7 +283,8 @@ fn compile_upstreams(
             Some(old) if old.spec == spec => Ok((*old).clone()),
             old => {
                 let account = old.map(|old| old.account.clone());
-                let account = account.unwrap_or_else(|| Arc::new(Account::new(stats_of)));
+                let account =
+                    account.unwrap_or_else(|| Arc::new(Account::new(spec.name.clone(), stats_of)));
                 Ok(Arc::new(Upstream::new(spec, found, account, old.map(|old| &***old))?))
             }
         }

@@ -6,9 +6,12 @@
 //! changes of the set; what probes find out belongs to the upstream that probes, and ends with it.
 
 pub mod account;
+pub mod admission;
 pub mod attempt;
 pub mod endpoint;
+pub mod gate;
 pub mod health;
+mod outlier;
 pub mod retry;
 pub mod set;
 
@@ -18,15 +21,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{ErrorType, OrErr as _};
 use sallyport_balance::{Address, BuildError};
-use sallyport_stats::{EndpointStats, Registry};
+use sallyport_stats::{EndpointStats, HealthSink, Registry};
 use socket2::SockRef;
 
 use crate::config;
 use crate::live::{Live, Pinned};
 
 pub use account::Account;
+pub use admission::{Admission, OverLimit};
 pub use attempt::{Attempts, Time};
 pub use endpoint::Endpoint;
+pub use gate::Tenant;
 pub use health::Health;
 pub use retry::{Failure, Resend};
 pub use set::{EndpointSet, Member};
@@ -120,7 +125,12 @@ impl Upstream {
     pub fn set_healthy(&self, health: &Health, healthy: bool) {
         let _changing = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
         health.set(healthy);
-        self.endpoints().count_healthy();
+        let set = self.endpoints();
+        set.count_healthy();
+        if healthy {
+            let found = set.members().iter().find(|member| std::ptr::eq(&*member.health, health));
+            found.inspect(|member| member.endpoint.begin_slow_start());
+        }
     }
 
     /// Whether `spec` asks the same question of its endpoints; how often it asks does not count.
@@ -128,6 +138,21 @@ impl Upstream {
         match (&self.spec.health_check, &spec.health_check) {
             (Some(before), Some(now)) => before.probe == now.probe,
             _ => false,
+        }
+    }
+}
+
+/// Tells `sink` of the health of all endpoints that something is known of: what probes found, and whether requests have
+/// ejected them.
+pub fn read_health(upstreams: &[Arc<Upstream>], sink: &mut HealthSink<'_>) {
+    for upstream in upstreams {
+        let probes = upstream.spec.health_check.is_some();
+        for member in upstream.endpoints().members() {
+            let is_known = probes && member.health.is_probed() || member.endpoint.is_observed();
+            let is_out = !member.health.is_healthy() || member.endpoint.is_set_aside();
+            if is_known || is_out {
+                sink(&upstream.spec.name, &member.endpoint.address.to_string(), !is_out);
+            }
         }
     }
 }
@@ -149,6 +174,8 @@ fn build(
     before: Option<&EndpointSet>,
     keeps_health: bool,
 ) -> Result<EndpointSet, BuildError> {
+    // Where there are none yet, nobody has to take a newcomer's share.
+    let joins = before.is_some_and(|set| !set.members().is_empty());
     let members = before.iter().flat_map(|set| set.members());
     let known: HashMap<&Address, &Member> =
         members.map(|member| (&member.endpoint.address, member)).collect();
@@ -157,12 +184,17 @@ fn build(
         let health = known.filter(|_| keeps_health).map(|known| known.health.clone());
         let peer = peer(&found.address, &spec.timeouts);
         let endpoint = known.map(|known| known.endpoint.clone());
-        let endpoint =
-            endpoint.unwrap_or_else(|| Arc::new(Endpoint::new(found.address.clone(), stats)));
+        let endpoint = endpoint.unwrap_or_else(|| {
+            let endpoint = Endpoint::new(found.address.clone(), stats);
+            if joins {
+                endpoint.begin_slow_start();
+            }
+            Arc::new(endpoint)
+        });
         Member { endpoint, health: health.unwrap_or_default(), weight: found.weight, peer }
     });
     let members = members.collect();
-    EndpointSet::new(spec.policy, spec.panic_below_percent, members, account.clone())
+    EndpointSet::new(spec, members, account.clone())
 }
 
 fn peer(address: &Address, timeouts: &config::UpstreamTimeouts) -> HttpPeer {

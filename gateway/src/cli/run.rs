@@ -27,6 +27,7 @@ use crate::proxy::Shared;
 use crate::push::{Pushing, Sources};
 use crate::reload::{self, Reloader};
 use crate::server::{self, Server};
+use crate::upstream;
 use crate::verdicts::Verdicts;
 use crate::workers::Workers;
 
@@ -129,8 +130,12 @@ impl Process {
             probes.handle().clone(),
         )?;
         let reloader = Arc::new(reloader);
-        // Nobody else sets it.
+        // Nobody else sets them.
         live.set(reloader.live().clone()).ok();
+        let in_force = reloader.live().clone();
+        registry.read_health_from(move |sink| {
+            upstream::read_health(&in_force.current().upstreams, sink);
+        });
         let snapshot = reloader.live().current();
         let sockets = server::bind_all(&snapshot, threads)?;
         let mut addresses = server::addresses(&snapshot, &sockets);

@@ -18,6 +18,7 @@ use super::admin::Admin;
 use super::error_pages::ErrorPages;
 use super::http2::Http2;
 use super::limits::Limits;
+use super::outlier::Resilience;
 use super::retry::Retry;
 
 /// Everything the gateway is told.
@@ -245,6 +246,8 @@ pub struct Upstream {
     pub health_check: Option<HealthCheck>,
     /// The share of endpoints below which health no longer decides; 0 is never.
     pub panic_below_percent: u8,
+    /// Outliers, slow starts, limits and the queue.
+    pub resilience: Resilience,
 }
 
 impl Upstream {

@@ -4,9 +4,11 @@
 //! entry to be judged is left to [`resolve`](super::resolve). `raw/` has a file for each part.
 
 mod admin;
+mod admission;
 mod classifier;
 mod health;
 mod listener;
+mod outlier;
 mod push;
 mod redirect;
 mod retry;

@@ -223,7 +223,17 @@ impl Resolver<'_> {
         let panic_below_percent = raw.panic_below_percent;
         let name = name.unwrap_or_default().into();
         let endpoints = endpoints.into_iter().flatten().collect();
-        Upstream { name, policy, hash_on, endpoints, timeouts, health_check, panic_below_percent }
+        let resilience = raw.resilience;
+        Upstream {
+            name,
+            policy,
+            hash_on,
+            endpoints,
+            timeouts,
+            health_check,
+            panic_below_percent,
+            resilience,
+        }
     }
 
     fn virtual_hosts(

@@ -18,7 +18,7 @@ use super::LiveLater;
 use crate::config::Retry;
 use crate::descriptors;
 use crate::proxy::Cause;
-use crate::upstream::{Attempts, Failure, Resend, Time, Upstream};
+use crate::upstream::{Attempts, Failure, Resend, Tenant, Time, Upstream};
 
 /// Connections from the pool that may turn out closed, one after the other; beyond, it is no chance.
 const STALE_MAX: usize = 16;
@@ -42,6 +42,9 @@ impl UpstreamCalls {
         let upstream = upstreams
             .find(|found| *found.spec.name == *upstream)
             .ok_or_else(|| CallError::UnknownUpstream(upstream.to_owned()))?;
+        let left = Some(call.timeout);
+        let admitted = upstream.admit(Tenant::default(), left).await;
+        let _admission = admitted.map_err(|_| CallError::Failed("over a limit".to_owned()))?;
         let mut visit = Visit::new(upstream.clone());
         let policy = Retry::default();
         let mut stale = 0;
@@ -197,7 +200,7 @@ impl Visit {
         self.attempts.peer()
     }
 
-    fn connected(&self, reused: bool) {
+    fn connected(&mut self, reused: bool) {
         self.attempts.connected(reused);
     }
 
@@ -206,7 +209,7 @@ impl Visit {
     }
 
     fn failed(&mut self, failure: Failure, kind: Option<ErrorKind>) {
-        self.attempts.failed(&self.upstream.spec.name, failure, kind);
+        self.attempts.failed(failure, kind);
     }
 
     fn finish(&mut self, kind: Option<ErrorKind>) {

@@ -27,6 +27,8 @@ pub(crate) enum Cause {
     NoRoute,
     /// The upstream has no endpoint that may be used.
     NoEndpoint,
+    /// The upstream is at a limit.
+    Limit,
     /// No endpoint could be connected to.
     Connect,
     /// The origin, or the route's timeout, took too long.
@@ -103,7 +105,7 @@ impl Cause {
             Self::Method => StatusCode::NOT_IMPLEMENTED,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NoRoute => StatusCode::NOT_FOUND,
-            Self::NoEndpoint | Self::Resources => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoEndpoint | Self::Limit | Self::Resources => StatusCode::SERVICE_UNAVAILABLE,
             Self::Connect | Self::Reset | Self::BadResponse => StatusCode::BAD_GATEWAY,
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
             Self::ClientTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -123,6 +125,7 @@ impl Cause {
             Self::BodyTooLarge => "body_too_large",
             Self::NoRoute => "no_route",
             Self::NoEndpoint => "no_endpoint",
+            Self::Limit => "limit",
             Self::Connect => "connect",
             Self::Timeout => "timeout",
             Self::Reset => "reset",
@@ -147,6 +150,7 @@ impl Cause {
             Self::BodyTooLarge => "the request body is too large",
             Self::NoRoute => "no route matches this request",
             Self::NoEndpoint => "no endpoint is available",
+            Self::Limit => "the upstream has as many requests as it may",
             Self::Connect => "no endpoint could be connected to",
             Self::Timeout => "the origin took too long",
             Self::Reset => "the origin closed the connection",
@@ -182,7 +186,7 @@ impl Cause {
 
     /// Whether the client's connection is still at a request boundary, so that it can be kept.
     pub(super) fn keeps_connection(self) -> bool {
-        matches!(self, Self::NoRoute | Self::NoEndpoint | Self::Connect)
+        matches!(self, Self::NoRoute | Self::NoEndpoint | Self::Limit | Self::Connect)
     }
 
     /// Whether the operator should read of it: what a client can cause at will is not.

@@ -19,7 +19,7 @@ use crate::proxy::forwarded::Origin;
 use crate::proxy::pace::Pace;
 use crate::snapshot::{Host, Route, Snapshot};
 use crate::tunnel::{Relayed, Tunnel};
-use crate::upstream::{Attempts, Endpoint, Failure, Resend, Time, Upstream};
+use crate::upstream::{Admission, Attempts, Endpoint, Failure, Resend, Tenant, Time, Upstream};
 
 /// A request's own state. It holds the snapshot it began with until it ends, and gives back what it
 /// counted even if the request's task is dropped half-way.
@@ -81,6 +81,10 @@ pub(super) struct Attempt {
     pub(super) answer_refused: bool,
     /// What to wait for before the next attempt.
     pub(super) wait: Option<Duration>,
+    /// What it holds of an upstream with limits, from the first attempt to the end.
+    pub(super) admission: Option<Admission>,
+    /// Whose turn it is at an upstream with a queue.
+    pub(super) tenant: Tenant,
     /// What filters may ask of it.
     pub(super) visit: Visit,
 }
@@ -294,8 +298,7 @@ impl RequestContext {
     /// The attempt failed, for the cause that is noted.
     pub(super) fn attempt_failed(&mut self, failure: Failure) {
         let kind = self.cause.and_then(Cause::upstream_kind);
-        let upstream = &self.snapshot.upstreams[self.attempt.upstream];
-        self.attempt.tries.failed(&upstream.spec.name, failure, kind);
+        self.attempt.tries.failed(failure, kind);
     }
 
     /// Counts the request out at its endpoint, if it is at one.
@@ -307,6 +310,7 @@ impl RequestContext {
     /// Counts the request out; `status` is 0 where no response went out. Later calls do nothing.
     pub(super) fn finish(&mut self, status: u16) {
         self.finish_at_endpoint();
+        self.attempt.admission = None;
         if std::mem::take(&mut self.counted) {
             let kind = self.cause.and_then(Cause::kind);
             self.stats().finish(status, kind, self.started.elapsed());

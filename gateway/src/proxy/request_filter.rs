@@ -2,6 +2,7 @@
 //! itself?
 
 use std::borrow::Cow;
+use std::num::NonZeroU16;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
@@ -14,9 +15,10 @@ use super::cause::Cause;
 use super::context::{RequestContext, Upgrade};
 use super::target::{self, Target, asked_host, hash_key};
 use super::{Shared, conformance, cookies, fields, filters, forwarded, hints, reply};
-use crate::config::{Action, Redirect};
+use crate::config::{Action, Redirect, TenantBy};
 use crate::connection;
 use crate::decide;
+use crate::upstream::Tenant;
 
 /// Admits and routes the request. `true` means that a response was written.
 pub(super) async fn run(
@@ -214,9 +216,39 @@ fn aim(ctx: &mut RequestContext, path: &str, query: Option<&str>, headers: &Head
     let upstream = decide::upstream(forward, is_available, |total| fastrand::u32(..total));
     let hash_on = &ctx.snapshot().upstreams[upstream].spec.hash_on;
     let key = hash_key(hash_on, ctx.origin.client, path, query, headers, ctx.hints());
+    ctx.attempt.tenant = tenant(ctx, upstream, headers);
     ctx.attempt.upstream = upstream;
     ctx.attempt.aimed = true;
     ctx.attempt.tries.key = key;
+}
+
+/// Whose turn the request waits for, where the upstream has a queue. Requests that lack what tells tenants apart are
+/// one tenant.
+fn tenant(ctx: &RequestContext, upstream: usize, headers: &HeaderMap) -> Tenant {
+    let Some(queue) = &ctx.snapshot().upstreams[upstream].spec.resilience.queue else {
+        return Tenant::default();
+    };
+    let of = |text: &str| Tenant {
+        key: sallyport_balance::hash_key(text.as_bytes()),
+        weight: queue.weights.get(text).copied().unwrap_or(NonZeroU16::MIN),
+    };
+    match &queue.by {
+        TenantBy::Source => {
+            let client = ctx.origin.client.map(|client| client.to_string());
+            of(client.as_deref().unwrap_or(""))
+        }
+        TenantBy::Route => ctx.route().map_or_else(Tenant::default, |(host, route)| {
+            let place = format!("{}/{}", host.name, route.name);
+            let weight = queue.weights.get(&*route.name).or_else(|| queue.weights.get(&*place));
+            Tenant { weight: weight.copied().unwrap_or(NonZeroU16::MIN), ..of(&place) }
+        }),
+        TenantBy::Header(name) => {
+            of(headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or(""))
+        }
+        TenantBy::Hint(field) => {
+            of(ctx.hints().and_then(|hints| target::hint(hints, *field)).unwrap_or(""))
+        }
+    }
 }
 
 /// As [`aim`], by the request as its filters have left it.

@@ -127,7 +127,7 @@ pub(crate) fn hash_key(
 }
 
 /// Those that stay the same for as long as a client stays where it is.
-fn hint(hints: &Hints, field: HintField) -> Option<&str> {
+pub(super) fn hint(hints: &Hints, field: HintField) -> Option<&str> {
     match field {
         HintField::Network => hints.network.as_deref(),
         HintField::Zone => hints.zone.as_deref(),

@@ -8,6 +8,7 @@ use super::cause::Cause;
 use super::context::{RequestContext, Upgrade};
 use super::pace;
 use crate::tunnel::Tunnel;
+use crate::upstream::OverLimit;
 
 /// The peer for this attempt; one that is made again may have to wait first.
 pub(super) async fn run(ctx: &mut RequestContext) -> Result<Box<HttpPeer>> {
@@ -15,10 +16,30 @@ pub(super) async fn run(ctx: &mut RequestContext) -> Result<Box<HttpPeer>> {
         ctx.finish_at_endpoint();
         sleep(wait).await;
     }
+    if ctx.attempt.admission.is_none() && ctx.upstream().is_limited() {
+        admit(ctx).await?;
+    }
     choose(ctx).map_err(|cause| {
         ctx.cause = Some(cause);
         cause.into_error()
     })
+}
+
+/// Takes what slots the upstream's limits have a request take, in its tenant's turn.
+async fn admit(ctx: &mut RequestContext) -> Result<()> {
+    let (tenant, left) = (ctx.attempt.tenant, ctx.time_left());
+    // Boxed: few upstreams have limits, and all requests carry this phase's state.
+    let admitted = Box::pin(ctx.upstream().admit(tenant, left)).await;
+    match admitted {
+        Ok(admission) => {
+            ctx.attempt.admission = Some(admission);
+            Ok(())
+        }
+        Err(OverLimit) => {
+            ctx.cause = Some(Cause::Limit);
+            Err(Cause::Limit.into_error())
+        }
+    }
 }
 
 fn choose(ctx: &mut RequestContext) -> std::result::Result<Box<HttpPeer>, Cause> {

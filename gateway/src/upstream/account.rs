@@ -1,27 +1,70 @@
-//! What is kept of an upstream across configurations: the figures of its attempts and its retry budget.
+//! What is kept of an upstream across configurations: the figures of its attempts, its retry budget, and when its
+//! endpoints were last compared.
 //!
 //! It belongs to the name. An edit of the endpoints neither forgets what was counted nor gives requests a new
 //! budget, which in an outage would be spent with every save.
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use sallyport_balance::{Allowance, RetryBudget};
-use sallyport_stats::AttemptStats;
+use sallyport_stats::{AttemptStats, QueueStats};
+
+use super::admission::Gates;
+
+/// How often the success rates of an upstream's endpoints are compared at most.
+const COMPARISON_MS: u64 = 1_000;
 
 /// The books of one upstream.
 #[derive(Debug)]
 pub struct Account {
     /// What is counted of its attempts.
     pub stats: AttemptStats,
+    name: Arc<str>,
     budget: RetryBudget,
+    gates: Gates,
+    queue: OnceLock<QueueStats>,
+    /// Whether an endpoint may be left out now: while none was, nobody has to look.
+    ejections: AtomicBool,
+    compared_ms: AtomicU64,
     epoch: Instant,
 }
 
 impl Account {
     /// Opens the books of an upstream that is new.
     #[must_use]
-    pub fn new(stats: AttemptStats) -> Self {
-        Self { stats, budget: RetryBudget::default(), epoch: Instant::now() }
+    pub fn new(name: Arc<str>, stats: AttemptStats) -> Self {
+        Self {
+            stats,
+            name,
+            budget: RetryBudget::default(),
+            gates: Gates::default(),
+            queue: OnceLock::new(),
+            ejections: AtomicBool::new(false),
+            compared_ms: AtomicU64::new(0),
+            epoch: Instant::now(),
+        }
+    }
+
+    /// The upstream's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Counts what waits with `stats` from now on, if nothing does it yet.
+    pub fn count_queue(&self, stats: QueueStats) {
+        self.queue.get_or_init(|| stats);
+    }
+
+    /// What is counted of its queue, once it has had one.
+    pub(super) fn queue(&self) -> Option<&QueueStats> {
+        self.queue.get()
+    }
+
+    pub(super) fn gates(&self) -> &Gates {
+        &self.gates
     }
 
     /// Counts a request that is sent for the first time.
@@ -32,6 +75,30 @@ impl Account {
     /// Counts a retry if `allowance` has room for it, and returns whether it has.
     pub(super) fn try_retry(&self, now: Instant, allowance: Allowance) -> bool {
         self.budget.try_retry(self.ms(now), allowance)
+    }
+
+    /// An endpoint was left out.
+    pub(super) fn note_ejection(&self) {
+        self.ejections.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether an endpoint may be left out now.
+    pub(super) fn has_ejections(&self) -> bool {
+        self.ejections.load(Ordering::Relaxed)
+    }
+
+    /// None is left out any longer.
+    pub(super) fn forget_ejections(&self) {
+        self.ejections.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether it is time to compare success rates; the next time is a while off then.
+    pub(super) fn may_compare_rates(&self, now: Instant) -> bool {
+        let now_ms = self.ms(now) + COMPARISON_MS;
+        let before = self.compared_ms.load(Ordering::Relaxed);
+        let taken = (Ordering::Relaxed, Ordering::Relaxed);
+        now_ms.saturating_sub(before) >= COMPARISON_MS
+            && self.compared_ms.compare_exchange(before, now_ms, taken.0, taken.1).is_ok()
     }
 
     fn ms(&self, now: Instant) -> u64 {

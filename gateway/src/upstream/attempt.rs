@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use pingora_core::upstreams::peer::HttpPeer;
 use sallyport_balance::full_jitter;
-use sallyport_stats::ErrorKind;
+use sallyport_stats::{EjectionReason, ErrorKind};
 
+use super::outlier::Outcome;
 use super::retry::{self, Failure, Resend};
 use super::{Choice, Endpoint, EndpointSet, Upstream};
 use crate::config::{Backoff, Retry};
@@ -38,6 +39,8 @@ pub struct Attempts {
 struct Current {
     choice: Choice,
     began: Instant,
+    /// Whether it still waits for a connection.
+    connecting: bool,
     /// The final status of the answer, 0 as long as there is none.
     status: u16,
     /// Whether anything was answered at all.
@@ -62,8 +65,9 @@ impl Attempts {
             set.account().count_request(began);
         }
         self.begun += 1;
-        set.endpoint(choice.endpoint).begin();
-        self.current = Some(Current { choice, began, status: 0, answered: false });
+        set.endpoint(choice.endpoint).begin(began);
+        let (connecting, status, answered) = (true, 0, false);
+        self.current = Some(Current { choice, began, connecting, status, answered });
         Some(choice.endpoint)
     }
 
@@ -104,21 +108,27 @@ impl Attempts {
     }
 
     /// A connection is there.
-    pub fn connected(&self, reused: bool) {
-        if let Some(endpoint) = self.endpoint() {
-            endpoint.connected(reused);
+    pub fn connected(&mut self, reused: bool) {
+        let (Some(current), Some(set)) = (&mut self.current, &self.set) else { return };
+        let index = current.choice.endpoint;
+        if std::mem::take(&mut current.connecting) {
+            set.endpoint(index).connection_ended();
+        }
+        if set.endpoint(index).connected(reused) {
+            set.is_back(index);
         }
     }
 
     /// The head of an answer came, interim ones included.
     pub fn answered(&mut self, status: u16) {
-        let Some(current) = &mut self.current else { return };
+        let (Some(current), Some(set)) = (&mut self.current, &self.set) else { return };
         current.answered = true;
         if status >= 200 || status == 101 {
             current.status = status;
         }
-        if let Some(endpoint) = self.endpoint() {
-            endpoint.answered();
+        let index = current.choice.endpoint;
+        if set.endpoint(index).answered() {
+            set.is_back(index);
         }
     }
 
@@ -182,25 +192,26 @@ impl Attempts {
     }
 
     /// The attempt failed: counts that against the endpoint, and the attempt out as `kind`. The next
-    /// goes elsewhere. `upstream` is the name for the log.
-    pub fn failed(&mut self, upstream: &str, failure: Failure, kind: Option<ErrorKind>) {
-        let Some(current) = self.current else { return };
-        let Some(endpoint) = self.endpoint() else { return };
-        let set_aside = match failure {
-            Failure::Connect | Failure::ConnectTimeout => endpoint.connect_failed(),
-            Failure::Unanswered => endpoint.broke_unanswered(),
-            _ => false,
+    /// goes elsewhere.
+    pub fn failed(&mut self, failure: Failure, kind: Option<ErrorKind>) {
+        let Some(Current { choice, began, .. }) = self.current else { return };
+        let Some(set) = self.set() else { return };
+        let endpoint = set.endpoint(choice.endpoint);
+        let reason = match failure {
+            Failure::Connect | Failure::ConnectTimeout => {
+                // Not what an attempt's own limit has cut short.
+                let late = failure == Failure::ConnectTimeout
+                    && began.elapsed() >= set.connect_timeout(choice.endpoint);
+                endpoint.connect_failed(late).then_some(EjectionReason::Connect)
+            }
+            Failure::Unanswered => endpoint.broke_unanswered().then_some(EjectionReason::Reset),
+            _ => None,
         };
-        if set_aside {
-            let endpoint = &endpoint.address;
-            let why = match failure {
-                Failure::Unanswered => "new connections break before anything is answered",
-                _ => "connections cannot be made",
-            };
-            tracing::warn!(upstream, %endpoint, why, "endpoint set aside");
+        if let Some(reason) = reason {
+            set.eject(choice.endpoint, reason, Instant::now());
         }
         if failure != Failure::Resources {
-            self.tried.push(current.choice.endpoint);
+            self.tried.push(choice.endpoint);
         }
         self.finish(kind);
     }
@@ -208,15 +219,28 @@ impl Attempts {
     /// Counts the attempt under way out, if there is one: as `kind`, or as what the endpoint's
     /// own status says.
     pub fn finish(&mut self, kind: Option<ErrorKind>) {
-        let Some(Current { choice, began, status, .. }) = self.current.take() else { return };
+        let Some(Current { choice, began, connecting, status, .. }) = self.current.take() else {
+            return;
+        };
         let Some(set) = &self.set else { return };
         let endpoint = set.endpoint(choice.endpoint);
         if choice.trial {
             endpoint.end_trial();
         }
+        if connecting {
+            endpoint.connection_ended();
+        }
         let own = (500..600).contains(&status).then_some(ErrorKind::ServerError);
-        endpoint.finish(kind.or(own));
-        set.account().stats.finish(began.elapsed());
+        let error = kind.or(own);
+        endpoint.finish(error);
+        let now = Instant::now();
+        let outcome = match (error, status) {
+            (Some(_), _) => Outcome::Error,
+            (None, 0) => Outcome::Nothing,
+            (None, _) => Outcome::Success,
+        };
+        set.note(choice.endpoint, outcome, now);
+        set.account().stats.finish(now.duration_since(began));
     }
 }
 

@@ -23,6 +23,8 @@ use crate::descriptors;
 #[derive(Debug)]
 pub struct Health {
     healthy: AtomicBool,
+    /// Whether there was a result.
+    probed: AtomicBool,
     /// Results in a row that contradict what the endpoint is held to be.
     streak: AtomicU32,
     /// Why the latest probe failed, if it did.
@@ -32,7 +34,8 @@ pub struct Health {
 impl Default for Health {
     fn default() -> Self {
         let (streak, reason) = (AtomicU32::new(0), Mutex::default());
-        Self { healthy: AtomicBool::new(true), streak, reason }
+        let (healthy, probed) = (AtomicBool::new(true), AtomicBool::new(false));
+        Self { healthy, probed, streak, reason }
     }
 }
 
@@ -41,6 +44,12 @@ impl Health {
     #[must_use]
     pub fn is_healthy(&self) -> bool {
         self.healthy.load(Ordering::Relaxed)
+    }
+
+    /// Whether a probe has ended.
+    #[must_use]
+    pub fn is_probed(&self) -> bool {
+        self.probed.load(Ordering::Relaxed)
     }
 
     /// Why the latest probe failed, if it did.
@@ -55,6 +64,7 @@ impl Health {
     }
 
     fn set_reason(&self, reason: Option<Arc<str>>) {
+        self.probed.store(true, Ordering::Relaxed);
         *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = reason;
     }
 }

@@ -6,12 +6,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use pingora_core::upstreams::peer::HttpPeer;
 use sallyport_balance::{Address, Balancer, BuildError, View};
 
 use super::health::Health;
 use super::{Account, Choice, Endpoint};
+use crate::config::{self, OutlierDetection};
 
 /// An upstream's endpoints with what chooses among them.
 #[derive(Debug)]
@@ -22,6 +24,8 @@ pub struct EndpointSet {
     /// How many of them probes find healthy.
     healthy: AtomicUsize,
     panic_below_percent: u8,
+    outlier_detection: Option<OutlierDetection>,
+    slow_start: Option<Duration>,
     account: Arc<Account>,
 }
 
@@ -44,19 +48,25 @@ impl EndpointSet {
     /// # Errors
     /// Whatever the balancing crate refuses, except that there are no endpoints.
     pub(super) fn new(
-        policy: sallyport_balance::Policy,
-        panic_below_percent: u8,
+        spec: &config::Upstream,
         members: Vec<Member>,
         account: Arc<Account>,
     ) -> Result<Self, BuildError> {
         let endpoints: Vec<_> = members.iter().map(Member::balanced).collect();
         let balancer = match &*endpoints {
             [] => None,
-            endpoints => Some(Balancer::new(policy, endpoints)?),
+            endpoints => Some(Balancer::new(spec.policy, endpoints)?),
         };
         let healthy = AtomicUsize::new(0);
-        let members = members.into();
-        let set = Self { members, balancer, healthy, panic_below_percent, account };
+        let set = Self {
+            members: members.into(),
+            balancer,
+            healthy,
+            panic_below_percent: spec.panic_below_percent,
+            outlier_detection: spec.resilience.outlier_detection.clone(),
+            slow_start: spec.resilience.slow_start,
+            account,
+        };
         set.count_healthy();
         Ok(set)
     }
@@ -65,6 +75,16 @@ impl EndpointSet {
     #[must_use]
     pub fn members(&self) -> &[Member] {
         &self.members
+    }
+
+    /// What leaves endpoints out besides connections that fail.
+    pub(super) fn outlier_detection(&self) -> Option<&OutlierDetection> {
+        self.outlier_detection.as_ref()
+    }
+
+    /// Attempts that wait for a connection.
+    pub(super) fn connecting(&self) -> usize {
+        self.members.iter().map(|member| member.endpoint.connecting()).sum()
     }
 
     /// What is kept of the upstream across configurations.
@@ -99,15 +119,33 @@ impl EndpointSet {
         /// often goes where it would go without one.
         const LOST_MAX: usize = 4;
         let balancer = self.balancer.as_ref()?;
-        let careful = Known { last_resort: false, ..self.known(tried) };
+        let known = self.known(tried);
+        // What is tried again spends nobody's turn.
+        let select = |view: &Known<'_>| match tried {
+            [] => balancer.select(key, view),
+            _ => balancer.peek(key, view),
+        };
+        if known.panics && self.outlier_detection.is_some() {
+            // What requests found is ignored as well.
+            return Some(Choice { endpoint: select(&known)?, trial: false });
+        }
+        let careful = Known { last_resort: false, ..known };
+        if let Some(window) = self.slow_start {
+            // Endpoints in a slow start are passed over now and then, unless there are no others.
+            let draw = Some((window, fastrand::f64()));
+            if let Some(endpoint) = select(&Known { draw, ..careful })
+                && let Some(trial) = self.endpoint(endpoint).admit()
+            {
+                return Some(Choice { endpoint, trial });
+            }
+        }
         for _ in 0..LOST_MAX {
-            let Some(endpoint) = balancer.select(key, &careful) else { break };
+            let Some(endpoint) = select(&careful) else { break };
             if let Some(trial) = self.endpoint(endpoint).admit() {
                 return Some(Choice { endpoint, trial });
             }
         }
-        let endpoint = balancer.select(key, &self.known(tried))?;
-        Some(Choice { endpoint, trial: false })
+        Some(Choice { endpoint: select(&known)?, trial: false })
     }
 
     /// The endpoint that [`select`](Self::select) would choose next. Takes no turn and no trial.
@@ -133,10 +171,15 @@ impl EndpointSet {
     }
 
     /// Whether so few endpoints are healthy that all are used: probes that fail at most endpoints
-    /// at once say more of the network or of this gateway than of the endpoints.
+    /// at once say more of the network or of this gateway than of the endpoints. With outlier detection those
+    /// that were ejected count as unhealthy.
     #[must_use]
     pub fn panics(&self) -> bool {
-        let (healthy, all) = (self.healthy(), self.members.len());
+        let healthy = match self.outlier_detection {
+            Some(_) if self.account.has_ejections() => self.in_use(),
+            _ => self.healthy(),
+        };
+        let all = self.members.len();
         healthy < all && healthy * 100 < all * usize::from(self.panic_below_percent)
     }
 
@@ -152,6 +195,11 @@ impl EndpointSet {
         self.members[index].health.is_healthy() || self.panics()
     }
 
+    /// How long a connection to the endpoint with this index may take.
+    pub(super) fn connect_timeout(&self, index: usize) -> Duration {
+        self.members[index].peer.options.connection_timeout.unwrap_or_default()
+    }
+
     /// The peer that Pingora connects to for `endpoint`.
     #[must_use]
     pub fn peer(&self, endpoint: usize) -> Box<HttpPeer> {
@@ -164,6 +212,16 @@ impl EndpointSet {
         self.balancer.as_ref().map_or(0, Balancer::memory_bytes)
     }
 
+    /// How many endpoints are healthy and not ejected. Asked only while one may be ejected.
+    fn in_use(&self) -> usize {
+        let ejected = |member: &&Member| member.endpoint.is_set_aside();
+        if !self.members.iter().any(|member| ejected(&member)) {
+            self.account.forget_ejections();
+        }
+        let members = self.members.iter().filter(|member| !ejected(member));
+        members.filter(|member| member.health.is_healthy()).count()
+    }
+
     /// Counts anew what probes found; whoever changes a member's health calls it.
     pub(super) fn count_healthy(&self) {
         let healthy = self.members.iter().filter(|member| member.health.is_healthy()).count();
@@ -171,7 +229,7 @@ impl EndpointSet {
     }
 
     fn known<'a>(&'a self, tried: &'a [usize]) -> Known<'a> {
-        Known { set: self, panics: self.panics(), tried, last_resort: true }
+        Known { set: self, panics: self.panics(), tried, last_resort: true, draw: None }
     }
 }
 
@@ -189,6 +247,8 @@ struct Known<'a> {
     panics: bool,
     tried: &'a [usize],
     last_resort: bool,
+    /// How long slow starts take, and a number from 0 to 1: endpoints with a smaller share are passed over.
+    draw: Option<(Duration, f64)>,
 }
 
 impl View for Known<'_> {
@@ -196,6 +256,7 @@ impl View for Known<'_> {
         let member = &self.set.members[index];
         (self.panics || member.health.is_healthy())
             && (self.last_resort || member.endpoint.is_welcome())
+            && self.draw.is_none_or(|(window, drawn)| drawn < member.endpoint.share(window))
             && !self.tried.contains(&index)
     }
 

@@ -33,6 +33,7 @@ fn spec(count: u8, health_check: Option<HealthCheck>) -> config::Upstream {
         timeouts: config::UpstreamTimeouts::default(),
         health_check,
         panic_below_percent: config::Upstream::PANIC_BELOW_PERCENT,
+        resilience: config::Resilience::default(),
     }
 }
 
@@ -41,7 +42,7 @@ fn build(spec: config::Upstream, before: Option<&Upstream>, registry: &Registry)
     let addresses: Vec<_> = found.iter().map(|found| found.address.to_string().into()).collect();
     let stats = registry.endpoints_of(&spec.name, &addresses);
     let account = registry.attempts(std::slice::from_ref(&spec.name)).remove(0);
-    let account = Arc::new(Account::new(account));
+    let account = Arc::new(Account::new(spec.name.clone(), account));
     Upstream::new(spec, found.into_iter().zip(stats).collect(), account, before).unwrap()
 }
 
@@ -176,7 +177,7 @@ fn failures_move_on_to_other_endpoints_and_set_theirs_aside() {
         assert!(!retries(&mut attempts, Failure::Connect, 0));
         assert!(retries(&mut attempts, Failure::Connect, 1));
         assert!(!retries(&mut attempts, Failure::Connect, 1), "that was the last");
-        attempts.failed("up", Failure::Connect, Some(ErrorKind::Connect));
+        attempts.failed(Failure::Connect, Some(ErrorKind::Connect));
         assert_eq!(attempts.begin(&upstream, Some(socket_address(1))), Some(1), "it was tried");
         attempts.finish(None);
     }
@@ -197,7 +198,7 @@ fn what_this_process_lacks_is_held_against_no_endpoint() {
     for _ in 0..10 {
         attempts.begin(&upstream, None).unwrap();
         assert!(!retries(&mut attempts, Failure::Resources, 5));
-        attempts.failed("up", Failure::Resources, None);
+        attempts.failed(Failure::Resources, None);
     }
     assert_eq!(used(&upstream), [0, 1]);
     assert_eq!(upstream.endpoints().endpoint(0).stats.snapshot().connect_failures(), 0);

@@ -1,4 +1,4 @@
-//! `health_check:` and `outlier_detection:` of an upstream.
+//! `health_check:` of an upstream.
 
 use std::time::Duration;
 
@@ -33,11 +33,6 @@ pub(super) fn health_check(node: Node<'_>, sink: &mut Sink) -> Option<HealthChec
             unhealthy: unhealthy.unwrap_or(3),
         })
     })
-}
-
-/// `outlier_detection:`, of which there is one key.
-pub(super) fn panic_below(node: Node<'_>, sink: &mut Sink) -> Option<u8> {
-    node.mapping(sink, |fields, sink| fields.required(sink, "panic_below", scalar::percent))
 }
 
 fn http(node: Node<'_>, sink: &mut Sink) -> Option<HttpProbe> {

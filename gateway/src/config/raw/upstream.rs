@@ -4,8 +4,9 @@ use http::HeaderName;
 use sallyport_balance::{Endpoint, MAGLEV_TABLE_SIZE, Policy};
 use sallyport_config::{Fields, Node, Sink};
 
-use super::{health, scalar};
+use super::{admission, health, outlier, scalar};
 use crate::config::model::{HashOn, HealthCheck, HintField, Upstream, UpstreamTimeouts};
+use crate::config::outlier::Resilience;
 
 /// An upstream as written, as far as it could be read: the routes to one whose name could be read do not
 /// count as wrong, whatever else is wrong with it.
@@ -20,6 +21,7 @@ pub(in crate::config) struct RawUpstream {
     pub(in crate::config) timeouts: UpstreamTimeouts,
     pub(in crate::config) health_check: Option<HealthCheck>,
     pub(in crate::config) panic_below_percent: u8,
+    pub(in crate::config) resilience: Resilience,
 }
 
 pub(super) fn upstream(node: Node<'_>, sink: &mut Sink) -> Option<RawUpstream> {
@@ -30,8 +32,13 @@ pub(super) fn upstream(node: Node<'_>, sink: &mut Sink) -> Option<RawUpstream> {
         let endpoints = fields.required(sink, "endpoints", endpoints);
         let timeouts = fields.optional(sink, "timeouts", timeouts);
         let health_check = fields.optional(sink, "health_check", health::health_check);
-        let panic_below = fields.optional(sink, "outlier_detection", health::panic_below);
-        if panic_below.is_some() && !fields.has("health_check") {
+        let outliers = fields.optional(sink, "outlier_detection", outlier::read);
+        let outliers = outliers.unwrap_or_default();
+        let slow_start = fields.optional(sink, "slow_start", scalar::duration);
+        let (limits, queue) = admission::read(fields, sink);
+        let panic_below = outliers.panic_below;
+        let decides = fields.has("health_check") || outliers.detection.is_some();
+        if panic_below.is_some() && !decides {
             fields.node().refuse::<()>(
                 sink,
                 "`outlier_detection.panic_below` has no effect without `health_check`",
@@ -48,6 +55,12 @@ pub(super) fn upstream(node: Node<'_>, sink: &mut Sink) -> Option<RawUpstream> {
             timeouts: timeouts.unwrap_or_default(),
             health_check,
             panic_below_percent: panic_below.unwrap_or(Upstream::PANIC_BELOW_PERCENT),
+            resilience: Resilience {
+                outlier_detection: outliers.detection,
+                slow_start,
+                limits,
+                queue,
+            },
         })
     })
 }
@@ -140,7 +153,7 @@ fn hash_on(node: Node<'_>, sink: &mut Sink) -> Option<HashOn> {
     })
 }
 
-fn hint(node: Node<'_>, sink: &mut Sink) -> Option<HintField> {
+pub(super) fn hint(node: Node<'_>, sink: &mut Sink) -> Option<HintField> {
     match super::classifier::hint_field(node, sink)? {
         hint @ (HintField::Network | HintField::Zone | HintField::Protocol) => Some(hint),
         other => {

@@ -1,0 +1,53 @@
+//! How much an upstream takes at once, and who waits for it.
+
+use std::collections::HashMap;
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use http::HeaderName;
+
+use super::model::HintField;
+
+/// The limits of one upstream; what is `None` has none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UpstreamLimits {
+    /// Connections in use.
+    pub connections: Option<u32>,
+    /// Requests under way.
+    pub requests: Option<u32>,
+    /// Requests that wait for a connection.
+    pub pending: Option<u32>,
+}
+
+/// The queue of the requests over [`UpstreamLimits::requests`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// What tells tenants apart.
+    pub by: TenantBy,
+    /// Shares by tenant; 1 for those that are not here.
+    pub weights: HashMap<Box<str>, NonZeroU16>,
+    /// How long a request waits at most.
+    pub deadline: Duration,
+    /// How many wait at most.
+    pub length: u32,
+}
+
+impl Queue {
+    /// Longer, and most clients have given up on an interactive request.
+    pub const DEADLINE: Duration = Duration::from_secs(1);
+    /// A request that waits takes some kilobytes.
+    pub const LENGTH: u32 = 1_000;
+}
+
+/// What tells the tenants of a queue apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TenantBy {
+    /// The client's address.
+    Source,
+    /// The route, with its virtual host.
+    Route,
+    /// The value of a header field.
+    Header(HeaderName),
+    /// What the classifier says: network, zone or protocol.
+    Hint(HintField),
+}
