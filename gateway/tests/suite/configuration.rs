@@ -49,7 +49,7 @@ fn every_shipped_file_is_good() {
 fn every_example_in_the_documentation_is_good() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("conf.d")).unwrap();
-    for document in ["README.md", "docs/configuration.md"] {
+    for document in ["README.md", "docs/configuration.md", "docs/resilience.md"] {
         let document = fs::read_to_string(root().join(document)).unwrap();
         let mut examples = 0;
         for example in document.split("```yaml\n").skip(1) {

@@ -4,6 +4,10 @@
 mod attempts;
 #[path = "resilience/health.rs"]
 mod health;
+#[path = "resilience/limits.rs"]
+mod limits;
+#[path = "resilience/outliers.rs"]
+mod outliers;
 #[path = "resilience/resources.rs"]
 mod resources;
 #[path = "resilience/retries.rs"]

@@ -48,14 +48,14 @@ impl Drop for Resetting {
 }
 
 /// Neither takes nor refuses connections: its backlog is full.
-struct BlackHole {
-    address: SocketAddr,
+pub(super) struct BlackHole {
+    pub(super) address: SocketAddr,
     _listener: rustix::fd::OwnedFd,
     _waiting: Vec<TcpStream>,
 }
 
 impl BlackHole {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         use rustix::net::{AddressFamily, SocketType, bind, getsockname, listen, socket};
         let listener = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
         bind(&listener, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
