@@ -45,38 +45,28 @@ pub(crate) struct Acceptor {
     pub(crate) shared: Shared,
 }
 
-/// How long an acceptor goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Accepting {
-    /// Until something else is said.
-    On,
-    /// Until the backlog is empty: connections in it would be reset with the socket.
-    Rest,
-    /// No longer: another acceptor has the socket.
-    Off,
-}
-
 impl Acceptor {
-    /// Accepts from `socket` for as long as `accepting` says.
+    /// Accepts from `socket` until it is told to `stop`, and then what is in the backlog: it would be
+    /// reset with the socket.
     pub(crate) async fn run(
         self,
         socket: Arc<std::net::TcpListener>,
-        mut accepting: watch::Receiver<Accepting>,
+        mut stop: watch::Receiver<bool>,
     ) {
         let socket = match socket.try_clone().and_then(TcpListener::from_std) {
             Ok(socket) => socket,
             Err(error) => {
-                let listener = self.listener.name();
-                tracing::error!(%listener, %error, "a worker cannot accept connections");
+                let address = self.listener.address();
+                tracing::error!(%address, %error, "a worker cannot accept connections");
                 return;
             }
         };
         let mut back_off = BACK_OFF_MIN;
-        let stopped = loop {
+        loop {
             // The future yields to others after some accepted connections, by tokio's budget.
             let accepted = tokio::select! {
                 biased;
-                stopped = stopped(&mut accepting) => break stopped,
+                _ = stop.wait_for(|stop| *stop) => break,
                 accepted = socket.accept() => accepted,
             };
             if self.took(accepted) {
@@ -84,17 +74,15 @@ impl Acceptor {
                 continue;
             }
             tokio::select! {
-                stopped = stopped(&mut accepting) => break stopped,
+                _ = stop.wait_for(|stop| *stop) => break,
                 () = tokio::time::sleep(back_off) => {}
             }
             back_off = (back_off * 2).min(BACK_OFF_MAX);
-        };
-        if stopped == Accepting::Rest {
-            let next = || poll_fn(|context| Poll::Ready(socket.poll_accept(context)));
-            while let Poll::Ready(accepted) = next().await {
-                if !self.took(accepted) {
-                    break;
-                }
+        }
+        let next = || poll_fn(|context| Poll::Ready(socket.poll_accept(context)));
+        while let Poll::Ready(accepted) = next().await {
+            if !self.took(accepted) {
+                break;
             }
         }
     }
@@ -140,13 +128,6 @@ impl Acceptor {
             pass_on(slot, stream, connection, seat);
         }
     }
-}
-
-/// Waits until accepting is to stop.
-async fn stopped(accepting: &mut watch::Receiver<Accepting>) -> Accepting {
-    let stopped = accepting.wait_for(|accepting| *accepting != Accepting::On).await;
-    // Whoever could say it has gone without.
-    stopped.map_or(Accepting::Off, |stopped| *stopped)
 }
 
 async fn serve(slot: Slot, stream: TcpStream, connection: Connection, seat: Seat) {

@@ -27,7 +27,7 @@ use sallyport_config::process::Log;
 use sallyport_plugin::Metrics;
 use sallyport_stats::{EjectionReason, Registry};
 use serde::Serialize;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use self::json::Json;
 pub use self::listen::{AdminSocket, SocketFile};
@@ -91,12 +91,16 @@ async fn heavy(
     })
 }
 
-/// Serves on `socket` until the runtime ends.
+/// Serves on `socket` until it is told to `stop` or the runtime ends.
 ///
 /// # Errors
 /// If the socket cannot be used.
-pub async fn run(socket: AdminSocket, admin: Arc<Admin>) -> std::io::Result<()> {
-    listen::serve(socket, router(admin)).await
+pub async fn run(
+    socket: AdminSocket,
+    admin: Arc<Admin>,
+    stop: watch::Receiver<bool>,
+) -> std::io::Result<()> {
+    listen::serve(socket, router(admin), stop).await
 }
 
 fn router(admin: Arc<Admin>) -> Router {

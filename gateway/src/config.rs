@@ -8,13 +8,13 @@
 mod admin;
 mod admission;
 mod error_pages;
-mod fixed;
 mod http2;
 mod limits;
 mod model;
 mod outlier;
 mod raw;
 mod resolve;
+mod restart_only;
 mod retry;
 mod texts;
 
@@ -28,7 +28,6 @@ use crate::filters::Filters;
 
 pub use admin::{Admin, AdminAddress, Token};
 pub use error_pages::{ErrorPage, ErrorPages};
-pub use fixed::Fixed;
 pub use http2::Http2;
 pub use limits::{HeaderNames, Limits};
 pub use model::{
@@ -37,6 +36,7 @@ pub use model::{
     Respond, Route, StatusRange, Target, Upstream, UpstreamTimeouts, VERDICT_RULES_MAX,
     VerdictRule, Verdicts, VirtualHost,
 };
+pub use restart_only::RestartOnly;
 pub use texts::Texts;
 
 pub use admission::{Queue, TenantBy, UpstreamLimits};
@@ -118,7 +118,7 @@ pub fn load_sources(path: &Path, sources: &Sources, filters: &Filters) -> Result
 /// As [`load`].
 pub fn resolve(
     sources: &Sources,
-    running: Option<&Fixed>,
+    running: Option<&RestartOnly>,
     filters: &mut Reader<'_>,
 ) -> Result<Loaded, Problems> {
     let mut problems = Vec::new();
@@ -126,11 +126,11 @@ pub fn resolve(
     let raws = raws
         .filter_map(|(index, file)| raw::decode(index, &file.text, filters, &mut problems))
         .collect();
-    let mut config = resolve::resolve(raws, sources.files(), filters.upstreams(), &mut problems);
+    let config = resolve::resolve(raws, sources.files(), filters.upstreams(), &mut problems);
     if let Some(running) = running
-        && !problems.iter().any(hides_what_is_fixed)
+        && !problems.iter().any(hides_restart_only)
     {
-        running.hold(&mut config, &mut problems);
+        running.check(&config, &mut problems);
     }
     let mut problems = Problems::locate(problems, sources.files());
     problems.extend(sources.problems());
@@ -150,8 +150,8 @@ pub fn resolve(
 
 /// Whether what cannot change without a restart may have been left out because of this problem, so that
 /// it would seem to be gone.
-fn hides_what_is_fixed(found: &Found) -> bool {
-    const SECTIONS: [&str; 4] = ["listeners", "admin", "limits", "classifier"];
+fn hides_restart_only(found: &Found) -> bool {
+    const SECTIONS: [&str; 2] = ["limits", "classifier"];
     let is_one = |place: &str| SECTIONS.iter().any(|section| place.starts_with(section));
     found.is_error() && found.file == 0 && (found.place.is_empty() || is_one(&found.place))
 }

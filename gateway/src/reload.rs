@@ -20,11 +20,12 @@ use sallyport_config::watch::{self, Attempt, Followed, Waker};
 use sallyport_config::{Files, Problems, Severity, Sources};
 
 use self::history::{History, Outcome, Reason};
-use crate::config::{self, Fixed, Loaded, Texts};
+use crate::config::{self, Config, Loaded, RestartOnly, Texts};
 use crate::descriptors;
 use crate::filters::Filters;
 use crate::live::Live;
 use crate::push::Pushing;
+use crate::server::{Plan, Server};
 use crate::snapshot::Snapshot;
 use crate::upstream::health::Probes;
 use crate::verdicts::Verdicts;
@@ -58,7 +59,7 @@ pub struct Reloader {
     verdicts: Arc<Verdicts>,
     pushing: Arc<Pushing>,
     filters: Filters,
-    fixed: Fixed,
+    restart_only: RestartOnly,
     status: Mutex<Status>,
     history: Mutex<History>,
     /// Snapshots no longer in force. They are freed by the reload thread, not by the last request that
@@ -83,14 +84,18 @@ pub struct Memory {
     retry: bool,
 }
 
-/// Starts the thread that watches the files and reloads them.
+/// Starts the thread that watches the files, reloads them, and has `server` listen where they say.
 ///
 /// # Errors
 /// If the thread cannot be started.
-pub fn spawn(reloader: Arc<Reloader>, mut memory: Memory) -> std::io::Result<Waker> {
+pub fn spawn(
+    reloader: Arc<Reloader>,
+    mut memory: Memory,
+    server: Arc<Server>,
+) -> std::io::Result<Waker> {
     let path = reloader.path.clone();
     watch::spawn(path, move |attempt| {
-        reloader.reload(attempt, &mut memory);
+        reloader.reload(attempt, &mut memory, &server);
         let others = memory.named_files.paths().collect();
         Followed { others, retry: memory.retry }
     })
@@ -110,7 +115,7 @@ impl Reloader {
         filters: Filters,
         probes: tokio::runtime::Handle,
     ) -> anyhow::Result<(Self, Memory)> {
-        let fixed = Fixed::of(&loaded.config);
+        let restart_only = RestartOnly::of(&loaded.config);
         log_warnings(&loaded.warnings);
         let status = Status {
             files: loaded.files.clone(),
@@ -143,7 +148,7 @@ impl Reloader {
             verdicts,
             pushing,
             filters,
-            fixed,
+            restart_only,
             status: Mutex::new(status),
             history: Mutex::new(history),
             retired: Mutex::default(),
@@ -183,7 +188,7 @@ impl Reloader {
     }
 
     /// Puts what was read in force if it changed and is good.
-    fn reload(&self, attempt: Attempt, memory: &mut Memory) {
+    fn reload(&self, attempt: Attempt, memory: &mut Memory, server: &Server) {
         let Attempt { sources, is_asked, started } = attempt;
         let reason = if is_asked { Reason::Asked } else { Reason::Edit };
         let sources = match sources {
@@ -225,12 +230,19 @@ impl Reloader {
         }
         let previous = memory.filters.clone();
         let mut reader = self.filters.reader(&self.path, &previous);
-        let resolved = config::resolve(&sources, Some(&self.fixed), &mut reader);
+        let resolved = config::resolve(&sources, Some(&self.restart_only), &mut reader);
         memory.named_files = reader.files().clone();
-        match resolved {
-            Ok(loaded) => {
+        let planned = resolved.and_then(|loaded| {
+            let Config { listeners, admin, .. } = &loaded.config;
+            let plan = server.prepare(listeners, admin.as_ref());
+            let plan = plan.map_err(|found| Problems::locate(found, sources.files()))?;
+            Ok((loaded, plan))
+        });
+        match planned {
+            Ok((loaded, plan)) => {
                 log_warnings(&loaded.warnings);
-                self.apply(loaded, &current, memory, (&sources, reason), started);
+                let served = (server, plan);
+                self.apply(loaded, served, &current, memory, (&sources, reason), started);
             }
             Err(problems) => {
                 if descriptors::are_scarce() {
@@ -249,6 +261,7 @@ impl Reloader {
     fn apply(
         &self,
         loaded: Loaded,
+        (server, plan): (&Server, Plan),
         current: &Arc<Snapshot>,
         memory: &mut Memory,
         (sources, reason): (&Sources, Reason),
@@ -269,7 +282,11 @@ impl Reloader {
         filters.prepare(&self.filters.host);
         self.verdicts.configure(snapshot.verdicts.as_ref());
         self.pushing.configure(snapshot.push.as_ref());
+        server.retire(&plan, current);
         self.swap(snapshot.clone(), sources, reason);
+        for (name, address) in server.apply(plan) {
+            tracing::info!(%name, %address, "listening");
+        }
         memory.probes.follow(&snapshot.upstreams);
         filters.start(&self.filters.host);
         (memory.filters, memory.files_in_force) = (filters, named_files);

@@ -5,16 +5,26 @@
 //! use would be a panic, and the end would wait a fixed time instead of for requests. What is used of
 //! it begins with a request.
 
+mod admin;
+mod plan;
+
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use pingora_core::apps::{HttpServerApp as _, HttpServerOptions};
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::http_proxy;
+use sallyport_config::Found;
 use tokio::sync::watch;
 
-use crate::accept::{Accepting, Acceptor, Bound, ListenerState, Slot, Slots};
+use self::admin::AdminListener;
+pub use self::plan::Plan;
+use self::plan::Planned;
+use crate::accept::{Acceptor, Bound, ListenerState, Slot, Slots};
+use crate::admin::AdminSocket;
+use crate::config::{Admin, Listener};
 use crate::connection::{App, OnDemand};
 use crate::proxy::{Proxy, Shared};
 use crate::snapshot::Snapshot;
@@ -29,60 +39,171 @@ const DRAIN: Duration = Duration::from_secs(30);
 pub struct Server {
     workers: Mutex<Option<Workers>>,
     slots: Arc<Slots>,
-    listeners: Mutex<Vec<Running>>,
+    shared: Shared,
+    listeners: Mutex<Listeners>,
+    admin: Mutex<AdminListener>,
 }
+
+/// The listeners at work.
+#[derive(Debug, Default)]
+struct Listeners {
+    running: Vec<Running>,
+    /// Whether the process accepts no more.
+    stopped: bool,
+}
+
+/// What listens where, by name.
+pub type Addresses = BTreeMap<String, String>;
 
 /// A listener at work.
 #[derive(Debug)]
 struct Running {
+    name: Arc<str>,
+    /// As the configuration has it; its port may be 0.
+    configured: SocketAddr,
+    bound: Bound,
     state: Arc<ListenerState>,
-    accepting: watch::Sender<Accepting>,
+    stop: watch::Sender<bool>,
 }
 
 impl Running {
     /// Begins to accept on the sockets of `bound`, one on each worker.
-    fn start(shared: &Shared, slots: &Arc<Slots>, name: Arc<str>, bound: &Bound) -> Self {
+    fn start(shared: &Shared, slots: &Arc<Slots>, planned: Planned) -> Self {
+        let Planned { name, configured, bound } = planned;
         let stats = shared.registry.connections(&name);
-        let state = Arc::new(ListenerState::new(name, bound.address(), stats));
-        let accepting = watch::Sender::new(Accepting::On);
+        let state = ListenerState::new(name.clone(), configured, bound.address(), stats);
+        let state = Arc::new(state);
+        let stop = watch::Sender::new(false);
         for (own, socket) in bound.sockets().iter().enumerate() {
             let (listener, slots) = (state.clone(), slots.clone());
             let own = own % slots.len();
             let runtime = slots[own].runtime().clone();
             let acceptor = Acceptor { listener, slots, own, shared: shared.clone() };
-            runtime.spawn(acceptor.run(socket.clone(), accepting.subscribe()));
+            runtime.spawn(acceptor.run(socket.clone(), stop.subscribe()));
         }
-        Self { state, accepting }
+        Self { name, configured, bound, state, stop }
     }
 }
 
 impl Server {
-    /// Begins to accept on `sockets`, of which there is a `Bound` for each listener of the snapshot in
-    /// force, in order.
-    pub fn start(workers: Workers, shared: &Shared, sockets: &[Bound]) -> Self {
+    /// Workers that no listener brings connections to yet.
+    #[must_use]
+    pub fn new(workers: Workers, shared: &Shared) -> Self {
         let snapshot = shared.live.current();
         let app = || app(shared, &snapshot);
         let slots = workers.handles().map(|runtime| Slot::new(runtime.clone(), app()));
-        let slots: Arc<Slots> = Arc::new(slots.collect());
-        let listeners = snapshot.listeners.iter().zip(sockets);
-        let listeners = listeners
-            .map(|(listener, bound)| Running::start(shared, &slots, listener.name.clone(), bound))
-            .collect();
-        let (workers, listeners) = (Mutex::new(Some(workers)), Mutex::new(listeners));
-        Self { workers, slots, listeners }
+        let slots = Arc::new(slots.collect());
+        Self {
+            workers: Mutex::new(Some(workers)),
+            slots,
+            shared: shared.clone(),
+            listeners: Mutex::default(),
+            admin: Mutex::default(),
+        }
+    }
+
+    /// Binds what `listeners` and `admin` need beyond what is bound already. Nothing changes for
+    /// anybody until the plan is put in force.
+    ///
+    /// # Errors
+    /// One for each listener that cannot be bound; nothing is bound then.
+    pub fn prepare(
+        &self,
+        listeners: &[Listener],
+        admin: Option<&Admin>,
+    ) -> Result<Plan, Vec<Found>> {
+        let running = self.listeners();
+        let running = running.running.iter().map(|it| (&*it.name, it.configured, &it.bound));
+        let (listeners, problems) = plan::plan(running, listeners, self.slots.len());
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        // Last, since a Unix socket leaves a file behind.
+        let admin = self.admin().prepare(admin).map_err(|problem| vec![problem])?;
+        Ok(Plan { listeners, admin })
+    }
+
+    /// Serves requests of listeners that are not in `plan` by `last`, the configuration that has them
+    /// still. To be called before another is put in force.
+    pub fn retire(&self, plan: &Plan, last: &Arc<Snapshot>) {
+        let last = Arc::new(last.clone());
+        for running in &self.listeners().running {
+            let mut planned = plan.listeners.iter();
+            if !planned.any(|it| running.state.is(&it.name, it.configured)) {
+                running.state.retire(last.clone());
+            }
+        }
+    }
+
+    /// Begins to accept where `plan` says, and no longer where it does not. Connections of listeners
+    /// that are gone end when they are idle. Returns what is new, by name.
+    pub fn apply(&self, plan: Plan) -> Addresses {
+        let Plan { listeners: planned, admin } = plan;
+        let mut listeners = self.listeners();
+        let mut addresses = Addresses::new();
+        if listeners.stopped {
+            return addresses;
+        }
+        let mut before = std::mem::take(&mut listeners.running);
+        let running = &mut listeners.running;
+        for planned in planned {
+            let is_same = |it: &Running| it.state.is(&planned.name, planned.configured);
+            if let Some(same) = before.iter().position(is_same) {
+                let mut same = before.swap_remove(same);
+                if same.name != planned.name {
+                    same.state.count_by(self.shared.registry.connections(&planned.name));
+                    same.name = planned.name;
+                }
+                running.push(same);
+                continue;
+            }
+            addresses.insert(planned.name.to_string(), planned.bound.address().to_string());
+            running.push(Running::start(&self.shared, &self.slots, planned));
+        }
+        for gone in before {
+            let (name, address) = (&gone.name, gone.bound.address());
+            tracing::info!(%name, %address, "no longer listening");
+            gone.stop.send_replace(true);
+            gone.state.end();
+        }
+        drop(listeners);
+        let admin = self.admin().apply(admin);
+        addresses.extend(admin.map(|address| ("admin".to_owned(), address)));
+        addresses
+    }
+
+    /// Sets how the admin listener is served: on its socket, until the flag is raised.
+    pub fn serve_admin_by(
+        &self,
+        serve: impl Fn(AdminSocket, watch::Receiver<bool>) + Send + 'static,
+    ) {
+        self.admin().serve_by(Box::new(serve));
+    }
+
+    /// Ends the admin listener.
+    pub fn end_admin(&self) {
+        self.admin().end();
+    }
+
+    fn admin(&self) -> MutexGuard<'_, AdminListener> {
+        self.admin.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Stops accepting new connections. Those that are open are served on.
     pub fn stop_accepting(&self) {
-        for listener in &*self.listeners() {
-            listener.accepting.send_replace(Accepting::Rest);
+        let mut listeners = self.listeners();
+        listeners.stopped = true;
+        for listener in &mut listeners.running {
+            listener.stop.send_replace(true);
+            // The acceptors close their copies when the backlog is empty.
+            listener.bound.release();
         }
     }
 
     /// Ends connections that are idle, and the others with the request under way, whose response says
     /// so.
     pub fn end_connections(&self) {
-        for listener in &*self.listeners() {
+        for listener in &self.listeners().running {
             listener.state.end();
         }
         for slot in self.slots.iter() {
@@ -112,7 +233,7 @@ impl Server {
     }
 
     /// A panic elsewhere leaves the list as it was before or after one of its changes.
-    fn listeners(&self) -> MutexGuard<'_, Vec<Running>> {
+    fn listeners(&self) -> MutexGuard<'_, Listeners> {
         self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -134,22 +255,4 @@ fn app(shared: &Shared, snapshot: &Snapshot) -> App {
     options.allow_connect_method_proxying = true;
     proxy.server_options = Some(options);
     OnDemand::new(InTurns::new(proxy), shared.clone())
-}
-
-/// Binds every listener with a socket for each of `workers`.
-///
-/// # Errors
-/// The first that cannot be bound.
-pub fn bind_all(snapshot: &Snapshot, workers: usize) -> anyhow::Result<Vec<Bound>> {
-    let listeners = snapshot.listeners.iter();
-    listeners.map(|listener| Bound::new(&listener.name, listener.address, workers)).collect()
-}
-
-/// What listens where, by name, for the line that a person reads first.
-#[must_use]
-pub fn addresses(snapshot: &Snapshot, sockets: &[Bound]) -> BTreeMap<String, String> {
-    let listeners = snapshot.listeners.iter().zip(sockets);
-    let named =
-        listeners.map(|(listener, bound)| (listener.name.to_string(), bound.address().to_string()));
-    named.collect()
 }

@@ -5,6 +5,7 @@ use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use arc_swap::ArcSwap;
 use sallyport_stats::{ConnectionRefusal, ConnectionStats};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -14,15 +15,19 @@ use crate::config::Listener;
 use crate::live::{Live, Pinned};
 
 /// What the connections of one listener share, for as long as there is one.
+///
+/// A listener is known by its address: an entry of the configuration that has the same address and
+/// another name is the same listener. Where the port is 0, its name tells it from others.
 #[derive(Debug)]
 pub struct ListenerState {
     name: Arc<str>,
+    configured: SocketAddr,
     address: SocketAddr,
-    stats: Arc<ConnectionStats>,
+    stats: ArcSwap<ConnectionStats>,
     /// Connections by source, those that count.
     sources: Mutex<HashMap<Source, u64>>,
     ending: watch::Sender<bool>,
-    /// The last configuration that knows this listener, once it is removed.
+    /// The last configuration that has this listener, once it is removed.
     last: OnceLock<Pinned>,
 }
 
@@ -30,23 +35,41 @@ pub struct ListenerState {
 type Source = Ipv6Addr;
 
 impl ListenerState {
-    /// The listener called `name`, which listens on `address`.
+    /// The listener that is called `name`, has the address `configured` in the configuration, and
+    /// listens on `address`.
     #[must_use]
-    pub fn new(name: Arc<str>, address: SocketAddr, stats: Arc<ConnectionStats>) -> Self {
+    pub fn new(
+        name: Arc<str>,
+        configured: SocketAddr,
+        address: SocketAddr,
+        stats: Arc<ConnectionStats>,
+    ) -> Self {
         Self {
             name,
+            configured,
             address,
-            stats,
+            stats: ArcSwap::new(stats),
             sources: Mutex::default(),
             ending: watch::Sender::new(false),
             last: OnceLock::new(),
         }
     }
 
-    /// Its name, by which every configuration that has it knows it.
+    /// Whether it is what a configuration calls `name` and has at `configured`.
     #[must_use]
-    pub fn name(&self) -> &Arc<str> {
-        &self.name
+    pub fn is(&self, name: &str, configured: SocketAddr) -> bool {
+        self.configured == configured && (configured.port() != 0 || *self.name == *name)
+    }
+
+    /// The address that it listens on.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Counts new connections under another name.
+    pub(crate) fn count_by(&self, stats: Arc<ConnectionStats>) {
+        self.stats.store(stats);
     }
 
     /// The configuration in force and the index of this listener in it. That of a listener that was
@@ -58,7 +81,7 @@ impl ListenerState {
 
     fn find(&self, snapshot: Pinned) -> Option<(Pinned, usize)> {
         let mut listeners = snapshot.listeners.iter();
-        let index = listeners.position(|listener| *listener.name == *self.name)?;
+        let index = listeners.position(|listener| self.is(&listener.name, listener.address))?;
         Some((snapshot, index))
     }
 
@@ -87,7 +110,7 @@ impl ListenerState {
 
     /// Counts a connection that is refused.
     pub(crate) fn refused(&self, reason: ConnectionRefusal) {
-        self.stats.refused(reason);
+        self.stats.load().refused(reason);
     }
 
     /// Lets a connection from `peer` in, if the bounds of `settings` allow it. IPv6 sources are
@@ -99,11 +122,8 @@ impl ListenerState {
         ipv6_prefix: u8,
         slot: &Slot,
     ) -> Result<Seat, ConnectionRefusal> {
-        let open = self.stats.opened();
-        let (listener, load) = (self.clone(), slot.load().clone());
-        load.add();
         // From here on its end is counted, whatever becomes of it.
-        let mut seat = Seat { listener, source: None, load };
+        let (mut seat, open) = Seat::new(self.clone(), slot.load().clone());
         if open > settings.max_connections {
             return Err(ConnectionRefusal::Listener);
         }
@@ -141,18 +161,24 @@ impl ListenerState {
 #[derive(Debug)]
 pub struct Seat {
     listener: Arc<ListenerState>,
+    stats: Arc<ConnectionStats>,
     source: Option<Source>,
     load: Arc<Load>,
 }
 
 impl Seat {
+    /// Counts a connection; how many the listener has with it.
+    fn new(listener: Arc<ListenerState>, load: Arc<Load>) -> (Self, u64) {
+        let stats = listener.stats.load_full();
+        let open = stats.opened();
+        load.add();
+        (Self { listener, stats, source: None, load }, open)
+    }
+
     /// One that nobody was admitted to.
     #[cfg(test)]
     pub(crate) fn for_tests(listener: Arc<ListenerState>) -> Self {
-        listener.stats.opened();
-        let load = Arc::<Load>::default();
-        load.add();
-        Self { listener, source: None, load }
+        Self::new(listener, Arc::default()).0
     }
 
     /// Counts the connection under the source that `client` is of, if that has fewer than `most`.
@@ -180,7 +206,7 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.load.remove();
-        self.listener.stats.closed();
+        self.stats.closed();
         if let Some(source) = self.source {
             self.listener.leave(source);
         }

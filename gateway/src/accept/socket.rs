@@ -4,7 +4,6 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use socket2::{Domain, SockRef, Socket, Type};
 
 /// How much of an answer may wait in the kernel before it is on its way. Without a bound the kernel
@@ -23,27 +22,20 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// Binds `count` sockets and listens on `address`; `name` is for the message. The kernel spreads
-    /// new connections over them (`SO_REUSEPORT`).
+    /// Binds `count` sockets and listens on `address`. The kernel spreads new connections over them
+    /// (`SO_REUSEPORT`).
     ///
     /// # Errors
     /// If the address is in use, not of this host, or not permitted.
     ///
     /// # Panics
     /// If `count` is 0.
-    pub fn new(name: &str, address: SocketAddr, count: usize) -> anyhow::Result<Self> {
-        let bind = || -> io::Result<Self> {
-            // By itself it fails where a process of the same user listens; sockets that share would
-            // take a part of its connections. The standard library sets SO_REUSEADDR, so that a
-            // restart does not wait for old sockets.
-            let alone = TcpListener::bind(address)?;
-            if count == 1 {
-                return Self::of(vec![alone]);
-            }
-            drop(alone);
-            Self::sharing(address, count)
-        };
-        bind().with_context(|| format!("listener {name:?} cannot listen on {address}"))
+    pub fn new(address: SocketAddr, count: usize) -> io::Result<Self> {
+        // By itself it fails where a process of the same user listens; sockets that share would take
+        // a part of its connections. The standard library sets SO_REUSEADDR, so that a restart does
+        // not wait for old sockets.
+        drop(TcpListener::bind(address)?);
+        Self::sharing(address, count)
     }
 
     /// As [`Self::new`], on an address that sockets of this process take a part of already.
@@ -77,6 +69,18 @@ impl Bound {
         self.address
     }
 
+    /// Lets go of the sockets: they close when nobody else holds them.
+    pub(crate) fn release(&mut self) {
+        self.sockets.clear();
+    }
+
+    /// Whether these are the sockets of `other`.
+    #[must_use]
+    pub fn shares_sockets(&self, other: &Self) -> bool {
+        let pairs = self.sockets.iter().zip(&other.sockets);
+        pairs.into_iter().any(|(one, other)| Arc::ptr_eq(one, other))
+    }
+
     /// The sockets.
     #[must_use]
     pub fn sockets(&self) -> &[Arc<TcpListener>] {
@@ -100,7 +104,7 @@ mod tests {
 
     #[test]
     fn accepted_sockets_have_the_options_of_the_listening_one() {
-        let bound = Bound::new("web", "127.0.0.1:0".parse().unwrap(), 2).unwrap();
+        let bound = Bound::new("127.0.0.1:0".parse().unwrap(), 2).unwrap();
         let client = std::net::TcpStream::connect(bound.address()).unwrap();
         let accepted = std::iter::repeat_with(|| bound.sockets())
             .flatten()
@@ -113,9 +117,9 @@ mod tests {
 
     #[test]
     fn an_address_that_somebody_listens_on_is_refused_even_if_it_can_be_shared() {
-        let first = Bound::new("web", "127.0.0.1:0".parse().unwrap(), 2).unwrap();
-        let error = Bound::new("other", first.address(), 2).unwrap_err();
-        assert!(error.to_string().contains("listener \"other\" cannot listen on"), "{error}");
+        let first = Bound::new("127.0.0.1:0".parse().unwrap(), 2).unwrap();
+        let error = Bound::new(first.address(), 2).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         Bound::sharing(first.address(), 2).unwrap();
     }
 }

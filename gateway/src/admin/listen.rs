@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use hyper_util::service::TowerToHyperService;
 use rustix::fs::{Mode, fchmod};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::config::AdminAddress;
 
@@ -143,21 +144,32 @@ fn remove_stale(path: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// Serves `router` on `socket` until the runtime ends.
+/// Serves `router` on `socket` until `stop` is raised or the runtime ends.
 ///
 /// # Errors
 /// If the socket cannot be used.
-pub(super) async fn serve(socket: AdminSocket, router: Router) -> io::Result<()> {
+pub(super) async fn serve(
+    socket: AdminSocket,
+    router: Router,
+    stop: watch::Receiver<bool>,
+) -> io::Result<()> {
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     match socket.address {
         AdminAddress::Ip(_) => {
             let listener = tokio::net::TcpListener::from_std(socket.socket.into())?;
-            accept(permits, router, listener).await
+            accept(permits, router, listener, stop).await
         }
         AdminAddress::Unix { .. } => {
             let listener = tokio::net::UnixListener::from_std(socket.socket.into())?;
-            accept(permits, router, listener).await
+            accept(permits, router, listener, stop).await
         }
+    }
+}
+
+/// Waits until `stop` is raised; who could raise it may be gone, then nobody does.
+async fn raised(stop: &mut watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 
@@ -188,10 +200,15 @@ async fn accept(
     permits: Arc<Semaphore>,
     router: Router,
     listener: impl Listener,
+    mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
     loop {
         let permit = permits.clone().acquire_owned().await.map_err(io::Error::other)?;
-        let stream = match listener.next().await {
+        let next = tokio::select! {
+            () = raised(&mut stop) => return Ok(()),
+            next = listener.next() => next,
+        };
+        let stream = match next {
             Ok(stream) => stream,
             Err(_) => {
                 tokio::time::sleep(PAUSE).await;
@@ -199,11 +216,19 @@ async fn accept(
             }
         };
         let router = TowerToHyperService::new(router.clone());
+        let mut stop = stop.clone();
         tokio::spawn(async move {
             let mut http = http1::Builder::new();
             http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+            let mut connection = pin!(http.serve_connection(TokioIo::new(stream), router));
             // What goes wrong is the client's.
-            http.serve_connection(TokioIo::new(stream), router).await.ok();
+            tokio::select! {
+                _ = connection.as_mut() => {}
+                () = raised(&mut stop) => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await.ok();
+                }
+            }
             drop(permit);
         });
     }

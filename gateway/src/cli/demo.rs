@@ -10,10 +10,11 @@ use sallyport_config::process::Log;
 use sallyport_plugin::Kinds;
 use sallyport_route::PathMatch;
 
-use super::run::{Addresses, Process};
+use super::run::Process;
 use super::{ConfigFile, Failure};
 use crate::config::{Action, HashOn, Loaded};
 use crate::origin::Origin;
+use crate::server::Addresses;
 
 /// What the origins are called, in the order of the endpoints.
 const NAMES: [&str; 3] = ["one", "two", "three"];

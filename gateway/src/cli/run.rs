@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
+use sallyport_config::Found;
 use sallyport_config::process::{Log, NotifyState, Signals, notify};
 use sallyport_plugin::Kinds;
 use sallyport_plugin::builtin::access_log;
 use sallyport_stats::Registry;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 use super::{ConfigFile, Failure};
@@ -26,7 +28,7 @@ use crate::process;
 use crate::proxy::Shared;
 use crate::push::{Pushing, Sources};
 use crate::reload::{self, Reloader};
-use crate::server::{self, Server};
+use crate::server::{Addresses, Server};
 use crate::upstream;
 use crate::verdicts::Verdicts;
 use crate::workers::Workers;
@@ -55,9 +57,6 @@ pub fn main(args: &Args, kinds: Kinds, log: Log) -> Result<(), Failure> {
         }
     })
 }
-
-/// What listens where, by name.
-pub(super) type Addresses = std::collections::BTreeMap<String, String>;
 
 /// What is there before the configuration is: a configuration's filters are made of it.
 pub(super) struct Process {
@@ -136,14 +135,18 @@ impl Process {
         registry.read_health_from(move |sink| {
             upstream::read_health(&in_force.current().upstreams, sink);
         });
+        let live = reloader.live().clone();
+        let shared = Shared {
+            live,
+            classifier: classifier.clone(),
+            verdicts: verdicts.clone(),
+            registry: registry.clone(),
+        };
+        let workers = Workers::start(threads).context("cannot start the worker threads")?;
+        let server = Arc::new(Server::new(workers, &shared));
         let snapshot = reloader.live().current();
-        let sockets = server::bind_all(&snapshot, threads)?;
-        let mut addresses = server::addresses(&snapshot, &sockets);
-        let admin_socket = snapshot.admin.as_ref().map(|admin| AdminSocket::bind(&admin.address));
-        let admin_socket = admin_socket.transpose()?;
-        let admin_address = admin_socket.as_ref().map(|socket| socket.address().to_string());
-        addresses.extend(admin_address.map(|address| ("admin".to_owned(), address)));
-        let admin_file = admin_socket.as_ref().and_then(AdminSocket::file);
+        let plan = server.prepare(&snapshot.listeners, snapshot.admin.as_ref());
+        let plan = plan.map_err(|problems| cannot_listen(&problems))?;
         drop(snapshot);
 
         let admin = Arc::new(Admin {
@@ -158,19 +161,14 @@ impl Process {
             scrapes: admin::one_at_a_time(),
             views: admin::one_at_a_time(),
         });
-        if let Some(socket) = admin_socket {
-            admin_runtime.spawn(admin_listener(socket, admin.clone()));
-        }
-        background.spawn(look_after(classifier.clone(), verdicts.clone()));
-        let live = reloader.live().clone();
-        let shared = Shared { live, classifier, verdicts, registry: registry.clone() };
-        let workers = Workers::start(threads).context("cannot start the worker threads")?;
-        let server = Server::start(workers, &shared, &sockets);
-        // Theirs alone: they are closed when nobody accepts any more.
-        drop(sockets);
-        let waker =
-            reload::spawn(reloader.clone(), memory).context("cannot start the reload thread")?;
-        ready(&addresses);
+        let (served, runtime) = (admin.clone(), admin_runtime.handle().clone());
+        server.serve_admin_by(move |socket, stop| {
+            runtime.spawn(admin_listener(socket, served.clone(), stop));
+        });
+        background.spawn(look_after(classifier, verdicts));
+        ready(&server.apply(plan));
+        let waker = reload::spawn(reloader.clone(), memory, server.clone())
+            .context("cannot start the reload thread")?;
         notify(NotifyState::Ready);
 
         background.block_on(signals.until_told_to_end(&waker));
@@ -184,9 +182,7 @@ impl Process {
             tracing::warn!("access log lines were left unwritten");
         }
         pushing.shutdown(PUSH);
-        if let Some(file) = &admin_file {
-            file.remove();
-        }
+        server.end_admin();
         // They have nothing to finish.
         admin_runtime.shutdown_background();
         probes.shutdown_background();
@@ -228,8 +224,14 @@ async fn look_after(classifier: Option<Arc<Classifier>>, verdicts: Arc<Verdicts>
     }
 }
 
-async fn admin_listener(socket: AdminSocket, admin: Arc<Admin>) {
-    if let Err(error) = admin::run(socket, admin).await {
+/// Why the process cannot start, in one line.
+fn cannot_listen(problems: &[Found]) -> anyhow::Error {
+    let lines = problems.iter().map(|it| format!("{}: {}, {}", it.place, it.what, it.fix));
+    anyhow::anyhow!("{}", lines.collect::<Vec<_>>().join("; "))
+}
+
+async fn admin_listener(socket: AdminSocket, admin: Arc<Admin>, stop: watch::Receiver<bool>) {
+    if let Err(error) = admin::run(socket, admin, stop).await {
         tracing::error!(%error, "the admin listener ended");
     }
 }

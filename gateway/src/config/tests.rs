@@ -10,7 +10,7 @@ use sallyport_config::{Problems, Sources};
 
 use sallyport_plugin::{Instances, Kinds};
 
-use super::{Action, Fixed, HashOn, Loaded};
+use super::{Action, HashOn, Loaded, RestartOnly};
 use crate::filters::Filters;
 
 fn load(path: &Path) -> Result<Loaded, Problems> {
@@ -103,25 +103,20 @@ fn the_fingerprint_follows_every_file() {
 }
 
 #[test]
-fn a_reload_keeps_the_order_in_which_listeners_run() {
+fn what_needs_a_restart_is_refused_in_a_reload_and_listeners_do_not() {
     let folder = tempfile::tempdir().unwrap();
-    let listeners = |order: [&str; 2]| {
-        let listeners = order.map(|name| {
-            let port = name.len();
-            format!("  - {{ name: {name}, address: 127.0.0.1:{port}, h2c: {} }}\n", port == 3)
-        });
-        write(folder.path(), "a.yaml", &format!("listeners:\n{}", listeners.concat()))
+    let listen = |name: &str, rest: &str| {
+        let listeners = format!("listeners: [ {{ name: {name}, address: 127.0.0.1:1 }} ]\n{rest}");
+        write(folder.path(), "a.yaml", &listeners)
     };
-    let path = listeners(["one", "three"]);
-    let running = Fixed::of(&load(&path).unwrap().config);
+    let running = RestartOnly::of(&load(&listen("one", "")).unwrap().config);
     let reload = |path: &Path| {
         let (filters, previous) = (Filters::idle(Kinds::builtin()), Instances::default());
         let sources = Sources::read(path).unwrap();
         super::resolve(&sources, Some(&running), &mut filters.reader(path, &previous))
     };
-    let swapped = reload(&listeners(["three", "one"])).unwrap().config;
-    assert_eq!([&*swapped.listeners[0].name, &*swapped.listeners[1].name], ["one", "three"]);
-    let problems: Problems = reload(&listeners(["one", "four"])).unwrap_err();
-    let said = problems.to_string();
-    assert!(said.contains("\"four\" is new") && said.contains("\"three\" is gone"), "{said}");
+    reload(&listen("other", "admin: { address: 127.0.0.1:2 }\n")).unwrap();
+    let problems = reload(&listen("one", "limits: { upstream_idle_connections: 5 }\n"));
+    let said = problems.unwrap_err().to_string();
+    assert!(said.contains("a.yaml:2: limits.upstream_idle_connections: "), "{said}");
 }

@@ -81,7 +81,7 @@ impl Connection {
     pub(crate) fn for_tests() -> Self {
         let (name, address): (Arc<str>, SocketAddr) = ("web".into(), ([127, 0, 0, 1], 80).into());
         let stats = sallyport_stats::Registry::new(1).connections(&name);
-        Self::new(Arc::new(ListenerState::new(name, address, stats)), address, address)
+        Self::new(Arc::new(ListenerState::new(name, address, address, stats)), address, address)
     }
 
     /// The scheme that its requests have unless a trusted proxy says otherwise.

@@ -2,6 +2,8 @@
 
 #[path = "reload/following.rs"]
 mod following;
+#[path = "reload/listeners.rs"]
+mod listeners;
 
 use std::fs;
 use std::path::Path;
@@ -133,33 +135,6 @@ fn a_bad_file_changes_nothing_and_is_reported() {
     gateway.counts("sallyport_config_version", 2.0);
     let info = format!("sallyport_config_info{{sha256={}}}", gateway.config_view()["sha256"]);
     gateway.counts(&info, 1.0);
-}
-
-#[test]
-fn a_change_of_listeners_is_refused_and_says_why() {
-    let gateway = Gateway::start(&respond("here"));
-    let more =
-        respond("there").replace("\nadmin", "\n  - { name: more, address: 127.0.0.1:0 }\nadmin");
-    for (yaml, place) in [
-        (more, "listeners[1]: listener \"more\" is new"),
-        (
-            respond("there").replace("name: web", "name: web2"),
-            "listeners[0]: listener \"web2\" is new",
-        ),
-        (
-            respond("there").replace("web, address: 127.0.0.1:0", "web, address: 127.0.0.1:1"),
-            "listeners[0].address",
-        ),
-        (
-            respond("there").replace("admin: { address: 127.0.0.1:0 }\n", ""),
-            "the admin address changed",
-        ),
-    ] {
-        fs::write(&gateway.config, yaml).unwrap();
-        let line = gateway.logged(place);
-        assert!(line.contains("restart sallyport"), "{line}");
-        assert_eq!(answer(&gateway), "here");
-    }
 }
 
 #[test]

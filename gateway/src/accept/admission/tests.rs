@@ -5,7 +5,8 @@ use super::*;
 fn listener() -> Arc<ListenerState> {
     let name: Arc<str> = "web".into();
     let stats = Registry::new(1).connections(&name);
-    Arc::new(ListenerState::new(name, "127.0.0.1:80".parse().unwrap(), stats))
+    let address = "127.0.0.1:80".parse().unwrap();
+    Arc::new(ListenerState::new(name, address, address, stats))
 }
 
 fn seat(listener: &Arc<ListenerState>) -> Seat {
@@ -25,9 +26,9 @@ fn a_source_has_as_many_as_it_may_and_gives_each_back() {
     drop(first);
     let mut again = seat(&listener);
     assert_eq!(again.count_source(client, 2, 64), Ok(()));
-    assert_eq!(listener.stats.active(), 3);
+    assert_eq!(listener.stats.load().active(), 3);
     drop((second, third, again));
-    assert_eq!(listener.stats.active(), 0);
+    assert_eq!(listener.stats.load().active(), 0);
     assert!(listener.sources.lock().unwrap().is_empty());
 }
 
@@ -50,4 +51,15 @@ fn sources_of_ipv6_are_prefixes() {
     assert_ne!(source("2001:db8:0:1::1", 64), source("2001:db8:0:2::1", 64));
     assert_eq!(source("2001:db8:0:1::1", 48), source("2001:db8:0:2::1", 48));
     assert_eq!(source("2001:db8::1", 0), source("::2", 0));
+}
+
+#[test]
+fn a_listener_is_known_by_its_address_and_without_a_port_by_its_name() {
+    let stats = || Registry::new(1).connections(&"web".into());
+    let [fixed, any] = ["127.0.0.1:80", "127.0.0.1:0"].map(|text| text.parse().unwrap());
+    let listener = ListenerState::new("web".into(), fixed, fixed, stats());
+    assert!(listener.is("web", fixed) && listener.is("renamed", fixed));
+    assert!(!listener.is("web", any));
+    let listener = ListenerState::new("web".into(), any, fixed, stats());
+    assert!(listener.is("web", any) && !listener.is("other", any) && !listener.is("web", fixed));
 }

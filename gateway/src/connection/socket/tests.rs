@@ -14,7 +14,7 @@ async fn pair() -> (TcpStream, ClientSocket) {
     let (stream, _) = listener.accept().await.unwrap();
     let name: Arc<str> = "web".into();
     let stats = Registry::new(1).connections(&name);
-    let state = Arc::new(ListenerState::new(name, address, stats));
+    let state = Arc::new(ListenerState::new(name, address, address, stats));
     (client, ClientSocket::new(stream, Seat::for_tests(state)))
 }
 
