@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use sallyport_config::schema::SettingsSchema;
 use sallyport_config::{Files, Node, Sink};
 
 use crate::filter::Filter;
@@ -16,6 +17,8 @@ pub struct Kind {
     /// Reads the value under the key and makes the filter; notes every problem in the sink. It must
     /// not start anything: that is [`Filter::start`]'s, once the configuration is in force.
     pub read: fn(Node<'_>, &mut Sink, &mut Setting<'_>) -> Option<Arc<dyn Filter>>,
+    /// What may be set of it, for the schema of the configuration.
+    pub schema: SettingsSchema,
 }
 
 /// The kinds that a gateway knows.
@@ -40,7 +43,8 @@ impl Kinds {
         self
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Kind> {
+    /// The kinds, by their keys in `filters:`.
+    pub fn iter(&self) -> impl Iterator<Item = &Kind> {
         self.0.iter()
     }
 
@@ -83,7 +87,7 @@ pub struct UpstreamUse {
 impl Setting<'_> {
     /// The file whose path `node` holds, read whole. It is watched from then on.
     pub fn file(&mut self, node: Node<'_>, sink: &mut Sink) -> Option<(PathBuf, Vec<u8>)> {
-        self.files.read_node(self.folder, node, sink)
+        self.files.read_named(self.folder, node.text(sink)?, &node.place, sink)
     }
 
     /// The upstream that `node` names.

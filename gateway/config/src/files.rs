@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::regular::{self, Unreadable};
-use crate::tree::{Node, Sink};
+use crate::tree::{Place, Sink};
 
 /// The largest file that a configuration may name: a compiled-in language runtime in WebAssembly has
 /// 30 MiB.
@@ -40,18 +40,19 @@ impl Files {
         read
     }
 
-    /// Reads the file whose path `node` holds, and remembers it. A relative path begins at `folder`,
-    /// the configuration's.
-    pub fn read_node(
+    /// Reads the file whose path `name` stands at `place`, and remembers it. A relative path begins at
+    /// `folder`, the configuration's.
+    pub fn read_named(
         &mut self,
         folder: &Path,
-        node: Node<'_>,
+        name: &str,
+        place: &Place<'_>,
         sink: &mut Sink,
     ) -> Option<(PathBuf, Vec<u8>)> {
-        let path = folder.join(node.text(sink)?);
+        let path = folder.join(name);
         match self.read(&path) {
             Ok(bytes) => Some((path, bytes)),
-            Err(error) => node.refuse(
+            Err(error) => place.refuse(
                 sink,
                 format!("{} cannot be read ({})", path.display(), error.reason()),
                 "name a regular file that this process's user may read",

@@ -25,18 +25,24 @@
 //! );
 //! ```
 
+pub mod decode;
+mod entries;
 mod files;
 mod lines;
 mod problem;
 pub mod process;
 pub mod regular;
 pub mod scalar;
+pub mod schema;
 mod source;
+pub mod spec;
+mod strict;
 mod tree;
 pub mod units;
 mod value;
 pub mod watch;
 
+pub use entries::Entries;
 pub use files::Files;
 pub use problem::{Found, Problem, Problems, Severity};
 pub use source::{FILE_BYTES_MAX, File, Sources};

@@ -1,10 +1,11 @@
 //! Readers of values that any file may hold: names, flags, addresses, networks, times, sizes.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 
+use crate::spec::scalar::{Network, Scalar};
 use crate::tree::{Node, Sink};
 use crate::units;
 use crate::value::Value;
@@ -28,32 +29,14 @@ pub fn address(node: Node<'_>, sink: &mut Sink) -> Option<SocketAddr> {
     })
 }
 
-/// A prefix, or an address as the prefix that holds it alone. One of IPv4 addresses that are written as
-/// those of IPv6 (`::ffff:10.0.0.0/104`) is the IPv4 prefix: clients are told by their IPv4 addresses.
+/// A prefix, or an address as the prefix that holds it alone.
 pub fn cidr(node: Node<'_>, sink: &mut Sink) -> Option<IpNet> {
-    node.parsed(sink, "write a prefix such as 10.0.0.0/8 or an address", |text| {
-        text.parse::<IpNet>()
-            .or_else(|error| text.parse::<IpAddr>().map(IpNet::from).map_err(|_| error))
-            .map(canonical)
-    })
+    node.parsed(sink, &Network::fix(), Network::parse).map(|Network(network)| network)
 }
 
-/// As [`cidr`], and a warning where an address within the prefix is written, which may be a slip of
-/// either.
+/// As [`cidr`], with a warning where an address within the prefix is written.
 pub fn network(node: Node<'_>, sink: &mut Sink) -> Option<IpNet> {
-    let network = cidr(node, sink)?;
-    if network.addr() != network.network() {
-        let what = format!("{network} is the network {}", network.trunc());
-        let (whole, one) = (network.trunc(), network.addr());
-        node.warn(sink, what, format!("write {whole} for all of it, or {one} for the one address"));
-    }
-    Some(network.trunc())
-}
-
-fn canonical(network: IpNet) -> IpNet {
-    let IpNet::V6(v6) = network else { return network };
-    let mapped = v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(96));
-    mapped.and_then(|(v4, length)| Ipv4Net::new(v4, length).ok()).map_or(network, IpNet::V4)
+    Some(Network(cidr(node, sink)?).resolve(&node.place, sink))
 }
 
 /// A time above zero, up to a day.

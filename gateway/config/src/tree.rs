@@ -29,6 +29,59 @@ impl Place<'_> {
             Self::Key(parent, _) | Self::Item(parent, _) => parent.file(),
         }
     }
+
+    /// Notes a problem with what stands here; returns `None` so that readers can end with it.
+    pub fn refuse<T>(
+        &self,
+        sink: &mut Sink,
+        what: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> Option<T> {
+        self.note(sink, Severity::Error, what, fix);
+        None
+    }
+
+    /// Notes what is worth knowing about what stands here, which can be used all the same.
+    pub fn warn(&self, sink: &mut Sink, what: impl Into<String>, fix: impl Into<String>) {
+        self.note(sink, Severity::Warning, what, fix);
+    }
+
+    fn note(
+        &self,
+        sink: &mut Sink,
+        severity: Severity,
+        what: impl Into<String>,
+        fix: impl Into<String>,
+    ) {
+        let (file, place) = (self.file(), self.to_string());
+        sink.push(Found { severity, file, place, line: None, what: what.into(), fix: fix.into() });
+    }
+
+    /// Turns `text`, which stands here, into something with `parse`, whose error says what is wrong.
+    pub fn parsed<T, E: fmt::Display>(
+        &self,
+        sink: &mut Sink,
+        text: &str,
+        fix: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        parse(text).map_or_else(|error| self.refuse(sink, format!("{text:?}: {error}"), fix), Some)
+    }
+
+    /// Demands that exactly one of these keys is written.
+    pub fn exactly_one(&self, sink: &mut Sink, keys: &[(&str, bool)]) -> Option<()> {
+        let written = keys.iter().filter(|(_, is_written)| *is_written);
+        let written: Vec<_> = written.map(|(key, _)| *key).collect();
+        let what = match written.len() {
+            1 => return Some(()),
+            0 => {
+                let keys: Vec<_> = keys.iter().map(|(key, _)| *key).collect();
+                format!("has none of {}", quoted(&keys))
+            }
+            _ => format!("has {} together", quoted(&written)),
+        };
+        self.refuse(sink, what, "write exactly one of them")
+    }
 }
 
 impl fmt::Display for Place<'_> {
@@ -62,24 +115,12 @@ impl<'a> Node<'a> {
         what: impl Into<String>,
         fix: impl Into<String>,
     ) -> Option<T> {
-        self.note(sink, Severity::Error, what, fix);
-        None
+        self.place.refuse(sink, what, fix)
     }
 
     /// Notes what is worth knowing about this value, which can be used all the same.
     pub fn warn(&self, sink: &mut Sink, what: impl Into<String>, fix: impl Into<String>) {
-        self.note(sink, Severity::Warning, what, fix);
-    }
-
-    fn note(
-        &self,
-        sink: &mut Sink,
-        severity: Severity,
-        what: impl Into<String>,
-        fix: impl Into<String>,
-    ) {
-        let (file, place) = (self.place.file(), self.place.to_string());
-        sink.push(Found { severity, file, place, line: None, what: what.into(), fix: fix.into() });
+        self.place.warn(sink, what, fix);
     }
 
     /// Reads a mapping with `read`; keys that it did not ask for are problems.
@@ -91,7 +132,7 @@ impl<'a> Node<'a> {
         let Value::Mapping(mapping) = self.value else {
             return self.refuse(
                 sink,
-                format!("is {}", shown(self.value)),
+                format!("is {}", self.value.shown()),
                 "write a mapping of keys and values",
             );
         };
@@ -110,14 +151,14 @@ impl<'a> Node<'a> {
         let Value::Mapping(mapping) = self.value else {
             return self.refuse(
                 sink,
-                format!("is {}", shown(self.value)),
+                format!("is {}", self.value.shown()),
                 "write a mapping of keys and values",
             );
         };
         let mut entries = Vec::new();
         for (key, value) in mapping.iter() {
             let Value::String(key) = key else {
-                self.refuse::<()>(sink, format!("has the key {}", shown(key)), "put it in quotes");
+                self.refuse::<()>(sink, format!("has the key {}", key.shown()), "put it in quotes");
                 continue;
             };
             entries.extend(read(key, Node { value, place: Place::Key(&self.place, key) }, sink));
@@ -132,7 +173,7 @@ impl<'a> Node<'a> {
         mut read: impl FnMut(Node<'_>, &mut Sink) -> Option<T>,
     ) -> Option<Vec<T>> {
         let Value::Sequence(items) = self.value else {
-            return self.refuse(sink, format!("is {}", shown(self.value)), "write a list");
+            return self.refuse(sink, format!("is {}", self.value.shown()), "write a list");
         };
         let items = items.iter().enumerate();
         Some(
@@ -161,10 +202,10 @@ impl<'a> Node<'a> {
             Value::String(text) => Some(text),
             Value::Number(_) | Value::Bool(_) => self.refuse(
                 sink,
-                format!("is {}, not a string", shown(self.value)),
-                format!("put it in quotes: \"{}\"", shown(self.value)),
+                format!("is {}, not a string", self.value.shown()),
+                format!("put it in quotes: \"{}\"", self.value.shown()),
             ),
-            _ => self.refuse(sink, format!("is {}", shown(self.value)), "write a string"),
+            _ => self.refuse(sink, format!("is {}", self.value.shown()), "write a string"),
         }
     }
 
@@ -188,7 +229,7 @@ impl<'a> Node<'a> {
                     }
                     _ => format!("write a whole number from {least} to {most}"),
                 };
-                self.refuse(sink, format!("is {}", shown(self.value)), fix)
+                self.refuse(sink, format!("is {}", self.value.shown()), fix)
             }
         }
     }
@@ -202,7 +243,7 @@ impl<'a> Node<'a> {
                     Some(text @ ("true" | "false")) => format!("write {text} without quotes"),
                     _ => "write true or false".to_owned(),
                 };
-                self.refuse(sink, format!("is {}", shown(self.value)), fix)
+                self.refuse(sink, format!("is {}", self.value.shown()), fix)
             }
         }
     }
@@ -215,7 +256,7 @@ impl<'a> Node<'a> {
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
         let text = self.text(sink)?;
-        parse(text).map_or_else(|error| self.refuse(sink, format!("{text:?}: {error}"), fix), Some)
+        self.place.parsed(sink, text, fix, parse)
     }
 }
 
@@ -278,26 +319,14 @@ impl<'a> Fields<'a> {
 
     /// Demands exactly one of `keys`.
     pub fn exactly_one(&self, sink: &mut Sink, keys: &[&str]) -> Option<()> {
-        let written: Vec<_> = keys.iter().copied().filter(|key| self.has(key)).collect();
-        match written.as_slice() {
-            [_] => Some(()),
-            [] => self.node.refuse(
-                sink,
-                format!("has none of {}", quoted(keys)),
-                "write exactly one of them",
-            ),
-            several => self.node.refuse(
-                sink,
-                format!("has {} together", quoted(several)),
-                "write exactly one of them",
-            ),
-        }
+        let keys: Vec<_> = keys.iter().map(|key| (*key, self.has(key))).collect();
+        self.node.place.exactly_one(sink, &keys)
     }
 
     fn refuse_unknown(&self, sink: &mut Sink) {
         for (key, value) in self.mapping.iter() {
             let Value::String(key) = key else {
-                let what = format!("has the key {}", shown(key));
+                let what = format!("has the key {}", key.shown());
                 self.node.refuse::<()>(sink, what, "keys are strings: put it in quotes");
                 continue;
             };
@@ -313,25 +342,12 @@ impl<'a> Fields<'a> {
     }
 }
 
-fn quoted(keys: &[&str]) -> String {
+pub(crate) fn quoted(keys: &[&str]) -> String {
     keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// A value as a message shows it: scalars as written, short; collections by kind.
-fn shown(value: &Value) -> String {
-    match value {
-        Value::Null => "empty".into(),
-        Value::Bool(flag) => flag.to_string(),
-        Value::Number(number) => number.to_string(),
-        Value::String(text) => format!("{:?}", text.chars().take(80).collect::<String>()),
-        Value::Sequence(_) => "a list".into(),
-        Value::Mapping(_) => "a mapping".into(),
-        Value::Tagged(tag) => format!("tagged {tag}"),
-    }
-}
-
 /// The known key that `key` is most likely a slip of, if one is near.
-fn nearest<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
     let (distance, near) = known.iter().map(|known| (distance(key, known), *known)).min()?;
     (distance <= 2 && distance < key.len()).then_some(near)
 }

@@ -19,22 +19,25 @@ pub fn duration(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(number * unit_seconds).ok()
 }
 
+/// The units of [`bytes`].
+pub(crate) const SIZES: [(&str, u64); 9] = [
+    ("B", 1),
+    ("kB", 1_000),
+    ("KB", 1_000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("TiB", 1 << 40),
+];
+
 /// Reads `512B`, `64KiB`, `1MiB`, `2GiB` or `10kB`: binary units to base 2, decimal ones to base 10.
 #[must_use]
 pub fn bytes(text: &str) -> Option<u64> {
     let (number, unit) = split(text)?;
-    let unit_bytes: u64 = match unit {
-        "B" => 1,
-        "kB" | "KB" => 1_000,
-        "MB" => 1_000_000,
-        "GB" => 1_000_000_000,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        "TiB" => 1 << 40,
-        _ => return None,
-    };
-    let bytes = number * unit_bytes as f64;
+    let (_, unit_bytes) = SIZES.iter().find(|(name, _)| *name == unit)?;
+    let bytes = number * *unit_bytes as f64;
     // Above 2^53 a double no longer counts single bytes; nothing here is that large.
     (bytes <= 9.0e15).then_some(bytes as u64)
 }

@@ -5,8 +5,11 @@
 //! syntax, keys that are there twice, aliases that multiply, nesting without end.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
 use crate::problem::{Found, Severity};
@@ -65,6 +68,19 @@ impl Value {
         if let Self::Number(text) = self { whole(text) } else { None }
     }
 
+    /// The value as a message shows it: scalars as written, short; collections by kind.
+    pub(crate) fn shown(&self) -> String {
+        match self {
+            Self::Null => "empty".into(),
+            Self::Bool(flag) => flag.to_string(),
+            Self::Number(number) => number.to_string(),
+            Self::String(text) => format!("{:?}", text.chars().take(80).collect::<String>()),
+            Self::Sequence(_) => "a list".into(),
+            Self::Mapping(_) => "a mapping".into(),
+            Self::Tagged(tag) => format!("tagged {tag}"),
+        }
+    }
+
     fn plain(text: &str) -> Self {
         match text {
             "" | "~" | "null" | "Null" | "NULL" => Self::Null,
@@ -112,6 +128,11 @@ impl Mapping {
     #[must_use]
     pub fn contains_key(&self, key: &str) -> bool {
         self.get(key).is_some()
+    }
+
+    /// Adds an entry.
+    pub(crate) fn insert(&mut self, key: &str, value: Value) {
+        self.0.push((Value::String(key.into()), value));
     }
 
     /// The keys.
@@ -169,6 +190,83 @@ fn number<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
 fn whole(text: &str) -> Option<u64> {
     let in_radix = |prefix, radix| u64::from_str_radix(text.strip_prefix(prefix)?, radix).ok();
     in_radix("0x", 16).or_else(|| in_radix("0o", 8)).or_else(|| text.parse().ok())
+}
+
+/// From other formats, and from YAML that is read without a tree: numbers as they are written there.
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(Reader)
+    }
+}
+
+/// Any.
+impl JsonSchema for Value {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "AnyValue".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        Schema::default()
+    }
+}
+
+struct Reader;
+
+impl<'de> Visitor<'de> for Reader {
+    type Value = Value;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, flag: bool) -> Result<Value, E> {
+        Ok(Value::Bool(flag))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Value, E> {
+        Ok(Value::Number(number.to_string().into()))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Value, E> {
+        Ok(Value::Number(number.to_string().into()))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Value, E> {
+        Ok(Value::Number(match number {
+            _ if number.is_nan() => ".nan".into(),
+            f64::INFINITY => ".inf".into(),
+            f64::NEG_INFINITY => "-.inf".into(),
+            // As `1.0`, not as `1`, which is a whole number.
+            _ => format!("{number:?}").into(),
+        }))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+        Ok(Value::String(text.into()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut read = Vec::new();
+        while let Some(item) = items.next_element()? {
+            read.push(item);
+        }
+        Ok(Value::Sequence(read))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut read = Mapping::default();
+        while let Some(entry) = entries.next_entry()? {
+            read.0.push(entry);
+        }
+        match read.repeated() {
+            Some(key) => Err(A::Error::custom(format!("{} is a duplicate key", key.shown()))),
+            None => Ok(Value::Mapping(read)),
+        }
+    }
 }
 
 /// YAML 1.2.2, 10.3.2, except that `0123` is text: YAML 1.1 took it for octal, and so may who wrote it.

@@ -1,0 +1,170 @@
+//! Texts that a later step reads: names, domains, paths, regular expressions.
+//!
+//! Their patterns are for editors. What they mean is decided by the crate that owns them, when the
+//! configuration is resolved.
+
+use std::fmt;
+use std::ops::Deref;
+
+use super::{Refusal, Scalar};
+use crate::value::Value;
+
+macro_rules! texts {
+    ($(
+        $(#[$meta:meta])*
+        $type:ident: pattern $pattern:expr, example $example:expr, fix $fix:expr,
+        parse $parse:expr;
+    )*) => {$(
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $type(pub Box<str>);
+
+        $crate::scalar!($type);
+
+        impl Scalar for $type {
+            fn name() -> String {
+                stringify!($type).to_owned()
+            }
+
+            fn pattern() -> String {
+                $pattern.to_owned()
+            }
+
+            fn example() -> String {
+                $example.to_owned()
+            }
+
+            fn fix() -> String {
+                $fix.to_owned()
+            }
+
+            fn parse(text: &str) -> Result<Self, String> {
+                let parse: fn(&str) -> Result<(), &'static str> = $parse;
+                parse(text).map(|()| Self(text.into())).map_err(str::to_owned)
+            }
+
+            fn read(text: &str) -> Result<Self, Refusal> {
+                match Self::parse(text) {
+                    Err(what) if text.is_empty() => Err(Refusal::new(what, Self::fix())),
+                    Err(what) => Err(Refusal::new(format!("{text:?}: {what}"), Self::fix())),
+                    Ok(read) => Ok(read),
+                }
+            }
+
+            fn refuse(value: &Value) -> Refusal {
+                super::not_text(value)
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str(&self.0)
+            }
+        }
+
+        impl Deref for $type {
+            type Target = str;
+
+            fn deref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl From<&str> for $type {
+            fn from(text: &str) -> Self {
+                Self(text.into())
+            }
+        }
+    )*};
+}
+
+fn not_empty(text: &str) -> Result<(), &'static str> {
+    if text.is_empty() { Err("is empty") } else { Ok(()) }
+}
+
+fn anything(_: &str) -> Result<(), &'static str> {
+    Ok(())
+}
+
+/// What `sockaddr_un` holds of a path, its terminating zero left out.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+fn admin_address(text: &str) -> Result<(), &'static str> {
+    let Some(path) = text.strip_prefix("unix:") else {
+        let parsed = text.parse::<std::net::SocketAddr>().map(drop);
+        return parsed.map_err(|_| "is no IP address and port, and does not begin with unix:");
+    };
+    match path {
+        path if !path.starts_with('/') => Err("is not the whole path of a socket"),
+        path if path.len() > SOCKET_PATH_BYTES_MAX => Err("is over 107 bytes long"),
+        path if path.ends_with('/') => Err("ends with a slash"),
+        _ => Ok(()),
+    }
+}
+
+fn host_name(text: &str) -> Result<(), &'static str> {
+    let is_name_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    match text {
+        "" => Err("is empty"),
+        text if !text.bytes().all(is_name_byte) => Err("is not the name of a host"),
+        _ => Ok(()),
+    }
+}
+
+/// As `sallyport_route::normalise_path` leaves a path: what stands for itself, and escapes of the rest.
+const URL_PATH: &str = "^/(?!(?:.*/)?[.]{1,2}(?:/|$))(?:[/A-Za-z0-9._~!$&'()*+,;=:@-]|\
+    %(?!00|2[DE]|3[0-9]|4[1-9A-F]|5[0-9AF]|6[1-9A-F]|7[0-9AE])[0-9A-F]{2})*$";
+
+texts! {
+    /// A name: any text that is not empty.
+    Name: pattern r"^[\s\S]", example "web", fix "give it a name", parse not_empty;
+
+    /// A text that is not empty.
+    NonEmpty: pattern r"^[\s\S]", example "text", fix "write some text, or remove the key",
+    parse not_empty;
+
+    /// A domain, `*.suffix`, `prefix.*` or `*`.
+    Domain: pattern r"^(?:\*|\[[0-9A-Fa-f:.]+\]|(?:\*[.])?[0-9A-Za-z_-]+(?:[.][0-9A-Za-z_-]+)*(?:[.]|[.]\*)?)$",
+    example "www.example.com", fix "write a domain, *.suffix, prefix.* or \"*\"", parse anything;
+
+    /// A path as requests are matched: normalised, without a query.
+    UrlPath: pattern URL_PATH,
+    example "/", fix "write a path that begins with / and has no query", parse anything;
+
+    /// A path with its query if it has one, as in a request.
+    UrlTarget: pattern "^/[!\"$-~]*$", example "/", fix "write a path such as /healthz",
+    parse |text| match text.starts_with('/')
+        && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#')
+    {
+        true => Ok(()),
+        false => Err("is not a path"),
+    };
+
+    /// A regular expression (the `regex` crate's) that the whole text must match.
+    Regex: pattern r"^[\s\S]", example ".*", fix "write a regular expression", parse anything;
+
+    /// A host, with a port or without.
+    HostPort: pattern r"^[^@/?# \\]+$", example "api.internal",
+    fix "write a host such as api.internal or api.internal:8080", parse anything;
+
+    /// Where the admin listener is: IP:PORT, or the path of a Unix socket behind `unix:`.
+    AdminAddress: pattern r"^(?:unix:/(?:.{0,105}[^/])|(?:[0-9.]+|\[[0-9A-Fa-f:.%]+\]):[0-9]{1,5})$",
+    example "127.0.0.1:9901",
+    fix "write IP:PORT such as 127.0.0.1:9901, or unix:/run/sallyport/admin.sock", parse admin_address;
+
+    /// Who may use a file, as octal digits.
+    FileMode: pattern "^0*[0-7]{1,3}$", example "0660", fix "write a mode such as \"0660\" or \"0600\"",
+    parse |text| match u32::from_str_radix(text, 8) {
+        Ok(0..=0o777) => Ok(()),
+        _ => Err("is no mode of three octal digits"),
+    };
+
+    /// The name of a host, without a port.
+    HostName: pattern "^[0-9A-Za-z._-]+$", example "admin.internal",
+    fix "write a name such as admin.internal", parse host_name;
+
+    /// A path of this machine's filesystem that begins with `/`.
+    AbsolutePath: pattern "^/", example "/sys/fs/bpf/sallyport",
+    fix "write a path that begins with /, such as /sys/fs/bpf/sallyport",
+    parse |text| if text.starts_with('/') { Ok(()) } else { Err("is not an absolute path") };
+}
