@@ -1,0 +1,96 @@
+//! What a configuration file of the gateway may say: every key declared once, with its type, its
+//! bounds, its default and its explanation.
+//!
+//! Plain data, from whatever source: nothing in it is compiled or opened, names are not looked up. From
+//! these types come decoding (serde), the JSON Schema (`sallyport schema`), the tables of keys in the
+//! documentation and what is told of a bad file. What the keys mean together is decided when the
+//! configuration is resolved.
+//!
+//! A key that may be left out and has a default is of its plain type; one that is there or not is an
+//! `Option`. Choices of which exactly one is written are enums where the choice stands alone, and
+//! options with [`exactly_one`](crate::schema::exactly_one) where other keys stand beside it.
+
+mod action;
+mod admin;
+mod error_pages;
+mod filter;
+mod limits;
+mod listener;
+mod matching;
+pub mod push;
+mod resilience;
+pub mod scalar;
+mod upstream;
+mod verdicts;
+mod virtual_host;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use action::{Forward, Redirect, RedirectScheme, RedirectStatus, Respond, Target};
+pub use admin::Admin;
+pub use error_pages::ErrorPages;
+pub use filter::FilterEntry;
+pub use limits::{HeaderNames, Limits};
+pub use listener::{Classifier, HintName, Http2, Listener, ListenerTimeouts};
+pub use matching::{
+    FieldMatch, HeaderMatch, HintMatch, Match, PathMatch, Protocol, QueryMatch, SynRate,
+};
+pub use push::Push;
+pub use resilience::{Backoff, OutlierDetection, Queue, Retry, TenantBy, UpstreamLimits};
+pub use upstream::{
+    Endpoint, HashOn, HealthCheck, HttpProbe, LoadBalancing, OneOrMany, Policy, ProbeMethod,
+    SteadyHint, TcpProbe, Upstream, UpstreamTimeouts,
+};
+pub use verdicts::{Offence, VerdictRule, Verdicts};
+pub use virtual_host::{Route, VirtualHost};
+
+use scalar::Name;
+
+/// The configuration of a Sallyport gateway. `sallyport check FILE` tells every problem of one.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "Sallyport")]
+pub struct Spec {
+    /// Files and globs with more `upstreams` and `virtual_hosts`, beside this file where they are
+    /// relative. Included files cannot include others.
+    #[serde(default)]
+    pub include: Vec<Name>,
+    /// Where requests are taken.
+    #[schemars(length(min = 1))]
+    pub listeners: Vec<Listener>,
+    /// The admin listener: metrics, state, `explain`. None by default.
+    pub admin: Option<Admin>,
+    /// What a client or this file may at most make the gateway hold.
+    #[serde(default)]
+    pub limits: Limits,
+    /// The classifier whose hints are used. None by default.
+    pub classifier: Option<Classifier>,
+    /// Which sources are shut out, and for how long. None by default.
+    pub verdicts: Option<Verdicts>,
+    /// Where statistics are pushed. Nowhere by default.
+    pub push: Option<Push>,
+    /// What clients read in place of the gateway's own errors, where a virtual host says nothing else.
+    pub error_pages: Option<ErrorPages>,
+    /// Groups of endpoints.
+    #[serde(default)]
+    pub upstreams: Vec<Upstream>,
+    /// Domains and their routes.
+    #[serde(default)]
+    pub virtual_hosts: Vec<VirtualHost>,
+}
+
+/// A file that another includes: what there may be many of. What there is one of stays in one place.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Included {
+    /// Groups of endpoints.
+    #[serde(default)]
+    pub upstreams: Vec<Upstream>,
+    /// Domains and their routes.
+    #[serde(default)]
+    pub virtual_hosts: Vec<VirtualHost>,
+}
+
+#[cfg(test)]
+mod tests;
