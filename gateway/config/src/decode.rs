@@ -1,0 +1,108 @@
+//! Decoding declared types: the short way for a good file, every problem at once for a bad one.
+//!
+//! A good file goes from its text straight into the types. Only where that fails the tree is built, and
+//! the schema of the types is walked over it: what is wrong is noted, and what cannot be read is replaced
+//! by an example, so that the rest can be judged further. A problem that only the example has is none.
+
+mod repair;
+mod value;
+
+use serde::de::DeserializeOwned;
+
+use self::repair::Repair;
+use crate::problem::Found;
+use crate::schema::{self, JsonSchema};
+use crate::strict::Strict;
+use crate::tree::{Node, Place, Sink};
+
+/// What was read, and what of it is not what was written.
+#[derive(Clone, Debug)]
+pub struct Decoded<T> {
+    /// The value.
+    pub value: T,
+    /// The places that hold an example in place of what could not be read.
+    pub replaced: Replaced,
+}
+
+/// Places of one file that hold an example in place of what could not be read.
+#[derive(Clone, Debug, Default)]
+pub struct Replaced(Vec<String>);
+
+impl Replaced {
+    /// Whether what stands at `place` is not what was written: it was replaced, or is part of what was.
+    #[must_use]
+    pub fn holds(&self, place: &str) -> bool {
+        self.0.iter().any(|replaced| is_within(place, replaced))
+    }
+
+    /// Whether something within `place`, or all of it, is not what was written.
+    #[must_use]
+    pub fn within(&self, place: &str) -> bool {
+        self.0.iter().any(|replaced| is_within(replaced, place)) || self.holds(place)
+    }
+
+    /// Takes from the end of `problems`, from index `from` on, those that are told of an example.
+    pub fn forget(&self, problems: &mut Sink, from: usize) {
+        if !self.0.is_empty() {
+            let own = problems.split_off(from);
+            problems.extend(own.into_iter().filter(|found| !self.holds(&found.place)));
+        }
+    }
+}
+
+fn is_within(place: &str, around: &str) -> bool {
+    let rest = place.strip_prefix(around);
+    around.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
+/// Decodes the text of the file with index `file`.
+///
+/// What is wrong is noted, and then what could be read is returned: it may be looked at further, and not
+/// be used. `None` if that is nothing.
+pub fn text<T: DeserializeOwned + JsonSchema>(
+    file: usize,
+    text: &str,
+    sink: &mut Sink,
+) -> Option<Decoded<T>> {
+    if let Ok(value) = T::deserialize(Strict(serde_yaml::Deserializer::from_str(text))) {
+        return Some(Decoded { value, replaced: Replaced::default() });
+    }
+    let before = sink.len();
+    let tree = crate::parse(file, text, sink)?;
+    told(Node { value: &tree, place: Place::File(file) }, sink, before)
+}
+
+/// Decodes a value of a tree, as [`text`] does.
+pub fn node<T: DeserializeOwned + JsonSchema>(
+    node: Node<'_>,
+    sink: &mut Sink,
+) -> Option<Decoded<T>> {
+    let before = sink.len();
+    told(node, sink, before)
+}
+
+/// As [`node`]; at least one problem is added to the `before` ones if the value is not good.
+fn told<T: DeserializeOwned + JsonSchema>(
+    node: Node<'_>,
+    sink: &mut Sink,
+    before: usize,
+) -> Option<Decoded<T>> {
+    let error = match T::deserialize(node.value) {
+        Ok(value) => return Some(Decoded { value, replaced: Replaced::default() }),
+        Err(error) => error,
+    };
+    let schema = schema::of::<T>();
+    let mut repair = Repair::new(schema.as_value(), sink);
+    let repaired = repair.value(node);
+    let replaced = repair.end();
+    if sink.len() == before {
+        // The schema takes what the type does not: told less well, and told all the same.
+        let (file, place) = (node.place.file(), node.place.to_string());
+        sink.push(Found::error(file, place, error.to_string(), "see `sallyport schema`"));
+    }
+    let value = T::deserialize(&repaired).ok()?;
+    Some(Decoded { value, replaced: Replaced(replaced) })
+}
+
+#[cfg(test)]
+mod tests;
