@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, response};
-use sallyport_config::{Node, Sink, scalar};
+use sallyport_config::{Node, Sink, Value, scalar, schema};
 use sallyport_plugin::{
     Answer, Body, Exchange, Filter, Flow, Kind, Kinds, Next, Phases, Setting, VerdictAsked,
     body_changes,
 };
 
-const KIND: Kind = Kind { name: "probe", read };
+const KIND: Kind = Kind { name: "probe", read, schema: schema::settings::<Value> };
 
 #[derive(Default)]
 struct Probe {

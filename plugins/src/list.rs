@@ -160,7 +160,7 @@ impl<'a> Reader<'a> {
     /// The file whose path `node` holds, read whole, for a key that is no filter's. It is watched from
     /// then on, as those of filters are.
     pub fn file(&mut self, node: Node<'_>, sink: &mut Sink) -> Option<(PathBuf, Vec<u8>)> {
-        self.files.read_node(self.folder, node, sink)
+        self.files.read_named(self.folder, node.text(sink)?, &node.place, sink)
     }
 
     /// The upstreams that filters name.

@@ -21,6 +21,7 @@ mod scene;
 mod settings;
 mod shared;
 mod slot;
+mod spec;
 mod state;
 mod stock;
 mod stream;
@@ -28,10 +29,15 @@ mod vm;
 mod wait;
 mod wasi;
 
+use sallyport_config::schema;
+
 use crate::kind::Kind;
 
+pub use spec::{Configuration, PhaseName, WasmSpec};
+
 /// `wasm:` in `filters:`.
-pub const KIND: Kind = Kind { name: "wasm", read: settings::read };
+pub const KIND: Kind =
+    Kind { name: "wasm", read: settings::read, schema: schema::settings::<WasmSpec> };
 
 #[cfg(test)]
 mod tests;

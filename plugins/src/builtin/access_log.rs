@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, OnceLock};
 
+use sallyport_config::schema;
+
 use crate::exchange::{Exchange, Outcome};
 use crate::filter::{Filter, Phases};
 use crate::host::Host;
@@ -10,7 +12,10 @@ use crate::kind::Kind;
 mod config;
 mod format;
 mod sink;
+mod spec;
 mod writer;
+
+pub use spec::{AccessLogSpec, FacilitySpec, FormatSpec, SyslogSpec, TargetSpec};
 
 use format::Format;
 use sink::Target;
@@ -19,7 +24,8 @@ use writer::{Tally, Writer};
 pub use writer::flush;
 
 /// `access_log:` in `filters:`.
-pub const KIND: Kind = Kind { name: "access_log", read: config::read };
+pub const KIND: Kind =
+    Kind { name: "access_log", read: config::read, schema: schema::settings::<AccessLogSpec> };
 
 /// Writes a line for each request that ended.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use sallyport_config::{Node, Sink, scalar};
+use sallyport_config::{Node, Sink, scalar, schema};
 
 use crate::exchange::Exchange;
 use crate::field_name;
@@ -12,11 +12,14 @@ use crate::kind::{Kind, Setting};
 
 mod keys;
 mod query;
+mod spec;
+
+pub use spec::ApiKeySpec;
 
 use keys::Keys;
 
 /// `api_key:` in `filters:`.
-pub const KIND: Kind = Kind { name: "api_key", read };
+pub const KIND: Kind = Kind { name: "api_key", read, schema: schema::settings::<ApiKeySpec> };
 
 /// Keys are some 40 characters; what is longer is not worth hashing.
 const KEY_BYTES_MAX: usize = 256;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use sallyport_config::{Node, Sink, scalar};
+use sallyport_config::{Node, Sink, scalar, schema};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::exchange::Exchange;
@@ -14,14 +14,17 @@ use crate::kind::{Kind, Setting};
 
 mod credentials;
 mod recent;
+mod spec;
 mod users;
+
+pub use spec::BasicAuthSpec;
 
 use credentials::Credentials;
 use recent::Recent;
 use users::Users;
 
 /// `basic_auth:` in `filters:`.
-pub const KIND: Kind = Kind { name: "basic_auth", read };
+pub const KIND: Kind = Kind { name: "basic_auth", read, schema: schema::settings::<BasicAuthSpec> };
 
 /// Requests that may wait for their password to be checked: at 50 ms each and one at once, the last waits
 /// for three seconds.

@@ -3,14 +3,18 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, StatusCode, header};
-use sallyport_config::{Node, Sink, scalar};
+use sallyport_config::{Node, Sink, scalar, schema};
 
 use crate::exchange::Exchange;
 use crate::filter::{Answer, Body, Filter, Flow, Phases};
 use crate::kind::{Kind, Setting};
 
+mod spec;
+
+pub use spec::BodyLimitSpec;
+
 /// `body_limit:` in `filters:`.
-pub const KIND: Kind = Kind { name: "body_limit", read };
+pub const KIND: Kind = Kind { name: "body_limit", read, schema: schema::settings::<BodyLimitSpec> };
 
 /// Sizes are read exactly up to here; what is larger needs no limit.
 const BYTES_MAX: u64 = 1 << 40;

@@ -3,6 +3,8 @@
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, response};
 use prometheus::IntCounter;
 
+use sallyport_config::schema;
+
 use crate::exchange::Exchange;
 use crate::filter::{Body, Filter, Flow, Phases, Stop, body_changes};
 use crate::kind::Kind;
@@ -11,14 +13,18 @@ mod accept;
 mod budget;
 mod coder;
 mod config;
+mod spec;
 mod types;
+
+pub use spec::{CodingName, CompressionSpec, LevelsSpec};
 
 use budget::{Budget, Reservation};
 use coder::{Coder, Coding};
 use types::Types;
 
 /// `compression:` in `filters:`.
-pub const KIND: Kind = Kind { name: "compression", read: config::read };
+pub const KIND: Kind =
+    Kind { name: "compression", read: config::read, schema: schema::settings::<CompressionSpec> };
 
 /// Digests of the bytes that were sent, which compression changes: RFC 9530 and what came before it.
 const DIGESTS: [&str; 4] = ["content-digest", "content-md5", "digest", "repr-digest"];

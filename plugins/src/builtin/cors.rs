@@ -6,14 +6,20 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, response};
 use regex::RegexSet;
 
+use sallyport_config::schema;
+
 use crate::exchange::Exchange;
 use crate::filter::{Answer, Filter, Flow, Phases};
 use crate::kind::Kind;
 
 mod read;
+mod spec;
+
+pub use spec::{CorsSpec, OriginRegexSpec, OriginSpec};
 
 /// `cors:` in `filters:`.
-pub const KIND: Kind = Kind { name: "cors", read: read::read };
+pub const KIND: Kind =
+    Kind { name: "cors", read: read::read, schema: schema::settings::<CorsSpec> };
 
 /// The fields of the protocol that a response may have. An origin's own would contradict these.
 const OURS: [HeaderName; 6] = [

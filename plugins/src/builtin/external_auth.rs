@@ -9,15 +9,24 @@ use http::{
 };
 use prometheus::IntCounterVec;
 
+use sallyport_config::schema;
+
 use crate::exchange::{About, Exchange};
 use crate::filter::{Answer, BoxFuture, Filter, Flow, Next, Phases};
 use crate::host::{Call, CallError, Calls, Reply};
 use crate::kind::Kind;
 
 mod config;
+mod spec;
+
+pub use spec::{AskMethod, ExternalAuthSpec, OnFailure};
 
 /// `external_auth:` in `filters:`.
-pub const KIND: Kind = Kind { name: "external_auth", read: config::read };
+pub const KIND: Kind = Kind {
+    name: "external_auth",
+    read: config::read,
+    schema: schema::settings::<ExternalAuthSpec>,
+};
 
 /// The longest answer that is passed on: a page that says why, not a download.
 const REPLY_BYTES_MAX: usize = 64 << 10;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, response};
-use sallyport_config::{Node, Sink};
+use sallyport_config::{Node, Sink, schema};
 
 use crate::exchange::Exchange;
 use crate::field_name;
@@ -12,8 +12,12 @@ use crate::filter::{Filter, Flow, Phases};
 use crate::kind::{Kind, Setting};
 use crate::template::{Scope, Template};
 
+mod spec;
+
+pub use spec::{ChangesSpec, HeadersSpec};
+
 /// `headers:` in `filters:`.
-pub const KIND: Kind = Kind { name: "headers", read };
+pub const KIND: Kind = Kind { name: "headers", read, schema: schema::settings::<HeadersSpec> };
 
 /// Entries of one list.
 const FIELDS_MAX: usize = 100;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use ipnet::IpNet;
-use sallyport_config::{Fields, Node, Sink, scalar};
+use sallyport_config::{Fields, Node, Sink, scalar, schema};
 use sallyport_route::Hints;
 
 use crate::exchange::Exchange;
@@ -12,11 +12,14 @@ use crate::filter::{Answer, Filter, Flow, Phases};
 use crate::kind::{Kind, Setting};
 
 mod prefixes;
+mod spec;
+
+pub use spec::{Access, IpAccessSpec};
 
 use prefixes::{Prefixes, Verdict};
 
 /// `ip_access:` in `filters:`.
-pub const KIND: Kind = Kind { name: "ip_access", read };
+pub const KIND: Kind = Kind { name: "ip_access", read, schema: schema::settings::<IpAccessSpec> };
 
 /// Prefixes of one list: some 3 MB, and more than the lists of countries and clouds have.
 const PREFIXES_MAX: usize = 100_000;

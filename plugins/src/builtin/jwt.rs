@@ -7,6 +7,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::Value;
 use tokio::sync::Notify;
 
+use sallyport_config::schema;
+
 use crate::exchange::{Exchange, Marks};
 use crate::filter::{Answer, Filter, Flow, Phases};
 use crate::host::Host;
@@ -18,7 +20,10 @@ mod keys;
 mod provider;
 mod rules;
 mod source;
+mod spec;
 mod token;
+
+pub use spec::{AlgorithmName, ClaimLabelSpec, ClaimRuleSpec, ClaimsSpec, JwksSpec, JwtSpec};
 
 use fetch::Remote;
 use keys::Keys;
@@ -27,7 +32,8 @@ use source::Source;
 use token::{Checks, Claims, Refusal};
 
 /// `jwt:` in `filters:`.
-pub const KIND: Kind = Kind { name: "jwt", read: config::read };
+pub const KIND: Kind =
+    Kind { name: "jwt", read: config::read, schema: schema::settings::<JwtSpec> };
 
 /// Lets requests with a good token pass.
 #[derive(Debug)]

@@ -6,18 +6,21 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header, response};
-use sallyport_config::{Node, Sink, scalar};
+use sallyport_config::{Node, Sink, scalar, schema};
 
 use crate::exchange::Exchange;
 use crate::filter::{Answer, Filter, Flow, Phases};
 use crate::kind::{Kind, Setting};
 
 mod buckets;
+mod spec;
+
+pub use spec::{RateHint, RateKey, RateLimitSpec};
 
 use buckets::{Buckets, Rate, Taken};
 
 /// `rate_limit:` in `filters:`.
-pub const KIND: Kind = Kind { name: "rate_limit", read };
+pub const KIND: Kind = Kind { name: "rate_limit", read, schema: schema::settings::<RateLimitSpec> };
 
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit");

@@ -4,15 +4,19 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::{HeaderName, HeaderValue, response};
-use sallyport_config::{Node, Sink, scalar};
+use sallyport_config::{Node, Sink, scalar, schema};
 
 use crate::exchange::Exchange;
 use crate::field_name;
 use crate::filter::{Filter, Flow, Phases};
 use crate::kind::{Kind, Setting};
 
+mod spec;
+
+pub use spec::{FormSpec, KeepSpec, RequestIdSpec};
+
 /// `request_id:` in `filters:`.
-pub const KIND: Kind = Kind { name: "request_id", read };
+pub const KIND: Kind = Kind { name: "request_id", read, schema: schema::settings::<RequestIdSpec> };
 
 /// The longest id that is kept: a UUID has 36 characters, trace ids are no longer than 64.
 const ID_BYTES_MAX: usize = 128;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::uri::{Authority, Parts};
 use http::{HeaderValue, StatusCode, Uri, header};
 use regex::Regex;
-use sallyport_config::{Node, Sink};
+use sallyport_config::{Node, Sink, schema};
 use sallyport_route::normalise_path;
 
 use crate::exchange::Exchange;
@@ -13,9 +13,12 @@ use crate::filter::{Answer, Filter, Flow, Phases};
 use crate::kind::{Kind, Setting};
 
 mod replacement;
+mod spec;
+
+pub use spec::{PathSpec, RewriteSpec};
 
 /// `rewrite:` in `filters:`.
-pub const KIND: Kind = Kind { name: "rewrite", read };
+pub const KIND: Kind = Kind { name: "rewrite", read, schema: schema::settings::<RewriteSpec> };
 
 /// Sends requests to another path or host.
 #[derive(Debug)]

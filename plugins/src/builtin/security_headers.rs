@@ -4,14 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, header, response};
-use sallyport_config::{Node, Sink, scalar, units};
+use sallyport_config::{Node, Sink, scalar, schema, units};
 
 use crate::exchange::Exchange;
 use crate::filter::{Filter, Flow, Phases};
 use crate::kind::{Kind, Setting};
 
+mod spec;
+
+pub use spec::{HstsPolicySpec, HstsSpec, Off, SecurityHeadersSpec};
+
 /// `security_headers:` in `filters:`.
-pub const KIND: Kind = Kind { name: "security_headers", read };
+pub const KIND: Kind =
+    Kind { name: "security_headers", read, schema: schema::settings::<SecurityHeadersSpec> };
 
 /// A key of the configuration, the field that it writes, and the value where nothing is said.
 type Known = (&'static str, HeaderName, Option<&'static str>);

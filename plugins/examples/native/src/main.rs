@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use http::StatusCode;
-use sallyport_config::{Node, Sink, scalar};
+use sallyport_config::{Node, Sink, scalar, schema};
 use sallyport_plugin::{Answer, Exchange, Filter, Flow, Kind, Kinds, Phases, Setting};
 
-const KIND: Kind = Kind { name: "refuse_agents", read };
+const KIND: Kind = Kind { name: "refuse_agents", read, schema: schema::settings::<Vec<Box<str>>> };
 
 struct RefuseAgents(Vec<Box<str>>);
 
