@@ -5,6 +5,7 @@ pub mod demo;
 pub mod explain;
 pub mod origin;
 pub mod run;
+mod schema;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -34,6 +35,8 @@ pub enum Command {
     Check(check::Args),
     /// Say what becomes of a request, and why
     Explain(explain::Args),
+    /// Print the JSON Schema of the configuration, for editors
+    Schema,
     /// Serve a small HTTP origin for demos and tests
     Origin(origin::Args),
     /// Serve three origins and the gateway in one process
@@ -74,6 +77,7 @@ pub fn dispatch(command: Command, kinds: Kinds, log: Log) -> Result<(), Failure>
         Command::Run(args) => run::main(&args, kinds, log),
         Command::Check(args) => check::main(&args, kinds),
         Command::Explain(args) => explain::main(args, kinds),
+        Command::Schema => schema::main(&kinds),
         Command::Origin(args) => origin::main(&args),
         Command::Completions(args) => args.print::<Cli>(),
         Command::Man(args) => args.print::<Cli>(),

@@ -20,8 +20,9 @@ mod texts;
 
 use std::path::{Path, PathBuf};
 
+use sallyport_config::schema::Schema;
 use sallyport_config::{Files, Found, Problems, Sources};
-use sallyport_plugin::{Instances, Reader};
+use sallyport_plugin::{Instances, Kinds, Reader};
 use sallyport_route::Hints;
 
 use crate::filters::Filters;
@@ -72,6 +73,12 @@ pub fn parse_hints<'h>(texts: impl IntoIterator<Item = &'h str>) -> Result<Hints
     }
     hints.screens = screens.into();
     Ok(hints)
+}
+
+/// The JSON Schema of a configuration with these kinds of filters.
+#[must_use]
+pub fn schema(kinds: &Kinds) -> Schema {
+    sallyport_config::schema::of_gateway(kinds.iter().map(|kind| (kind.name, kind.schema)))
 }
 
 /// A configuration as it was found on disk: the resolved model and what it came from.

@@ -3,6 +3,8 @@
 
 #[path = "configuration/messages.rs"]
 mod messages;
+#[path = "configuration/schema.rs"]
+mod schema;
 #[path = "configuration/sources.rs"]
 mod sources;
 

@@ -6,7 +6,7 @@ use super::{file, text};
 use crate::support::{check, config, sallyport};
 
 /// A mistake, its line, and what must be said of it: what is wrong, and what to write.
-const MESSAGES: &[(&str, usize, &[&str])] = &[
+pub(super) const MESSAGES: &[(&str, usize, &[&str])] = &[
     (
         "ROUTE: { name: r, forward: { upstream: a, timeout: 15 } }",
         8,
