@@ -17,6 +17,7 @@ mod resolve;
 mod restart_only;
 mod retry;
 mod texts;
+mod tls;
 
 use std::path::{Path, PathBuf};
 
@@ -33,12 +34,13 @@ pub use http2::Http2;
 pub use limits::{HeaderNames, Limits};
 pub use model::{
     Action, Classifier, Config, Forward, HashOn, HealthCheck, HintField, HttpProbe, IPV6_PREFIX,
-    Listener, ListenerTimeouts, Offence, PUSH_EXPORTERS_MAX, Probe, Push, Redirect, RedirectPath,
-    Respond, Route, StatusRange, Target, Upstream, UpstreamTimeouts, VERDICT_RULES_MAX,
-    VerdictRule, Verdicts, VirtualHost,
+    Listener, ListenerTimeouts, Offence, PUSH_EXPORTERS_MAX, Probe, Protocols, Push, Redirect,
+    RedirectPath, Respond, Route, StatusRange, Target, Upstream, UpstreamTimeouts,
+    VERDICT_RULES_MAX, VerdictRule, Verdicts, VirtualHost,
 };
 pub use restart_only::RestartOnly;
 pub use texts::Texts;
+pub use tls::{Certificate, Tls};
 
 pub use admission::{Queue, TenantBy, UpstreamLimits};
 pub use outlier::{OutlierDetection, Resilience};

@@ -21,7 +21,7 @@ pub use sallyport_http1::{HeadLimits, Refusal};
 
 pub use self::client_stream::Failure;
 use self::client_stream::{ClientStream, Home};
-use crate::config::ListenerTimeouts;
+use crate::config::{ListenerTimeouts, Protocols};
 use crate::proxy::{Proxy, Shared};
 use crate::tunnel::Tunnel;
 use crate::turns::InTurns;
@@ -32,8 +32,9 @@ mod handshake;
 mod http2;
 mod lingering;
 mod socket;
+mod tls;
 
-pub use self::facts::{Connection, Protocol, Scheme, TlsFacts, of};
+pub use self::facts::{Connection, Scheme, of};
 pub use self::socket::ClientSocket;
 
 /// How a client of HTTP/2 begins (RFC 9113, 3.4).
@@ -48,8 +49,7 @@ struct Terms {
     timeouts: ListenerTimeouts,
     /// How large a head may be.
     head: HeadLimits,
-    /// Whether clients may begin with the preface of HTTP/2.
-    h2c: bool,
+    protocols: Protocols,
 }
 
 /// An application whose requests begin when a whole head has come.
@@ -77,7 +77,7 @@ impl<A> OnDemand<A> {
         let head =
             HeadLimits { bytes: limits.request_header_bytes, fields: limits.request_headers };
         let listener = &snapshot.listeners[index];
-        Some(Terms { timeouts: listener.timeouts.clone(), head, h2c: listener.h2c })
+        Some(Terms { timeouts: listener.timeouts.clone(), head, protocols: listener.protocols })
     }
 }
 
@@ -141,7 +141,9 @@ fn client_stream(session: &ServerSession) -> Option<&ClientStream> {
 impl<A: HttpServerApp + Send + Sync + 'static> OnDemand<A> {
     /// Serves the requests of a connection that was accepted, until one of both sides ends it.
     pub async fn serve(&self, socket: ClientSocket, connection: Connection) {
-        let Some((stream, connection)) = handshake::handshake(socket, connection).await else {
+        let Some((stream, connection)) =
+            handshake::handshake(socket, connection, &self.shared).await
+        else {
             return;
         };
         self.serve_requests(stream, Arc::new(connection)).await;
@@ -182,14 +184,17 @@ impl<A: HttpServerApp + Send + Sync + 'static> OnDemand<A> {
         connection: &Connection,
         ending: &mut ShutdownWatch,
     ) -> Option<bool> {
-        if let Some(tls) = &connection.tls {
-            return Some(tls.protocol == Some(Protocol::Http2));
-        }
         let terms = self.terms(connection)?;
-        if !terms.h2c {
+        if let Some(tls) = &connection.tls {
+            // A client that does not ask for a protocol speaks the one there is.
+            let alpn = tls.alpn.as_deref();
+            return Some(alpn == Some("h2") || (alpn.is_none() && !terms.protocols.http1));
+        }
+        if !terms.protocols.http2 {
             return Some(false);
         }
-        within(terms.timeouts.idle, stream.begins_with(PREFACE), ending).await.in_time()
+        let preface = within(terms.timeouts.idle, stream.begins_with(PREFACE), ending).await;
+        preface.in_time().filter(|is_http2| *is_http2 || terms.protocols.http1)
     }
 
     /// Waits for the head of the next request and begins it, or begins a refusal; how long the connection may

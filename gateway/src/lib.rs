@@ -13,6 +13,7 @@ pub mod config;
 pub mod connection;
 pub mod decide;
 pub mod descriptors;
+pub mod expiry;
 pub mod explain;
 pub mod filters;
 pub mod live;

@@ -136,6 +136,7 @@ impl Reloader {
         registry.config_loaded(1, &loaded.sha256);
         let metrics = &filters.host.metrics;
         let snapshot = Arc::new(Snapshot::compile(loaded, 1, None, &registry, metrics)?);
+        registry.certificates(snapshot.certificate_expiries());
         verdicts.configure(snapshot.verdicts.as_ref());
         pushing.configure(snapshot.push.as_ref());
         memory.probes.follow(&snapshot.upstreams);
@@ -280,6 +281,7 @@ impl Reloader {
             }
         };
         filters.prepare(&self.filters.host);
+        registry.certificates(snapshot.certificate_expiries());
         self.verdicts.configure(snapshot.verdicts.as_ref());
         self.pushing.configure(snapshot.push.as_ref());
         server.retire(&plan, current);

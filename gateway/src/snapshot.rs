@@ -4,13 +4,15 @@
 //! are the same keep their balancer and counters, endpoints keep their state wherever they appear.
 
 mod chains;
+mod tls;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use sallyport_plugin::{Chain, Metrics};
 use sallyport_route::{HostTable, PathMatch, PathRegex, RouteTable};
-use sallyport_stats::{Registry, RouteStats};
+use sallyport_stats::{CertificateExpiry, Registry, RouteStats};
+use sallyport_tls::{ClientMode, Tickets};
 
 use crate::config::{
     Action, Admin, Config, ErrorPages, HintField, Limits, Listener, Loaded, Push, Verdicts,
@@ -19,6 +21,7 @@ use crate::config::{
 use crate::upstream::{self, Account, Found, Upstream};
 
 pub use chains::Chains;
+pub use tls::ListenerTls;
 
 /// The name under which requests that match nothing are counted, host and route alike.
 pub const NONE: &str = "none";
@@ -53,6 +56,9 @@ pub struct Snapshot {
     /// The filters of requests that match no route.
     unmatched_filters: Chains,
     tables: Vec<HostTable>,
+    /// The TLS of each listener, where it speaks TLS.
+    tls: Vec<Option<Arc<ListenerTls>>>,
+    tickets: Arc<Tickets>,
 }
 
 /// A virtual host, compiled.
@@ -64,6 +70,8 @@ pub struct Host {
     pub domains: Vec<sallyport_route::Domain>,
     /// Its own error pages.
     pub error_pages: ErrorPages,
+    /// Whether its clients must have shown a certificate.
+    pub needs_client_certificate: bool,
     /// The matching of its routes.
     pub table: RouteTable,
     /// Its routes, in order.
@@ -123,6 +131,9 @@ impl Snapshot {
             .iter()
             .map(|listener| host_table(listener, &virtual_hosts))
             .collect::<Result<_, _>>()?;
+        let tickets = previous.map_or_else(Arc::default, |previous| previous.tickets.clone());
+        let before = previous.map_or(&[][..], |previous| &previous.tls);
+        let tls = compile_tls(&listeners, &virtual_hosts, before, &tickets, registry)?;
         let upstreams = compile_upstreams(upstreams, previous, registry)?;
         let (hosts, unmatched) = compile_hosts(virtual_hosts, &listeners, registry, metrics)?;
         expect_retries(&hosts, &upstreams);
@@ -144,6 +155,8 @@ impl Snapshot {
             unmatched,
             unmatched_filters,
             tables,
+            tls,
+            tickets,
         })
     }
 
@@ -156,6 +169,20 @@ impl Snapshot {
         let mut listeners = self.listeners.iter();
         let found = listeners.position(|listener| *listener.name == *name);
         found.ok_or_else(|| format!("there is no listener {name:?}"))
+    }
+
+    /// The TLS of the listener with this index, if it speaks TLS.
+    #[must_use]
+    pub fn tls(&self, listener: usize) -> Option<&ListenerTls> {
+        self.tls.get(listener)?.as_deref()
+    }
+
+    /// When each certificate expires, by listener and name.
+    #[must_use]
+    pub fn certificate_expiries(&self) -> Vec<CertificateExpiry> {
+        let listeners = self.listeners.iter().zip(&self.tls);
+        let with_tls = listeners.filter_map(|(listener, tls)| Some((listener, tls.as_ref()?)));
+        with_tls.flat_map(|(listener, tls)| tls.expiries(&listener.name)).collect()
     }
 
     /// Requests that began under this configuration's routes and have not ended.
@@ -181,6 +208,22 @@ impl Snapshot {
     pub fn host(&self, listener: usize, host: &str) -> Option<usize> {
         self.tables.get(listener)?.lookup(host).map(|index| index as usize)
     }
+}
+
+fn compile_tls(
+    listeners: &[Listener],
+    hosts: &[VirtualHost],
+    previous: &[Option<Arc<ListenerTls>>],
+    tickets: &Tickets,
+    registry: &Registry,
+) -> anyhow::Result<Vec<Option<Arc<ListenerTls>>>> {
+    let compile = |listener: &Listener| {
+        let tls = listener.tls.as_ref().map(|tls| {
+            ListenerTls::compile(listener, tls, hosts, previous, tickets, registry).map(Arc::new)
+        });
+        tls.transpose()
+    };
+    listeners.iter().map(compile).collect()
 }
 
 fn host_table(listener: &Listener, hosts: &[VirtualHost]) -> anyhow::Result<HostTable> {
@@ -226,7 +269,10 @@ fn compile_host(
             (route.matches, Route { name: route.name, action: route.action, stats, filters })
         })
         .unzip();
+    let needs_client_certificate =
+        host.clients.as_ref().is_some_and(|rules| rules.mode() == ClientMode::Required);
     Host {
+        needs_client_certificate,
         name: host.name,
         domains: host.domains,
         error_pages: host.error_pages,

@@ -23,6 +23,7 @@ use crate::admin::{self, Admin, AdminSocket};
 use crate::classifier::Classifier;
 use crate::config::{self, Loaded};
 use crate::descriptors;
+use crate::expiry;
 use crate::filters::{Filters, LiveLater};
 use crate::process;
 use crate::proxy::Shared;
@@ -81,6 +82,8 @@ impl Process {
         log: Log,
     ) -> Result<Self, Failure> {
         let process = process::Process::starting();
+        // Before Pingora makes another one the default.
+        sallyport_tls::install_provider();
         let available = || std::thread::available_parallelism().ok();
         let threads = threads.or_else(available).map_or(1, NonZeroUsize::get);
         descriptors::raise_limit();
@@ -166,6 +169,7 @@ impl Process {
             runtime.spawn(admin_listener(socket, served.clone(), stop));
         });
         background.spawn(look_after(classifier, verdicts));
+        background.spawn(expiry::watch(reloader.live().clone()));
         ready(&server.apply(plan));
         let waker = reload::spawn(reloader.clone(), memory, server.clone())
             .context("cannot start the reload thread")?;

@@ -13,6 +13,7 @@ use sallyport_balance::{Endpoint, Policy};
 use sallyport_plugin::Entry;
 use sallyport_route::{Domain, Match, Replacement};
 use sallyport_stats::push::ExporterSpec;
+use sallyport_tls::ClientAuth;
 
 use super::admin::Admin;
 use super::error_pages::ErrorPages;
@@ -20,6 +21,7 @@ use super::http2::Http2;
 use super::limits::Limits;
 use super::outlier::Resilience;
 use super::retry::Retry;
+use super::tls::Tls;
 
 /// Everything the gateway is told.
 #[derive(Debug)]
@@ -172,8 +174,12 @@ pub struct Listener {
     pub address: SocketAddr,
     /// Which virtual hosts it serves, as indices; `None` means all.
     pub virtual_hosts: Option<Vec<usize>>,
+    /// The protocols that it speaks.
+    pub protocols: Protocols,
     /// Whether it speaks HTTP/2 in clear text to clients that begin with its preface.
     pub h2c: bool,
+    /// Its certificates and what it asks of its clients, where it speaks TLS.
+    pub tls: Option<Arc<Tls>>,
     /// What it bears of its HTTP/2 clients.
     pub http2: Http2,
     /// The addresses whose `X-Forwarded-*` and `Forwarded` fields are believed.
@@ -204,6 +210,15 @@ impl Listener {
         let peer = peer.to_canonical();
         self.trusted_proxies.iter().any(|network| network.contains(&peer))
     }
+}
+
+/// The protocols that a listener speaks; at least one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Protocols {
+    /// HTTP/1.0 and HTTP/1.1.
+    pub http1: bool,
+    /// HTTP/2: agreed on with TLS, known beforehand without.
+    pub http2: bool,
 }
 
 /// How long a listener waits for its clients.
@@ -392,6 +407,8 @@ pub struct VirtualHost {
     pub filters: Vec<Entry>,
     /// Its own error pages, ahead of those for all.
     pub error_pages: ErrorPages,
+    /// What it asks of clients that connect by its names with TLS, in place of what the listener asks.
+    pub clients: Option<Arc<ClientAuth>>,
     /// Its routes; the first match wins.
     pub routes: Vec<Route>,
 }

@@ -3,6 +3,7 @@
 
 mod aimless;
 mod reached;
+mod tls;
 mod unused;
 
 use std::collections::hash_map::Entry;
@@ -79,6 +80,7 @@ pub(super) fn resolve(
     let host_index = index_of(config.virtual_hosts.iter().map(|host| &host.name));
     config.listeners = resolver.listeners(listeners, config.admin.as_ref(), &host_index);
     resolver.domains(&config.listeners, &config.virtual_hosts, &places);
+    resolver.client_certificates(&config.listeners, &config.virtual_hosts, &places);
     // What errors have left out might be what makes the rest useful.
     if !resolver.problems.iter().any(Found::is_error) {
         unused::warn(&config, &places, filter_upstreams, resolver.problems);
@@ -373,9 +375,10 @@ impl Resolver<'_> {
             }
             routes.extend(self.route(file, route, upstreams));
         }
-        let RawVirtualHost { name, domains, filters, error_pages, .. } = raw;
+        let RawVirtualHost { name, domains, filters, error_pages, clients, .. } = raw;
         let domains = domains.into_iter().flatten().collect();
-        VirtualHost { name: name.unwrap_or_default().into(), domains, filters, error_pages, routes }
+        let name = name.unwrap_or_default().into();
+        VirtualHost { name, domains, filters, error_pages, clients, routes }
     }
 
     fn route(
@@ -464,6 +467,7 @@ impl Resolver<'_> {
         raw: RawListener,
         hosts: &HashMap<Arc<str>, usize>,
     ) -> Listener {
+        let protocols = self.protocols(place, &raw);
         let virtual_hosts = raw.virtual_hosts.map(|names| {
             let mut served = Vec::with_capacity(names.len());
             for (index, name) in names.iter().enumerate() {
@@ -479,16 +483,13 @@ impl Resolver<'_> {
             }
             served
         });
-        if raw.http2.is_some() && !raw.h2c {
-            let what = "has no effect: the listener speaks no HTTP/2".to_owned();
-            let fix = "add `h2c: true` to the listener, or remove `http2`";
-            self.refuse(0, format!("{place}.http2"), what, fix);
-        }
         Listener {
             name: raw.name.unwrap_or_default().into(),
             address: raw.address.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))),
             virtual_hosts,
-            h2c: raw.h2c,
+            protocols,
+            h2c: protocols.http2 && !raw.has_tls,
+            tls: raw.tls.map(Arc::new),
             http2: raw.http2.unwrap_or_default(),
             trusted_proxies: raw.trusted_proxies,
             max_connections: raw.max_connections.unwrap_or(Listener::MAX_CONNECTIONS),

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_http::ResponseHeader;
+use sallyport_tls::Facts;
 
 use super::client_stream;
 use crate::accept::ListenerState;
@@ -24,27 +25,9 @@ pub struct Connection {
     /// When it was accepted.
     pub accepted: SystemTime,
     /// What TLS has settled; `None` in clear text.
-    pub tls: Option<Arc<TlsFacts>>,
+    pub tls: Option<Arc<Facts>>,
     /// What the classifier says of it, once a request has asked.
     known: OnceLock<Arc<Known>>,
-}
-
-/// What a TLS handshake has settled.
-#[derive(Debug, Default)]
-pub struct TlsFacts {
-    /// The name that the client asked for (SNI), in lower case.
-    pub server_name: Option<Box<str>>,
-    /// The protocol that both sides agreed on (ALPN).
-    pub protocol: Option<Protocol>,
-}
-
-/// A protocol that requests come in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
-    /// HTTP/1.0 and HTTP/1.1.
-    Http1,
-    /// HTTP/2.
-    Http2,
 }
 
 /// The scheme of a request's URI.

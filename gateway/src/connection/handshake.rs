@@ -4,6 +4,8 @@ use pingora_core::protocols::Stream;
 
 use super::facts::Connection;
 use super::socket::ClientSocket;
+use super::tls;
+use crate::proxy::Shared;
 
 /// Brings a connection from its first byte to where requests begin. `None` if it ends here.
 ///
@@ -14,6 +16,17 @@ use super::socket::ClientSocket;
 pub(super) async fn handshake(
     socket: ClientSocket,
     connection: Connection,
+    shared: &Shared,
 ) -> Option<(Stream, Connection)> {
-    Some((Box::new(socket), connection))
+    let bounds = {
+        let (snapshot, index) = connection.listener.pin(&shared.live)?;
+        snapshot.listeners[index].tls.as_ref().zip(snapshot.tls(index)).map(|(settings, tls)| {
+            let (timeout, handshakes) = (settings.handshake_timeout, settings.max_handshakes);
+            (tls.stats.clone(), tls::Limits { timeout, handshakes })
+        })
+    };
+    match bounds {
+        Some(bounds) => Box::pin(tls::accept(socket, connection, shared, bounds)).await,
+        None => Some((Box::new(socket), connection)),
+    }
 }

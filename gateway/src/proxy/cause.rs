@@ -25,6 +25,8 @@ pub(crate) enum Cause {
     BodyTooLarge,
     /// No virtual host or no route matched.
     NoRoute,
+    /// The connection was made for a host with other rules for client certificates.
+    Misdirected,
     /// The upstream has no endpoint that may be used.
     NoEndpoint,
     /// The upstream is at a limit.
@@ -105,6 +107,7 @@ impl Cause {
             Self::Method => StatusCode::NOT_IMPLEMENTED,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::NoEndpoint | Self::Limit | Self::Resources => StatusCode::SERVICE_UNAVAILABLE,
             Self::Connect | Self::Reset | Self::BadResponse => StatusCode::BAD_GATEWAY,
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
@@ -124,6 +127,7 @@ impl Cause {
             Self::Method => "method",
             Self::BodyTooLarge => "body_too_large",
             Self::NoRoute => "no_route",
+            Self::Misdirected => "misdirected",
             Self::NoEndpoint => "no_endpoint",
             Self::Limit => "limit",
             Self::Connect => "connect",
@@ -149,6 +153,7 @@ impl Cause {
             Self::Method => "CONNECT is not served here",
             Self::BodyTooLarge => "the request body is too large",
             Self::NoRoute => "no route matches this request",
+            Self::Misdirected => "this host needs a connection of its own",
             Self::NoEndpoint => "no endpoint is available",
             Self::Limit => "the upstream has as many requests as it may",
             Self::Connect => "no endpoint could be connected to",
@@ -186,7 +191,8 @@ impl Cause {
 
     /// Whether the client's connection is still at a request boundary, so that it can be kept.
     pub(super) fn keeps_connection(self) -> bool {
-        matches!(self, Self::NoRoute | Self::NoEndpoint | Self::Limit | Self::Connect)
+        use Cause::{Connect, Limit, Misdirected, NoEndpoint, NoRoute};
+        matches!(self, NoRoute | Misdirected | NoEndpoint | Limit | Connect)
     }
 
     /// Whether the operator should read of it: what a client can cause at will is not.

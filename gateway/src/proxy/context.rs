@@ -237,10 +237,21 @@ impl RequestContext {
         Some((host, &host.routes[route]))
     }
 
+    /// The index of the virtual host that the request is for, also where none of its routes takes it.
+    pub(super) fn host_index(&self) -> Option<usize> {
+        self.route.map(|(host, _)| host).or(self.routeless_host)
+    }
+
     /// The virtual host that the request is for, also where none of its routes takes it.
     pub(super) fn host(&self) -> Option<&Host> {
-        let index = self.route.map(|(host, _)| host).or(self.routeless_host)?;
-        self.snapshot.hosts.get(index)
+        self.snapshot.hosts.get(self.host_index()?)
+    }
+
+    /// The client's certificate as the value of `Client-Cert`, where the listener passes it on.
+    pub(super) fn client_certificate(&self) -> Option<&str> {
+        self.listener().tls.as_ref().filter(|tls| tls.forward_client_certificate)?;
+        let client = self.connection()?.tls.as_ref()?.client.as_ref()?;
+        Some(&client.field)
     }
 
     /// The forward action of the route, once there is one.

@@ -18,6 +18,9 @@ use crate::config::HeaderNames;
 /// Fields of this prefix are the gateway's own.
 const PREFIX: &str = "x-sallyport-";
 
+/// Fields that tell of a client's certificate (RFC 9440, 2.4): whoever wrote them is not believed.
+const CLIENT_CERTIFICATE: [&str; 2] = ["client-cert", "client-cert-chain"];
+
 /// Options of `Connection` in one request. Browsers send two; each is a name to look up and remove.
 const OPTIONS_MAX: usize = 32;
 
@@ -102,6 +105,7 @@ fn kind(name: &str) -> Kind {
     }
     match name.as_bytes() {
         [b'x', b'-', ..] if name.starts_with(PREFIX) => Kind::Ours,
+        [b'c', b'l', ..] if CLIENT_CERTIFICATE.contains(&name) => Kind::Ours,
         [b'x', b'-', ..] | [b'f', ..] if forwarded::is_one(name) => Kind::Forwarding,
         _ => Kind::Plain,
     }

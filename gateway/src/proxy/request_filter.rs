@@ -177,6 +177,9 @@ fn admit(session: &mut Session, ctx: &mut RequestContext) -> std::result::Result
     if place.is_none() {
         ctx.routeless_host = ctx.snapshot().host(ctx.listener_index(), &target.host);
     }
+    if is_misdirected(ctx) {
+        return Err(Cause::Misdirected);
+    }
     if place.is_some() && ctx.chain().is_none() {
         aim(ctx, &target.path, target.query.as_deref(), &head.headers);
     }
@@ -184,6 +187,26 @@ fn admit(session: &mut Session, ctx: &mut RequestContext) -> std::result::Result
         target::set(session.req_header_mut(), &rewritten)?;
     }
     if place.is_none() { Err(Cause::NoRoute) } else { Ok(()) }
+}
+
+/// Whether the connection's client was not judged by the rules of the host that the request is for
+/// (RFC 9110, 7.4): another name was asked for in the handshake, or there was none.
+fn is_misdirected(ctx: &RequestContext) -> bool {
+    let Some(connection) = ctx.connection() else { return false };
+    let (snapshot, listener) = (ctx.snapshot(), ctx.listener_index());
+    let host = ctx.host_index();
+    let (Some(facts), Some(tls)) = (&connection.tls, snapshot.tls(listener)) else {
+        return host.is_some_and(|host| snapshot.hosts[host].needs_client_certificate);
+    };
+    let rules = tls.rules_of(host);
+    if tls.needs_certificate(rules) && facts.client.is_none() {
+        return true;
+    }
+    if !tls.has_mixed_rules() {
+        return false;
+    }
+    let asked = facts.sni.as_deref().and_then(|name| snapshot.host(listener, name));
+    tls.rules_of(asked) != rules
 }
 
 /// RFC 9110, 9.3.7: about the server and none of its resources, so that no route has a say in it.

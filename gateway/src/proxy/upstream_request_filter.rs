@@ -54,6 +54,11 @@ fn rewrite_fields(headers: &mut HeaderMap, ctx: &RequestContext) {
     if let Some(known) = ctx.hints() {
         hints::write(headers, known, &ctx.snapshot().upstream_hints);
     }
+    if let Some(field) = ctx.client_certificate()
+        && let Ok(value) = HeaderValue::from_str(field)
+    {
+        headers.insert(HeaderName::from_static("client-cert"), value);
+    }
     request_id::ensure(headers);
     if ctx.limits().header_names == HeaderNames::Any {
         fields::remove_imitations(headers);

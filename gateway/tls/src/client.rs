@@ -45,6 +45,7 @@ impl RulesId {
 pub struct ClientAuth {
     verifier: Arc<dyn ClientCertVerifier>,
     id: RulesId,
+    mode: ClientMode,
     stale_crl: Option<SystemTime>,
 }
 
@@ -140,15 +141,21 @@ impl ClientAuth {
         let verifier = builder
             .build()
             .map_err(|error| ClientAuthError::Crl { number: 1, why: error.to_string() })?;
-        let mode: &[u8] = if mode == ClientMode::Required { b"required" } else { b"optional" };
-        let id = RulesId::of(&[mode, ca, crl.unwrap_or_default()]);
-        Ok(Self { verifier, id, stale_crl: stale_since })
+        let word: &[u8] = if mode == ClientMode::Required { b"required" } else { b"optional" };
+        let id = RulesId::of(&[word, ca, crl.unwrap_or_default()]);
+        Ok(Self { verifier, id, mode, stale_crl: stale_since })
     }
 
     /// What tells these rules from others.
     #[must_use]
     pub fn id(&self) -> RulesId {
         self.id
+    }
+
+    /// Whether a client must have a certificate.
+    #[must_use]
+    pub fn mode(&self) -> ClientMode {
+        self.mode
     }
 
     /// When the first of its revocation lists was to be replaced, where that is before `now`.

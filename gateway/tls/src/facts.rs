@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::SystemTime;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rustls::{HandshakeKind, ProtocolVersion, ServerConnection};
 use sha2::{Digest as _, Sha256};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
@@ -37,8 +39,8 @@ pub struct Facts {
 /// A client's certificate. What cannot be parsed is left empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientFacts {
-    /// The certificate in DER form.
-    pub der: Box<[u8]>,
+    /// The certificate as the value of `Client-Cert` (RFC 9440, 2.1).
+    pub field: Box<str>,
     /// Its subject as RFC 4514 writes it.
     pub subject: Box<str>,
     /// Its subject alternative names and addresses, without their types.
@@ -84,7 +86,8 @@ impl ClientFacts {
     /// What the certificate `der` says.
     #[must_use]
     pub fn of(der: &[u8]) -> Self {
-        let mut facts = Self { der: der.into(), ..Self::default() };
+        let field = format!(":{}:", STANDARD.encode(der)).into();
+        let mut facts = Self { field, ..Self::default() };
         let mut fingerprint = String::with_capacity(64);
         for byte in Sha256::digest(der) {
             // Writing to a string cannot fail.

@@ -8,7 +8,8 @@ use sallyport_plugin::{Entry, Reader};
 
 use super::scalar;
 use crate::config::http2::Http2;
-use crate::config::model::ListenerTimeouts;
+use crate::config::model::{ListenerTimeouts, Protocols};
+use crate::config::tls::{self, Tls};
 
 /// A listener as written, as far as it could be read.
 #[derive(Debug)]
@@ -19,6 +20,10 @@ pub(in crate::config) struct RawListener {
     /// `None` where a name could not be read, so that the others keep their indices.
     pub(in crate::config) virtual_hosts: Option<Vec<Option<Box<str>>>>,
     pub(in crate::config) h2c: bool,
+    pub(in crate::config) protocols: Option<Protocols>,
+    pub(in crate::config) tls: Option<Tls>,
+    /// Whether there is a `tls`, which may not have been readable.
+    pub(in crate::config) has_tls: bool,
     pub(in crate::config) http2: Option<Http2>,
     pub(in crate::config) trusted_proxies: Vec<IpNet>,
     pub(in crate::config) max_connections: Option<u64>,
@@ -40,6 +45,9 @@ pub(super) fn listener(
             node.list(sink, |node, sink| Some(scalar::name(node, sink)))
         });
         let h2c = fields.optional(sink, "h2c", scalar::flag);
+        let protocols = fields.optional(sink, "protocols", protocols);
+        let has_tls = fields.has("tls");
+        let tls = fields.optional(sink, "tls", |node, sink| tls::read(node, filters, sink));
         let http2 = fields.optional(sink, "http2", http2);
         let trusted_proxies =
             fields.optional(sink, "trusted_proxies", |node, sink| node.list(sink, scalar::network));
@@ -56,6 +64,9 @@ pub(super) fn listener(
             address,
             virtual_hosts,
             h2c: h2c.unwrap_or(false),
+            protocols,
+            tls,
+            has_tls,
             http2,
             trusted_proxies: trusted_proxies.unwrap_or_default(),
             max_connections,
@@ -64,6 +75,28 @@ pub(super) fn listener(
             filters: filters.unwrap_or_default(),
         })
     })
+}
+
+fn protocols(node: Node<'_>, sink: &mut Sink) -> Option<Protocols> {
+    let mut spoken = Protocols { http1: false, http2: false };
+    node.whole_list(sink, |node, sink| {
+        let is_new = match node.text(sink)? {
+            "http1" => !std::mem::replace(&mut spoken.http1, true),
+            "http2" => !std::mem::replace(&mut spoken.http2, true),
+            other => {
+                let what = format!("{other:?} is no protocol that is spoken here");
+                return node.refuse(sink, what, "write http1 or http2");
+            }
+        };
+        if !is_new {
+            return node.refuse(sink, "is there twice", "remove one of the two");
+        }
+        Some(())
+    })?;
+    if !spoken.http1 && !spoken.http2 {
+        return node.refuse(sink, "is empty", "write [http1, http2], or one of them");
+    }
+    Some(spoken)
 }
 
 fn http2(node: Node<'_>, sink: &mut Sink) -> Option<Http2> {

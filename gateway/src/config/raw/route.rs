@@ -1,5 +1,6 @@
 //! `virtual_hosts:` and their routes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, StatusCode};
@@ -8,11 +9,13 @@ use sallyport_plugin::{Entry, Reader};
 use sallyport_route::{
     Domain, HeaderMatch, Match, PathMatch, QueryMatch, ValueMatch, normalise_path,
 };
+use sallyport_tls::ClientAuth;
 
 use super::{redirect, retry, scalar};
 use crate::config::error_pages::{self, ErrorPages};
 use crate::config::model::{Redirect, Respond};
 use crate::config::retry::Retry;
+use crate::config::tls;
 
 /// A virtual host as written, as far as it could be read, and its place for problems that show only
 /// later.
@@ -24,6 +27,7 @@ pub(in crate::config) struct RawVirtualHost {
     pub(in crate::config) domains: Vec<Option<Domain>>,
     pub(in crate::config) filters: Vec<Entry>,
     pub(in crate::config) error_pages: ErrorPages,
+    pub(in crate::config) clients: Option<Arc<ClientAuth>>,
     pub(in crate::config) routes: Vec<RawRoute>,
 }
 
@@ -80,6 +84,9 @@ pub(super) fn virtual_host(
             fields.optional(sink, "filters", |node, sink| filters.list(&scope, node, sink));
         let error_pages = fields
             .optional(sink, "error_pages", |node, sink| error_pages::read(node, filters, sink));
+        let clients = fields.optional(sink, "client_certificates", |node, sink| {
+            tls::client_certificates(node, filters, sink)
+        });
         let mut index = 0;
         let routes = fields.required(sink, "routes", |node, sink| {
             node.list(sink, |node, sink| {
@@ -93,6 +100,7 @@ pub(super) fn virtual_host(
             domains: domains.unwrap_or_default(),
             filters: own_filters.unwrap_or_default(),
             error_pages: error_pages.unwrap_or_default(),
+            clients,
             routes: routes.unwrap_or_default(),
         })
     })

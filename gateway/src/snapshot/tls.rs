@@ -1,0 +1,156 @@
+//! The TLS of a listener, compiled: what its handshakes are answered with.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use sallyport_stats::{CertificateExpiry, Registry, TlsStats};
+use sallyport_tls::{
+    Certificates, ClientAuth, ClientMode, Failure, Pair, ServerSpec, ServerTls, Tickets,
+    self_signed,
+};
+
+use crate::config::{Certificate, Listener, Protocols, Tls, VirtualHost};
+
+/// How long before its end a certificate of our own is replaced by another.
+const SELF_SIGNED_RENEWED: Duration = Duration::from_secs(30 * 86_400);
+
+/// The TLS of one listener.
+#[derive(Debug)]
+pub struct ListenerTls {
+    /// The certificates, and a rustls configuration for each set of rules.
+    pub server: ServerTls,
+    /// Where its handshakes are counted.
+    pub stats: Arc<TlsStats>,
+    /// The certificates as configured, and what was read or made for each.
+    certificates: Vec<(Certificate, Arc<Pair>)>,
+    /// Which rules hold for clients of a virtual host, where those are not the listener's.
+    rules: HashMap<usize, usize>,
+    /// Whether the rules at this position need a certificate.
+    needs_certificate: Vec<bool>,
+}
+
+impl ListenerTls {
+    /// Compiles `tls`, the listener's own, keeping certificates that were made before.
+    ///
+    /// # Errors
+    /// If the system has no random numbers.
+    pub(super) fn compile(
+        listener: &Listener,
+        tls: &Tls,
+        hosts: &[VirtualHost],
+        previous: &[Option<Arc<Self>>],
+        tickets: &Tickets,
+        registry: &Registry,
+    ) -> anyhow::Result<Self> {
+        let certificates = tls.certificates.iter().map(|certificate| {
+            Ok((certificate.clone(), Arc::new(pair_of(certificate, previous)?)))
+        });
+        let certificates = certificates.collect::<anyhow::Result<Vec<_>>>()?;
+        let pairs: Vec<_> = certificates.iter().map(|(_, pair)| pair.clone()).collect();
+        let mut all: Vec<Option<Arc<ClientAuth>>> = vec![tls.clients.clone()];
+        let mut rules = HashMap::new();
+        let served = |index: &usize| {
+            listener.virtual_hosts.as_ref().is_none_or(|served| served.contains(index))
+        };
+        for index in (0..hosts.len()).filter(served) {
+            let Some(own) = &hosts[index].clients else { continue };
+            let known = all.iter().position(|it| it.as_ref().is_some_and(|it| it.id() == own.id()));
+            let position = known.unwrap_or_else(|| {
+                all.push(Some(own.clone()));
+                all.len() - 1
+            });
+            rules.insert(index, position);
+        }
+        let needs = |rules: &Option<Arc<ClientAuth>>| {
+            rules.as_ref().is_some_and(|rules| rules.mode() == ClientMode::Required)
+        };
+        let needs_certificate = all.iter().map(needs).collect();
+        let server = ServerTls::build(&ServerSpec {
+            certificates: Arc::new(Certificates::new(&pairs, tls.refuses_others)),
+            alpn: alpn(listener.protocols),
+            min_version: tls.min_version,
+            rules: all,
+            tickets,
+        })?;
+        let stats = registry.tls(&listener.name, Failure::ALL.map(Failure::label));
+        Ok(Self { server, stats, certificates, rules, needs_certificate })
+    }
+
+    /// The position of the rules for clients of the virtual host with this index, or of none.
+    #[must_use]
+    pub fn rules_of(&self, host: Option<usize>) -> usize {
+        host.and_then(|host| self.rules.get(&host)).copied().unwrap_or(0)
+    }
+
+    /// Whether rules differ by virtual host.
+    #[must_use]
+    pub fn has_mixed_rules(&self) -> bool {
+        self.needs_certificate.len() > 1
+    }
+
+    /// Whether the rules at `position` need a certificate.
+    #[must_use]
+    pub fn needs_certificate(&self, position: usize) -> bool {
+        self.needs_certificate.get(position).copied().unwrap_or(false)
+    }
+
+    /// The certificate that a client is shown that asks for `name`, or for none.
+    #[must_use]
+    pub fn certificate(&self, name: Option<&str>) -> Option<&(Certificate, Arc<Pair>)> {
+        self.certificates.get(self.server.certificates().position(name)?)
+    }
+
+    /// The certificates, each with what was read or made for it.
+    #[must_use]
+    pub fn certificates(&self) -> &[(Certificate, Arc<Pair>)] {
+        &self.certificates
+    }
+
+    /// When each of its certificates expires, by name.
+    pub(super) fn expiries(&self, listener: &Arc<str>) -> impl Iterator<Item = CertificateExpiry> {
+        // Of two certificates for one name, the one that expires first.
+        let mut by_name: HashMap<String, u64> = HashMap::new();
+        for (_, pair) in &self.certificates {
+            let unix_s = pair.not_after.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+            for name in &pair.names {
+                let first = by_name.entry(name.to_string()).or_insert(unix_s);
+                *first = unix_s.min(*first);
+            }
+        }
+        let listener = listener.clone();
+        by_name.into_iter().map(move |(name, unix_s)| CertificateExpiry {
+            listener: listener.clone(),
+            name,
+            unix_s,
+        })
+    }
+}
+
+fn alpn(protocols: Protocols) -> Vec<Vec<u8>> {
+    let http2 = protocols.http2.then(|| b"h2".to_vec());
+    let http1 = protocols.http1.then(|| b"http/1.1".to_vec());
+    http2.into_iter().chain(http1).collect()
+}
+
+/// What `certificate` names, or makes unless one was made before.
+fn pair_of(
+    certificate: &Certificate,
+    previous: &[Option<Arc<ListenerTls>>],
+) -> anyhow::Result<Pair> {
+    match certificate {
+        Certificate::Files { pair, .. } => Ok(Pair::clone(pair)),
+        Certificate::SelfSigned { domains } => {
+            let now = SystemTime::now();
+            let made = previous.iter().flatten().flat_map(|tls| &tls.certificates);
+            let made = made.into_iter().find(|(it, pair)| {
+                matches!(it, Certificate::SelfSigned { domains: same } if same == domains)
+                    && pair.not_after > now + SELF_SIGNED_RENEWED
+            });
+            if let Some((_, pair)) = made {
+                return Ok(Pair::clone(pair));
+            }
+            self_signed(domains, now, &sallyport_tls::provider()).map_err(anyhow::Error::msg)
+        }
+    }
+}
