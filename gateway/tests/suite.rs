@@ -50,6 +50,8 @@ mod security;
 mod statistics;
 #[path = "suite/systemd.rs"]
 mod systemd;
+#[path = "suite/tls.rs"]
+mod tls;
 #[path = "suite/tunnels.rs"]
 mod tunnels;
 #[path = "suite/verdicts.rs"]
