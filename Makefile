@@ -28,7 +28,7 @@ BENCHED     = -p sallyport-route -p sallyport-balance -p sallyport-stats --featu
         bench-classifier-lists \
         adversary pgo compare fairness mouse simulate loadtest-k6 loadtest-wrk guests envoy k6 classifier xdp fuzz \
         fuzz-http miri \
-        deny install build-deps bpf-deps test-deps cargo-there
+        deny install install-gateway install-classifier deb test-deb build-deps bpf-deps test-deps cargo-there
 
 help:
 	@echo "make run             build and start the demo on $(CONFIG)"
@@ -52,7 +52,10 @@ help:
 	@echo "make fuzz            fuzz the packet parser and classification for a minute"
 	@echo "make fuzz-http       fuzz requests against the running gateway, SECONDS=60 SEED=1"
 	@echo "make miri            the push library under Miri; installs a nightly toolchain"
-	@echo "make install         binary, configuration and units under DESTDIR=$(DESTDIR)"
+	@echo "make deb             Debian packages of both binaries, in target/deb"
+	@echo "make test-deb        packages, linted, installed, upgraded and purged; needs root"
+	@echo "make install         binaries, configuration and units under DESTDIR=$(DESTDIR); install-gateway,"
+	@echo "                     which needs no BPF toolchain, and install-classifier for one of them"
 
 # For a first look, so that it begins soon; whatever is measured or installed is built with --release.
 run: build-deps
@@ -195,21 +198,41 @@ deny:
 	  $(CARGO) deny --all-features check advisories || echo "cargo deny: advisories could not be checked here"; \
 	else echo "cargo deny: cannot be installed here, skipped"; fi
 
-install: build-deps xdp
-	SALLYPORT_REQUIRE_XDP=1 $(CARGO) build --profile dist --locked $(if $(PGO),,-p sallyport) -p sallyport-classifier
-	$(if $(PGO),sh loadtest/pgo.sh dist)
+install: install-gateway install-classifier
+
+# The gateway alone needs no BPF toolchain.
+install-gateway: build-deps
+	$(if $(PGO),sh loadtest/pgo.sh dist,$(CARGO) build --profile dist --locked -p sallyport)
 	install -Dm755 target/$(if $(PGO),pgo/)dist/sallyport $(DESTDIR)$(PREFIX)/bin/sallyport
+	$(call install-service,sallyport,sallyport.yaml)
+
+install-classifier: build-deps xdp
+	SALLYPORT_REQUIRE_XDP=1 $(CARGO) build --profile dist --locked -p sallyport-classifier
 	install -Dm755 target/dist/sallyport-classifier $(DESTDIR)$(PREFIX)/bin/sallyport-classifier
-	for binary in sallyport sallyport-classifier; do \
-	  install -Dm644 systemd/$$binary.service $(DESTDIR)$(UNITDIR)/$$binary.service && \
-	  install -Dm644 systemd/$$binary.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/$$binary.conf || exit 1; \
-	done
+	$(call install-service,sallyport-classifier,classifier.yaml)
 	install -Dm644 systemd/sallyport-classifier.tmpfiles \
 	  $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/sallyport-classifier.conf
-	[ -e $(DESTDIR)$(SYSCONFDIR)/sallyport/classifier.yaml ] || \
-	  install -Dm644 conf/classifier.yaml $(DESTDIR)$(SYSCONFDIR)/sallyport/classifier.yaml
-	[ -e $(DESTDIR)$(SYSCONFDIR)/sallyport/sallyport.yaml ] || \
-	  install -Dm644 conf/sallyport.yaml $(DESTDIR)$(SYSCONFDIR)/sallyport/sallyport.yaml
+
+# $(1) is the service, $(2) its configuration, of which one that is there already stays.
+define install-service
+install -Dm644 systemd/$(1).service $(DESTDIR)$(UNITDIR)/$(1).service
+install -Dm644 systemd/$(1).sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/$(1).conf
+[ -e $(DESTDIR)$(SYSCONFDIR)/sallyport/$(2) ] || \
+  install -Dm644 conf/$(2) $(DESTDIR)$(SYSCONFDIR)/sallyport/$(2)
+endef
+
+# Both binaries by the profile that packages use, and four packages in target/deb.
+deb: build-deps xdp
+	@sh loadtest/install-tools.sh dpkg-shlibdeps:dpkg-dev readelf:binutils
+	SALLYPORT_REQUIRE_XDP=1 $(CARGO) build --profile dist --locked -p sallyport -p sallyport-classifier
+	systemd/debian/build.sh target/dist target/deb
+
+# The packages of the binaries of `make unit`, linted, and installed, upgraded and purged in a Debian of
+# their own; needs root.
+test-deb: build-deps
+	@sh loadtest/install-tools.sh dpkg-shlibdeps:dpkg-dev readelf:binutils lintian:lintian debootstrap:debootstrap
+	$(CARGO) build --workspace --bins --locked
+	systemd/debian/test.sh target/debug
 
 build-deps: cargo-there
 	@sh loadtest/install-tools.sh $(BUILD_TOOLS)
