@@ -20,6 +20,7 @@ mod matching;
 pub mod push;
 mod resilience;
 pub mod scalar;
+mod tls;
 mod upstream;
 mod verdicts;
 mod virtual_host;
@@ -38,6 +39,10 @@ pub use matching::{
 };
 pub use push::Push;
 pub use resilience::{Backoff, OutlierDetection, Queue, Retry, TenantBy, UpstreamLimits};
+pub use tls::{
+    Certificate, ClientCertificateMode, ClientCertificates, ListenerProtocol, ListenerTls,
+    TlsDefault, TlsVersion,
+};
 pub use upstream::{
     Endpoint, HashOn, HealthCheck, HttpProbe, LoadBalancing, OneOrMany, Policy, ProbeMethod,
     SteadyHint, TcpProbe, Upstream, UpstreamTimeouts,

@@ -2,15 +2,30 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::filter::FilterEntry;
 use super::scalar::{AbsolutePath, Address, Duration, Int, Name, Network};
-use crate::schema::only_with;
+use super::tls::{ListenerProtocol, ListenerTls};
+use crate::schema::never;
 
 /// A socket that takes requests.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(transform = only_with("http2", "h2c", [true]))]
+#[schemars(
+    transform = never(json!({ "required": ["h2c", "tls"], "properties": { "h2c": { "const": true } } })),
+    transform = never(json!({
+        "required": ["h2c", "protocols"], "properties": { "h2c": { "const": true } }
+    })),
+    transform = never(json!({
+        "required": ["http2"],
+        "not": { "anyOf": [
+            { "required": ["h2c"], "properties": { "h2c": { "const": true } } },
+            { "required": ["protocols"], "properties": { "protocols": { "contains": { "const": "http2" } } } },
+            { "required": ["tls"], "not": { "required": ["protocols"] } }
+        ] }
+    }))
+)]
 pub struct Listener {
     /// Its name in logs and metrics; no two alike.
     pub name: Name,
@@ -18,11 +33,16 @@ pub struct Listener {
     pub address: Address,
     /// The virtual hosts that it serves, by name. All by default.
     pub virtual_hosts: Option<Vec<Name>>,
-    /// Whether it speaks HTTP/2 in clear text to clients that begin with its preface. Its clients get
-    /// no 103: Pingora drops interim responses there.
+    /// The protocols that it speaks: `[http1]` by default, with `tls` `[http1, http2]`.
+    #[schemars(length(min = 1), extend("uniqueItems" = true))]
+    pub protocols: Option<Vec<ListenerProtocol>>,
+    /// What it shows its clients, and what it asks of them. It speaks in clear text by default.
+    pub tls: Option<ListenerTls>,
+    /// Short for `protocols: [http1, http2]` without `tls`: HTTP/2 with clients that begin with its
+    /// preface. They get no 103: Pingora drops interim responses there.
     #[serde(default)]
     pub h2c: bool,
-    /// What it bears of its HTTP/2 clients; with `h2c` only.
+    /// What it bears of its HTTP/2 clients, where it speaks HTTP/2.
     pub http2: Option<Http2>,
     /// The networks whose `X-Forwarded-*` and `Forwarded` fields are believed. Nobody's by default.
     #[serde(default)]

@@ -8,6 +8,7 @@ use super::error_pages::ErrorPages;
 use super::filter::FilterEntry;
 use super::matching::Match;
 use super::scalar::{Domain, Name};
+use super::tls::ClientCertificates;
 use crate::schema::exactly_one;
 
 /// Domains and the routes of the requests for them.
@@ -22,6 +23,8 @@ pub struct VirtualHost {
     /// The filters of all its requests, besides those of the listener.
     #[serde(default)]
     pub filters: Vec<FilterEntry>,
+    /// What it asks of clients that connect by its names with TLS, in place of what the listener asks.
+    pub client_certificates: Option<ClientCertificates>,
     /// What clients read in place of the gateway's own errors.
     pub error_pages: Option<ErrorPages>,
     /// Its routes; the first match wins.
