@@ -15,7 +15,7 @@ use std::ops::Range;
 use memchr::memchr;
 
 use self::bytes::{is_name, is_value};
-pub use self::target::{TARGET_BYTES_MAX, escaped_query, is_refused};
+pub use self::target::{TARGET_BYTES_MAX, escaped_query, is_refused, is_same_authority};
 use self::target::{Target, Version};
 
 /// Pingora gives up a head that is longer, so the configured limit ends here too.

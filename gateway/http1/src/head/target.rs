@@ -180,6 +180,14 @@ impl<'a> Authority<'a> {
     }
 }
 
+/// Whether two hosts, each with a port or without, are the same where the scheme's port is `default_port`.
+///
+/// # Errors
+/// One of them is no host.
+pub fn is_same_authority(one: &[u8], other: &[u8], default_port: u16) -> Result<bool, Refusal> {
+    Ok(Authority::read(one, default_port)? == Authority::read(other, default_port)?)
+}
+
 /// `query` in the form that goes upstream, if that is not the one it has.
 pub fn escaped_query(query: &str) -> Option<String> {
     if bytes::is_plain_query(query.as_bytes()) {
