@@ -20,7 +20,7 @@ use sallyport_http1::HeadCheck;
 pub use sallyport_http1::{HeadLimits, Refusal};
 
 pub use self::client_stream::Failure;
-use self::client_stream::{ClientStream, Home};
+use self::client_stream::{CONTINUE_AFTER, ClientStream, Home};
 use crate::config::{ListenerTimeouts, Protocols};
 use crate::proxy::{Proxy, Shared};
 use crate::tunnel::Tunnel;
@@ -35,6 +35,7 @@ mod socket;
 mod tls;
 
 pub use self::facts::{Connection, Scheme, of};
+pub(crate) use self::http2::ANSWERED;
 pub use self::socket::ClientSocket;
 
 /// How a client of HTTP/2 begins (RFC 9113, 3.4).
@@ -83,7 +84,10 @@ impl<A> OnDemand<A> {
 
 /// Why the request of `session` is to be refused; what `session` has as its head is then a stand-in.
 pub fn refusal(session: &ServerSession) -> Option<Refusal> {
-    client_stream(session)?.refusal()
+    match session {
+        ServerSession::H1(_) => client_stream(session)?.refusal(),
+        _ => session.req_header().extensions.get().copied(),
+    }
 }
 
 /// What ended the request of `session` while it was read, if that is not the client's leaving.

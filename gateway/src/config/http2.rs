@@ -15,6 +15,8 @@ pub struct Http2 {
     pub max_settings: u64,
     /// Other frames that carry nothing of a message in ten seconds, and one more for each KiB sent.
     pub max_control_frames: u64,
+    /// Streams that wait for the client's window for more than five seconds.
+    pub max_stalled_streams: u64,
     /// How long it takes new requests.
     pub max_age: Duration,
 }
@@ -27,6 +29,7 @@ impl Default for Http2 {
             max_pings: 200,
             max_settings: 100,
             max_control_frames: 10_000,
+            max_stalled_streams: 32,
             max_age: Duration::from_secs(3_600),
         }
     }

@@ -42,7 +42,7 @@ const READ_BYTES_MAX: usize = 8 << 10;
 
 /// How long the origin may be silent before a client that asked is told to send its body: clients wait for a
 /// second and then send it all the same, and an origin that means to refuse it mostly does so faster.
-const CONTINUE_AFTER: Duration = Duration::from_millis(200);
+pub(super) const CONTINUE_AFTER: Duration = Duration::from_millis(200);
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// How often a client that has closed its side is looked after while its answer is awaited.

@@ -2,39 +2,39 @@
 //!
 //! Pingora's own loop takes its options once, at the start of the process, and ends a connection only when it is
 //! idle. This one asks for the configuration with every connection, so that a reload holds for the next one, and
-//! ends connections that flood, that are old, and whose source came under a verdict. Requests themselves
-//! are the application's business.
+//! ends connections that flood, that are old, and whose source came under a verdict. Each request becomes a
+//! `session.rs`, which is all that the application sees of the protocol.
 
 mod frames;
+mod head;
+mod hpack;
+mod sections;
+mod session;
+mod streams;
 mod watched;
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use h2::Reason;
-use h2::server::Connection as H2Connection;
+use h2::server::{Builder, Connection as H2Connection};
 use pingora_core::apps::HttpServerApp;
-use pingora_core::protocols::http::ServerSession;
-use pingora_core::protocols::http::v2::server::{H2Accept, H2Options, HttpSession, handshake};
 use pingora_core::protocols::{Digest, Stream};
 use pingora_core::server::ShutdownWatch;
 use sallyport_stats::Http2Closed;
-use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
+pub(crate) use self::session::ANSWERED;
+use self::session::Session;
+use self::streams::Streams;
 use self::watched::{Watch, Watched};
 use super::facts::{self, Connection};
 use crate::config::{Http2 as Settings, Limits};
 use crate::proxy::Shared;
-
-/// Requests of one connection that are malformed in ways which Pingora answers by itself. A client that is merely
-/// wrong sends one or two.
-const MALFORMED_MAX: u32 = 32;
 
 /// How long a client may take to read the GOAWAY of a connection that is closed.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -43,7 +43,11 @@ const GOODBYE: Duration = Duration::from_secs(1);
 /// with four of them the connection seldom waits for a stream.
 const STREAM_BUFFER_MAX: u64 = 64 << 10;
 
-/// Serves the requests of `stream`, which begins with the preface, until one of both sides ends it.
+/// Bytes of all request bodies of a connection that their origins have not taken. As much as sixteen streams may send
+/// ahead, so that an upload which its origin does not read does not stop the others.
+const CONNECTION_WINDOW: u32 = 1 << 20;
+
+/// Serves the requests of `stream`, which is to begin with the preface, until one of both sides ends it.
 pub(super) async fn serve<A>(
     shared: &Shared,
     app: &Arc<A>,
@@ -66,10 +70,10 @@ pub(super) async fn serve<A>(
     let stream = Watched::new(stream, &settings);
     let watch = stream.watch();
     let digest = Arc::new(Digest { proxy_digest: facts::carried(client), ..Digest::default() });
-    let greeted = timeout(timeouts.read, handshake(Box::new(stream), Some(options))).await;
+    let greeted = timeout(timeouts.read, options.handshake(stream)).await;
     let Ok(Ok(connection)) = greeted else { return };
-    let mut loop_ =
-        Loop { connection, client, digest, watch, streams: Arc::default(), malformed: 0, shared };
+    let streams = Streams::new(watch.clone(), settings.max_stalled_streams as usize);
+    let mut loop_ = Loop { connection, client, digest, watch, streams, shared };
     let closed = loop_.run(app, timeouts.idle, settings.max_age, shutdown).await;
     if let Some(reason) = closed {
         shared.registry.http2().closed(reason);
@@ -78,23 +82,25 @@ pub(super) async fn serve<A>(
 }
 
 /// How the h2 crate is to serve a connection that begins now.
-fn options(settings: &Settings, limits: &Limits) -> H2Options {
-    let mut options = H2Options::default();
+fn options(settings: &Settings, limits: &Limits) -> Builder {
+    let mut options = Builder::new();
     options.max_header_list_size(limits.request_header_bytes.min(u32::MAX.into()) as u32);
     options.max_concurrent_streams(settings.max_streams as u32);
+    options.initial_connection_window_size(CONNECTION_WINDOW);
     options.max_pending_accept_reset_streams(32);
+    // Streams that the client has us reset are as many requests begun for nothing.
+    options.max_local_error_reset_streams(Some(settings.max_resets as usize));
     options.max_send_buffer_size((limits.client_unread_bytes / 16).min(STREAM_BUFFER_MAX) as usize);
     options
 }
 
 /// A connection at work.
 struct Loop<'s> {
-    connection: H2Connection<Stream, Bytes>,
+    connection: H2Connection<Watched, Bytes>,
     client: &'s Connection,
     digest: Arc<Digest>,
     watch: Watch,
     streams: Arc<Streams>,
-    malformed: u32,
     shared: &'s Shared,
 }
 
@@ -104,8 +110,7 @@ struct Loop<'s> {
     reason = "most events are requests, and a box would be one more allocation"
 )]
 enum Event {
-    Accepted(HttpSession),
-    Rejected,
+    Accepted(Session),
     /// The client or an error ended it.
     Ended,
     /// No new requests: those under way are finished.
@@ -147,12 +152,6 @@ impl Loop<'_> {
                     return Some(Http2Closed::Verdict);
                 }
                 Event::Accepted(session) => self.begin(session, app, shutdown),
-                Event::Rejected => {
-                    self.malformed += 1;
-                    if self.malformed >= MALFORMED_MAX {
-                        return Some(Http2Closed::Malformed);
-                    }
-                }
                 Event::Ended => return None,
                 Event::Drain => {
                     draining = true;
@@ -166,13 +165,14 @@ impl Loop<'_> {
 
     /// The next request. Drives the connection, and looks for a flood after each of its turns.
     async fn accept(&mut self) -> Event {
-        let accepting = HttpSession::from_h2_conn(&mut self.connection, self.digest.clone());
-        let mut accepting = pin!(accepting);
+        let (digest, streams) = (&self.digest, &self.streams);
+        let mut accepting = pin!(self.connection.accept());
         poll_fn(|context| {
             let event = accepting.as_mut().poll(context).map(|accepted| match accepted {
-                Ok(Some(H2Accept::Session(session))) => Event::Accepted(session),
-                Ok(Some(H2Accept::Rejected)) => Event::Rejected,
-                Ok(None) | Err(_) => Event::Ended,
+                Some(Ok((request, respond))) => {
+                    Event::Accepted(Session::new(request, respond, digest.clone(), streams.begin()))
+                }
+                Some(Err(_)) | None => Event::Ended,
             });
             // Of some floods the h2 crate has had enough before it reads the rest.
             match (event, self.watch.flood()) {
@@ -189,15 +189,16 @@ impl Loop<'_> {
         self.shared.verdicts.holds(self.client.peer.ip())
     }
 
-    fn begin<A>(&self, session: HttpSession, app: &Arc<A>, shutdown: &ShutdownWatch)
+    fn begin<A>(&self, session: Session, app: &Arc<A>, shutdown: &ShutdownWatch)
     where
         A: HttpServerApp + Send + Sync + 'static,
     {
+        if session.is_malformed() {
+            self.watch.note_malformed();
+        }
         let (app, shutdown) = (app.clone(), shutdown.clone());
-        let stream = self.streams.begin();
         tokio::spawn(async move {
-            let _open = stream;
-            app.process_new_http(ServerSession::new_http2(session), &shutdown).await;
+            app.process_new_http(session.into_pingora(), &shutdown).await;
         });
     }
 
@@ -211,38 +212,5 @@ impl Loop<'_> {
         let flushed = poll_fn(|context| self.connection.poll_closed(context));
         // Who does not read it is not waited for, and an error ends the connection as well.
         drop(timeout(GOODBYE, flushed).await);
-    }
-}
-
-/// The streams of a connection whose requests are being served.
-#[derive(Debug, Default)]
-struct Streams {
-    open: AtomicUsize,
-    none_open: Notify,
-}
-
-/// One of them.
-struct OpenStream(Arc<Streams>);
-
-impl Streams {
-    fn begin(self: &Arc<Self>) -> OpenStream {
-        self.open.fetch_add(1, Relaxed);
-        OpenStream(self.clone())
-    }
-
-    /// Waits until none was open for as long as `idle`; begins anew when it is asked again.
-    async fn idle_for(self: Arc<Self>, idle: Duration) {
-        while self.open.load(Relaxed) > 0 {
-            self.none_open.notified().await;
-        }
-        pingora_timeout::sleep(idle).await;
-    }
-}
-
-impl Drop for OpenStream {
-    fn drop(&mut self) {
-        if self.0.open.fetch_sub(1, Relaxed) == 1 {
-            self.0.none_open.notify_one();
-        }
     }
 }

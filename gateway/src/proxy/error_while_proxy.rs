@@ -7,6 +7,7 @@ use sallyport_plugin::Phases;
 use super::cause::{self, Cause};
 use super::context::RequestContext;
 use super::{filters, pace};
+use crate::connection::ANSWERED;
 use crate::upstream::{Failure, Resend};
 
 /// Says whether to try again.
@@ -17,6 +18,9 @@ pub(super) fn run(
     reused: bool,
 ) -> Box<Error> {
     pace::unwatch(ctx);
+    if *error.etype() == ANSWERED {
+        return error;
+    }
     let retry = if ctx.attempt.stale {
         // Nothing was sent on it.
         true

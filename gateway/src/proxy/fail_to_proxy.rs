@@ -16,6 +16,9 @@ pub(super) async fn run(
     error: &Error,
     ctx: &mut RequestContext,
 ) -> FailToProxy {
+    if *error.etype() == connection::ANSWERED {
+        return FailToProxy { error_code: 0, can_reuse_downstream: false };
+    }
     let failure = connection::failure(session.as_downstream()).map(Cause::from);
     let found = ctx.cause.or(failure).or_else(|| pace::overdue(ctx));
     let cause = *ctx.cause.get_or_insert(found.unwrap_or_else(|| Cause::of(error)));

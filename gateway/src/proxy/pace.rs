@@ -8,7 +8,7 @@ use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{StatusCode, Version};
 use pingora_error::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
@@ -85,7 +85,7 @@ pub(super) fn tunnel_began(session: &mut Session, ctx: &mut RequestContext) {
 fn wait_for_body(session: &Session, ctx: &mut RequestContext) {
     let now = Instant::now();
     ctx.pace.body_began.get_or_insert(now);
-    if session.as_downstream().as_http2().is_some() {
+    if session.req_header().version == Version::HTTP_2 {
         ctx.pace.body_due = Some(now + ctx.listener().timeouts.read);
     }
 }

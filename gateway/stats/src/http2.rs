@@ -21,11 +21,13 @@ pub enum Http2Closed {
     Settings,
     /// Too many other frames that carry nothing.
     Frames,
+    /// Too many of its streams waited for the client's windows.
+    Stalled,
 }
 
 impl Http2Closed {
     /// Every reason.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Age,
         Self::Idle,
         Self::Verdict,
@@ -34,6 +36,7 @@ impl Http2Closed {
         Self::Pings,
         Self::Settings,
         Self::Frames,
+        Self::Stalled,
     ];
 
     /// Its label in metrics.
@@ -48,6 +51,7 @@ impl Http2Closed {
             Self::Pings => "pings",
             Self::Settings => "settings",
             Self::Frames => "frames",
+            Self::Stalled => "stalled",
         }
     }
 }

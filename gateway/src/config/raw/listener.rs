@@ -112,6 +112,7 @@ fn http2(node: Node<'_>, sink: &mut Sink) -> Option<Http2> {
         let max_settings = count("max_settings_per_10s", default.max_settings, 10_000_000);
         let max_control_frames =
             count("max_control_frames_per_10s", default.max_control_frames, 10_000_000);
+        let max_stalled_streams = count("max_stalled_streams", default.max_stalled_streams, 10_000);
         let max_age = fields.optional(sink, "max_age", scalar::duration);
         Some(Http2 {
             max_streams,
@@ -119,6 +120,7 @@ fn http2(node: Node<'_>, sink: &mut Sink) -> Option<Http2> {
             max_pings,
             max_settings,
             max_control_frames,
+            max_stalled_streams,
             max_age: max_age.unwrap_or(default.max_age),
         })
     })

@@ -2,18 +2,12 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
-use pingora_core::protocols::raw_connect::ProxyDigest;
-use pingora_core::protocols::tls::SslDigest;
-use pingora_core::protocols::{
-    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream,
-    TimingDigest, UniqueID, UniqueIDType,
-};
+use pingora_core::protocols::Stream;
 use sallyport_stats::Http2Closed;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -28,37 +22,93 @@ const WINDOW: Duration = Duration::from_secs(10);
 /// as gRPC does to measure the connection.
 const BYTES_PER_EARNED_FRAME: u64 = 1 << 10;
 
-/// What the connection's loop is told of its stream.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Watch(Arc<AtomicU8>);
+/// Malformed requests of one connection. A client that is merely wrong sends one or two.
+const MALFORMED_MAX: u32 = 32;
 
-const FLOODS: [Http2Closed; 4] =
-    [Http2Closed::Resets, Http2Closed::Pings, Http2Closed::Settings, Http2Closed::Frames];
+/// What is known of a connection's stream beside its bytes, for the loop and for the requests.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Watch(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// What the client has sent too much of, as an index into [`FLOODS`] plus one.
+    flood: AtomicU8,
+    /// Bytes written to the socket.
+    sent_bytes: AtomicU64,
+    /// Whether the socket takes no more for now.
+    is_blocked: AtomicBool,
+    /// Malformed requests.
+    malformed: AtomicU32,
+    /// Streams whose trailers name a pseudo-field. No more than [`MALFORMED_MAX`].
+    malformed_trailers: Mutex<Vec<u32>>,
+}
+
+/// What frames are counted as, and then what else ends a connection.
+const FLOODS: [Http2Closed; 6] = [
+    Http2Closed::Resets,
+    Http2Closed::Pings,
+    Http2Closed::Settings,
+    Http2Closed::Frames,
+    Http2Closed::Malformed,
+    Http2Closed::Stalled,
+];
+const COUNTED: usize = 4;
 
 impl Watch {
-    /// What the client has sent too much of, if it has.
+    /// Why the connection has to end, if it has.
     pub(super) fn flood(&self) -> Option<Http2Closed> {
-        FLOODS.get(usize::from(self.0.load(Relaxed)).checked_sub(1)?).copied()
+        FLOODS.get(usize::from(self.0.flood.load(Relaxed)).checked_sub(1)?).copied()
     }
 
     fn set(&self, flood: usize) {
-        self.0.store(flood as u8 + 1, Relaxed);
+        self.0.flood.store(flood as u8 + 1, Relaxed);
+    }
+
+    /// The connection ends, since too many of its streams are stalled.
+    pub(super) fn set_stalled(&self) {
+        self.set(COUNTED + 1);
+    }
+
+    /// Counts a request that is malformed.
+    pub(super) fn note_malformed(&self) {
+        if self.0.malformed.fetch_add(1, Relaxed) + 1 >= MALFORMED_MAX {
+            self.set(COUNTED);
+        }
+    }
+
+    fn note_malformed_trailers(&self, stream: u32) {
+        self.malformed_trailers().push(stream);
+        self.note_malformed();
+    }
+
+    /// Whether the trailers of `stream`, which have come, name a pseudo-field.
+    pub(super) fn has_malformed_trailers(&self, stream: u32) -> bool {
+        self.malformed_trailers().contains(&stream)
+    }
+
+    fn malformed_trailers(&self) -> std::sync::MutexGuard<'_, Vec<u32>> {
+        self.0.malformed_trailers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes written to the socket so far.
+    pub(super) fn sent_bytes(&self) -> u64 {
+        self.0.sent_bytes.load(Relaxed)
+    }
+
+    /// Whether something waits for the socket, and not for the client's windows.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.0.is_blocked.load(Relaxed)
     }
 }
 
-/// What came and went since the window began.
+/// What came since the window began.
 #[derive(Debug)]
 struct Window {
     began: Instant,
     /// In the order of [`FLOODS`].
-    frames: [u64; FLOODS.len()],
+    frames: [u64; COUNTED],
+    /// What had been sent when it began.
     sent_bytes: u64,
-}
-
-impl Window {
-    fn new(began: Instant) -> Self {
-        Self { began, frames: [0; FLOODS.len()], sent_bytes: 0 }
-    }
 }
 
 /// A stream that stops being read once its client floods it.
@@ -67,7 +117,7 @@ pub(super) struct Watched {
     stream: Stream,
     frames: Frames,
     /// In the order of [`FLOODS`].
-    most: [u64; FLOODS.len()],
+    most: [u64; COUNTED],
     window: Window,
     watch: Watch,
 }
@@ -80,7 +130,7 @@ impl Watched {
             stream,
             frames: Frames::after(PREFACE.len()),
             most: [max_resets, max_pings, max_settings, max_control_frames],
-            window: Window::new(Instant::now()),
+            window: Window { began: Instant::now(), frames: [0; COUNTED], sent_bytes: 0 },
             watch: Watch::default(),
         }
     }
@@ -99,13 +149,16 @@ impl Watched {
                 Frame::Ping => (1, true),
                 Frame::Settings => (2, false),
                 Frame::Other => (3, true),
+                Frame::MalformedTrailers(stream) => return watch.note_malformed_trailers(stream),
             };
             let now = Instant::now();
+            let sent_bytes = watch.sent_bytes();
             if now.duration_since(window.began) >= WINDOW {
-                *window = Window::new(now);
+                *window = Window { began: now, frames: [0; COUNTED], sent_bytes };
             }
             window.frames[index] += 1;
-            let earned = if earns { window.sent_bytes / BYTES_PER_EARNED_FRAME } else { 0 };
+            let since = sent_bytes - window.sent_bytes;
+            let earned = if earns { since / BYTES_PER_EARNED_FRAME } else { 0 };
             if window.frames[index] > most[index].saturating_add(earned) {
                 watch.set(index);
             }
@@ -113,9 +166,12 @@ impl Watched {
     }
 
     fn sent(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        let state = &self.watch.0;
         if let Poll::Ready(Ok(bytes)) = written {
-            self.window.sent_bytes += bytes as u64;
+            // Nobody else writes.
+            state.sent_bytes.store(state.sent_bytes.load(Relaxed) + bytes as u64, Relaxed);
         }
+        state.is_blocked.store(written.is_pending(), Relaxed);
         written
     }
 }
@@ -169,53 +225,6 @@ impl AsyncWrite for Watched {
     }
 }
 
-#[async_trait]
-impl Shutdown for Watched {
-    async fn shutdown(&mut self) {
-        self.stream.shutdown().await;
-    }
-}
-
-impl UniqueID for Watched {
-    fn id(&self) -> UniqueIDType {
-        self.stream.id()
-    }
-}
-
-impl Ssl for Watched {
-    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        self.stream.get_ssl_digest()
-    }
-}
-
-impl GetTimingDigest for Watched {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        self.stream.get_timing_digest()
-    }
-}
-
-impl GetProxyDigest for Watched {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.stream.get_proxy_digest()
-    }
-
-    fn set_proxy_digest(&mut self, digest: ProxyDigest) {
-        self.stream.set_proxy_digest(digest);
-    }
-}
-
-impl GetSocketDigest for Watched {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.stream.get_socket_digest()
-    }
-
-    fn set_socket_digest(&mut self, digest: SocketDigest) {
-        self.stream.set_socket_digest(digest);
-    }
-}
-
-impl Peek for Watched {}
-
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -225,16 +234,21 @@ mod tests {
 
     const PING: [u8; 17] = [0, 0, 8, 6, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
-    /// What a client of `pings` PINGs has sent too much of, after it was sent `bytes`.
-    async fn flood(pings: usize, bytes: usize) -> Option<Http2Closed> {
+    /// A client that sent `frames` after it was sent `bytes`, all of it read.
+    async fn watched(frames: &[u8], bytes: usize) -> Watch {
         let (mut client, server) = UnixStream::pair().unwrap();
         let settings = Http2 { max_pings: 10, ..Http2::default() };
         let mut watched = Watched::new(Box::new(server), &settings);
         watched.write_all(&vec![0; bytes]).await.unwrap();
-        let sent = [PREFACE, &PING.repeat(pings)].concat();
+        let sent = [PREFACE, frames].concat();
         client.write_all(&sent).await.unwrap();
         watched.read_exact(&mut vec![0; sent.len()]).await.unwrap();
-        watched.watch().flood()
+        watched.watch()
+    }
+
+    /// What a client of `pings` PINGs has sent too much of, after it was sent `bytes`.
+    async fn flood(pings: usize, bytes: usize) -> Option<Http2Closed> {
+        watched(&PING.repeat(pings), bytes).await.flood()
     }
 
     #[tokio::test]
@@ -243,5 +257,16 @@ mod tests {
         assert_eq!(flood(11, 0).await, Some(Http2Closed::Pings));
         assert_eq!(flood(11, 1 << 10).await, None);
         assert_eq!(flood(12, 1 << 10).await, Some(Http2Closed::Pings));
+    }
+
+    #[tokio::test]
+    async fn malformed_trailers_are_told_by_stream_and_counted() {
+        // HEADERS with END_STREAM and END_HEADERS, of `:method: GET`.
+        let section = |stream: u8| [0, 0, 1, 1, 5, 0, 0, 0, stream, 0x82];
+        let watch = watched(&[section(3), section(5), section(3)].concat(), 0).await;
+        assert!(watch.has_malformed_trailers(3) && !watch.has_malformed_trailers(5));
+        assert_eq!(watch.flood(), None);
+        let watch = watched(&section(1).repeat(MALFORMED_MAX as usize + 1), 0).await;
+        assert_eq!(watch.flood(), Some(Http2Closed::Malformed));
     }
 }
