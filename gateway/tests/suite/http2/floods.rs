@@ -6,6 +6,7 @@ use super::client::{
     ACK, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, Frames, GOAWAY, HEADERS, NO_ERROR, PING,
     RST_STREAM, SETTINGS, WINDOW_UPDATE, with_h2c,
 };
+use super::unread::endless;
 use crate::support::{Gateway, Origin, check, config, forward_all};
 
 const ANSWER: &str = "virtual_hosts:
@@ -114,6 +115,24 @@ fn rfc9113_10_5_resets_are_counted_even_where_each_request_was_begun() {
     }
     assert!((100..=102).contains(&begun), "{begun} were reset");
     closed(&gateway, "resets", 1.0);
+}
+
+#[test]
+fn streams_that_wait_for_their_client_end_the_connection_if_they_are_too_many() {
+    let (address, _) = endless();
+    let yaml = with_h2c(&forward_all(&[address]), ", http2: { max_stalled_streams: 4 }");
+    let gateway = Gateway::start(&yaml);
+    let connect = |streams: u32| {
+        let mut client = Frames::connect(gateway.web());
+        (0..streams).for_each(|stream| client.request(2 * stream + 1, "GET", END_STREAM, &[]));
+        client
+    };
+    let mut few = connect(4);
+    let mut many = connect(5);
+    assert_eq!(many.goodbye(), Some(ENHANCE_YOUR_CALM));
+    closed(&gateway, "stalled", 1.0);
+    few.send(PING, 0, 0, &[7; 8]);
+    assert!(few.receive_kind(PING).is_some(), "it is borne");
 }
 
 #[test]

@@ -17,7 +17,7 @@ const CLIENTS: u64 = 30;
 const LIMIT: &str = "limits: { client_unread_bytes: 256KiB }\n";
 
 /// An origin that answers with more than any buffer holds, and counts the bytes that it got rid of.
-fn endless() -> (SocketAddr, Arc<AtomicU64>) {
+pub(super) fn endless() -> (SocketAddr, Arc<AtomicU64>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let written = Arc::new(AtomicU64::new(0));
