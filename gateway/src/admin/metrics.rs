@@ -13,10 +13,11 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use sallyport_stats::CONTENT_TYPE;
+use sallyport_stats::{CONTENT_TYPE, build_info};
 
 use super::problem::Parameters;
 use super::{Admin, heavy};
+use crate::build;
 
 pub(super) async fn scrape(
     State(admin): State<Arc<Admin>>,
@@ -32,6 +33,7 @@ pub(super) async fn scrape(
 fn render(admin: &Admin, names: &HashSet<String>) -> String {
     let mut others = admin.filter_metrics.gather();
     others.extend(admin.process.figures().families());
+    others.push(build_info(build::VERSION, build::COMMIT, build::FEATURES));
     others.extend(admin.pushing.families());
     admin.registry.render_wanted(others, |name| names.is_empty() || names.contains(name))
 }

@@ -34,6 +34,8 @@ pub struct Limits {
     /// Bytes that are held of one response for a client that does not read; `u64::MAX` means as many as fit in Pingora's
     /// queues.
     pub client_unread_bytes: u64,
+    /// With how many routes, or endpoints, those without traffic are exposed as metrics as well.
+    pub idle_route_series: u64,
     /// Idle connections kept to all endpoints together, per worker thread.
     pub upstream_idle_connections: u64,
 }
@@ -74,6 +76,7 @@ impl Default for Limits {
             request_body_bytes: u64::MAX,
             request_body_min_rate: 240,
             client_unread_bytes: u64::MAX,
+            idle_route_series: 1_000,
             upstream_idle_connections: 1_024,
         }
     }
@@ -93,7 +96,7 @@ impl Limits {
 
     /// Each limit's key in the file and its value, in the order of the table in the documentation.
     #[must_use]
-    pub fn entries(&self) -> [(&'static str, u64); 12] {
+    pub fn entries(&self) -> [(&'static str, u64); 13] {
         [
             ("virtual_hosts", self.virtual_hosts),
             ("domains", self.domains),
@@ -106,6 +109,7 @@ impl Limits {
             ("request_body_bytes", self.request_body_bytes),
             ("request_body_min_rate", self.request_body_min_rate),
             ("client_unread_bytes", self.client_unread_bytes),
+            ("idle_route_series", self.idle_route_series),
             ("upstream_idle_connections", self.upstream_idle_connections),
         ]
     }

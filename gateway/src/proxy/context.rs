@@ -318,6 +318,13 @@ impl RequestContext {
         self.attempt.tries.finish(kind);
     }
 
+    /// Counts bytes of the bodies that the client sent and was sent.
+    pub(super) fn record_body_bytes(&self, received: u64, sent: u64) {
+        if self.counted {
+            self.stats().record_body_bytes(received, sent);
+        }
+    }
+
     /// Counts the request out; `status` is 0 where no response went out. Later calls do nothing.
     pub(super) fn finish(&mut self, status: u16) {
         self.finish_at_endpoint();

@@ -342,6 +342,14 @@ fn failure(ctx: &RequestContext) -> (response::Parts, Bytes) {
     into_response(Answer::error(status, cause.label(), cause.text()), ctx)
 }
 
+/// Bytes of the bodies that the client sent and was sent, those of a tunnel among them.
+pub(super) fn body_bytes(session: &Session, ctx: &RequestContext) -> (u64, u64) {
+    let (up_bytes, down_bytes) =
+        ctx.relayed().map_or((0, 0), |relayed| (relayed.up_bytes, relayed.down_bytes));
+    let (read, sent) = (session.body_bytes_read(), session.body_bytes_sent());
+    (read as u64 + up_bytes, sent as u64 + down_bytes)
+}
+
 /// Runs the hooks of the request's end.
 pub(super) fn log(session: &mut Session, ctx: &mut RequestContext, duration: Duration) {
     let labelled = ctx.filters.as_ref().is_some_and(|run| run.marks.has_labels());
@@ -350,16 +358,15 @@ pub(super) fn log(session: &mut Session, ctx: &mut RequestContext, duration: Dur
     }
     let mut lent = Lent::take(session, ctx);
     let about = about(ctx);
-    let (up_bytes, down_bytes) =
-        ctx.relayed().map_or((0, 0), |relayed| (relayed.up_bytes, relayed.down_bytes));
+    let (request_bytes, response_bytes) = body_bytes(session, ctx);
     let sent: Option<&response::Parts> = session.response_written().map(|head| &**head);
     let outcome = Outcome {
         status: sent.map(|head| head.status),
         response: sent,
         cause: ctx.cause.map(Cause::label),
         duration,
-        request_bytes: session.body_bytes_read() as u64 + up_bytes,
-        response_bytes: session.body_bytes_sent() as u64 + down_bytes,
+        request_bytes,
+        response_bytes,
     };
     if let Some(chain) = ctx.chain() {
         Chain::log(chain, &mut lent.run, &mut lent.request, &about, &outcome);

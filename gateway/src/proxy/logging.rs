@@ -19,6 +19,8 @@ pub(super) fn run(verdicts: &Verdicts, session: &mut Session, ctx: &mut RequestC
     note_offences(verdicts, ctx, status);
     record(session, ctx, status);
     filters::log(session, ctx, ctx.elapsed());
+    let (received, sent) = filters::body_bytes(session, ctx);
+    ctx.record_body_bytes(received, sent);
     ctx.finish(status);
 }
 

@@ -4,6 +4,7 @@
 //! first configuration is not a reload and is not counted as one.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 /// The configuration's figures, shared between who reloads and who scrapes.
 #[derive(Default)]
@@ -16,6 +17,21 @@ pub(crate) struct ConfigFigures {
     pub(crate) serving: Option<Serving>,
     pub(crate) applied: u64,
     pub(crate) rejected: u64,
+    /// How the latest attempt went, and when; the first load is one.
+    pub(crate) latest: Option<Latest>,
+}
+
+/// The latest attempt to load a configuration.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Latest {
+    pub(crate) is_successful: bool,
+    pub(crate) at: SystemTime,
+}
+
+impl Latest {
+    fn now(is_successful: bool) -> Option<Self> {
+        Some(Self { is_successful, at: SystemTime::now() })
+    }
 }
 
 /// The configuration that serves.
@@ -27,17 +43,27 @@ pub(crate) struct Serving {
 
 impl ConfigStats {
     pub(crate) fn loaded(&self, version: u64, sha256: &str) {
-        self.lock().serving = Some(Serving { version, sha256: sha256.to_owned() });
+        let mut figures = self.lock();
+        figures.serving = Some(Serving { version, sha256: sha256.to_owned() });
+        figures.latest = Latest::now(true);
     }
 
     pub(crate) fn applied(&self, version: u64, sha256: &str) {
         let mut figures = self.lock();
         figures.serving = Some(Serving { version, sha256: sha256.to_owned() });
         figures.applied += 1;
+        figures.latest = Latest::now(true);
     }
 
     pub(crate) fn rejected(&self) {
-        self.lock().rejected += 1;
+        let mut figures = self.lock();
+        figures.rejected += 1;
+        figures.latest = Latest::now(false);
+    }
+
+    /// What was rejected is gone: the files are as what serves again.
+    pub(crate) fn restored(&self) {
+        self.lock().latest = Latest::now(true);
     }
 
     pub(crate) fn figures(&self) -> ConfigFigures {

@@ -4,8 +4,8 @@
 //! first and briefly; then one family after the other is built from them and encoded, so that no
 //! more than one is in memory at a time beside the text.
 //!
-//! A row that was never written is left out, and a figure that cannot be had with it. A row that
-//! was written is given whole: a counter that appears with its first error has no zero before it,
+//! A row that was never written is left out where there are many, and a figure that cannot be had
+//! with it. A row that was written is given whole: a counter that appears with its first error has no zero before it,
 //! and `increase` would not see that error.
 
 mod family;
@@ -20,8 +20,8 @@ use prometheus::{TextEncoder, proto::MetricFamily};
 use self::{
     family::{counter, gauge, histogram, summary},
     figures::{
-        AttemptFigures, EndpointFigures, Figures, QueueFigures, RouteFigures, UpstreamFigures,
-        cumulative,
+        Asked, AttemptFigures, EndpointFigures, Figures, QueueFigures, RouteFigures,
+        UpstreamFigures, cumulative,
     },
 };
 use crate::{
@@ -35,6 +35,7 @@ use crate::{
     verdict::VerdictFigures,
 };
 
+pub use self::process::build_info;
 pub(crate) use self::process::process_families;
 #[cfg(feature = "push")]
 pub(crate) use self::push::push_families;
@@ -51,6 +52,8 @@ const ROUTES: &[Built<[RouteFigures]>] = &[
     ("sallyport_route_request_duration_seconds", route_durations),
     ("sallyport_route_errors_total", route_errors),
     ("sallyport_route_quantile_seconds", route_quantiles),
+    ("sallyport_route_request_bytes_total", route_request_bytes),
+    ("sallyport_route_response_bytes_total", route_response_bytes),
 ];
 
 const WORKERS: &[Built<[i64]>] = &[("sallyport_worker_requests_active", worker_active)];
@@ -85,6 +88,8 @@ const CONFIG: &[Built<ConfigFigures>] = &[
     ("sallyport_config_version", config_version),
     ("sallyport_config_reloads_total", config_reloads),
     ("sallyport_config_info", config_info),
+    ("sallyport_config_last_reload_successful", config_last_reload_successful),
+    ("sallyport_config_last_reload_timestamp_seconds", config_last_reload_timestamp),
 ];
 
 const CLASSIFIER: &[Built<ClassifierFigures>] = &[
@@ -115,7 +120,7 @@ pub(crate) fn render(
     wanted: impl Fn(&str) -> bool,
 ) -> String {
     let mut text = String::new();
-    each(registry, &wanted, |family| append(&mut text, &family));
+    each(registry, &wanted, registry.idle_max(), |family| append(&mut text, &family));
     for family in extra.iter().filter(|family| wanted(family.name())) {
         append(&mut text, family);
     }
@@ -126,10 +131,15 @@ pub(crate) fn render(
 pub(crate) fn each(
     registry: &Registry,
     wanted: impl Fn(&str) -> bool,
+    idle_max: usize,
     mut take: impl FnMut(MetricFamily),
 ) {
-    let routes = any_wanted(ROUTES, &wanted);
-    let figures = Figures::read(registry, routes, any_wanted(ENDPOINTS, &wanted));
+    let asked = Asked {
+        routes: any_wanted(ROUTES, &wanted),
+        endpoints: any_wanted(ENDPOINTS, &wanted),
+        idle_max,
+    };
+    let figures = Figures::read(registry, asked);
     build(ROUTES, &*figures.routes, &wanted, &mut take);
     build(WORKERS, &*figures.workers, &wanted, &mut take);
     build(ENDPOINTS, &*figures.endpoints, &wanted, &mut take);
@@ -212,6 +222,16 @@ fn route_errors(name: &str, routes: &[RouteFigures]) -> MetricFamily {
             .map(|kind| (route.labels(Some(("kind", kind.label()))), route.errors[kind as usize]))
     });
     counter(name, "Requests that ended in an error, by the most specific kind known.", samples)
+}
+
+fn route_request_bytes(name: &str, routes: &[RouteFigures]) -> MetricFamily {
+    let samples = routes.iter().map(|route| (route.labels(None), route.request_bytes));
+    counter(name, "Bytes of the bodies of finished requests, as clients sent them.", samples)
+}
+
+fn route_response_bytes(name: &str, routes: &[RouteFigures]) -> MetricFamily {
+    let samples = routes.iter().map(|route| (route.labels(None), route.response_bytes));
+    counter(name, "Bytes of the bodies of responses, as clients were sent them.", samples)
 }
 
 /// A summary, since `quantile` is the label of summaries and of nothing else.
@@ -339,6 +359,20 @@ fn config_reloads(name: &str, config: &ConfigFigures) -> MetricFamily {
 fn config_info(name: &str, config: &ConfigFigures) -> MetricFamily {
     let samples = config.serving.iter().map(|it| (vec![family::label("sha256", &it.sha256)], 1.0));
     gauge(name, "The configuration that serves, by digest; always 1.", samples)
+}
+
+fn config_last_reload_successful(name: &str, config: &ConfigFigures) -> MetricFamily {
+    let samples =
+        config.latest.iter().map(|latest| (Vec::new(), f64::from(u8::from(latest.is_successful))));
+    gauge(name, "Whether the files on disk are in force: 0 once they were refused.", samples)
+}
+
+fn config_last_reload_timestamp(name: &str, config: &ConfigFigures) -> MetricFamily {
+    let samples = config.latest.iter().filter_map(|latest| {
+        let since = latest.at.duration_since(std::time::UNIX_EPOCH).ok()?;
+        Some((Vec::new(), since.as_secs_f64()))
+    });
+    gauge(name, "When a configuration was last put in force or refused, since 1970.", samples)
 }
 
 fn classifier_up(name: &str, classifier: &ClassifierFigures) -> MetricFamily {

@@ -45,7 +45,7 @@ pub mod worker;
 pub use attempts::{AttemptStats, Limited, RETRY_STATUSES, RetryReason};
 pub use classifier::{ClassifierStats, HintStats};
 pub use connection::{ConnectionRefusal, ConnectionStats};
-pub use exposition::CONTENT_TYPE;
+pub use exposition::{CONTENT_TYPE, build_info};
 pub use http2::{Http2Closed, Http2Stats};
 pub use outcome::{CodeClass, ErrorKind};
 pub use process::ProcessFigures;

@@ -6,7 +6,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use prometheus::proto::MetricFamily;
@@ -45,6 +48,8 @@ pub struct Registry {
     pub(crate) http2: Http2Stats,
     pub(crate) connections: ConnectionTable,
     pub(crate) tls: TlsTable,
+    /// With how many routes, or endpoints, those without traffic are exposed as well.
+    idle_max: AtomicUsize,
 }
 
 impl fmt::Debug for Registry {
@@ -70,6 +75,7 @@ impl Registry {
             http2: Http2Stats::default(),
             connections: ConnectionTable::default(),
             tls: TlsTable::default(),
+            idle_max: AtomicUsize::new(0),
         }
     }
 
@@ -137,6 +143,17 @@ impl Registry {
         health
     }
 
+    /// Exposes routes and endpoints without traffic, as zeros, where there are no more than `most` of
+    /// them: a rate then has something to start from before the first request. 0 exposes none.
+    pub fn expose_idle(&self, most: usize) {
+        self.idle_max.store(most, Ordering::Relaxed);
+    }
+
+    /// See [`expose_idle`](Self::expose_idle).
+    pub(crate) fn idle_max(&self) -> usize {
+        self.idle_max.load(Ordering::Relaxed)
+    }
+
     /// The first configuration serves. Until this is said no version is exposed.
     pub fn config_loaded(&self, version: u64, sha256: &str) {
         self.config.loaded(version, sha256);
@@ -150,6 +167,11 @@ impl Registry {
     /// A reload has failed, and what served serves on.
     pub fn config_rejected(&self) {
         self.config.rejected();
+    }
+
+    /// The files are as the configuration that serves again, after a reload that failed.
+    pub fn config_restored(&self) {
+        self.config.restored();
     }
 
     /// What is counted of the classifier's hints.
@@ -190,9 +212,10 @@ impl Registry {
 
     /// Everything counted, in the Prometheus text format 0.0.4.
     ///
-    /// Routes, endpoints and upstreams without any traffic are left out: there is nothing to say
-    /// of them, and a hundred thousand idle routes would be hundreds of megabytes. Those with
-    /// traffic are given whole, zeros included, so that a rate has something to start from. A
+    /// Routes, endpoints and upstreams without any traffic are left out unless there are few
+    /// ([`expose_idle`](Self::expose_idle)): a hundred thousand idle routes would be hundreds of
+    /// megabytes. Those with traffic are given whole, zeros included. A route that is gone is given
+    /// until its last request is over. A
     /// visited route takes some tens of microseconds and 4 KiB of text: with thousands of them,
     /// this is nothing for a worker's thread.
     pub fn render(&self) -> String {
@@ -202,7 +225,8 @@ impl Registry {
     /// Calls `take` with each family that [`render`](Self::render) writes, and with those it leaves
     /// out for being empty.
     pub fn each(&self, take: impl FnMut(MetricFamily)) {
-        exposition::each(self, |_| true, take);
+        // Nothing is sent of what is zero, so idle series would only be looked at.
+        exposition::each(self, |_| true, 0, take);
     }
 
     /// Calls `take` with virtual host, route and counts of every visited route's durations, in the

@@ -28,14 +28,17 @@ const SUM_NS: usize = 1;
 const CLASSES: usize = 2;
 const ERRORS: usize = CLASSES + CodeClass::ALL.len();
 const HISTOGRAM: usize = ERRORS + ErrorKind::ALL.len();
-const WORDS: usize = HISTOGRAM + BUCKETS;
+// Behind the histogram, so that what every request writes stays on the first line.
+const REQUEST_BYTES: usize = HISTOGRAM + BUCKETS;
+const RESPONSE_BYTES: usize = REQUEST_BYTES + 1;
+const WORDS: usize = RESPONSE_BYTES + 1;
 
 /// How often a cell is read again that was written to meanwhile. A worker takes nanoseconds to
 /// record a request and microseconds to come to the next, so the second try nearly always does.
 const READS_MAX: usize = 4;
 
 pub(crate) fn table(shards: usize) -> Table<RouteName> {
-    Table::new(WORDS, shards)
+    Table::new(WORDS, shards).staying_while(ACTIVE)
 }
 
 /// A handle on one route's counters.
@@ -83,6 +86,17 @@ impl RouteStats {
         cell[HISTOGRAM + histogram::bucket(duration_ns)].fetch_add(1, Ordering::Release);
     }
 
+    /// Adds the bytes of a request's body and of its response's: what a client sent and was sent,
+    /// without heads and framing. None of either is not written.
+    #[inline]
+    pub fn record_body_bytes(&self, request: u64, response: u64) {
+        if request + response > 0 {
+            let cell = self.0.cell();
+            cell[REQUEST_BYTES].fetch_add(request, Ordering::Relaxed);
+            cell[RESPONSE_BYTES].fetch_add(response, Ordering::Relaxed);
+        }
+    }
+
     /// Requests begun and not over. Cheaper than a whole [`snapshot`](Self::snapshot).
     pub fn active(&self) -> u64 {
         self.0.level(ACTIVE)
@@ -114,6 +128,8 @@ pub struct RouteSnapshot {
     errors: [u64; ErrorKind::ALL.len()],
     active: u64,
     sum_ns: u64,
+    request_bytes: u64,
+    response_bytes: u64,
     buckets: Vec<u64>,
 }
 
@@ -124,6 +140,8 @@ impl RouteSnapshot {
             errors: std::array::from_fn(|kind| row.sum(ERRORS + kind)),
             active: row.level(ACTIVE),
             sum_ns: row.sum(SUM_NS),
+            request_bytes: row.sum(REQUEST_BYTES),
+            response_bytes: row.sum(RESPONSE_BYTES),
             buckets: vec![0; BUCKETS],
         };
         for cell in row.cells() {
@@ -145,6 +163,16 @@ impl RouteSnapshot {
     /// Requests begun and not finished.
     pub fn active(&self) -> u64 {
         self.active
+    }
+
+    /// Bytes of the bodies of finished requests.
+    pub fn request_bytes(&self) -> u64 {
+        self.request_bytes
+    }
+
+    /// Bytes of the bodies of their responses.
+    pub fn response_bytes(&self) -> u64 {
+        self.response_bytes
     }
 
     /// Requests finished: exactly the sum over the classes.

@@ -24,6 +24,8 @@ use crate::sheet::Sheet;
 pub(crate) struct Table<N> {
     words: usize,
     shards: usize,
+    /// The counter that keeps a departed name exposed while it is above zero.
+    staying: Option<usize>,
     names: Mutex<Names<N>>,
 }
 
@@ -36,6 +38,8 @@ pub(crate) struct Row {
 
 struct Names<N> {
     installed: Arc<[(N, Row)]>,
+    /// Names no longer given that were still counting when they left.
+    departing: Vec<(N, Row)>,
     known: HashMap<N, Place>,
     generation: u64,
 }
@@ -49,8 +53,18 @@ struct Place {
 
 impl<N: Clone + Eq + Hash> Table<N> {
     pub(crate) fn new(words: usize, shards: usize) -> Self {
-        let names = Names { installed: Arc::new([]), known: HashMap::new(), generation: 0 };
-        Self { words, shards, names: Mutex::new(names) }
+        let names = Names {
+            installed: Arc::new([]),
+            departing: Vec::new(),
+            known: HashMap::new(),
+            generation: 0,
+        };
+        Self { words, shards, staying: None, names: Mutex::new(names) }
+    }
+
+    /// As this table, and a departed name stays exposed until its counter `word` is back at zero.
+    pub(crate) fn staying_while(self, word: usize) -> Self {
+        Self { staying: Some(word), ..self }
     }
 
     /// Makes `names` the exposed ones and returns a row for each, in their order. A name given
@@ -75,7 +89,8 @@ impl<N: Clone + Eq + Hash> Table<N> {
         installed.reserve(names.len());
         let place = |(name, found)| table.place(name, found, &mut free, &mut installed);
         let rows = names.iter().zip(found).map(place).collect();
-        table.installed = installed.into();
+        let before = std::mem::replace(&mut table.installed, installed.into());
+        table.depart(&before, self.staying);
         table.known.retain(|_, place| place.sheet.strong_count() > 0);
         rows
     }
@@ -85,6 +100,13 @@ impl<N: Clone + Eq + Hash> Table<N> {
         Arc::clone(&self.lock().installed)
     }
 
+    /// Names that are gone and still counting, such as those of requests under way.
+    pub(crate) fn departing(&self) -> Vec<(N, Row)> {
+        let mut table = self.lock();
+        table.departing.retain(|(_, row)| row.stays(self.staying));
+        table.departing.clone()
+    }
+
     /// What is guarded is replaced whole, so a panic elsewhere cannot have left it half done.
     fn lock(&self) -> MutexGuard<'_, Names<N>> {
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
@@ -92,6 +114,21 @@ impl<N: Clone + Eq + Hash> Table<N> {
 }
 
 impl<N: Clone + Eq + Hash> Names<N> {
+    /// Keeps those `before` that are not installed any more and stay, and of those that departed
+    /// earlier the same.
+    ///
+    /// Tables whose names stay are installed as a whole: what is not of this generation is gone.
+    fn depart(&mut self, before: &[(N, Row)], staying: Option<usize>) {
+        if staying.is_none() {
+            return;
+        }
+        let (known, generation) = (&self.known, self.generation);
+        let is_gone = |name: &N| known.get(name).is_none_or(|it| it.generation != generation);
+        self.departing.retain(|(name, row)| row.stays(staying) && is_gone(name));
+        let left = before.iter().filter(|(name, row)| row.stays(staying) && is_gone(name));
+        self.departing.extend(left.cloned());
+    }
+
     fn living(&self, name: &N) -> Option<Row> {
         let place = self.known.get(name)?;
         Some(Row { sheet: place.sheet.upgrade()?, row: place.row })
@@ -150,6 +187,10 @@ impl Row {
     /// it may seem to be below zero, which is zero.
     pub(crate) fn level(&self, word: usize) -> u64 {
         self.sum(word).cast_signed().max(0).cast_unsigned()
+    }
+
+    fn stays(&self, staying: Option<usize>) -> bool {
+        staying.is_some_and(|word| self.is_visited() && self.level(word) > 0)
     }
 
     fn place(&self, generation: u64) -> Place {

@@ -1,5 +1,10 @@
 //! What the gateway says of itself: exact counts, in a format that Prometheus' own parser accepts.
 
+#[path = "statistics/monitoring.rs"]
+mod monitoring;
+#[path = "statistics/series.rs"]
+mod series;
+
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 

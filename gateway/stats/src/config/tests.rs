@@ -20,3 +20,17 @@ fn a_rejected_reload_leaves_what_serves() {
     assert_eq!((figures.applied, figures.rejected), (1, 1));
     assert_eq!(figures.serving.unwrap().sha256, "bb");
 }
+
+#[test]
+fn the_latest_attempt_is_known_and_undone_by_going_back() {
+    let config = ConfigStats::default();
+    assert!(config.figures().latest.is_none());
+    let is_successful = || config.figures().latest.unwrap().is_successful;
+    config.loaded(1, "aa");
+    assert!(is_successful());
+    config.rejected();
+    assert!(!is_successful());
+    config.restored();
+    assert!(is_successful());
+    assert_eq!(config.figures().applied, 0);
+}

@@ -27,7 +27,7 @@ use crate::{
 /// The shares of requests whose longest duration is exposed.
 const QUANTILES: [f64; 3] = [0.5, 0.99, 0.999];
 
-/// Everything there is to expose, rows without traffic left out.
+/// Everything there is to expose.
 pub(super) struct Figures {
     pub(super) routes: Vec<RouteFigures>,
     /// Requests under way, by worker.
@@ -44,22 +44,39 @@ pub(super) struct Figures {
     pub(super) tls: TlsFigures,
 }
 
+/// What of it is wanted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    /// Whether routes are.
+    pub(super) routes: bool,
+    /// Whether endpoints are.
+    pub(super) endpoints: bool,
+    /// How many rows there may be for those without traffic to be wanted.
+    pub(super) idle_max: usize,
+}
+
 impl Figures {
     /// Reads everything but routes and endpoints, and those if they are asked for: with thousands of
     /// them, they are what a scrape costs.
-    pub(super) fn read(registry: &Registry, routes: bool, endpoints: bool) -> Self {
+    pub(super) fn read(registry: &Registry, asked: Asked) -> Self {
+        let Asked { routes, endpoints, idle_max } = asked;
         let installed = registry.routes.installed();
         let only = |asked, count| if asked { count } else { 0 };
+        let shown = &installed[..only(routes, installed.len())];
+        let departing = if routes { registry.routes.departing() } else { Vec::new() };
+        let mut of_routes = exposed(shown, idle_max, RouteFigures::of);
+        of_routes.extend(departing.iter().map(|(name, row)| RouteFigures::of(name, row)));
         Self {
-            routes: visited(&installed[..only(routes, installed.len())], RouteFigures::of),
+            routes: of_routes,
             workers: route::active_by_worker(installed.iter().map(|(_, row)| row)),
             endpoints: {
                 let installed = registry.endpoints.installed();
-                visited(&installed[..only(endpoints, installed.len())], EndpointFigures::of)
+                let shown = &installed[..only(endpoints, installed.len())];
+                exposed(shown, idle_max, EndpointFigures::of)
             },
-            upstreams: visited(&registry.upstreams.installed(), UpstreamFigures::of),
-            attempts: shown(&registry.attempts.installed(), AttemptFigures::of),
-            queues: shown(&registry.queues.installed(), QueueFigures::of),
+            attempts: exposed(&registry.attempts.installed(), idle_max, AttemptFigures::of),
+            queues: exposed(&registry.queues.installed(), idle_max, QueueFigures::of),
+            upstreams: exposed(&registry.upstreams.installed(), idle_max, UpstreamFigures::of),
             config: registry.config.figures(),
             classifier: registry.classifier.figures(),
             verdicts: registry.verdicts.figures(),
@@ -70,19 +87,11 @@ impl Figures {
     }
 }
 
-fn visited<N, F>(installed: &[(N, Row)], read: impl Fn(&N, &Row) -> F) -> Vec<F> {
-    let visited = installed.iter().filter(|(_, row)| row.is_visited());
-    visited.map(|(name, row)| read(name, row)).collect()
-}
-
-/// Upstreams up to this many are shown before their first request, so that a rate sees the first error.
-const SHOWN_UNVISITED_MAX: usize = 1_000;
-
-fn shown<N, F>(installed: &[(N, Row)], read: impl Fn(&N, &Row) -> F) -> Vec<F> {
-    if installed.len() > SHOWN_UNVISITED_MAX {
-        return visited(installed, read);
-    }
-    installed.iter().map(|(name, row)| read(name, row)).collect()
+/// Those with traffic, and all where there are no more than `idle_max`.
+fn exposed<N, F>(installed: &[(N, Row)], idle_max: usize, read: impl Fn(&N, &Row) -> F) -> Vec<F> {
+    let are_few = installed.len() <= idle_max;
+    let exposed = installed.iter().filter(|(_, row)| are_few || row.is_visited());
+    exposed.map(|(name, row)| read(name, row)).collect()
 }
 
 /// What is exposed of one route.
@@ -91,6 +100,8 @@ pub(super) struct RouteFigures {
     pub(super) requests: [u64; CodeClass::ALL.len()],
     pub(super) errors: [u64; ErrorKind::ALL.len()],
     pub(super) active: u64,
+    pub(super) request_bytes: u64,
+    pub(super) response_bytes: u64,
     count: u64,
     sum: Duration,
     cumulative: Box<[(f64, u64)]>,
@@ -106,6 +117,8 @@ impl RouteFigures {
             requests: CodeClass::ALL.map(|class| snapshot.requests(class)),
             errors: ErrorKind::ALL.map(|kind| snapshot.errors(kind)),
             active: snapshot.active(),
+            request_bytes: snapshot.request_bytes(),
+            response_bytes: snapshot.response_bytes(),
             count: snapshot.count(),
             sum: snapshot.sum(),
             cumulative: snapshot.cumulative().collect(),

@@ -2,7 +2,7 @@
 
 use prometheus::proto::MetricFamily;
 
-use super::family::{Labels, gauge, seconds_total};
+use super::family::{Labels, gauge, label, seconds_total};
 use crate::process::ProcessFigures;
 
 /// Every figure that is known, as families.
@@ -24,4 +24,14 @@ pub(crate) fn process_families(process: &ProcessFigures) -> Vec<MetricFamily> {
             process.started_s.map(|started_s| (Labels::new(), started_s)),
         ),
     ]
+}
+
+/// What was built: a family named `sallyport_build_info` whose one sample is 1. What is not known of it,
+/// and given as an empty string, is left out.
+#[must_use]
+pub fn build_info(version: &str, commit: &str, features: &str) -> MetricFamily {
+    let pairs = [("version", version), ("commit", commit), ("features", features)];
+    let known = pairs.into_iter().filter(|(_, value)| !value.is_empty());
+    let labels = known.map(|(name, value)| label(name, value)).collect();
+    gauge("sallyport_build_info", "What was built; always 1.", [(labels, 1.0)])
 }

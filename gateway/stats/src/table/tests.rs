@@ -100,3 +100,24 @@ fn a_level_is_never_below_zero() {
     add(row, 3);
     assert_eq!(row.level(0), 2);
 }
+
+#[test]
+fn a_name_that_leaves_stays_exposed_until_its_level_is_zero() {
+    let table = Table::new(1, 2).staying_while(0);
+    let departing = |table: &Table<&'static str>| -> Vec<&'static str> {
+        table.departing().into_iter().map(|(name, _)| name).collect()
+    };
+    let old = table.install(&["busy", "idle", "unvisited"]);
+    add(&old[0], 1);
+    add(&old[1], 0);
+    let new = table.install(&["next"]);
+    assert_eq!(departing(&table), ["busy"]);
+    table.install(&["another"]);
+    assert_eq!(departing(&table), ["busy"], "a second edit does not take it away");
+    table.install(&["busy"]);
+    assert_eq!(departing(&table), [""; 0], "it is back");
+    table.install(&["another"]);
+    old[0].cell()[0].fetch_sub(1, Ordering::Relaxed);
+    assert_eq!(departing(&table), [""; 0]);
+    drop(new);
+}

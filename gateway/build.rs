@@ -1,0 +1,42 @@
+//! Tells the crate which commit it is built from.
+//!
+//! Only for releases: a development build is not made anew for every commit, and a commit that is not
+//! the right one is worse than none.
+
+use std::path::Path;
+use std::process::Command;
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-env-changed=SALLYPORT_BUILD_COMMIT");
+    let profile = std::env::var("PROFILE").unwrap_or_default();
+    // A package is built outside of a checkout, and says what it is built from.
+    let given = std::env::var("SALLYPORT_BUILD_COMMIT").ok();
+    let commit = given.or_else(|| (profile == "release").then(commit).flatten());
+    println!("cargo::rustc-env=SALLYPORT_COMMIT={}", commit.as_deref().unwrap_or_default());
+    let shown = commit.as_deref().unwrap_or("unknown, a development build");
+    println!("cargo::rustc-env=SALLYPORT_COMMIT_SHOWN={shown}");
+    println!("cargo::rustc-env=SALLYPORT_PROFILE={profile}");
+}
+
+/// The commit that is checked out.
+fn commit() -> Option<String> {
+    let folder = git(&["rev-parse", "--absolute-git-dir"])?;
+    let common = git(&["rev-parse", "--path-format=absolute", "--git-common-dir"])?;
+    println!("cargo::rerun-if-changed={}", Path::new(&folder).join("HEAD").display());
+    // Where the branch's commit is written, in a file of its own or among the packed ones.
+    let branch = git(&["symbolic-ref", "-q", "HEAD"]).unwrap_or_default();
+    for file in [branch.as_str(), "packed-refs"] {
+        let path = Path::new(&common).join(file);
+        if path.is_file() {
+            println!("cargo::rerun-if-changed={}", path.display());
+        }
+    }
+    git(&["rev-parse", "--short=12", "HEAD"])
+}
+
+fn git(arguments: &[&str]) -> Option<String> {
+    let output = Command::new("git").args(arguments).output().ok()?;
+    let said = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| said.trim().to_owned())
+}
