@@ -50,6 +50,20 @@ impl Bound {
         Self::of(std::iter::once(Ok(first)).chain(others).collect::<io::Result<_>>()?)
     }
 
+    /// Takes over `sockets`, which listen on one address already, for `count` workers. Where they are
+    /// fewer, others are bound beside them.
+    ///
+    /// # Errors
+    /// If they are not listening sockets, or none; or if others are needed and cannot be bound.
+    pub fn inherited(sockets: Vec<TcpListener>, count: usize) -> io::Result<Self> {
+        let mut bound = Self::of(sockets)?;
+        let missing = count.saturating_sub(bound.sockets.len());
+        if missing > 0 {
+            bound.sockets.extend(Self::sharing(bound.address, missing)?.sockets);
+        }
+        Ok(bound)
+    }
+
     fn of(sockets: Vec<TcpListener>) -> io::Result<Self> {
         for socket in &sockets {
             socket.set_nonblocking(true)?;
@@ -59,7 +73,7 @@ impl Bound {
             socket.set_tcp_notsent_lowat(UNSENT_BYTES)?;
             socket.set_tcp_nodelay(true)?;
         }
-        let address = sockets[0].local_addr()?;
+        let address = sockets.first().ok_or(io::ErrorKind::InvalidInput)?.local_addr()?;
         Ok(Self { sockets: sockets.into_iter().map(Arc::new).collect(), address })
     }
 
@@ -113,6 +127,18 @@ mod tests {
         assert!(accepted.0.nodelay().unwrap());
         assert_eq!(SockRef::from(&accepted.0).tcp_notsent_lowat().unwrap(), UNSENT_BYTES);
         drop(client);
+    }
+
+    #[test]
+    fn sockets_that_are_taken_over_are_enough_for_all_workers() {
+        for (before, after, expected) in [(2, 2, 2), (3, 2, 3), (2, 4, 4), (1, 3, 3), (1, 1, 1)] {
+            let old = Bound::new("127.0.0.1:0".parse().unwrap(), before).unwrap();
+            let copies = old.sockets().iter().map(|socket| socket.try_clone().unwrap()).collect();
+            let new = Bound::inherited(copies, after).unwrap();
+            assert_eq!(new.sockets().len(), expected, "{before} for {after}");
+            assert_eq!(new.address(), old.address());
+        }
+        assert!(Bound::inherited(Vec::new(), 1).is_err());
     }
 
     #[test]

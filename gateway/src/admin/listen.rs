@@ -5,7 +5,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -23,6 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, watch};
 
 use crate::config::AdminAddress;
+use crate::upgrade::{Handed, SocketName};
 
 /// Connections at once. Half of what is kept in reserve of descriptors (`descriptors.rs`) goes to
 /// others; few people and scrapers have one each.
@@ -39,6 +40,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct AdminSocket {
     socket: Socket,
+    /// As the file has it, where the port may be 0.
+    configured: AdminAddress,
     address: AdminAddress,
     /// The socket's inode, so that only our own file is removed at the end.
     inode: Option<u64>,
@@ -58,13 +61,9 @@ impl AdminSocket {
         Self::of(socket, address.clone())
     }
 
-    /// A socket that is bound already to what `address` says.
-    ///
-    /// # Errors
-    /// If it is no socket that can be asked for its address.
-    pub fn of(socket: Socket, address: AdminAddress) -> anyhow::Result<Self> {
+    fn of(socket: Socket, configured: AdminAddress) -> anyhow::Result<Self> {
         socket.set_nonblocking(true)?;
-        let (address, inode) = match address {
+        let (address, inode) = match configured.clone() {
             AdminAddress::Ip(_) => {
                 let local = socket.local_addr()?.as_socket();
                 (AdminAddress::Ip(local.context("the admin socket has no IP address")?), None)
@@ -74,7 +73,29 @@ impl AdminSocket {
                 (AdminAddress::Unix { path, mode }, inode)
             }
         };
-        Ok(Self { socket, address, inode })
+        Ok(Self { socket, configured, address, inode })
+    }
+
+    /// Takes over `socket`, which listens already at what the file has as `address`.
+    ///
+    /// # Errors
+    /// If it is no such socket.
+    pub fn inherited(socket: OwnedFd, address: AdminAddress) -> anyhow::Result<Self> {
+        Self::of(socket.into(), address)
+    }
+
+    /// A descriptor of it, for another process.
+    ///
+    /// # Errors
+    /// If there is none left.
+    pub fn handed(&self) -> io::Result<Handed> {
+        let name = SocketName {
+            listener: "admin".to_owned(),
+            is_admin: true,
+            configured: self.configured.to_string(),
+            bound: self.address.to_string(),
+        };
+        Ok(Handed { name, socket: self.socket.try_clone()?.into() })
     }
 
     /// Where it listens, with the port that 0 became.
