@@ -4,6 +4,7 @@
 //! GET changes nothing. Who is answered at all is in `admin/guard.rs`; what there is, method by
 //! method, in `admin/openapi.rs`.
 
+mod drain;
 mod guard;
 mod history;
 mod json;
@@ -12,17 +13,17 @@ mod log;
 mod metrics;
 mod openapi;
 mod problem;
+mod upgrade;
 mod verdicts;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get};
+use axum::routing::{delete, get, post};
 use sallyport_config::process::Log;
 use sallyport_plugin::Metrics;
 use sallyport_stats::{EjectionReason, Registry};
@@ -32,7 +33,9 @@ use tokio::sync::{Semaphore, watch};
 use self::json::Json;
 pub use self::listen::{AdminSocket, SocketFile};
 use self::problem::{Parameters, Problem};
+pub use self::upgrade::Upgrades;
 use crate::config::{Action, parse_hints};
+use crate::drain::Drain;
 use crate::explain::{Question, explain};
 use crate::process::Process;
 use crate::push::Pushing;
@@ -56,8 +59,10 @@ pub struct Admin {
     pub pushing: Arc<Pushing>,
     /// The sources that are shut out.
     pub verdicts: Arc<Verdicts>,
-    /// Whether the process was told to end.
-    pub draining: AtomicBool,
+    /// Whether new work is wanted.
+    pub drain: Arc<Drain>,
+    /// Where an upgrade is asked for.
+    pub upgrades: Upgrades,
     /// What is logged.
     pub log: Log,
     /// What scrapes go through one after the other.
@@ -108,7 +113,10 @@ fn router(admin: Arc<Admin>) -> Router {
         .route("/", get(index))
         .route("/metrics", get(metrics::scrape))
         .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(readyz))
+        .route("/readyz", get(drain::readyz))
+        .route("/drain", post(drain::drain))
+        .route("/undrain", post(drain::undrain))
+        .route("/upgrade", post(upgrade::upgrade))
         .route("/config", get(config))
         .route("/config/history", get(history::list))
         .route("/routes", get(routes))
@@ -136,14 +144,6 @@ async fn no_such_method() -> Problem {
 /// One line for each thing there is.
 async fn index() -> String {
     openapi::lines()
-}
-
-async fn readyz(State(admin): State<Arc<Admin>>) -> (StatusCode, &'static str) {
-    if admin.draining.load(Ordering::Relaxed) {
-        (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
-    } else {
-        (StatusCode::OK, "ready\n")
-    }
 }
 
 #[derive(Serialize)]

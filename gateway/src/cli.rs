@@ -6,6 +6,7 @@ pub mod explain;
 pub mod origin;
 pub mod run;
 mod schema;
+pub mod upgrade;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -19,7 +20,12 @@ use crate::filters::Filters;
 
 /// An edge gateway: virtual hosts, routes, load balancing, and statistics for each.
 #[derive(Debug, Parser)]
-#[command(name = "sallyport", version, arg_required_else_help = true)]
+#[command(
+    name = "sallyport",
+    version,
+    long_version = crate::build::LONG_VERSION,
+    arg_required_else_help = true
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -37,6 +43,8 @@ pub enum Command {
     Explain(explain::Args),
     /// Print the JSON Schema of the configuration, for editors
     Schema,
+    /// Have a running gateway replaced by the binary now on disk
+    Upgrade(upgrade::Args),
     /// Serve a small HTTP origin for demos and tests
     Origin(origin::Args),
     /// Serve three origins and the gateway in one process
@@ -78,6 +86,7 @@ pub fn dispatch(command: Command, kinds: Kinds, log: Log) -> Result<(), Failure>
         Command::Check(args) => check::main(&args, kinds),
         Command::Explain(args) => explain::main(args, kinds),
         Command::Schema => schema::main(&kinds),
+        Command::Upgrade(args) => upgrade::main(&args),
         Command::Origin(args) => origin::main(&args),
         Command::Completions(args) => args.print::<Cli>(),
         Command::Man(args) => args.print::<Cli>(),

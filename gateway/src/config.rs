@@ -12,6 +12,7 @@ mod http2;
 mod limits;
 mod model;
 mod outlier;
+mod process;
 mod raw;
 mod resolve;
 mod restart_only;
@@ -38,6 +39,7 @@ pub use model::{
     RedirectPath, Respond, Route, StatusRange, Target, Upstream, UpstreamTimeouts,
     VERDICT_RULES_MAX, VerdictRule, Verdicts, VirtualHost,
 };
+pub use process::{LogSettings, Shutdown};
 pub use restart_only::RestartOnly;
 pub use texts::Texts;
 pub use tls::{Certificate, Tls};

@@ -7,12 +7,14 @@
 
 pub mod accept;
 pub mod admin;
+pub mod build;
 pub mod classifier;
 pub mod cli;
 pub mod config;
 pub mod connection;
 pub mod decide;
 pub mod descriptors;
+pub mod drain;
 pub mod expiry;
 pub mod explain;
 pub mod filters;
@@ -26,6 +28,7 @@ pub mod server;
 pub mod snapshot;
 pub mod tunnel;
 pub mod turns;
+pub mod upgrade;
 pub mod upstream;
 pub mod verdicts;
 pub mod workers;

@@ -53,6 +53,7 @@ pub(crate) use self::cause::Cause;
 use self::context::RequestContext;
 pub(crate) use self::target::hash_key;
 use crate::classifier::Classifier;
+use crate::drain::Drain;
 use crate::live::Live;
 use crate::turns;
 use crate::verdicts::Verdicts;
@@ -68,6 +69,8 @@ pub struct Shared {
     pub verdicts: Arc<Verdicts>,
     /// Where what happens is counted.
     pub registry: Arc<Registry>,
+    /// Whether new work is wanted.
+    pub drain: Arc<Drain>,
 }
 
 /// The proxy of one worker.

@@ -10,12 +10,13 @@
 pub mod history;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use sallyport_plugin::Instances;
 use sallyport_stats::Registry;
 
+use sallyport_config::process::Log;
 use sallyport_config::watch::{self, Attempt, Followed, Waker};
 use sallyport_config::{Files, Problems, Severity, Sources};
 
@@ -62,6 +63,8 @@ pub struct Reloader {
     restart_only: RestartOnly,
     status: Mutex<Status>,
     history: Mutex<History>,
+    /// The process's log, once it is known.
+    log: OnceLock<Log>,
     /// Snapshots no longer in force. They are freed by the reload thread, not by the last request that
     /// held one: freeing a large table takes milliseconds.
     retired: Mutex<Vec<Arc<Snapshot>>>,
@@ -137,6 +140,7 @@ impl Reloader {
         let metrics = &filters.host.metrics;
         let snapshot = Arc::new(Snapshot::compile(loaded, 1, None, &registry, metrics)?);
         registry.certificates(snapshot.certificate_expiries());
+        registry.expose_idle(idle_series(&snapshot));
         verdicts.configure(snapshot.verdicts.as_ref());
         pushing.configure(snapshot.push.as_ref());
         memory.probes.follow(&snapshot.upstreams);
@@ -152,9 +156,18 @@ impl Reloader {
             restart_only,
             status: Mutex::new(status),
             history: Mutex::new(history),
+            log: OnceLock::new(),
             retired: Mutex::default(),
         };
         Ok((reloader, memory))
+    }
+
+    /// Applies what configurations say of the log to `log`, from the one in force on.
+    pub fn log_to(&self, log: Log) {
+        let settings = &self.live.current().log;
+        log.configure(settings.format, settings.level.as_deref());
+        // It is given once.
+        self.log.set(log).ok();
     }
 
     /// Where the snapshot in force is found.
@@ -214,6 +227,7 @@ impl Reloader {
             if !is_seen {
                 // Back to what is in force, after an attempt that was refused.
                 self.with_status(|status| status.refused = None);
+                self.registry.config_restored();
                 tracing::info!(
                     version = current.version,
                     "the file is as the configuration in force again"
@@ -282,9 +296,14 @@ impl Reloader {
         };
         filters.prepare(&self.filters.host);
         registry.certificates(snapshot.certificate_expiries());
+        self.configure_process(&snapshot, current);
         self.verdicts.configure(snapshot.verdicts.as_ref());
         self.pushing.configure(snapshot.push.as_ref());
         server.retire(&plan, current);
+        // Before anybody can see the new version: what was refused before it is no more.
+        self.with_status(|status| {
+            *status = Status { files, applied_at: Some(SystemTime::now()), refused: None };
+        });
         self.swap(snapshot.clone(), sources, reason);
         for (name, address) in server.apply(plan) {
             tracing::info!(%name, %address, "listening");
@@ -292,13 +311,19 @@ impl Reloader {
         memory.probes.follow(&snapshot.upstreams);
         filters.start(&self.filters.host);
         (memory.filters, memory.files_in_force) = (filters, named_files);
-        self.with_status(|status| {
-            *status = Status { files, applied_at: Some(SystemTime::now()), refused: None };
-        });
         self.registry.config_applied(version, &sha256);
         self.retire(current.clone());
         let elapsed_us = started.elapsed().as_micros();
         tracing::info!(version, sha256, elapsed_us, "configuration in force");
+    }
+
+    /// What the process does besides serving. A level that was set on the admin listener holds until
+    /// the file's is another.
+    fn configure_process(&self, snapshot: &Snapshot, before: &Snapshot) {
+        self.registry.expose_idle(idle_series(snapshot));
+        if let Some(log) = self.log.get().filter(|_| snapshot.log != before.log) {
+            log.configure(snapshot.log.format, snapshot.log.level.as_deref());
+        }
     }
 
     /// Whoever finds the new version in force finds it in the history as well: asking for that waits
@@ -344,6 +369,10 @@ impl Reloader {
     fn with_status(&self, change: impl FnOnce(&mut Status)) {
         change(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner));
     }
+}
+
+fn idle_series(snapshot: &Snapshot) -> usize {
+    usize::try_from(snapshot.limits.idle_route_series).unwrap_or(usize::MAX)
 }
 
 fn log_warnings(warnings: &Problems) {

@@ -9,6 +9,7 @@ mod admin;
 mod plan;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -29,10 +30,12 @@ use crate::connection::{App, OnDemand};
 use crate::proxy::{Proxy, Shared};
 use crate::snapshot::Snapshot;
 use crate::turns::InTurns;
+use crate::upgrade::heir::{Heritage, Inherited};
+use crate::upgrade::{Handed, SocketName};
 use crate::workers::Workers;
 
-/// How long requests may take to finish once the process was told to end.
-const DRAIN: Duration = Duration::from_secs(30);
+/// How long requests may still take once somebody is in a hurry.
+const HASTE: Duration = Duration::from_secs(1);
 
 /// The workers and the listeners that bring them connections.
 #[derive(Debug)]
@@ -42,6 +45,8 @@ pub struct Server {
     shared: Shared,
     listeners: Mutex<Listeners>,
     admin: Mutex<AdminListener>,
+    /// What the process that this one replaces has left to it, until it is made use of.
+    inherited: Mutex<Vec<Inherited>>,
 }
 
 /// The listeners at work.
@@ -72,7 +77,7 @@ impl Running {
         let Planned { name, configured, bound } = planned;
         let stats = shared.registry.connections(&name);
         let state = ListenerState::new(name.clone(), configured, bound.address(), stats);
-        let state = Arc::new(state);
+        let state = Arc::new(state.with_announced(shared.drain.announced()));
         let stop = watch::Sender::new(false);
         for (own, socket) in bound.sockets().iter().enumerate() {
             let (listener, slots) = (state.clone(), slots.clone());
@@ -82,6 +87,17 @@ impl Running {
             runtime.spawn(acceptor.run(socket.clone(), stop.subscribe()));
         }
         Self { name, configured, bound, state, stop }
+    }
+
+    fn handed(&self) -> io::Result<Vec<Handed>> {
+        let name = SocketName {
+            listener: self.name.to_string(),
+            is_admin: false,
+            configured: self.configured.to_string(),
+            bound: self.bound.address().to_string(),
+        };
+        let copies = self.bound.sockets().iter().map(|socket| socket.try_clone());
+        copies.map(|copy| Ok(Handed { name: name.clone(), socket: copy?.into() })).collect()
     }
 }
 
@@ -99,7 +115,25 @@ impl Server {
             shared: shared.clone(),
             listeners: Mutex::default(),
             admin: Mutex::default(),
+            inherited: Mutex::default(),
         }
+    }
+
+    /// Takes over the sockets that another process has left to this one, as far as the first plan has
+    /// a use for them.
+    ///
+    /// # Errors
+    /// If they cannot be used.
+    pub fn inherit(&self, heritage: &mut Heritage) -> anyhow::Result<()> {
+        *self.inherited() = heritage.listeners(self.slots.len())?;
+        if let Some((configured, socket)) = heritage.admin() {
+            self.admin().inherit(configured, socket);
+        }
+        Ok(())
+    }
+
+    fn inherited(&self) -> MutexGuard<'_, Vec<Inherited>> {
+        self.inherited.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Binds what `listeners` and `admin` need beyond what is bound already. Nothing changes for
@@ -114,6 +148,9 @@ impl Server {
     ) -> Result<Plan, Vec<Found>> {
         let running = self.listeners();
         let running = running.running.iter().map(|it| (&*it.name, it.configured, &it.bound));
+        let inherited = self.inherited();
+        let running =
+            running.chain(inherited.iter().map(|it| (&*it.name, it.configured, &it.bound)));
         let (listeners, problems) = plan::plan(running, listeners, self.slots.len());
         if !problems.is_empty() {
             return Err(problems);
@@ -144,6 +181,8 @@ impl Server {
         if listeners.stopped {
             return addresses;
         }
+        // What is not planned is closed; the process that it came from has it still.
+        self.inherited().clear();
         let mut before = std::mem::take(&mut listeners.running);
         let running = &mut listeners.running;
         for planned in planned {
@@ -200,6 +239,30 @@ impl Server {
         }
     }
 
+    /// Copies of all listening sockets, for another process.
+    ///
+    /// # Errors
+    /// If there are no descriptors left.
+    pub fn handed(&self) -> io::Result<Vec<Handed>> {
+        let listeners = self.listeners();
+        let each = listeners.running.iter().map(Running::handed);
+        let mut handed: Vec<_> =
+            each.collect::<io::Result<Vec<_>>>()?.into_iter().flatten().collect();
+        handed.extend(self.admin().handed()?);
+        Ok(handed)
+    }
+
+    /// Leaves the admin listener to another process that has its socket.
+    pub fn leave_admin(&self) {
+        self.admin().leave();
+    }
+
+    /// Connections that are open.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        self.listeners().running.iter().map(|listener| listener.state.open()).sum()
+    }
+
     /// Ends connections that are idle, and the others with the request under way, whose response says
     /// so.
     pub fn end_connections(&self) {
@@ -212,15 +275,25 @@ impl Server {
         }
     }
 
-    /// Stops accepting and waits until no request is in flight, but no longer than 30 s. The workers
-    /// end with it.
+    /// Stops accepting and waits until no request is in flight, but no longer than `within`, and no
+    /// longer than a second from when somebody `is_hasty`. The workers end with it.
     ///
     /// Returns the number of requests that were cut off.
-    pub fn drain(&self, in_flight: impl Fn() -> u64) -> u64 {
+    pub fn drain(
+        &self,
+        within: Duration,
+        in_flight: impl Fn() -> u64,
+        is_hasty: impl Fn() -> bool,
+    ) -> u64 {
         self.stop_accepting();
         self.end_connections();
-        let deadline = Instant::now() + DRAIN;
+        let mut deadline = Instant::now() + within;
+        let mut was_hasty = false;
         while in_flight() > 0 && Instant::now() < deadline {
+            if !was_hasty && is_hasty() {
+                was_hasty = true;
+                deadline = deadline.min(Instant::now() + HASTE);
+            }
             std::thread::sleep(Duration::from_millis(10));
         }
         let left = in_flight();

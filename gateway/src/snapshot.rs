@@ -15,8 +15,8 @@ use sallyport_stats::{CertificateExpiry, Registry, RouteStats};
 use sallyport_tls::{ClientMode, Tickets};
 
 use crate::config::{
-    Action, Admin, Config, ErrorPages, HintField, Limits, Listener, Loaded, Push, Verdicts,
-    VirtualHost,
+    Action, Admin, Config, ErrorPages, HintField, Limits, Listener, Loaded, LogSettings, Push,
+    Shutdown, Verdicts, VirtualHost,
 };
 use crate::upstream::{self, Account, Found, Upstream};
 
@@ -39,6 +39,10 @@ pub struct Snapshot {
     pub admin: Option<Admin>,
     /// The limits.
     pub limits: Limits,
+    /// How the process ends.
+    pub shutdown: Shutdown,
+    /// What it logs.
+    pub log: LogSettings,
     /// The hints that are sent upstream.
     pub upstream_hints: Vec<HintField>,
     /// Which sources are to be shut out.
@@ -118,6 +122,8 @@ impl Snapshot {
             listeners,
             admin,
             limits,
+            shutdown,
+            log,
             classifier,
             verdicts,
             push,
@@ -146,6 +152,8 @@ impl Snapshot {
             listeners,
             admin,
             limits,
+            shutdown,
+            log,
             upstream_hints,
             verdicts,
             push,

@@ -20,6 +20,8 @@ mod configuration;
 mod conformance;
 #[path = "suite/connections.rs"]
 mod connections;
+#[path = "suite/drain.rs"]
+mod drain;
 #[path = "suite/filters.rs"]
 mod filters;
 #[path = "suite/fuzz.rs"]
@@ -54,5 +56,7 @@ mod systemd;
 mod tls;
 #[path = "suite/tunnels.rs"]
 mod tunnels;
+#[path = "suite/upgrade.rs"]
+mod upgrade;
 #[path = "suite/verdicts.rs"]
 mod verdicts;

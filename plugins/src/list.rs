@@ -190,6 +190,13 @@ impl<'a> Reader<'a> {
         Some(entries)
     }
 
+    /// The filter of the kind called `kind` that `node` sets up by itself, outside of a list; `None` if
+    /// there is no such kind, or something is wrong.
+    pub fn of_kind(&mut self, kind: &str, node: Node<'_>, sink: &mut Sink) -> Option<Entry> {
+        let found = self.kinds.iter().find(|known| known.name == kind)?;
+        self.instance("top", found.name.into(), found, node, sink).map(Entry::Use)
+    }
+
     fn entry(&mut self, scope: &str, node: Node<'_>, sink: &mut Sink) -> Option<Entry> {
         let kinds = self.kinds;
         node.mapping(sink, |fields, sink| {

@@ -100,6 +100,14 @@ impl Signals {
         })
     }
 
+    /// Waits for another SIGINT or SIGTERM.
+    pub async fn until_told_again(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+
     /// Waits for SIGINT or SIGTERM; SIGHUP reloads in the meantime.
     pub async fn until_told_to_end(&mut self, waker: &Waker) {
         loop {

@@ -27,6 +27,8 @@ pub struct ListenerState {
     /// Connections by source, those that count.
     sources: Mutex<HashMap<Source, u64>>,
     ending: watch::Sender<bool>,
+    /// Whether the gateway has said that nothing new is wanted.
+    announced: watch::Receiver<bool>,
     /// The last configuration that has this listener, once it is removed.
     last: OnceLock<Pinned>,
 }
@@ -51,8 +53,15 @@ impl ListenerState {
             stats: ArcSwap::new(stats),
             sources: Mutex::default(),
             ending: watch::Sender::new(false),
+            announced: watch::channel(false).1,
             last: OnceLock::new(),
         }
+    }
+
+    /// As this listener, whose connections are to end when `announced` says that nothing new is wanted.
+    #[must_use]
+    pub fn with_announced(self, announced: watch::Receiver<bool>) -> Self {
+        Self { announced, ..self }
     }
 
     /// Whether it is what a configuration calls `name` and has at `configured`.
@@ -97,6 +106,18 @@ impl ListenerState {
         *self.ending.borrow()
     }
 
+    /// Whether connections are to end with their next response, though new ones are taken.
+    #[must_use]
+    pub fn is_announced(&self) -> bool {
+        *self.announced.borrow()
+    }
+
+    /// Told when nothing new is wanted, and when it is again.
+    #[must_use]
+    pub fn announced(&self) -> watch::Receiver<bool> {
+        self.announced.clone()
+    }
+
     /// Serves requests by `last` once the configuration in force no longer has this listener.
     pub fn retire(&self, last: Pinned) {
         // It is removed once.
@@ -106,6 +127,12 @@ impl ListenerState {
     /// Ends its connections: idle ones at once, the others with the request under way.
     pub(crate) fn end(&self) {
         self.ending.send_replace(true);
+    }
+
+    /// Connections that are open.
+    #[must_use]
+    pub fn open(&self) -> u64 {
+        self.stats.load().active()
     }
 
     /// Counts a connection that is refused.

@@ -80,8 +80,8 @@ impl AdminSocket {
     ///
     /// # Errors
     /// If it is no such socket.
-    pub fn inherited(socket: OwnedFd, address: AdminAddress) -> anyhow::Result<Self> {
-        Self::of(socket.into(), address)
+    pub fn inherited(socket: &OwnedFd, address: AdminAddress) -> anyhow::Result<Self> {
+        Self::of(socket.try_clone()?.into(), address)
     }
 
     /// A descriptor of it, for another process.

@@ -86,6 +86,27 @@ const OPERATIONS: &[Operation] = &[
         answers: &[(200, Body::Text), (503, Body::Text)],
     },
     Operation {
+        method: "post",
+        path: "/drain",
+        summary: "Says that nothing new is wanted: /readyz is 503, answers close their connections",
+        parameters: &[],
+        answers: &[(204, Body::Nothing)],
+    },
+    Operation {
+        method: "post",
+        path: "/undrain",
+        summary: "Takes that back",
+        parameters: &[],
+        answers: &[(204, Body::Nothing), (409, Body::Problem)],
+    },
+    Operation {
+        method: "post",
+        path: "/upgrade",
+        summary: "Starts the binary now on disk, which takes over; answers once it serves",
+        parameters: &[],
+        answers: &[(200, Body::Object), (409, Body::Problem)],
+    },
+    Operation {
         method: "get",
         path: "/config",
         summary: "The configuration in force, and why a later one was refused",

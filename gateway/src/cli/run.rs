@@ -3,26 +3,27 @@
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
 use sallyport_config::Found;
 use sallyport_config::process::{Log, NotifyState, Signals, notify};
+use sallyport_config::watch::Waker;
 use sallyport_plugin::Kinds;
 use sallyport_plugin::builtin::access_log;
 use sallyport_stats::Registry;
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 
 use super::{ConfigFile, Failure};
 use crate::admin::{self, Admin, AdminSocket};
 use crate::classifier::Classifier;
-use crate::config::{self, Loaded};
+use crate::config::{self, Loaded, Shutdown};
 use crate::descriptors;
+use crate::drain::Drain;
 use crate::expiry;
 use crate::filters::{Filters, LiveLater};
 use crate::process;
@@ -30,6 +31,8 @@ use crate::proxy::Shared;
 use crate::push::{Pushing, Sources};
 use crate::reload::{self, Reloader};
 use crate::server::{Addresses, Server};
+use crate::upgrade::heir::Heritage;
+use crate::upgrade::{Failed, Launch};
 use crate::upstream;
 use crate::verdicts::Verdicts;
 use crate::workers::Workers;
@@ -50,11 +53,23 @@ pub struct Args {
 /// # Errors
 /// If the configuration has problems or a socket cannot be bound.
 pub fn main(args: &Args, kinds: Kinds, log: Log) -> Result<(), Failure> {
-    let process = Process::new(args.threads, kinds, log)?;
-    let loaded = process.load(&args.config)?;
-    process.serve(&args.config, loaded, |addresses| {
-        for (name, address) in addresses {
-            tracing::info!(%name, %address, "listening");
+    let launch = Launch::of_this_process().context("how this process was started is not known")?;
+    let heritage = Heritage::take()?;
+    let told = heritage.as_ref().map(Heritage::telling).transpose()?;
+    let run = || {
+        let process = Process::new(args.threads, kinds, log)?;
+        let process = Process { launch: Some(launch), heritage, ..process };
+        let loaded = process.load(&args.config)?;
+        process.serve(&args.config, loaded, |addresses| {
+            for (name, address) in addresses {
+                tracing::info!(%name, %address, "listening");
+            }
+        })
+    };
+    // Who is to be replaced says why it was not.
+    run().inspect_err(|failure| {
+        if let Some(old) = &told {
+            Heritage::fails(old, &failure.to_string());
         }
     })
 }
@@ -69,9 +84,14 @@ pub(super) struct Process {
     /// A probe that waits for its turn fails a healthy endpoint.
     probes: Runtime,
     signals: Signals,
+    upgrade_signal: Signal,
     live: LiveLater,
     filters: Filters,
     log: Log,
+    /// How the binary that replaces this one is started; `None` where none can.
+    launch: Option<Launch>,
+    /// What the process that this one replaces has left to it.
+    heritage: Option<Heritage>,
 }
 
 impl Process {
@@ -89,13 +109,28 @@ impl Process {
         descriptors::raise_limit();
         let [background, admin, probes] = ["background", "admin", "probes"].map(runtime);
         let (background, admin, probes) = (background?, admin?, probes?);
-        let signals = {
+        let (signals, upgrade_signal) = {
             let _entered = background.enter();
-            Signals::listen().context("cannot listen for signals")?
+            let upgrade_signal = signal(SignalKind::user_defined2());
+            let signals = Signals::listen().and_then(|signals| Ok((signals, upgrade_signal?)));
+            signals.context("cannot listen for signals")?
         };
         let live = LiveLater::default();
         let filters = Filters::serving(kinds, threads, background.handle().clone(), live.clone());
-        Ok(Self { process, threads, background, admin, probes, signals, live, filters, log })
+        Ok(Self {
+            process,
+            threads,
+            background,
+            admin,
+            probes,
+            signals,
+            upgrade_signal,
+            live,
+            filters,
+            log,
+            launch: None,
+            heritage: None,
+        })
     }
 
     /// Reads the configuration that is going to be served.
@@ -111,6 +146,8 @@ impl Process {
         ready: impl FnOnce(&Addresses),
     ) -> Result<(), Failure> {
         let Self { process, threads, background, mut signals, live, filters, log, .. } = self;
+        let (launch, mut heritage) = (self.launch, self.heritage);
+        let mut upgrade_signal = self.upgrade_signal;
         let (admin_runtime, probes) = (self.admin, self.probes);
         let metrics = filters.host.metrics.clone();
         let registry = Arc::new(Registry::new(threads + 1));
@@ -139,19 +176,24 @@ impl Process {
             upstream::read_health(&in_force.current().upstreams, sink);
         });
         let live = reloader.live().clone();
+        let drain = Arc::new(Drain::default());
         let shared = Shared {
             live,
             classifier: classifier.clone(),
             verdicts: verdicts.clone(),
             registry: registry.clone(),
+            drain: drain.clone(),
         };
         let workers = Workers::start(threads).context("cannot start the worker threads")?;
         let server = Arc::new(Server::new(workers, &shared));
+        heritage.as_mut().map(|heritage| server.inherit(heritage)).transpose()?;
         let snapshot = reloader.live().current();
         let plan = server.prepare(&snapshot.listeners, snapshot.admin.as_ref());
         let plan = plan.map_err(|problems| cannot_listen(&problems))?;
         drop(snapshot);
 
+        reloader.log_to(log.clone());
+        let (upgrades, mut asked) = mpsc::channel(1);
         let admin = Arc::new(Admin {
             reloader: reloader.clone(),
             registry: registry.clone(),
@@ -159,7 +201,8 @@ impl Process {
             process,
             pushing: pushing.clone(),
             verdicts: verdicts.clone(),
-            draining: AtomicBool::new(false),
+            drain: drain.clone(),
+            upgrades,
             log,
             scrapes: admin::one_at_a_time(),
             views: admin::one_at_a_time(),
@@ -174,14 +217,43 @@ impl Process {
         let waker = reload::spawn(reloader.clone(), memory, server.clone())
             .context("cannot start the reload thread")?;
         notify(NotifyState::Ready);
+        if let Some(heritage) = heritage {
+            heritage.serves();
+        }
 
-        background.block_on(signals.until_told_to_end(&waker));
-
-        tracing::info!("ending: waiting for requests in flight");
-        notify(NotifyState::Stopping);
-        admin.draining.store(true, Ordering::Relaxed);
-        background.spawn(end_at_once_if_told_again());
-        let cut_off = server.drain(|| reloader.in_flight());
+        let successor = loop {
+            let event = next_event(&mut signals, &waker, &mut upgrade_signal, &mut asked);
+            let Event::Upgrade(reply) = background.block_on(event) else { break None };
+            match replace(launch.as_ref(), &server) {
+                Ok(process) => break Some((process, reply)),
+                Err(failed) => {
+                    tracing::error!(%failed, "not upgraded: this process serves on");
+                    answer(reply, Err(failed));
+                }
+            }
+        };
+        drop(asked);
+        let Shutdown { mut delay, deadline } = reloader.live().current().shutdown.clone();
+        let is_replaced = successor.is_some();
+        drain.end();
+        match successor {
+            Some((process, reply)) => {
+                tracing::info!(process, "upgraded: another process serves, this one drains");
+                server.stop_accepting();
+                answer(reply, Ok(process));
+                server.leave_admin();
+                delay = delay.max(LINGER);
+            }
+            None => {
+                tracing::info!(?delay, ?deadline, "ending: waiting for requests in flight");
+                notify(NotifyState::Stopping);
+            }
+        }
+        let hurry = watch::Sender::new(false);
+        background.spawn(hurry_if_told_again(signals, hurry.clone()));
+        let is_over = || is_replaced && server.connections() == 0;
+        background.block_on(announced(delay, hurry.subscribe(), is_over));
+        let cut_off = server.drain(deadline, || reloader.in_flight(), || *hurry.borrow());
         if !access_log::flush(FLUSH) {
             tracing::warn!("access log lines were left unwritten");
         }
@@ -204,6 +276,11 @@ fn runtime(name: &str) -> anyhow::Result<Runtime> {
         .build()
         .with_context(|| format!("cannot start the thread {name:?}"))
 }
+
+/// How long connections that are kept alive have, at least, to send another request and learn that
+/// they are to go elsewhere, once another process has taken over: closed while one is on its way, it
+/// would be lost.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// How long access logs may take to write what is queued at the end: a full queue is written in tens
 /// of milliseconds, and a sink that is stuck for longer stays stuck.
@@ -240,12 +317,62 @@ async fn admin_listener(socket: AdminSocket, admin: Arc<Admin>, stop: watch::Rec
     }
 }
 
-async fn end_at_once_if_told_again() {
-    if let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    {
-        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-        tracing::warn!("told again: ending at once");
-        std::process::exit(1);
+/// What a serving process waits for.
+enum Event {
+    End,
+    /// By a signal, or by somebody who waits for what becomes of it.
+    Upgrade(Option<Reply>),
+}
+
+type Reply = oneshot::Sender<Result<u32, Failed>>;
+
+async fn next_event(
+    signals: &mut Signals,
+    waker: &Waker,
+    upgrade: &mut Signal,
+    asked: &mut mpsc::Receiver<Reply>,
+) -> Event {
+    tokio::select! {
+        () = signals.until_told_to_end(waker) => Event::End,
+        Some(()) = upgrade.recv() => Event::Upgrade(None),
+        Some(reply) = asked.recv() => Event::Upgrade(Some(reply)),
     }
+}
+
+fn answer(reply: Option<Reply>, result: Result<u32, Failed>) {
+    // Who has gone does not want to know.
+    reply.map(|reply| reply.send(result).ok());
+}
+
+/// Starts the binary now on disk with all sockets; the number of its process, once it serves.
+fn replace(launch: Option<&Launch>, server: &Server) -> Result<u32, Failed> {
+    let launch = launch.ok_or(Failed::Impossible)?;
+    let sockets = server.handed()?;
+    tracing::info!(sockets = sockets.len(), "upgrading: starting the binary now on disk");
+    launch.hand_over(&sockets)
+}
+
+/// Waits for as long as the end is announced before nobody is taken any more, or until it `is_over`.
+async fn announced(delay: Duration, mut hurry: watch::Receiver<bool>, is_over: impl Fn() -> bool) {
+    let over = async {
+        while !is_over() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        () = tokio::time::sleep(delay) => {}
+        () = over => {}
+        // An error is a sender that is gone, which is in no hurry.
+        Ok(_) = hurry.wait_for(|hurry| *hurry) => {}
+    }
+}
+
+/// A second signal hastens the end, a third is the end.
+async fn hurry_if_told_again(mut signals: Signals, hurry: watch::Sender<bool>) {
+    signals.until_told_again().await;
+    tracing::warn!("told again: no more waiting");
+    hurry.send_replace(true);
+    signals.until_told_again().await;
+    tracing::warn!("told a third time: ending at once");
+    std::process::exit(1);
 }

@@ -20,6 +20,7 @@ use super::error_pages::ErrorPages;
 use super::http2::Http2;
 use super::limits::Limits;
 use super::outlier::Resilience;
+use super::process::{LogSettings, Shutdown};
 use super::retry::Retry;
 use super::tls::Tls;
 
@@ -32,6 +33,10 @@ pub struct Config {
     pub admin: Option<Admin>,
     /// What it may at most hold.
     pub limits: Limits,
+    /// How the process ends.
+    pub shutdown: Shutdown,
+    /// What it logs.
+    pub log: LogSettings,
     /// The classifier whose hints are used, if there is one.
     pub classifier: Option<Classifier>,
     /// Which sources are to be shut out, if any are.

@@ -9,6 +9,7 @@ mod classifier;
 mod health;
 mod listener;
 mod outlier;
+mod process;
 mod push;
 mod redirect;
 mod retry;
@@ -24,6 +25,7 @@ use super::admin::Admin;
 use super::error_pages::{self, ErrorPages};
 use super::limits::{HeaderNames, Limits};
 use super::model::{Classifier, Push, Verdicts};
+use super::process::{LogSettings, Shutdown};
 
 pub(super) use classifier::{known_protocol, known_screen};
 pub(super) use listener::RawListener;
@@ -37,6 +39,8 @@ pub(super) struct RawFile {
     pub(super) listeners: Vec<RawListener>,
     pub(super) admin: Option<Admin>,
     pub(super) limits: Limits,
+    pub(super) shutdown: Shutdown,
+    pub(super) log: LogSettings,
     pub(super) classifier: Option<Classifier>,
     pub(super) verdicts: Option<Verdicts>,
     pub(super) push: Option<Push>,
@@ -75,6 +79,8 @@ fn sections(
         listeners: Vec::new(),
         admin: None,
         limits: Limits::default(),
+        shutdown: Shutdown::default(),
+        log: LogSettings::default(),
         classifier: None,
         verdicts: None,
         push: None,
@@ -92,6 +98,13 @@ fn sections(
             .unwrap_or_default();
         raw.admin = fields.optional(sink, "admin", |node, sink| admin::admin(node, filters, sink));
         raw.limits = fields.optional(sink, "limits", limits).unwrap_or_default();
+        raw.shutdown = fields.optional(sink, "shutdown", process::shutdown).unwrap_or_default();
+        raw.log = fields.optional(sink, "log", process::log).unwrap_or_default();
+        let access_log = fields
+            .optional(sink, "access_log", |node, sink| process::access_log(node, filters, sink));
+        if let Some(access_log) = access_log {
+            process::give_to_all(&access_log, &mut raw.listeners);
+        }
         raw.classifier = fields.optional(sink, "classifier", classifier::classifier);
         raw.verdicts = fields.optional(sink, "verdicts", verdicts::verdicts);
         raw.push = fields.optional(sink, "push", push::push);
@@ -129,6 +142,9 @@ fn limits(node: Node<'_>, sink: &mut Sink) -> Option<Limits> {
         // Pingora's own parser refuses a request with more than 256 fields, or a head over 1 MiB.
         count("request_headers", &mut limits.request_headers, 256);
         count("upstream_idle_connections", &mut limits.upstream_idle_connections, 1_000_000);
+        let idle_series = fields
+            .optional(sink, "idle_route_series", |node, sink| node.number(sink, 0, 1_000_000));
+        limits.idle_route_series = idle_series.unwrap_or(limits.idle_route_series);
         let header_bytes = fields.optional(sink, "request_header_bytes", |node, sink| {
             scalar::bytes(node, sink, 256, 1 << 20)
         });

@@ -21,6 +21,7 @@ use self::reached::Reached;
 use super::error_pages::ErrorPages;
 use super::limits::Limits;
 use super::model::{Action, Config, Forward, Listener, Route, Target, Upstream, VirtualHost};
+use super::process::{LogSettings, Shutdown};
 use super::raw::{
     RawAction, RawFile, RawForward, RawListener, RawRoute, RawTarget, RawUpstream, RawVirtualHost,
 };
@@ -41,6 +42,8 @@ pub(super) fn resolve(
         listeners: Vec::new(),
         admin: None,
         limits: Limits::default(),
+        shutdown: Shutdown::default(),
+        log: LogSettings::default(),
         classifier: None,
         verdicts: None,
         push: None,
@@ -57,6 +60,8 @@ pub(super) fn resolve(
             resolver.limits = raw.limits.clone();
             config.limits = raw.limits;
             config.admin = raw.admin;
+            config.shutdown = raw.shutdown;
+            config.log = raw.log;
             config.classifier = raw.classifier;
             config.verdicts = raw.verdicts;
             config.push = raw.push;

@@ -166,7 +166,8 @@ impl ClientStream {
 
     /// Whether the connection ends with the request at hand.
     pub(super) fn is_ending(&self) -> bool {
-        self.connection.listener.is_ending()
+        let listener = &self.connection.listener;
+        listener.is_ending() || listener.is_announced()
     }
 
     /// From the next read on, this is the client's end of `tunnel`.

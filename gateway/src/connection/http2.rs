@@ -131,6 +131,8 @@ impl Loop<'_> {
         A: HttpServerApp + Send + Sync + 'static,
     {
         let mut ending = shutdown.clone();
+        let mut announced = self.client.listener.announced();
+        let mut begun = false;
         let mut age = pin!(sleep(max_age));
         let mut draining = false;
         loop {
@@ -138,6 +140,10 @@ impl Loop<'_> {
             let event = tokio::select! {
                 biased;
                 _ = ending.wait_for(|ending| *ending), if !draining => Event::Drain,
+                // One that is new gets its first request answered.
+                Ok(_) = announced.wait_for(|announced| *announced), if begun && !draining => {
+                    Event::Drain
+                }
                 () = &mut age, if !draining => {
                     self.shared.registry.http2().closed(Http2Closed::Age);
                     Event::Drain
@@ -151,7 +157,10 @@ impl Loop<'_> {
                     self.shared.verdicts.refuse_connection();
                     return Some(Http2Closed::Verdict);
                 }
-                Event::Accepted(session) => self.begin(session, app, shutdown),
+                Event::Accepted(session) => {
+                    begun = true;
+                    self.begin(session, app, shutdown);
+                }
                 Event::Ended => return None,
                 Event::Drain => {
                     draining = true;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::fs::Permissions;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 
 use sallyport_config::Found;
@@ -9,12 +11,15 @@ use tokio::sync::watch;
 
 use crate::admin::{AdminSocket, SocketFile};
 use crate::config::{Admin, AdminAddress};
+use crate::upgrade::Handed;
 
 /// The admin listener, if there is one, and how it is served.
 #[derive(Default)]
 pub(super) struct AdminListener {
     running: Option<Running>,
     serve: Option<Box<Serve>>,
+    /// A socket that another process has left to this one, and where that had it in its configuration.
+    inherited: Option<(String, OwnedFd)>,
 }
 
 type Serve = dyn Fn(AdminSocket, watch::Receiver<bool>) + Send;
@@ -23,6 +28,8 @@ struct Running {
     configured: AdminAddress,
     address: String,
     file: Option<SocketFile>,
+    /// The socket once more, for a process that replaces this one.
+    handed: Handed,
     stop: watch::Sender<bool>,
 }
 
@@ -34,7 +41,7 @@ pub(super) enum PlannedAdmin {
     /// It stays where it is, with this address in the configuration.
     Stays(AdminAddress),
     /// It is there from now on.
-    New(AdminAddress, AdminSocket),
+    New(AdminAddress, AdminSocket, Handed),
 }
 
 impl fmt::Debug for AdminListener {
@@ -56,8 +63,14 @@ impl AdminListener {
         if self.running.as_ref().is_some_and(|it| is_same_place(&it.configured, &address)) {
             return Ok(PlannedAdmin::Stays(address));
         }
-        match AdminSocket::bind(&address) {
-            Ok(socket) => Ok(PlannedAdmin::New(address, socket)),
+        let found = self.inherited.as_ref().filter(|(there, _)| *there == address.to_string());
+        let socket = match found {
+            Some((_, socket)) => AdminSocket::inherited(socket, address.clone()),
+            None => AdminSocket::bind(&address),
+        };
+        let prepared = socket.and_then(|socket| Ok((socket.handed()?, socket)));
+        match prepared {
+            Ok((handed, socket)) => Ok(PlannedAdmin::New(address, socket, handed)),
             Err(error) => {
                 let fix = "choose another address, or end what is there";
                 Err(Found::error(0, "admin.address".to_owned(), format!("{error:#}"), fix))
@@ -67,6 +80,7 @@ impl AdminListener {
 
     /// Puts the plan in force. Returns the address of a listener that is new.
     pub(super) fn apply(&mut self, planned: PlannedAdmin) -> Option<String> {
+        self.inherited = None;
         match planned {
             PlannedAdmin::Stays(address) => {
                 self.stay(address);
@@ -76,16 +90,34 @@ impl AdminListener {
                 self.end();
                 None
             }
-            PlannedAdmin::New(configured, socket) => {
+            PlannedAdmin::New(configured, socket, handed) => {
                 self.end();
                 let (address, file) = (socket.address().to_string(), socket.file());
                 let stop = watch::Sender::new(false);
                 if let Some(serve) = &self.serve {
                     serve(socket, stop.subscribe());
                 }
-                self.running = Some(Running { configured, address: address.clone(), file, stop });
-                Some(address)
+                let shown = address.clone();
+                self.running = Some(Running { configured, address, file, handed, stop });
+                Some(shown)
             }
+        }
+    }
+
+    /// Uses `socket` where a configuration has the listener at `configured`.
+    pub(super) fn inherit(&mut self, configured: String, socket: OwnedFd) {
+        self.inherited = Some((configured, socket));
+    }
+
+    /// The socket for another process, if there is one.
+    pub(super) fn handed(&self) -> io::Result<Option<Handed>> {
+        self.running.as_ref().map(|running| running.handed.copy()).transpose()
+    }
+
+    /// Ends the listener here: another process has its socket, and the file of that.
+    pub(super) fn leave(&mut self) {
+        if let Some(left) = self.running.take() {
+            left.stop.send_replace(true);
         }
     }
 

@@ -86,7 +86,7 @@ impl Planner<'_> {
         let there = self
             .running
             .iter()
-            .filter(|(_, address, bound)| *address == configured && bound.sockets().len() == count);
+            .filter(|(_, address, bound)| *address == configured && bound.sockets().len() >= count);
         let mut there = there.filter(|(of, ..)| *of == name || configured.port() != 0);
         // Of several with port 0 the one with its name.
         let same = there.clone().find(|(of, ..)| *of == name);

@@ -85,7 +85,7 @@ impl Heritage {
         found.map(|(name, socket)| (name.configured, socket))
     }
 
-    /// Says that this process serves, to the old one and to the service manager. 
+    /// Says that this process serves, to the old one and to the service manager.
     pub fn serves(self) {
         notify(NotifyState::MainPid(std::process::id()));
         if let Err(error) = send(&self.stream, &Frame::Ready, None) {

@@ -159,6 +159,10 @@ fn the_description_is_of_what_there_is() {
     for (path, operations) in document["paths"].as_object().unwrap() {
         for (method, operation) in operations.as_object().unwrap() {
             let method = method.to_uppercase();
+            if path == "/upgrade" {
+                // Another process would answer the rest: suite `upgrade`.
+                continue;
+            }
             let (mut asked, mut query) = (path.clone(), String::new());
             for parameter in operation["parameters"].as_array().unwrap() {
                 let name = parameter["name"].as_str().unwrap();

@@ -146,3 +146,73 @@ fn a_log_that_nobody_reads_holds_up_neither_start_nor_reload_nor_end() {
     gateway.signal("-TERM");
     assert!(gateway.wait().success());
 }
+
+#[test]
+fn the_file_says_how_the_process_logs_and_the_environment_overrules_it() {
+    let gateway = Gateway::start(&config(""));
+    let view = |gateway: &Gateway| get(gateway.admin(), "localhost", "/log").body;
+    gateway.replace(&config("log: { format: json, level: \"warn,sallyport=info\" }\n"));
+    assert_eq!(view(&gateway), "{\"level\":\"warn,sallyport=info\",\"format\":\"json\"}\n");
+    let line = gateway.logged("configuration in force");
+    let entry: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!((&entry["level"], &entry["version"]), (&"info".into(), &2.into()));
+    gateway.replace(&config("log: { format: text }\n"));
+    assert_eq!(view(&gateway), "{\"level\":\"info\",\"format\":\"text\"}\n");
+    gateway.logged(" INFO configuration in force version=3");
+    let gateway =
+        Gateway::start_logging(&config("log: { format: json, level: off }\n"), "text,debug");
+    gateway.logged(" INFO listening name=admin");
+    assert_eq!(view(&gateway), "{\"level\":\"debug\",\"format\":\"text\"}\n");
+    for (log, said) in [
+        ("{ format: xml }", "log.format: \"xml\": is no format, write text or json"),
+        ("{ level: loud }", "log.level: \"loud\": is no level"),
+        ("{ levle: info }", "did you mean `level`?"),
+    ] {
+        let output = crate::support::check(&config(&format!("log: {log}\n")));
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(78) && told.contains(said), "{told}\nlacks {said}");
+    }
+}
+
+#[test]
+fn one_key_logs_the_requests_of_all_listeners() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("access.log");
+    let file = folder.path().join("sallyport.yaml");
+    let yaml = |more: &str| {
+        let listeners = format!(
+            "listeners:\n  - {{ name: web, address: 127.0.0.1:0 }}\n  \
+             - {{ name: quiet, address: 127.0.0.1:0, filters: [ {{ access_log: off }} ] }}\n  \
+             - {{ name: own, address: 127.0.0.1:0, filters: [ {{ access_log: {{ to: {{ file: access.log }}, format: {{ template: \"own ${{path}}\" }} }} }} ] }}\n"
+        );
+        let rest = format!(
+            "admin: {{ address: 127.0.0.1:0 }}\n{more}virtual_hosts:\n  - name: all\n    domains: [\"*\"]\n    \
+             routes:\n      - {{ name: silent, match: {{ path: {{ prefix: /silent }} }}, filters: [ {{ access_log: off }} ], respond: {{ status: 204 }} }}\n      \
+             - {{ name: r, respond: {{ status: 200 }} }}\n"
+        );
+        listeners + &rest
+    };
+    fs::write(&file, yaml("access_log: { format: json, to: { file: access.log } }\n")).unwrap();
+    let gateway = Gateway::start_in(folder, file);
+    for (listener, path) in [
+        ("web", "/one"),
+        ("quiet", "/two"),
+        ("own", "/three"),
+        ("web", "/silent"),
+        ("web", "/four"),
+    ] {
+        assert!(get(gateway.address(listener), "a", path).status < 300);
+    }
+    let lines = eventually("three lines", || {
+        let text = fs::read_to_string(&log).ok()?;
+        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        (lines.len() >= 3).then_some(lines)
+    });
+    let entry = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap();
+    let own = lines.iter().filter(|line| *line == "own /three").count();
+    let json: Vec<_> =
+        lines.iter().filter(|line| line.starts_with('{')).map(|it| entry(it)).collect();
+    let paths: Vec<_> = json.iter().map(|entry| entry["path"].as_str().unwrap()).collect();
+    assert_eq!((own, paths), (1, vec!["/one", "/four"]));
+    assert_eq!(json[0]["status"], 200);
+}
