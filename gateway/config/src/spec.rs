@@ -35,10 +35,13 @@ pub use filter::FilterEntry;
 pub use limits::{HeaderNames, Limits};
 pub use listener::{Classifier, HintName, Http2, Listener, ListenerTimeouts};
 pub use matching::{
-    FieldMatch, HeaderMatch, HintMatch, Match, PathMatch, Protocol, QueryMatch, SynRate,
+    CookieMatch, FieldMatch, HeaderMatch, HintMatch, Match, PathMatch, Protocol, QueryMatch,
+    SynRate,
 };
 pub use push::Push;
-pub use resilience::{Backoff, OutlierDetection, Queue, Retry, TenantBy, UpstreamLimits};
+pub use resilience::{
+    Backoff, Mirror, OutlierDetection, Queue, Retry, Sticky, StickySplit, TenantBy, UpstreamLimits,
+};
 pub use tls::{
     Certificate, ClientCertificateMode, ClientCertificates, ListenerProtocol, ListenerTls,
     TlsDefault, TlsVersion,

@@ -44,8 +44,8 @@ mod table;
 pub use hint::{HintMatch, HintMismatch, Hints};
 pub use host::{Domain, DomainError, DuplicateDomain, HostError, HostTable, normalise_host};
 pub use matcher::{
-    HeaderMatch, Match, Mismatch, PathMatch, PathRegex, QueryMatch, Request, ValueMatch,
-    query_value,
+    CookieMatch, HeaderMatch, Match, Mismatch, PathMatch, PathRegex, QueryMatch, Request,
+    ValueMatch, cookie_values, query_value,
 };
 pub use path::{PathError, normalise_path};
 pub use replacement::{Replacement, ReplacementError};

@@ -17,7 +17,7 @@ use http::{HeaderMap, Method};
 
 use crate::hint::{HintMatch, Hints};
 
-pub use field::{HeaderMatch, QueryMatch, ValueMatch, query_value};
+pub use field::{CookieMatch, HeaderMatch, QueryMatch, ValueMatch, cookie_values, query_value};
 pub use mismatch::Mismatch;
 pub(crate) use path::REGEX_BYTES_MAX;
 pub use path::{PathMatch, PathRegex};
@@ -33,6 +33,8 @@ pub struct Match {
     pub headers: Vec<HeaderMatch>,
     /// The query fields that must hold, all of them.
     pub query: Vec<QueryMatch>,
+    /// The cookies that must hold, all of them.
+    pub cookies: Vec<CookieMatch>,
     /// What must be known of the client. Boxed, since few routes ask and all are kept close together.
     pub hint: Option<Box<HintMatch>>,
 }
@@ -61,6 +63,7 @@ impl Match {
             .or_else(|| self.method_mismatch(request.method))
             .or_else(|| self.header_mismatch(request.headers))
             .or_else(|| self.query_mismatch(request.query))
+            .or_else(|| self.cookie_mismatch(request.headers))
             .or_else(|| self.hint_mismatch(request.hints))
     }
 
@@ -69,6 +72,7 @@ impl Match {
         self.methods.is_empty()
             && self.headers.is_empty()
             && self.query.is_empty()
+            && self.cookies.is_empty()
             && self.hint.is_none()
     }
 
@@ -78,6 +82,7 @@ impl Match {
             && self.hint.as_ref().is_none_or(|hint| hint.holds(request.hints))
             && self.headers.iter().all(|header| header.holds(request.headers))
             && self.query.iter().all(|field| field.holds(request.query))
+            && self.cookies.iter().all(|cookie| cookie.holds(request.headers))
     }
 
     fn allows(&self, method: &Method) -> bool {
@@ -102,6 +107,13 @@ impl Match {
 
     fn hint_mismatch(&self, hints: Option<&Hints>) -> Option<Mismatch> {
         self.hint.as_ref()?.mismatch(hints).map(Mismatch::Hint)
+    }
+
+    fn cookie_mismatch(&self, headers: &HeaderMap) -> Option<Mismatch> {
+        self.cookies
+            .iter()
+            .find(|cookie| !cookie.holds(headers))
+            .map(|cookie| Mismatch::Cookie(cookie.clone()))
     }
 
     fn query_mismatch(&self, query: &str) -> Option<Mismatch> {

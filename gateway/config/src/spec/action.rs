@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::resilience::Retry;
+use super::resilience::{Mirror, Retry, StickySplit};
 use super::scalar::{Duration, HeaderValue, Int, Name, UrlPath};
 use crate::entries::Entries;
 use crate::schema::{at_least_one, exactly_one, field_names_but, needs, never};
@@ -13,6 +13,7 @@ use crate::schema::{at_least_one, exactly_one, field_names_but, needs, never};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(transform = exactly_one(&Forward::TARGETS), transform = needs("failover", "split"),
+    transform = needs("sticky", "split"),
     transform = never(json!({ "required": ["retries", "retry"] })))]
 pub struct Forward {
     /// The upstream's name.
@@ -27,6 +28,10 @@ pub struct Forward {
     pub retries: Option<Int<0, 15>>,
     /// When a request is sent again.
     pub retry: Option<Retry>,
+    /// The cookie that keeps a client at its upstream of a split. None by default.
+    pub sticky: Option<StickySplit>,
+    /// To which upstream copies of requests go. To none by default.
+    pub mirror: Option<Mirror>,
     /// Whether the other upstreams of a split take the requests of one that has no endpoint to use:
     /// they do by default.
     pub failover: Option<bool>,

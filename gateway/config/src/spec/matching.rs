@@ -21,6 +21,9 @@ pub struct Match {
     /// Parameters of the query that must be there.
     #[serde(default)]
     pub query: Vec<QueryMatch>,
+    /// Cookies that must be there.
+    #[serde(default)]
+    pub cookies: Vec<CookieMatch>,
     /// What the classifier must say of the client.
     pub hint: Option<HintMatch>,
 }
@@ -71,7 +74,24 @@ pub struct QueryMatch {
     pub present: Option<bool>,
 }
 
-/// How a value must be, of a field of either kind.
+/// A cookie and how its value must be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(transform = exactly_one(&FieldMatch::KEYS))]
+pub struct CookieMatch {
+    /// The cookie's name.
+    pub name: Name,
+    /// The value.
+    pub exact: Option<Box<str>>,
+    /// What the value begins with.
+    pub prefix: Option<NonEmpty>,
+    /// A regular expression that matches the whole value.
+    pub regex: Option<Regex>,
+    /// Whether the cookie is there at all.
+    pub present: Option<bool>,
+}
+
+/// How a value must be, of a field of any kind.
 #[derive(Clone, Copy, Debug)]
 pub struct FieldMatch<'a> {
     /// The value.
@@ -90,6 +110,20 @@ impl FieldMatch<'_> {
 }
 
 impl HeaderMatch {
+    /// How its value must be.
+    #[must_use]
+    pub fn value(&self) -> FieldMatch<'_> {
+        let Self { exact, prefix, regex, present, .. } = self;
+        FieldMatch {
+            exact: exact.as_deref(),
+            prefix: prefix.as_deref(),
+            regex: regex.as_deref(),
+            present: *present,
+        }
+    }
+}
+
+impl CookieMatch {
     /// How its value must be.
     #[must_use]
     pub fn value(&self) -> FieldMatch<'_> {

@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::scalar::{Duration, HeaderName, Int, Method, Percent, RetryReason};
+use super::scalar::{CookieName, Duration, HeaderName, Int, Method, Name, Percent, RetryReason};
 use super::upstream::SteadyHint;
 use crate::entries::Entries;
 use crate::schema::{at_least_one, never};
@@ -77,6 +77,8 @@ pub enum TenantBy {
     Source,
     /// The route.
     Route,
+    /// The name that the client asked for when TLS began (SNI).
+    Tls,
     /// The value of a header field.
     Header(HeaderName),
     /// What the classifier says.
@@ -103,6 +105,44 @@ pub struct Retry {
     pub budget: Option<Percent>,
     /// The time before a retry. Without it a retry goes at once to an endpoint that was not tried.
     pub backoff: Option<Backoff>,
+    /// After what time a GET that has no answer gets a second attempt at another endpoint beside the first.
+    /// Never by default.
+    pub hedge_after: Option<Duration>,
+}
+
+/// A cookie that keeps a client at an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Sticky {
+    /// Its name.
+    pub cookie: CookieName,
+    /// How long it is kept. As long as the browser's session by default.
+    pub ttl: Option<Duration>,
+    /// The file of the secret that it is signed with: at least 16 bytes.
+    pub secret_file: Name,
+}
+
+/// A cookie that keeps a client at an upstream of a split.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StickySplit {
+    /// Its name.
+    pub cookie: CookieName,
+    /// How long it is kept. As long as the browser's session by default.
+    pub ttl: Option<Duration>,
+    /// The file of the secret that it is signed with: at least 16 bytes. Without one a client can choose its
+    /// upstream.
+    pub secret_file: Option<Name>,
+}
+
+/// To which upstream copies of requests go, and of how many.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Mirror {
+    /// The upstream's name.
+    pub upstream: Name,
+    /// Percent of the requests. 100 by default.
+    pub percent: Option<Int<1, 100>>,
 }
 
 /// The time before a retry: random, up to a bound that doubles from `base` to `max`.

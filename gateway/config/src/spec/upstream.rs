@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::resilience::{OutlierDetection, Queue, UpstreamLimits};
+use super::resilience::{OutlierDetection, Queue, Sticky, UpstreamLimits};
 use super::scalar::{
     Duration, HeaderName, HostPort, Int, Name, RemoteAddress, StatusRange, UrlTarget,
 };
@@ -40,6 +40,8 @@ pub struct Upstream {
     pub limits: Option<UpstreamLimits>,
     /// How requests over `limits.requests` wait. They do not by default.
     pub queue: Option<Queue>,
+    /// The cookie that keeps a client at its endpoint. None by default.
+    pub sticky: Option<Sticky>,
 }
 
 /// One address that takes requests.

@@ -1,12 +1,12 @@
-//! The predicates over header fields and query fields.
+//! The predicates over header fields, query fields and cookies.
 //!
 //! Owns how a field that may occur several times, or not at all, is compared with what a route
-//! asks. It is apart because both kinds of field share their value predicate. Cookies and bodies
-//! are deliberately not looked at.
+//! asks. It is apart because all kinds of field share their value predicate. Bodies are deliberately
+//! not looked at.
 
 use std::borrow::Cow;
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, header};
 use regex::Regex;
 
 /// A header field that must hold: when any of its occurrences does.
@@ -28,6 +28,15 @@ pub struct HeaderMatch {
 #[derive(Debug, Clone)]
 pub struct QueryMatch {
     /// The field's name, decoded.
+    pub name: Box<str>,
+    /// What its value must look like.
+    pub value: ValueMatch,
+}
+
+/// A cookie that must hold: when any of its occurrences does. Names and values are compared as they are sent.
+#[derive(Debug, Clone)]
+pub struct CookieMatch {
+    /// The cookie's name.
     pub name: Box<str>,
     /// What its value must look like.
     pub value: ValueMatch,
@@ -83,6 +92,20 @@ impl QueryMatch {
     pub(super) fn holds(&self, query: &str) -> bool {
         self.value.holds(occurrences(query, &self.name))
     }
+}
+
+impl CookieMatch {
+    pub(super) fn holds(&self, headers: &HeaderMap) -> bool {
+        self.value.holds(cookie_values(headers, &self.name))
+    }
+}
+
+/// The values of all cookies with this name (RFC 6265, 5.4): pairs separated by semicolons, in one field or several.
+pub fn cookie_values<'h>(headers: &'h HeaderMap, name: &'h str) -> impl Iterator<Item = &'h str> {
+    let fields = headers.get_all(header::COOKIE).iter().filter_map(|field| field.to_str().ok());
+    let pairs = fields.flat_map(|field| field.split(';'));
+    let pairs = pairs.filter_map(|pair| pair.trim().split_once('='));
+    pairs.filter_map(move |(key, value)| (key == name).then_some(value))
 }
 
 /// The value of the first query field with this name, decoded as for [`QueryMatch`].

@@ -8,7 +8,7 @@ use http::Method;
 
 use crate::hint::HintMismatch;
 
-use super::{HeaderMatch, PathMatch, QueryMatch, ValueMatch};
+use super::{CookieMatch, HeaderMatch, PathMatch, QueryMatch, ValueMatch};
 
 /// The first predicate of a route that did not hold.
 ///
@@ -28,6 +28,8 @@ pub enum Mismatch {
     Header(HeaderMatch),
     /// No occurrence of the query field holds.
     Query(QueryMatch),
+    /// No occurrence of the cookie holds.
+    Cookie(CookieMatch),
     /// What is known of the client is not what is asked for.
     Hint(HintMismatch),
 }
@@ -51,6 +53,10 @@ impl fmt::Display for Mismatch {
             Self::Query(field) => {
                 write!(f, "query field {} ", field.name)?;
                 write_value(f, &field.value)
+            }
+            Self::Cookie(cookie) => {
+                write!(f, "cookie {} ", cookie.name)?;
+                write_value(f, &cookie.value)
             }
             Self::Hint(hint) => hint.fmt(f),
         }

@@ -22,6 +22,9 @@ impl fmt::Display for Match {
         for field in &self.query {
             write!(f, ", query field {} {}", field.name, Asked(&field.value))?;
         }
+        for cookie in &self.cookies {
+            write!(f, ", cookie {} {}", cookie.name, Asked(&cookie.value))?;
+        }
         match &self.hint {
             Some(hint) => write!(f, ", {hint}"),
             None => Ok(()),
@@ -45,7 +48,7 @@ impl fmt::Display for Asked<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{HeaderMatch, QueryMatch};
+    use super::super::{CookieMatch, HeaderMatch, QueryMatch};
     use super::{Match, PathMatch, ValueMatch};
 
     #[test]
@@ -58,9 +61,14 @@ mod tests {
                 value: ValueMatch::Exact("1".into()),
             }],
             query: vec![QueryMatch { name: "v".into(), value: ValueMatch::Present(false) }],
+            cookies: vec![CookieMatch {
+                name: "beta".into(),
+                value: ValueMatch::Prefix("a".into()),
+            }],
             hint: None,
         };
-        let text = "path under /api, method GET or POST, header x-beta \"1\", query field v absent";
+        let text = "path under /api, method GET or POST, header x-beta \"1\", query field v absent, \
+                    cookie beta beginning with \"a\"";
         assert_eq!(matches.to_string(), text);
     }
 }

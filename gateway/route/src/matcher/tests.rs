@@ -216,10 +216,41 @@ fn the_first_mismatch_is_told_in_words() {
         methods: vec![Method::GET],
         headers: vec![HeaderMatch { name: ACCEPT, value: exact("text/html") }],
         query: vec![QueryMatch { name: "v".into(), value: exact("1") }],
+        cookies: Vec::new(),
         hint: None,
     };
     assert!(all.mismatch(&request).is_none());
     assert!(Match::default().mismatch(&request).is_none());
+}
+
+#[test]
+fn rfc6265_5_4_cookies_are_pairs_in_one_field_or_several() {
+    let mut headers = HeaderMap::new();
+    headers.append(http::header::COOKIE, "a=1; beta=2;c".parse().unwrap());
+    headers.append(http::header::COOKIE, " beta=x=y ; Beta=3".parse().unwrap());
+    let request =
+        Request { method: &Method::GET, path: "/", query: "", headers: &headers, hints: None };
+    for (name, value, matches) in [
+        ("beta", exact("2"), true),
+        ("beta", exact("x=y"), true),
+        ("beta", exact("3"), false),
+        ("Beta", exact("3"), true),
+        ("a", starts("1"), true),
+        ("c", ValueMatch::Present(true), false),
+        ("d", ValueMatch::Present(false), true),
+        ("beta", regex("[0-9]"), true),
+    ] {
+        let said = format!("{name} {value:?}");
+        let cookies = vec![CookieMatch { name: name.into(), value }];
+        let route = Match { cookies, ..Match::default() };
+        assert_eq!(route.mismatch(&request).is_none(), matches, "{said}");
+        assert_eq!(route.rest_holds(&request), matches, "{said}");
+    }
+    let route = Match {
+        cookies: vec![CookieMatch { name: "beta".into(), value: exact("9") }],
+        ..Match::default()
+    };
+    assert_eq!(route.mismatch(&request).unwrap().to_string(), "cookie beta is not \"9\"");
 }
 
 #[test]

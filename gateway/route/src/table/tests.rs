@@ -228,7 +228,14 @@ fn query_matches() -> impl Strategy<Value = Vec<QueryMatch>> {
 
 fn matches() -> impl Strategy<Value = Match> {
     (paths(), methods(), header_matches(), query_matches()).prop_map(
-        |(path, methods, headers, query)| Match { path, methods, headers, query, hint: None },
+        |(path, methods, headers, query)| Match {
+            path,
+            methods,
+            headers,
+            query,
+            cookies: Vec::new(),
+            hint: None,
+        },
     )
 }
 

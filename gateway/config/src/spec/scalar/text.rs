@@ -86,6 +86,15 @@ fn anything(_: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// RFC 6265, 4.1.1: a token, of the bytes that nobody quotes.
+fn cookie_name(text: &str) -> Result<(), &'static str> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    match (1..=128).contains(&text.len()) && text.bytes().all(fits) {
+        true => Ok(()),
+        false => Err("is no name of a cookie"),
+    }
+}
+
 /// What `sockaddr_un` holds of a path, its terminating zero left out.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 
@@ -122,6 +131,10 @@ texts! {
     /// A text that is not empty.
     NonEmpty: pattern r"^[\s\S]", example "text", fix "write some text, or remove the key",
     parse not_empty;
+
+    /// The name of a cookie.
+    CookieName: pattern "^[0-9A-Za-z_.-]{1,128}$", example "SALLYPORT",
+    fix "write letters, digits, `-` and `_`, such as SALLYPORT", parse cookie_name;
 
     /// A domain, `*.suffix`, `prefix.*` or `*`.
     Domain: pattern r"^(?:\*|\[[0-9A-Fa-f:.]+\]|(?:\*[.])?[0-9A-Za-z_-]+(?:[.][0-9A-Za-z_-]+)*(?:[.]|[.]\*)?)$",
