@@ -17,6 +17,7 @@ mod raw;
 mod resolve;
 mod restart_only;
 mod retry;
+mod sticky;
 mod texts;
 mod tls;
 
@@ -47,6 +48,7 @@ pub use tls::{Certificate, Tls};
 pub use admission::{Queue, TenantBy, UpstreamLimits};
 pub use outlier::{OutlierDetection, Resilience};
 pub use retry::{Backoff, Retry, RetryOn};
+pub use sticky::{Mirror, Secret, Sticky};
 
 /// Reads hints written as `key=value`: `network`, `zone`, `protocol`, `screens` (separated by
 /// commas) and `syn_rate`.

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use sallyport_plugin::{Host, Instances, Kinds, Metrics, Reader};
 
-use self::calls::UpstreamCalls;
+pub use self::calls::UpstreamCalls;
 use crate::live::Live;
 
 /// The kinds of filters and what they may use.
@@ -18,6 +18,8 @@ pub struct Filters {
     pub kinds: Kinds,
     /// What filters may use.
     pub host: Arc<Host>,
+    /// The calls among it.
+    pub calls: UpstreamCalls,
 }
 
 /// Where the configuration in force is found, once there is one.
@@ -28,7 +30,7 @@ impl Filters {
     #[must_use]
     pub fn idle(kinds: Kinds) -> Self {
         let host = Host { cache: cache_folder(), ..Host::idle() };
-        Self { kinds, host: Arc::new(host) }
+        Self { kinds, host: Arc::new(host), calls: UpstreamCalls::new(LiveLater::default()) }
     }
 
     /// For serving with so many workers. `live` must be set before the first request.
@@ -39,14 +41,15 @@ impl Filters {
         background: tokio::runtime::Handle,
         live: LiveLater,
     ) -> Self {
+        let calls = UpstreamCalls::new(live);
         let host = Host {
-            calls: Arc::new(UpstreamCalls::new(live)),
+            calls: Arc::new(calls.clone()),
             metrics: Metrics::default(),
             background: Some(background),
             workers,
             cache: cache_folder(),
         };
-        Self { kinds, host: Arc::new(host) }
+        Self { kinds, host: Arc::new(host), calls }
     }
 
     /// Reads the filters of the configuration at `path`; what did not change is taken from `previous`.

@@ -20,15 +20,18 @@ mod fail_to_proxy;
 mod fields;
 mod filters;
 mod forwarded;
+mod hedge;
 mod hints;
 mod lent;
 mod logging;
+mod mirror;
 mod origin_framing;
 mod pace;
 mod reply;
 mod request_filter;
 mod request_id;
 mod response_filter;
+mod sticky;
 mod target;
 mod upstream_peer;
 mod upstream_request_filter;
@@ -54,6 +57,7 @@ use self::context::RequestContext;
 pub(crate) use self::target::hash_key;
 use crate::classifier::Classifier;
 use crate::drain::Drain;
+use crate::filters::UpstreamCalls;
 use crate::live::Live;
 use crate::turns;
 use crate::verdicts::Verdicts;
@@ -71,6 +75,8 @@ pub struct Shared {
     pub registry: Arc<Registry>,
     /// Whether new work is wanted.
     pub drain: Arc<Drain>,
+    /// What copies of requests go by.
+    pub calls: UpstreamCalls,
 }
 
 /// The proxy of one worker.
@@ -117,6 +123,7 @@ impl ProxyHttp for Proxy {
         request_filter::body(body.as_ref(), ctx)?;
         pace::body_came(session, end_of_stream, ctx)?;
         filters::request_body(session, body, end_of_stream, ctx).await?;
+        mirror::body(&self.shared, body.as_ref(), end_of_stream, ctx);
         if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
             // pingora#935: an empty piece at the end would be a last chunk, and the end itself another.
             *body = None;
@@ -163,6 +170,8 @@ impl ProxyHttp for Proxy {
     ) -> Result<()> {
         filters::asked(ctx);
         upstream_request_filter::run(session, request, ctx);
+        mirror::begin(&self.shared, session, request, ctx);
+        hedge::begin(&self.shared, session, request, ctx);
         Ok(())
     }
 

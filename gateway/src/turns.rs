@@ -69,6 +69,13 @@ pub fn set_deadline(deadline: Option<Deadline>) {
     DEADLINE.set(Some(deadline));
 }
 
+/// Ends the exchange on an origin's socket, which must be the request's own still: its reads and writes fail.
+pub fn shut_down(origin: RawFd) {
+    if let Err(error) = shutdown(origin, Shutdown::Both) {
+        tracing::debug!(%error, "an origin's socket could not be shut down");
+    }
+}
+
 /// Notes that the request whose turn it is has passed on a part of a body.
 pub fn moved(bytes: usize) {
     MOVED.set(MOVED.get().saturating_add(bytes));
@@ -219,10 +226,7 @@ impl<F: Future + Unpin> Turns<F> {
             if timer.deadline() >= at {
                 self.deadline = None;
                 self.timer = None;
-                if let Err(error) = shutdown(origin, Shutdown::Both) {
-                    tracing::debug!(%error, "an origin's socket could not be shut down");
-                }
-                return;
+                return shut_down(origin);
             }
             timer.as_mut().reset(at);
         }

@@ -14,6 +14,7 @@ pub mod health;
 mod outlier;
 pub mod retry;
 pub mod set;
+pub mod sticky;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,6 +36,7 @@ pub use gate::Tenant;
 pub use health::Health;
 pub use retry::{Failure, Resend};
 pub use set::{EndpointSet, Member};
+pub use sticky::{Signer, Token};
 
 /// How much of a request may wait in the kernel before it is on its way to the origin: as much as of an answer.
 /// Without a bound it is megabytes for an origin that does not read.
@@ -174,6 +176,8 @@ fn build(
     before: Option<&EndpointSet>,
     keeps_health: bool,
 ) -> Result<EndpointSet, BuildError> {
+    let sticky = spec.resilience.sticky.as_ref();
+    let signer = sticky.map(|sticky| Signer::new(sticky.secret.bytes(), &spec.name));
     // Where there are none yet, nobody has to take a newcomer's share.
     let joins = before.is_some_and(|set| !set.members().is_empty());
     let members = before.iter().flat_map(|set| set.members());
@@ -191,10 +195,12 @@ fn build(
             }
             Arc::new(endpoint)
         });
-        Member { endpoint, health: health.unwrap_or_default(), weight: found.weight, peer }
+        let sticky = signer.as_ref().map_or(0, |signer| signer.id(&found.address.to_string()));
+        let health = health.unwrap_or_default();
+        Member { endpoint, health, weight: found.weight, sticky, peer }
     });
-    let members = members.collect();
-    EndpointSet::new(spec, members, account.clone())
+    let members: Vec<_> = members.collect();
+    EndpointSet::new(spec, members, account.clone(), signer)
 }
 
 fn peer(address: &Address, timeouts: &config::UpstreamTimeouts) -> HttpPeer {

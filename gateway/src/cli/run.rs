@@ -150,6 +150,7 @@ impl Process {
         let mut upgrade_signal = self.upgrade_signal;
         let (admin_runtime, probes) = (self.admin, self.probes);
         let metrics = filters.host.metrics.clone();
+        let calls = filters.calls.clone();
         let registry = Arc::new(Registry::new(threads + 1));
         let classifier = loaded.config.classifier.as_ref();
         let classifier = classifier
@@ -183,6 +184,7 @@ impl Process {
             verdicts: verdicts.clone(),
             registry: registry.clone(),
             drain: drain.clone(),
+            calls,
         };
         let workers = Workers::start(threads).context("cannot start the worker threads")?;
         let server = Arc::new(Server::new(workers, &shared));

@@ -50,4 +50,6 @@ pub enum TenantBy {
     Header(HeaderName),
     /// What the classifier says: network, zone or protocol.
     Hint(HintField),
+    /// The name that the client asked for when TLS began (SNI).
+    Tls,
 }

@@ -22,6 +22,7 @@ use super::limits::Limits;
 use super::outlier::Resilience;
 use super::process::{LogSettings, Shutdown};
 use super::retry::Retry;
+use super::sticky::{Mirror, Sticky};
 use super::tls::Tls;
 
 /// Everything the gateway is told.
@@ -451,6 +452,10 @@ pub struct Forward {
     pub timeout: Option<Duration>,
     /// When a request is sent again.
     pub retry: Retry,
+    /// The cookie that keeps a client at its upstream of a split.
+    pub sticky: Option<Sticky>,
+    /// Where copies of requests go, if they do.
+    pub mirror: Option<Mirror>,
     /// Whether the other upstreams of a split take the requests of one that has no endpoint to use.
     pub failover: bool,
 }

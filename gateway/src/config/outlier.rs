@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::admission::{Queue, UpstreamLimits};
+use super::sticky::Sticky;
 
 /// What makes an endpoint an outlier among the others of its upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,4 +41,6 @@ pub struct Resilience {
     pub limits: Option<UpstreamLimits>,
     /// What waits when it takes no more.
     pub queue: Option<Queue>,
+    /// What keeps a client at its endpoint.
+    pub sticky: Option<Sticky>,
 }

@@ -15,6 +15,7 @@ mod redirect;
 mod retry;
 mod route;
 mod scalar;
+mod sticky;
 mod upstream;
 mod verdicts;
 
@@ -113,7 +114,9 @@ fn sections(
         raw.error_pages = pages.unwrap_or_default();
     }
     raw.upstreams = fields
-        .optional(sink, "upstreams", |node, sink| node.list(sink, upstream::upstream))
+        .optional(sink, "upstreams", |node, sink| {
+            node.list(sink, |node, sink| upstream::upstream(node, filters, sink))
+        })
         .unwrap_or_default();
     raw.virtual_hosts = fields
         .optional(sink, "virtual_hosts", |node, sink| {

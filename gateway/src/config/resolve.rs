@@ -25,6 +25,7 @@ use super::process::{LogSettings, Shutdown};
 use super::raw::{
     RawAction, RawFile, RawForward, RawListener, RawRoute, RawTarget, RawUpstream, RawVirtualHost,
 };
+use super::sticky::Mirror;
 
 /// The label of virtual host and route that requests are counted under which none takes.
 const NONE: &str = "none";
@@ -409,11 +410,20 @@ impl Resolver<'_> {
     ) -> Option<Forward> {
         let targets: Vec<Target> =
             raw.targets.iter().filter_map(|target| self.target(file, target, upstreams)).collect();
+        let mirror = match &raw.mirror {
+            Some((target, percent)) => {
+                let upstream = self.target(file, target, upstreams)?.upstream;
+                Some(Mirror { upstream, percent: *percent })
+            }
+            None => None,
+        };
         (targets.len() == raw.targets.len()).then(|| Forward {
             targets,
             timeout: raw.timeout,
             retry: raw.retry.unwrap_or_default(),
             failover: raw.failover,
+            sticky: raw.sticky,
+            mirror,
         })
     }
 

@@ -16,6 +16,8 @@ pub struct Retry {
     pub methods: Vec<Method>,
     /// How long one attempt may wait for the head of its response.
     pub per_try_timeout: Option<Duration>,
+    /// After what time a second attempt begins beside one that has not answered.
+    pub hedge_after: Option<Duration>,
     /// How many of an upstream's requests may be sent again.
     pub budget: Allowance,
     /// The time before a retry; without it a retry goes at once to an endpoint that was not tried.
@@ -90,6 +92,7 @@ impl Retry {
             on,
             methods: Vec::new(),
             per_try_timeout: None,
+            hedge_after: None,
             budget: Self::BUDGET,
             backoff: None,
             returns: false,

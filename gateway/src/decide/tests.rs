@@ -135,7 +135,14 @@ fn the_share_of_an_upstream_without_endpoints_goes_to_the_others() {
     let targets = [(7, 50), (8, 30), (9, 20), (6, 0)]
         .map(|(upstream, weight)| Target { upstream, weight })
         .to_vec();
-    let mut forward = Forward { targets, timeout: None, retry: Retry::times(0), failover: true };
+    let mut forward = Forward {
+        targets,
+        timeout: None,
+        retry: Retry::times(0),
+        sticky: None,
+        mirror: None,
+        failover: true,
+    };
     let to = |forward: &Forward, available: &[usize], draw: u32| {
         upstream(forward, |index| available.contains(&index), |total| draw.min(total - 1))
     };

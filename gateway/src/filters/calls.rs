@@ -10,6 +10,7 @@ use pingora_core::protocols::http::client::HttpSession;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, ErrorType};
 use pingora_http::RequestHeader;
+use sallyport_balance::Address;
 use sallyport_plugin::{BoxFuture, Call, CallError, Calls, Reply};
 use sallyport_stats::ErrorKind;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -25,7 +26,7 @@ const STALE_MAX: usize = 16;
 
 /// Calls by name of upstream, in whatever configuration is in force when they are made.
 #[derive(Clone)]
-pub(super) struct UpstreamCalls {
+pub struct UpstreamCalls {
     live: LiveLater,
     connector: Arc<Connector>,
 }
@@ -35,17 +36,42 @@ impl UpstreamCalls {
         Self { live, connector: Arc::new(Connector::new(None)) }
     }
 
+    /// As [`Calls::call`], to an endpoint of `upstream` other than the one at `avoid`.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn call_elsewhere(
+        &self,
+        upstream: &Arc<Upstream>,
+        call: Call,
+        avoid: &Address,
+    ) -> Result<Reply, CallError> {
+        self.send_to(upstream, &call, Some(avoid)).await
+    }
+
     async fn send(&self, upstream: &str, call: &Call) -> Result<Reply, CallError> {
-        let deadline = Instant::now() + call.timeout;
         let snapshot = self.live.get().ok_or(CallError::NoEndpoint)?.current();
         let mut upstreams = snapshot.upstreams.iter();
         let upstream = upstreams
             .find(|found| *found.spec.name == *upstream)
             .ok_or_else(|| CallError::UnknownUpstream(upstream.to_owned()))?;
+        self.send_to(upstream, call, None).await
+    }
+
+    async fn send_to(
+        &self,
+        upstream: &Arc<Upstream>,
+        call: &Call,
+        avoid: Option<&Address>,
+    ) -> Result<Reply, CallError> {
+        let deadline = Instant::now() + call.timeout;
         let left = Some(call.timeout);
         let admitted = upstream.admit(Tenant::default(), left).await;
         let _admission = admitted.map_err(|_| CallError::Failed("over a limit".to_owned()))?;
         let mut visit = Visit::new(upstream.clone());
+        if let Some(avoid) = avoid {
+            visit.attempts.avoid(upstream, avoid);
+        }
         let policy = Retry::default();
         let mut stale = 0;
         loop {

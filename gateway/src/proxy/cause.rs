@@ -217,6 +217,14 @@ pub(super) fn is_refused_stream(error: &Error) -> bool {
     error.is_remote() && (refused || went_away)
 }
 
+/// Whether the head of the request did not get through to the origin as a whole, so that it cannot have acted on it.
+/// Pingora says so in words only.
+pub(super) fn is_head_unsent(error: &Error) -> bool {
+    const WORDS: [&str; 2] = ["while writing request headers", "flushing request header"];
+    let says = |words: &&str| error.context.as_ref().is_some_and(|it| it.as_str() == *words);
+    *error.etype() == ErrorType::WriteError && WORDS.iter().any(|words| says(&words))
+}
+
 impl From<Refusal> for Cause {
     fn from(refusal: Refusal) -> Self {
         match refusal {

@@ -16,10 +16,14 @@ use crate::connection::{Connection, Scheme};
 use crate::live::{Live, Pinned};
 use crate::proxy::cause::Cause;
 use crate::proxy::forwarded::Origin;
+use crate::proxy::hedge::Hedge;
+use crate::proxy::mirror::Copied;
 use crate::proxy::pace::Pace;
 use crate::snapshot::{Host, Route, Snapshot};
 use crate::tunnel::{Relayed, Tunnel};
-use crate::upstream::{Admission, Attempts, Endpoint, Failure, Resend, Tenant, Time, Upstream};
+use crate::upstream::{
+    Admission, Attempts, Endpoint, Failure, Resend, Tenant, Time, Token, Upstream,
+};
 
 /// A request's own state. It holds the snapshot it began with until it ends, and gives back what it
 /// counted even if the request's task is dropped half-way.
@@ -55,6 +59,12 @@ pub struct RequestContext {
     pub(super) answer: Option<Box<Answer>>,
     /// Whether it has no body; `None` until filters ask.
     pub(super) bodiless: Option<bool>,
+    /// A second attempt beside the one under way.
+    pub(super) hedge: Option<Hedge>,
+    /// A copy of the request, until it is sent.
+    pub(super) copied: Option<Box<Copied>>,
+    /// Whether it is settled that the request is copied, or is not.
+    pub(super) mirrored: bool,
     /// A body that was read and filtered before its head went upstream.
     pub(super) held_body: Option<Bytes>,
     /// How the request's body comes.
@@ -83,6 +93,8 @@ pub(super) struct Attempt {
     pub(super) wait: Option<Duration>,
     /// What it holds of an upstream with limits, from the first attempt to the end.
     pub(super) admission: Option<Admission>,
+    /// What a cookie says of the upstream of a split that the client was at.
+    pub(super) variant: Option<Token>,
     /// Whose turn it is at an upstream with a queue.
     pub(super) tenant: Tenant,
     /// What filters may ask of it.
@@ -131,6 +143,9 @@ impl RequestContext {
             filters: None,
             answer: None,
             bodiless: None,
+            hedge: None,
+            copied: None,
+            mirrored: false,
             held_body: None,
             pace: Pace::default(),
             tunnel: None,
@@ -155,6 +170,11 @@ impl RequestContext {
     /// field of the request names.
     pub(super) fn peer(&self) -> Option<SocketAddr> {
         self.connection().map(|connection| connection.peer)
+    }
+
+    /// The name that the client asked for when TLS began, if it did.
+    pub(super) fn server_name(&self) -> Option<&str> {
+        self.connection()?.tls.as_ref()?.sni.as_deref()
     }
 
     /// The scheme that the client used, as far as the gateway can tell.

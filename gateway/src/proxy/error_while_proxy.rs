@@ -6,7 +6,8 @@ use sallyport_plugin::Phases;
 
 use super::cause::{self, Cause};
 use super::context::RequestContext;
-use super::{filters, pace};
+use super::{filters, hedge, pace};
+use crate::config::Forward;
 use crate::connection::ANSWERED;
 use crate::upstream::{Failure, Resend};
 
@@ -21,7 +22,9 @@ pub(super) fn run(
     if *error.etype() == ANSWERED {
         return error;
     }
-    let retry = if ctx.attempt.stale {
+    let retry = if hedge::take(ctx) {
+        false
+    } else if ctx.attempt.stale {
         // Nothing was sent on it.
         true
     } else if std::mem::take(&mut ctx.attempt.answer_refused) {
@@ -38,9 +41,9 @@ pub(super) fn run(
     error
 }
 
-/// On a connection from the pool Pingora's own rule holds, once: its other end may have closed it just
-/// now, which is no failure of the endpoint. Everything else counts against the endpoint, and the
-/// request goes where the policy says.
+/// The other end of a connection from the pool may have closed it just now, which is no failure of the endpoint: what
+/// may be sent twice is, once, and everything is whose head did not get through. Everything else counts against the
+/// endpoint, and the request goes where the policy says.
 fn settle(session: &Session, error: &mut Error, ctx: &mut RequestContext, reused: bool) -> bool {
     let resend = resend(session, ctx);
     let late = pace::is_head_late(ctx);
@@ -48,17 +51,22 @@ fn settle(session: &Session, error: &mut Error, ctx: &mut RequestContext, reused
     if ctx.attempt.tries.is_answered() {
         return false;
     }
-    let failure = match broke {
-        _ if cause::is_refused_stream(error) => Failure::RefusedStream,
-        Cause::Timeout => Failure::Timeout,
-        Cause::Reset if reused && !std::mem::replace(&mut ctx.attempt.reuse_failed, true) => {
-            error.retry.decide_reuse(reused);
-            return error.retry() && is_repeatable(resend);
+    let refused = cause::is_refused_stream(error);
+    if reused && broke == Cause::Reset && !refused {
+        if cause::is_head_unsent(error) {
+            return resend.whole;
         }
+        if !std::mem::replace(&mut ctx.attempt.reuse_failed, true) {
+            return is_repeatable(resend, ctx);
+        }
+    }
+    let failure = match broke {
+        _ if refused => Failure::RefusedStream,
+        Cause::Timeout => Failure::Timeout,
         Cause::Reset => Failure::Unanswered,
         _ => {
             error.retry.decide_reuse(reused);
-            return error.retry() && is_repeatable(resend);
+            return error.retry() && is_repeatable(resend, ctx);
         }
     };
     ctx.cause = Some(broke);
@@ -67,9 +75,10 @@ fn settle(session: &Session, error: &mut Error, ctx: &mut RequestContext, reused
     retry
 }
 
-/// RFC 9110, 9.2.2: idempotent requests may be sent twice.
-fn is_repeatable(request: Resend<'_>) -> bool {
-    request.method.is_idempotent() && request.whole
+/// RFC 9110, 9.2.2: idempotent requests may be sent twice, and those that the route names.
+fn is_repeatable(request: Resend<'_>, ctx: &RequestContext) -> bool {
+    let named = |forward: &Forward| forward.retry.methods.contains(request.method);
+    request.whole && (request.method.is_idempotent() || ctx.forward().is_some_and(named))
 }
 
 /// What the request is as far as sending it again goes. It is whole unless a part of its body is no longer there, or

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::cause::Cause;
 use super::context::RequestContext;
+use super::hedge;
 use crate::config::Limits;
 use crate::turns::{self, Deadline};
 
@@ -55,8 +56,14 @@ pub(super) fn watch(session: &mut Session, origin: RawFd, ctx: &mut RequestConte
     limit_write(session, ctx);
 }
 
+/// The origin's socket, while this request has it to itself.
+pub(super) fn origin(ctx: &RequestContext) -> Option<RawFd> {
+    ctx.pace.origin
+}
+
 /// The origin's connection is no longer the request's own.
 pub(super) fn unwatch(ctx: &mut RequestContext) {
+    hedge::close(ctx);
     if ctx.pace.origin.take().is_some() {
         turns::set_deadline(None);
     }
@@ -164,6 +171,7 @@ pub(super) fn response_came(
     if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
         return;
     }
+    hedge::close(ctx);
     let awaited = ctx.pace.head_within.take().is_some();
     if ctx.pace.body_began.take().is_some() || awaited {
         (ctx.pace.body_due, ctx.pace.head_due) = (None, None);

@@ -14,7 +14,7 @@ use sallyport_route::Request;
 use super::cause::Cause;
 use super::context::{RequestContext, Upgrade};
 use super::target::{self, Target, asked_host, hash_key};
-use super::{Shared, conformance, cookies, fields, filters, forwarded, hints, reply};
+use super::{Shared, conformance, cookies, fields, filters, forwarded, hints, reply, sticky};
 use crate::config::{Action, Redirect, TenantBy};
 use crate::connection;
 use crate::decide;
@@ -236,10 +236,15 @@ fn aim(ctx: &mut RequestContext, path: &str, query: Option<&str>, headers: &Head
     let Some(forward) = ctx.forward() else { return };
     let upstreams = &ctx.snapshot().upstreams;
     let is_available = |index: usize| upstreams[index].is_available();
-    let upstream = decide::upstream(forward, is_available, |total| fastrand::u32(..total));
+    let variant = sticky::variant(forward, headers);
+    let kept = variant.and_then(|token| sticky::kept_upstream(ctx, forward, token));
+    let upstream = kept
+        .unwrap_or_else(|| decide::upstream(forward, is_available, |total| fastrand::u32(..total)));
     let hash_on = &ctx.snapshot().upstreams[upstream].spec.hash_on;
     let key = hash_key(hash_on, ctx.origin.client, path, query, headers, ctx.hints());
     ctx.attempt.tenant = tenant(ctx, upstream, headers);
+    ctx.attempt.tries.sticky = sticky::endpoint(ctx, upstream, headers);
+    ctx.attempt.variant = variant;
     ctx.attempt.upstream = upstream;
     ctx.attempt.aimed = true;
     ctx.attempt.tries.key = key;
@@ -268,6 +273,7 @@ fn tenant(ctx: &RequestContext, upstream: usize, headers: &HeaderMap) -> Tenant 
         TenantBy::Header(name) => {
             of(headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or(""))
         }
+        TenantBy::Tls => of(ctx.server_name().unwrap_or("")),
         TenantBy::Hint(field) => {
             of(ctx.hints().and_then(|hints| target::hint(hints, *field)).unwrap_or(""))
         }

@@ -8,7 +8,7 @@ use pingora_proxy::Session;
 use sallyport_plugin::Phases;
 
 use super::context::RequestContext;
-use super::{filters, pace};
+use super::{filters, pace, sticky};
 use crate::connection;
 
 const HOP_BY_HOP: [HeaderName; 4] = [
@@ -37,6 +37,7 @@ pub(super) async fn run(
         return Ok(());
     }
     announce_end(session);
+    sticky::keep(response, ctx)?;
     if filters::takes_part(ctx, Phases::RESPONSE_HEADERS) {
         // Apart and boxed: few responses pass filters, and all carry this phase's state.
         Box::pin(filters::response(session, response, ctx)).await?;

@@ -1,6 +1,6 @@
 //! Chooses the endpoint of an attempt. Pingora calls it again after a failure that may be retried.
 
-use pingora_core::upstreams::peer::{H1UpgradePolicy, HttpPeer};
+use pingora_core::upstreams::peer::{H1UpgradePolicy, HttpPeer, Peer as _};
 use pingora_error::Result;
 use tokio::time::sleep;
 
@@ -93,5 +93,12 @@ fn limit_attempt(peer: &mut HttpPeer, ctx: &mut RequestContext) {
         }
     }
     let within = [per_try, first_byte].into_iter().flatten().min();
+    if let Some(within) = within
+        && peer.get_alpn().is_some_and(|alpn| alpn.get_min_http_version() > 1)
+    {
+        // The connection is not this request's own and cannot end with it; its streams wait no longer for a read.
+        let read = &mut peer.options.read_timeout;
+        *read = read.map(|read| read.min(within));
+    }
     pace::begin_attempt(within, ctx);
 }

@@ -4,7 +4,7 @@
 //! It belongs to the name. An edit of the endpoints neither forgets what was counted nor gives requests a new
 //! budget, which in an outage would be spent with every save.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -15,6 +15,19 @@ use super::admission::Gates;
 
 /// How often the success rates of an upstream's endpoints are compared at most.
 const COMPARISON_MS: u64 = 1_000;
+
+/// Copies of requests that are under way to one upstream at most: with 64 KiB each, 16 MiB.
+const MIRRORS_MAX: usize = 256;
+
+/// A copy of a request that is under way.
+#[derive(Debug)]
+pub struct MirrorSlot(Arc<AtomicUsize>);
+
+impl Drop for MirrorSlot {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// The books of one upstream.
 #[derive(Debug)]
@@ -28,6 +41,8 @@ pub struct Account {
     /// Whether an endpoint may be left out now: while none was, nobody has to look.
     ejections: AtomicBool,
     compared_ms: AtomicU64,
+    /// Copies of requests that are under way.
+    mirrors: Arc<AtomicUsize>,
     epoch: Instant,
 }
 
@@ -43,6 +58,7 @@ impl Account {
             queue: OnceLock::new(),
             ejections: AtomicBool::new(false),
             compared_ms: AtomicU64::new(0),
+            mirrors: Arc::default(),
             epoch: Instant::now(),
         }
     }
@@ -75,6 +91,18 @@ impl Account {
     /// Counts a retry if `allowance` has room for it, and returns whether it has.
     pub(super) fn try_retry(&self, now: Instant, allowance: Allowance) -> bool {
         self.budget.try_retry(self.ms(now), allowance)
+    }
+
+    /// Counts a second attempt beside one that is under way, as a retry.
+    pub fn try_hedge(&self, allowance: Allowance) -> bool {
+        self.try_retry(Instant::now(), allowance)
+    }
+
+    /// Takes a slot for a copy of a request, until what this returns is dropped. `None` if too many are under way.
+    pub fn begin_mirror(&self) -> Option<MirrorSlot> {
+        let before = self.mirrors.fetch_add(1, Ordering::Relaxed);
+        let slot = MirrorSlot(self.mirrors.clone());
+        (before < MIRRORS_MAX).then_some(slot)
     }
 
     /// An endpoint was left out.

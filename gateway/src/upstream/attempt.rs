@@ -8,12 +8,12 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use pingora_core::upstreams::peer::HttpPeer;
-use sallyport_balance::full_jitter;
+use sallyport_balance::{Address, full_jitter};
 use sallyport_stats::{EjectionReason, ErrorKind};
 
 use super::outlier::Outcome;
 use super::retry::{self, Failure, Resend};
-use super::{Choice, Endpoint, EndpointSet, Upstream};
+use super::{Choice, Endpoint, EndpointSet, Token, Upstream};
 use crate::config::{Backoff, Retry};
 use crate::live::Pinned;
 
@@ -25,6 +25,8 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(10);
 pub struct Attempts {
     /// What a hashing policy goes by.
     pub key: u64,
+    /// What a cookie says of the endpoint that the client was at.
+    pub sticky: Option<Token>,
     /// The endpoints that all attempts choose among; there from the first one on.
     set: Option<Pinned<EndpointSet>>,
     /// Endpoints that failed and are not tried again for now.
@@ -57,6 +59,7 @@ impl Attempts {
         let set = self.set.get_or_insert_with(|| upstream.pin());
         let chosen = preferred
             .and_then(|address| self::preferred(set, address, &self.tried))
+            .or_else(|| set.kept(self.sticky?.id, &self.tried))
             .or_else(|| set.select(self.key, &self.tried));
         // What is tried again because there is nothing else.
         let choice = chosen.or_else(|| set.select(self.key, &[]).filter(|_| self.retries > 0))?;
@@ -69,6 +72,12 @@ impl Attempts {
         let (connecting, status, answered) = (true, 0, false);
         self.current = Some(Current { choice, began, connecting, status, answered });
         Some(choice.endpoint)
+    }
+
+    /// Leaves the endpoint at `address` out, as if it had been tried.
+    pub fn avoid(&mut self, upstream: &Upstream, address: &Address) {
+        let set = self.set.get_or_insert_with(|| upstream.pin());
+        self.tried.extend(set.position(address));
     }
 
     /// The endpoints that attempts choose among, once there was one.
@@ -87,6 +96,12 @@ impl Attempts {
     #[must_use]
     pub fn peer(&self) -> Option<Box<HttpPeer>> {
         Some(self.set()?.peer(self.current?.choice.endpoint))
+    }
+
+    /// What stands in a cookie for the endpoint that the attempt under way is at.
+    #[must_use]
+    pub fn sticky_id(&self) -> Option<u64> {
+        Some(self.set()?.sticky_id(self.current?.choice.endpoint))
     }
 
     /// When the attempt under way began.

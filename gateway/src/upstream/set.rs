@@ -12,7 +12,7 @@ use pingora_core::upstreams::peer::HttpPeer;
 use sallyport_balance::{Address, Balancer, BuildError, View};
 
 use super::health::Health;
-use super::{Account, Choice, Endpoint};
+use super::{Account, Choice, Endpoint, Signer};
 use crate::config::{self, OutlierDetection};
 
 /// An upstream's endpoints with what chooses among them.
@@ -27,6 +27,8 @@ pub struct EndpointSet {
     outlier_detection: Option<OutlierDetection>,
     slow_start: Option<Duration>,
     account: Arc<Account>,
+    /// Of the cookies that keep clients at an endpoint.
+    signer: Option<Signer>,
 }
 
 /// An endpoint as a member of a set.
@@ -38,6 +40,8 @@ pub struct Member {
     pub health: Arc<Health>,
     /// Its share in relation to the other members' weights.
     pub weight: u16,
+    /// What stands for it in a cookie, where there is one.
+    pub(super) sticky: u64,
     /// Built once: a pooled connection is used again only by an equal peer.
     pub(super) peer: HttpPeer,
 }
@@ -51,6 +55,7 @@ impl EndpointSet {
         spec: &config::Upstream,
         members: Vec<Member>,
         account: Arc<Account>,
+        signer: Option<Signer>,
     ) -> Result<Self, BuildError> {
         let endpoints: Vec<_> = members.iter().map(Member::balanced).collect();
         let balancer = match &*endpoints {
@@ -66,6 +71,7 @@ impl EndpointSet {
             outlier_detection: spec.resilience.outlier_detection.clone(),
             slow_start: spec.resilience.slow_start,
             account,
+            signer,
         };
         set.count_healthy();
         Ok(set)
@@ -103,6 +109,30 @@ impl EndpointSet {
     #[must_use]
     pub fn position(&self, address: &Address) -> Option<usize> {
         self.members.iter().position(|member| member.endpoint.address == *address)
+    }
+
+    /// What signs the cookies that keep clients at an endpoint, if there are any.
+    #[must_use]
+    pub fn signer(&self) -> Option<&Signer> {
+        self.signer.as_ref()
+    }
+
+    /// What stands for the endpoint with this index in a cookie.
+    #[must_use]
+    pub fn sticky_id(&self, index: usize) -> u64 {
+        self.members[index].sticky
+    }
+
+    /// The endpoint that a cookie stands for, if it is here and fit for use.
+    pub(super) fn kept(&self, id: u64, tried: &[usize]) -> Option<Choice> {
+        let endpoint = self.members.iter().position(|member| member.sticky == id)?;
+        let fit = self.may_use(endpoint) && self.members[endpoint].endpoint.is_welcome();
+        let trial = if fit && !tried.contains(&endpoint) {
+            self.members[endpoint].endpoint.admit()?
+        } else {
+            return None;
+        };
+        Some(Choice { endpoint, trial })
     }
 
     /// Chooses an endpoint for an attempt with this hash, other than those `tried`.

@@ -25,7 +25,8 @@ const KNOWN_WORDS: usize = STATUSES.div_ceil(64);
 // An upstream's counters.
 const SUM_NS: usize = 0;
 const LIMITED: usize = 1;
-const RETRIES: usize = LIMITED + Limited::ALL.len();
+const MIRRORED: usize = LIMITED + Limited::ALL.len();
+const RETRIES: usize = MIRRORED + Mirrored::ALL.len();
 const STATUS_RETRIES: usize = RETRIES + RetryReason::WORDS.len();
 /// Which statuses are exposed though none was counted: one bit each, the same in every cell that has it.
 const KNOWN: usize = STATUS_RETRIES + STATUSES;
@@ -43,16 +44,19 @@ pub enum RetryReason {
     Timeout,
     /// The origin refused the stream, which says that it did nothing with it.
     RefusedStream,
+    /// The answer was late, and a second attempt was made beside the first.
+    Hedge,
     /// The origin answered with this status.
     Status(u16),
 }
 
 impl RetryReason {
-    const WORDS: [(Self, &'static str); 4] = [
+    const WORDS: [(Self, &'static str); 5] = [
         (Self::Connect, "connect"),
         (Self::Reset, "reset"),
         (Self::Timeout, "timeout"),
         (Self::RefusedStream, "refused_stream"),
+        (Self::Hedge, "hedge"),
     ];
 
     fn word(self) -> Option<usize> {
@@ -80,6 +84,29 @@ impl Limited {
         (Self::Requests, "requests"),
         (Self::Pending, "pending"),
         (Self::Connections, "connections"),
+    ];
+}
+
+/// What became of a copy of a request, as `result` has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Mirrored {
+    /// It was answered, with whatever status.
+    Answered,
+    /// It was sent and not answered.
+    Failed,
+    /// It was not sent: too many were under way.
+    Full,
+    /// It was not sent: its body is too large.
+    TooLarge,
+}
+
+impl Mirrored {
+    const ALL: [(Self, &'static str); 4] = [
+        (Self::Answered, "answered"),
+        (Self::Failed, "failed"),
+        (Self::Full, "full"),
+        (Self::TooLarge, "too_large"),
     ];
 }
 
@@ -136,11 +163,20 @@ impl AttemptStats {
     }
 }
 
+impl AttemptStats {
+    /// Counts a copy of a request that was meant for this upstream.
+    pub fn mirrored(&self, result: Mirrored) {
+        self.0.cell()[MIRRORED + result as usize].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// What an upstream's attempts had counted at one moment.
 pub(crate) struct AttemptSnapshot {
     /// By the value of `reason`.
     pub(crate) retries: Vec<(String, u64)>,
     pub(crate) limited: [(&'static str, u64); Limited::ALL.len()],
+    /// `None` where no copies were meant for it.
+    pub(crate) mirrored: Option<[(&'static str, u64); Mirrored::ALL.len()]>,
     pub(crate) sum: Duration,
     pub(crate) buckets: Vec<u64>,
 }
@@ -160,6 +196,10 @@ impl AttemptSnapshot {
         Self {
             retries: words.chain(statuses).collect(),
             limited: Limited::ALL.map(|(limit, label)| (label, row.sum(LIMITED + limit as usize))),
+            mirrored: Some(
+                Mirrored::ALL.map(|(it, label)| (label, row.sum(MIRRORED + it as usize))),
+            )
+            .filter(|all| all.iter().any(|(_, count)| *count > 0)),
             sum: Duration::from_nanos(row.sum(SUM_NS)),
             buckets: (0..BUCKETS).map(|bucket| row.sum(HISTOGRAM + bucket)).collect(),
         }

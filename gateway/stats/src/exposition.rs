@@ -73,6 +73,7 @@ const ATTEMPTS: &[Built<[AttemptFigures]>] = &[
     ("sallyport_upstream_request_duration_seconds", attempt_durations),
     ("sallyport_retries_total", retries),
     ("sallyport_upstream_limited_total", limited),
+    ("sallyport_mirrored_requests_total", mirrored),
 ];
 
 const QUEUES: &[Built<[QueueFigures]>] = &[
@@ -291,6 +292,15 @@ fn retries(name: &str, upstreams: &[AttemptFigures]) -> MetricFamily {
         retries.map(|(reason, count)| (it.labels(Some(("reason", reason))), *count))
     });
     counter(name, "Attempts made again, by what became of the attempt before.", samples)
+}
+
+/// Nothing before the first: few upstreams are sent copies.
+fn mirrored(name: &str, upstreams: &[AttemptFigures]) -> MetricFamily {
+    let samples = upstreams.iter().flat_map(|it| {
+        let results = it.snapshot.mirrored.iter().flatten();
+        results.map(|(result, count)| (it.labels(Some(("result", result))), *count))
+    });
+    counter(name, "Copies of requests that were meant for the upstream, by result.", samples)
 }
 
 fn limited(name: &str, upstreams: &[AttemptFigures]) -> MetricFamily {

@@ -42,7 +42,7 @@ mod upstream;
 mod verdict;
 pub mod worker;
 
-pub use attempts::{AttemptStats, Limited, RETRY_STATUSES, RetryReason};
+pub use attempts::{AttemptStats, Limited, Mirrored, RETRY_STATUSES, RetryReason};
 pub use classifier::{ClassifierStats, HintStats};
 pub use connection::{ConnectionRefusal, ConnectionStats};
 pub use exposition::{CONTENT_TYPE, build_info};

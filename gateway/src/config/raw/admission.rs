@@ -80,10 +80,11 @@ fn queue(node: Node<'_>, sink: &mut Sink) -> Option<Queue> {
 
 fn tenant_by(node: Node<'_>, sink: &mut Sink) -> Option<TenantBy> {
     if node.value.is_string() {
-        let fix = "write source, route, {header: NAME} or {hint: NAME}";
+        let fix = "write source, route, tls, {header: NAME} or {hint: NAME}";
         return node.parsed(sink, fix, |text| match text {
             "source" => Ok(TenantBy::Source),
             "route" => Ok(TenantBy::Route),
+            "tls" => Ok(TenantBy::Tls),
             _ => Err("is nothing to tell tenants apart by"),
         });
     }

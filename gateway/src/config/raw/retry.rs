@@ -28,6 +28,7 @@ fn retry(node: Node<'_>, sink: &mut Sink) -> Option<Retry> {
         let on = fields.optional(sink, "on", on);
         let methods = fields.optional(sink, "methods", methods);
         let per_try_timeout = fields.optional(sink, "per_try_timeout", scalar::duration);
+        let hedge_after = fields.optional(sink, "hedge_after", scalar::duration);
         let percent = fields.optional(sink, "budget", scalar::percent);
         let backoff = fields.optional(sink, "backoff", backoff);
         let default = Retry::default();
@@ -43,6 +44,7 @@ fn retry(node: Node<'_>, sink: &mut Sink) -> Option<Retry> {
             on: on.unwrap_or(default.on),
             methods: methods.unwrap_or_default(),
             per_try_timeout,
+            hedge_after,
             budget: budget.unwrap_or(default.budget),
             backoff,
             returns: true,
@@ -52,7 +54,10 @@ fn retry(node: Node<'_>, sink: &mut Sink) -> Option<Retry> {
 
 /// What says how a request is sent again has no effect on one that is not.
 fn refuse_without_attempts(fields: &Fields<'_>, sink: &mut Sink) -> Option<()> {
-    let keys = ["on", "methods", "budget", "backoff"].into_iter().filter(|key| fields.has(key));
+    // A second attempt beside the first is within the budget as well.
+    let budget = (!fields.has("hedge_after")).then_some("budget");
+    let keys = ["on", "methods", "backoff"].into_iter().chain(budget);
+    let keys = keys.filter(|key| fields.has(key));
     let mut has_effect = Some(());
     for key in keys {
         let what = format!("`{key}` has no effect with `attempts: 0`");

@@ -7,14 +7,15 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use sallyport_config::{Fields, Node, Sink};
 use sallyport_plugin::{Entry, Reader};
 use sallyport_route::{
-    Domain, HeaderMatch, Match, PathMatch, QueryMatch, ValueMatch, normalise_path,
+    CookieMatch, Domain, HeaderMatch, Match, PathMatch, QueryMatch, ValueMatch, normalise_path,
 };
 use sallyport_tls::ClientAuth;
 
-use super::{redirect, retry, scalar};
+use super::{redirect, retry, scalar, sticky};
 use crate::config::error_pages::{self, ErrorPages};
 use crate::config::model::{Redirect, Respond};
 use crate::config::retry::Retry;
+use crate::config::sticky::Sticky;
 use crate::config::tls;
 
 /// A virtual host as written, as far as it could be read, and its place for problems that show only
@@ -59,6 +60,9 @@ pub(in crate::config) struct RawForward {
     pub(in crate::config) timeout: Option<Duration>,
     pub(in crate::config) retry: Option<Retry>,
     pub(in crate::config) failover: bool,
+    pub(in crate::config) sticky: Option<Sticky>,
+    /// Where copies go, and percent of the requests.
+    pub(in crate::config) mirror: Option<(RawTarget, u8)>,
 }
 
 /// An upstream's name and its share.
@@ -128,12 +132,12 @@ fn route(
             true => fields.optional(sink, "match", matches),
             false => Some(Match::default()),
         };
-        let filters = fields.optional(sink, "filters", |node, sink| {
+        let entries = fields.optional(sink, "filters", |node, sink| {
             // Quoted, so that host `a` with route `b/c` is not host `a/b` with route `c`.
             let scope = format!("route {host:?} {:?}", name.as_deref().unwrap_or(""));
             filters.list(&scope, node, sink)
         });
-        let forward = fields.optional(sink, "forward", forward);
+        let forward = fields.optional(sink, "forward", |node, sink| forward(node, filters, sink));
         let redirect = fields
             .optional(sink, "redirect", |node, sink| redirect::read(node, sink, matches.as_ref()));
         let respond = fields.optional(sink, "respond", respond);
@@ -142,7 +146,7 @@ fn route(
             .map(RawAction::Forward)
             .or_else(|| redirect.map(RawAction::Redirect))
             .or_else(|| respond.map(RawAction::Respond));
-        Some(RawRoute { index, name, matches, filters: filters.unwrap_or_default(), action })
+        Some(RawRoute { index, name, matches, filters: entries.unwrap_or_default(), action })
     })
 }
 
@@ -152,6 +156,7 @@ fn matches(node: Node<'_>, sink: &mut Sink) -> Option<Match> {
         let methods = fields.optional(sink, "methods", methods);
         let headers = fields.optional(sink, "headers", |node, sink| node.list(sink, header));
         let query = fields.optional(sink, "query", |node, sink| node.list(sink, query));
+        let cookies = fields.optional(sink, "cookies", |node, sink| node.list(sink, cookie));
         let hint = fields.optional(sink, "hint", super::classifier::hint);
         if fields.has("path") && path.is_none() || fields.has("hint") && hint.is_none() {
             return None;
@@ -161,6 +166,7 @@ fn matches(node: Node<'_>, sink: &mut Sink) -> Option<Match> {
             methods: methods.unwrap_or_default(),
             headers: headers.unwrap_or_default(),
             query: query.unwrap_or_default(),
+            cookies: cookies.unwrap_or_default(),
             hint: hint.map(Box::new),
         })
     })
@@ -248,6 +254,14 @@ fn query(node: Node<'_>, sink: &mut Sink) -> Option<QueryMatch> {
     })
 }
 
+fn cookie(node: Node<'_>, sink: &mut Sink) -> Option<CookieMatch> {
+    node.mapping(sink, |fields, sink| {
+        let name = fields.required(sink, "name", scalar::name);
+        let value = value(fields, sink);
+        Some(CookieMatch { name: name?, value: value? })
+    })
+}
+
 fn value(fields: &mut Fields<'_>, sink: &mut Sink) -> Option<ValueMatch> {
     let exact = fields.optional(sink, "exact", |node, sink| node.text(sink).map(Box::from));
     let prefix = fields.optional(sink, "prefix", scalar::name);
@@ -263,7 +277,7 @@ fn value(fields: &mut Fields<'_>, sink: &mut Sink) -> Option<ValueMatch> {
         .or_else(|| present.map(ValueMatch::Present))
 }
 
-fn forward(node: Node<'_>, sink: &mut Sink) -> Option<RawForward> {
+fn forward(node: Node<'_>, files: &mut Reader<'_>, sink: &mut Sink) -> Option<RawForward> {
     node.mapping(sink, |fields, sink| {
         let upstream = fields.optional(sink, "upstream", |node, sink| {
             let place = node.place.to_string();
@@ -273,6 +287,16 @@ fn forward(node: Node<'_>, sink: &mut Sink) -> Option<RawForward> {
         let timeout = fields.optional(sink, "timeout", scalar::duration);
         let retry = retry::read(fields, sink);
         let failover = fields.optional(sink, "failover", scalar::flag);
+        let mirror = fields.optional(sink, "mirror", mirror);
+        let sticky =
+            fields.optional(sink, "sticky", |node, sink| sticky::of_split(node, files, sink));
+        if fields.has("sticky") && !fields.has("split") {
+            fields.node().refuse::<()>(
+                sink,
+                "`sticky` has no effect without `split`",
+                "remove it, or write it in the upstream to keep clients at an endpoint",
+            );
+        }
         if failover.is_some() && !fields.has("split") {
             fields.node().refuse::<()>(
                 sink,
@@ -286,7 +310,19 @@ fn forward(node: Node<'_>, sink: &mut Sink) -> Option<RawForward> {
             timeout,
             retry,
             failover: failover.unwrap_or(true),
+            sticky,
+            mirror,
         })
+    })
+}
+
+fn mirror(node: Node<'_>, sink: &mut Sink) -> Option<(RawTarget, u8)> {
+    node.mapping(sink, |fields, sink| {
+        let place = format!("{}.upstream", fields.node().place);
+        let upstream = fields.required(sink, "upstream", scalar::name);
+        let percent = fields.optional(sink, "percent", |node, sink| node.number(sink, 1, 100));
+        let target = RawTarget { upstream: upstream?, weight: 1, place };
+        Some((target, percent.unwrap_or(100) as u8))
     })
 }
 

@@ -3,8 +3,9 @@
 use http::HeaderName;
 use sallyport_balance::{Endpoint, MAGLEV_TABLE_SIZE, Policy};
 use sallyport_config::{Fields, Node, Sink};
+use sallyport_plugin::Reader;
 
-use super::{admission, health, outlier, scalar};
+use super::{admission, health, outlier, scalar, sticky};
 use crate::config::model::{HashOn, HealthCheck, HintField, Upstream, UpstreamTimeouts};
 use crate::config::outlier::Resilience;
 
@@ -24,7 +25,11 @@ pub(in crate::config) struct RawUpstream {
     pub(in crate::config) resilience: Resilience,
 }
 
-pub(super) fn upstream(node: Node<'_>, sink: &mut Sink) -> Option<RawUpstream> {
+pub(super) fn upstream(
+    node: Node<'_>,
+    files: &mut Reader<'_>,
+    sink: &mut Sink,
+) -> Option<RawUpstream> {
     let place = node.place.to_string();
     node.mapping(sink, |fields, sink| {
         let name = fields.required(sink, "name", scalar::name);
@@ -36,6 +41,8 @@ pub(super) fn upstream(node: Node<'_>, sink: &mut Sink) -> Option<RawUpstream> {
         let outliers = outliers.unwrap_or_default();
         let slow_start = fields.optional(sink, "slow_start", scalar::duration);
         let (limits, queue) = admission::read(fields, sink);
+        let sticky =
+            fields.optional(sink, "sticky", |node, sink| sticky::of_upstream(node, files, sink));
         let panic_below = outliers.panic_below;
         let decides = fields.has("health_check") || outliers.detection.is_some();
         if panic_below.is_some() && !decides {
@@ -60,6 +67,7 @@ pub(super) fn upstream(node: Node<'_>, sink: &mut Sink) -> Option<RawUpstream> {
                 slow_start,
                 limits,
                 queue,
+                sticky,
             },
         })
     })

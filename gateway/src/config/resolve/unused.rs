@@ -42,8 +42,12 @@ pub(super) fn warn(
 fn used(config: &Config) -> HashSet<usize> {
     let routes = config.virtual_hosts.iter().flat_map(|host| &host.routes);
     let targets = routes.filter_map(|route| match &route.action {
-        Action::Forward(forward) => Some(&forward.targets),
+        Action::Forward(forward) => Some(forward),
         Action::Redirect(_) | Action::Respond(_) => None,
     });
-    targets.flatten().map(|target| target.upstream).collect()
+    let used = targets.flat_map(|forward| {
+        let mirror = forward.mirror.iter().map(|mirror| mirror.upstream);
+        forward.targets.iter().map(|target| target.upstream).chain(mirror)
+    });
+    used.collect()
 }

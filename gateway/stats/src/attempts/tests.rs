@@ -25,6 +25,7 @@ fn retries_are_counted_by_reason_and_status() {
         ("reset", 0),
         ("timeout", 0),
         ("refused_stream", 1),
+        ("hedge", 0),
         ("429", 0),
         ("503", 2),
     ];
