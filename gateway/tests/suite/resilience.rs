@@ -6,12 +6,16 @@ mod attempts;
 mod health;
 #[path = "resilience/limits.rs"]
 mod limits;
+#[path = "resilience/outage.rs"]
+mod outage;
 #[path = "resilience/outliers.rs"]
 mod outliers;
 #[path = "resilience/resources.rs"]
 mod resources;
 #[path = "resilience/retries.rs"]
 mod retries;
+#[path = "resilience/steering.rs"]
+mod steering;
 
 use std::io::Write;
 use std::net::SocketAddr;

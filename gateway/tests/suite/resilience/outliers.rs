@@ -104,9 +104,8 @@ fn no_more_endpoints_are_left_out_than_may_be_and_at_least_one() {
 
 #[test]
 fn an_endpoint_far_below_the_mean_is_left_out_and_one_among_equals_is_not() {
-    let answered = Arc::new(AtomicUsize::new(0));
     let half = || {
-        let answered = answered.clone();
+        let answered = AtomicUsize::new(0);
         Origin::start(move |_, stream| {
             let good = answered.fetch_add(1, Ordering::Relaxed) % 2 == 0;
             let status = if good { "200 OK" } else { "503 No" };

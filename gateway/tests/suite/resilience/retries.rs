@@ -208,3 +208,43 @@ fn what_says_nothing_sensible_of_retries_is_refused() {
         assert!(!output.status.success() && said.contains(told), "{retry}: {said}");
     }
 }
+
+#[test]
+fn a_late_answer_is_hedged_by_another_endpoint_and_an_early_one_is_not() {
+    let slow = Origin::start(|request, stream| {
+        if request.request_line().contains("/late") {
+            std::thread::sleep(Duration::from_secs(3));
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow").is_ok()
+    });
+    let quick = Origin::start(|_, stream| {
+        let head = "HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nContent-Length: 5\r\n";
+        stream.write_all(format!("{head}\r\nquick").as_bytes()).is_ok()
+    });
+    let retry = "{ attempts: 0, hedge_after: 100ms }";
+    let gateway = Gateway::start(&retrying(&[slow.address, quick.address], retry));
+    let mut bodies = Vec::new();
+    for _ in 0..4 {
+        let began = Instant::now();
+        let response = get(gateway.web(), "a", "/late");
+        assert_eq!((response.status, &*response.body), (200, "quick"));
+        assert_eq!(response.fields("set-cookie"), ["a=1", "b=2"]);
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    }
+    // The slow one had its turns.
+    assert_eq!(slow.requests().len(), 2);
+    assert_eq!(retried(&gateway, "hedge"), 2.0);
+    for _ in 0..4 {
+        bodies.push(get(gateway.web(), "a", "/early").body);
+    }
+    bodies.sort();
+    assert_eq!(bodies, ["quick", "quick", "slow", "slow"]);
+    assert_eq!(retried(&gateway, "hedge"), 2.0);
+    // A POST is sent once, however late its answer.
+    let late = "POST /late HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi";
+    let before = slow.requests().len() + quick.requests().len();
+    for _ in 0..2 {
+        assert_eq!(Client::connect(gateway.web()).send(late).receive().status, 200);
+    }
+    assert_eq!(slow.requests().len() + quick.requests().len(), before + 2);
+}
