@@ -10,7 +10,7 @@ use schemars::transform::{RecursiveTransform, Transform};
 pub use schemars::{self, JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use crate::spec::{FilterEntry, Spec};
+use crate::spec::{AccessLog, FilterEntry, Spec};
 
 pub(crate) use pattern::numbers;
 
@@ -47,6 +47,12 @@ pub fn of_gateway<'k>(kinds: impl IntoIterator<Item = (&'k str, SettingsSchema)>
         }
         entry["additionalProperties"] = false.into();
         entry["oneOf"] = kinds.iter().map(|(kind, _)| required(kind)).collect();
+    }
+    let access_log = kinds.iter().find(|(kind, _)| *kind == AccessLog::KIND);
+    if let Some(entry) = schema.pointer_mut(&format!("/$defs/{}", AccessLog::NAME))
+        && let Some((_, settings)) = access_log
+    {
+        *entry = settings.clone().into();
     }
     RecursiveTransform(tidy).transform(&mut schema);
     schema

@@ -17,6 +17,7 @@ mod filter;
 mod limits;
 mod listener;
 mod matching;
+mod process;
 pub mod push;
 mod resilience;
 pub mod scalar;
@@ -38,6 +39,7 @@ pub use matching::{
     CookieMatch, FieldMatch, HeaderMatch, HintMatch, Match, PathMatch, Protocol, QueryMatch,
     SynRate,
 };
+pub use process::{AccessLog, LogFormat, LogSettings, Shutdown};
 pub use push::Push;
 pub use resilience::{
     Backoff, Mirror, OutlierDetection, Queue, Retry, Sticky, StickySplit, TenantBy, UpstreamLimits,
@@ -78,6 +80,14 @@ pub struct Spec {
     pub verdicts: Option<Verdicts>,
     /// Where statistics are pushed. Nowhere by default.
     pub push: Option<Push>,
+    /// How the process ends.
+    #[serde(default)]
+    pub shutdown: Shutdown,
+    /// What the process logs, and how.
+    #[serde(default)]
+    pub log: LogSettings,
+    /// A line for each request of every listener that sets up no `access_log` of its own. None by default.
+    pub access_log: Option<AccessLog>,
     /// What clients read in place of the gateway's own errors, where a virtual host says nothing else.
     pub error_pages: Option<ErrorPages>,
     /// Groups of endpoints.

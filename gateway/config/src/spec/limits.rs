@@ -35,6 +35,9 @@ pub struct Limits {
     pub request_body_min_rate: RateOrOff,
     /// Bytes that are held of one response for a client that does not read.
     pub client_unread_bytes: BytesOrUnlimited<65_536>,
+    /// Routes up to which each has its series from the start, at 0; with more a series comes with its first
+    /// request.
+    pub idle_route_series: Int<0, 1_000_000>,
     /// Idle connections kept to all endpoints together, for each worker thread.
     pub upstream_idle_connections: Int<1, 1_000_000>,
 }
@@ -54,6 +57,7 @@ impl Default for Limits {
             request_body_bytes: BytesOrUnlimited(u64::MAX),
             request_body_min_rate: RateOrOff(240),
             client_unread_bytes: BytesOrUnlimited(u64::MAX),
+            idle_route_series: Int(1_000),
             upstream_idle_connections: Int(1_024),
         }
     }
