@@ -14,11 +14,11 @@ use std::collections::BTreeMap;
 use std::net::{TcpListener, TcpStream};
 
 use classifier_abi::{
-    Address, FlowKey, Meta, Prefix, Protocol, Rate, Reason, Screens, Shared, Slots, Verdict, Zone,
-    ZoneKey,
+    Address, FlowKey, Meta, Prefix, Protocol, Rate, Reason, Screens, SenderHash, Shared, Slots,
+    Verdict, Zone, ZoneKey, map,
 };
 use program::{DROP, PASS, Program, TX, Variant, can_load};
-use sallyport_classifier::pinned::ktime_ns;
+use sallyport_classifier::pinned::{Access, Map, ktime_ns};
 use table::{PORT, Row, Setup, rows};
 
 fn set_up(program: &Program, setup: &Setup) {
@@ -47,7 +47,10 @@ fn set_up(program: &Program, setup: &Setup) {
     for (source, ago) in &setup.handshakes {
         // A machine that runs for less than this never saw that handshake: it is not of its time.
         let at = now.saturating_sub(ago * 1_000_000_000);
-        program.handshakes.insert(&meta.source(*source), Shared::new(at)).unwrap();
+        let source = meta.source(*source);
+        let slot = SenderHash::of(&source, seed).learnt_slot();
+        program.learnt.insert(&slot, Shared::new(at)).unwrap();
+        program.handshakes.insert(&source, Shared::new(at)).unwrap();
     }
 }
 
@@ -253,14 +256,22 @@ fn every_map_tells_how_full_it_is() {
     };
     assert_eq!(fill("pending"), (0, 65_536));
     assert_eq!(fill("cells"), (0, 2 * 65_536));
-    for i in 0..200 {
-        let syn = frame::tcp(50_000, PORT, frame::SYN, b"");
-        program.run("classify", &frame::between([203, 0, 113, i], frame::SERVER, 6, &syn), 1);
-    }
+    let send = || {
+        for i in 0..200 {
+            let syn = frame::tcp(50_000, PORT, frame::SYN, b"");
+            program.run("classify", &frame::between([203, 0, 113, i], frame::SERVER, 6, &syn), 1);
+        }
+    };
+    // Meters forget within two seconds: a busy machine gets several tries.
+    let metered = (0..20).any(|_| {
+        send();
+        (360..=400).contains(&fill("cells").0)
+    });
+    assert!(metered, "{:?}", fill("cells"));
     // Few of two hundred fall to the same slot.
-    for (map, each) in [("pending", 1), ("strangers", 1), ("cells", 2)] {
+    for map in ["pending", "strangers"] {
         let (entries, max) = fill(map);
-        assert!((180 * each..=200 * each).contains(&entries), "{map}: {entries} of {max}");
+        assert!((180..=200).contains(&entries), "{map}: {entries} of {max}");
     }
     for i in 0..5_000_u32 {
         let address = Address::v4(i.to_be_bytes());
@@ -276,6 +287,41 @@ fn every_map_tells_how_full_it_is() {
         assert_eq!(fill(map).0, 0, "{map}");
     }
     assert_eq!(fill("network_counters").0, 0);
+}
+
+/// Marks tell where a lookup can find a verdict: sources share them, and one that is cleared must not
+/// let another's source in.
+#[test]
+fn marks_of_verdicts_are_cleared_with_the_last_of_them() {
+    if !can_load() {
+        return;
+    }
+    let program = Program::load();
+    set_up(&program, &table::setup(table::strict()));
+    let now = ktime_ns();
+    // As many as there are marks: most of these have several.
+    let sources = || (0..4_096_u32).map(|i| Address::v4((0xcb00_0000 + i).to_be_bytes()));
+    for (i, source) in sources().enumerate() {
+        let expires_ns = if i % 16 == 0 { now + 3_600_000_000_000 } else { now };
+        let verdict = Verdict { expires_ns, ..Verdict::default() };
+        program.verdicts.insert(&Prefix::new(source, 128), verdict).unwrap();
+    }
+    let marks: Map<u32, u64> =
+        Map::open(&program.pin_path().join(map::VERDICT_MARKS), Access::Read).unwrap();
+    let marked = || marks.count_where(|mark| *mark != 0).unwrap();
+    let before = marked();
+    program.verdicts.sweep(ktime_ns()).unwrap();
+    let after = marked();
+    assert!(before > 2_000 && (200..=257).contains(&after), "{before}, then {after}");
+    for (i, source) in sources().enumerate() {
+        let [a, b, c, d] = source.octets()[12..].try_into().unwrap();
+        let syn = frame::tcp(1, PORT, frame::SYN, b"");
+        let syn = frame::between([a, b, c, d], frame::SERVER, 6, &syn);
+        let expected = if i % 16 == 0 { DROP } else { PASS };
+        assert_eq!(program.run("classify", &syn, 1).0, expected, "{i}");
+    }
+    program.verdicts.sweep(u64::MAX).unwrap();
+    assert_eq!(marked(), 0);
 }
 
 /// A verdict that was given holds until it expires: one too many is refused, and none goes for it.

@@ -24,8 +24,7 @@ use crate::reason::{Reason, Screens};
 use crate::scratch::{CachedNetwork, KnownZone, Scratch, forget};
 use crate::screen;
 use crate::shared::Shared;
-
-pub use sender::stranger_cells;
+use crate::slots::SenderHash;
 
 /// What is done with a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +59,10 @@ pub trait World {
     fn network(&self, address: &Address) -> Option<&Slots<Network>>;
     /// What this CPU has looked up of networks lately, at the slot `index`.
     fn cached_network(&self, index: u32) -> Option<&CachedNetwork>;
-    /// Whether there may be verdicts on sources (0) or on other prefixes (1).
-    fn has_verdicts(&self, kind: u32) -> bool;
+    /// Whether the mark of verdicts at `index` is set.
+    fn has_verdicts(&self, index: u32) -> bool;
+    /// A mark of sources that completed a handshake.
+    fn learnt(&self, index: u32) -> Option<&Shared>;
     /// When the verdict on the source `sender` expires.
     fn verdict(&self, sender: &Address) -> Option<u64>;
     /// When the verdict on the longest prefix of `address` expires.
@@ -132,8 +133,10 @@ pub fn classify<W: World, P: Packet + ?Sized>(
     // Of the source alone, so that nothing that stands behind it can get around this.
     let source = scratch.headers.key.source;
     let sender = if v6 { source.masked(&meta.ipv6_mask) } else { source };
+    let hash = SenderHash::of(&sender, meta.seed);
     scratch.sender = sender;
-    if sender::is_under_verdict(world, &source, &sender, generation) {
+    scratch.hash = hash;
+    if sender::is_under_verdict(world, &source, &sender, hash, generation) {
         scratch.dropped = Reason::Verdict.counter(true);
         world.count(Reason::Verdict.counter(true), bytes);
         return Action::Drop;
@@ -144,12 +147,23 @@ pub fn classify<W: World, P: Packet + ?Sized>(
         && world.has_flows(scratch.headers.key.destination_port(), generation);
     let scratch = black_box(scratch);
     let Scratch {
-        headers, sender, fault, tracked, tripped, allowed, exempt, zone, dropped, ..
+        headers,
+        sender,
+        hash,
+        fault,
+        tracked,
+        tripped,
+        allowed,
+        exempt,
+        zone,
+        dropped,
+        ..
     } = scratch;
     let visit = Visit {
         world,
         headers,
         sender,
+        hash: *hash,
         seed: meta.seed,
         ifindex,
         generation,
@@ -184,6 +198,7 @@ struct Visit<'a, W> {
     headers: &'a Headers,
     /// What stands for the source in the maps.
     sender: &'a Address,
+    hash: SenderHash,
     seed: u64,
     ifindex: u32,
     generation: u32,
@@ -200,6 +215,8 @@ struct Known<'a> {
     source: Option<&'a Source>,
     flow: Option<&'a Flow>,
     standing: Standing,
+    /// The time, if it was asked for; else 0.
+    now_ns: u64,
 }
 
 impl<W: World> Visit<'_, W> {
@@ -243,7 +260,7 @@ impl<W: World> Visit<'_, W> {
             self.note_data(packet, known);
             return None;
         }
-        let now_ns = self.world.now_ns();
+        let now_ns = if known.now_ns == 0 { self.world.now_ns() } else { known.now_ns };
         let zone = self.zone(known_zone);
         if let Some(zone) = zone {
             let tripped = self.tripped(zone, known.source, stateless, exempt, now_ns, tripped);

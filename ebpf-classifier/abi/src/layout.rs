@@ -38,7 +38,7 @@ pub use verdict::{Verdict, VerdictReason};
 pub const MAGIC: u32 = 0x534c_5950;
 
 /// The version of everything in this module; a change of any layout or meaning raises it.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// Zone ids are below this: the rates of all zones are one array.
 pub const ZONES_MAX: u16 = 256;
@@ -51,6 +51,15 @@ pub const STRANGER_SLOTS: u32 = 16_384;
 
 /// The meters of a row of the sketch in which the rates of strangers are kept; there are two rows.
 pub const CELLS_IN_A_ROW: u32 = 65_536;
+
+/// Slots of marks of sources that completed a handshake.
+pub const LEARNT_SLOTS: u32 = 32_768;
+
+/// The marks of `verdict_marks` that stand for all verdicts of a kind: on sources, on other prefixes.
+pub const VERDICT_KINDS: u32 = 2;
+
+/// The marks behind them that stand for the verdicts on some sources.
+pub const VERDICT_SLOTS: u32 = 4_096;
 
 /// Network ids are at most this.
 pub const NETWORK_MAX: u16 = u16::MAX - 1;
@@ -72,12 +81,16 @@ pub mod map {
     pub const VERDICTS: &str = "verdicts";
     /// [`Prefix`](super::Prefix) to [`Verdict`](super::Verdict): every other length.
     pub const VERDICT_PREFIXES: &str = "verdict_prefixes";
-    /// Two words: whether there may be anything in `verdicts`, and in `verdict_prefixes`.
+    /// Words that say whether there may be anything in `verdicts`, in `verdict_prefixes`, and in
+    /// `verdicts` on the sources of a [mark](crate::SenderHash::verdict_mark).
     pub const VERDICT_MARKS: &str = "verdict_marks";
     /// [`Pending::slot`](super::Pending::slot) to [`Pending`](super::Pending).
     pub const PENDING: &str = "pending";
     /// A slot to [`Stranger`](super::Stranger).
     pub const STRANGERS: &str = "strangers";
+    /// [`SenderHash::learnt_slot`](crate::SenderHash::learnt_slot) to the time (ktime, ns) of the last
+    /// handshake of a source of the slot: without one there is nothing in `sources` and `handshakes`.
+    pub const LEARNT: &str = "learnt";
     /// Two rows of meters, in which the rates of strangers are kept (a count-min sketch).
     pub const CELLS: &str = "cells";
     /// [`Reason::counter`](crate::Reason::counter) to [`Counter`](super::Counter), for each CPU.
@@ -103,7 +116,7 @@ pub mod map {
     pub const DROPS_RATE: &str = "drops_rate";
 
     /// All of them.
-    pub const ALL: [&str; 21] = [
+    pub const ALL: [&str; 22] = [
         META,
         ZONES,
         NETWORKS,
@@ -121,6 +134,7 @@ pub mod map {
         PENDING,
         STRANGERS,
         CELLS,
+        LEARNT,
         NETWORK_COUNTERS,
         DROPS,
         DROPS_WATCH,

@@ -26,14 +26,16 @@ mod scratch;
 mod screen;
 mod shared;
 mod sketch;
+mod slots;
 
-pub use classify::{Action, World, classify, stranger_cells};
+pub use classify::{Action, World, classify};
 pub use fragment::{Datagram, Fragments};
 pub use layout::{
-    ABI_VERSION, Address, CELLS_IN_A_ROW, Counter, Flow, FlowKey, Limits, MAGIC, Meta, NAME_BYTES,
-    NETWORK_MAX, Name, NameKey, NameKind, Network, NetworkAction, PENDING_SLOTS, Pending, Prefix,
-    SAMPLE_BYTES, STRANGER_SLOTS, Sample, SampleRate, Slots, Source, Standing, Stranger, Verdict,
-    VerdictReason, Watch, ZONES_MAX, Zone, ZoneKey, ZoneRates, map,
+    ABI_VERSION, Address, CELLS_IN_A_ROW, Counter, Flow, FlowKey, LEARNT_SLOTS, Limits, MAGIC,
+    Meta, NAME_BYTES, NETWORK_MAX, Name, NameKey, NameKind, Network, NetworkAction, PENDING_SLOTS,
+    Pending, Prefix, SAMPLE_BYTES, STRANGER_SLOTS, Sample, SampleRate, Slots, Source, Standing,
+    Stranger, VERDICT_KINDS, VERDICT_SLOTS, Verdict, VerdictReason, Watch, ZONES_MAX, Zone,
+    ZoneKey, ZoneRates, map,
 };
 pub use packet::Packet;
 #[cfg(not(target_arch = "bpf"))]
@@ -45,3 +47,4 @@ pub use reason::{Reason, Screens};
 pub use scratch::{CachedNetwork, Scratch};
 pub use shared::Shared;
 pub use sketch::{DISTINCT_MAX, Sketch, bits_for};
+pub use slots::SenderHash;

@@ -12,6 +12,7 @@ use crate::layout::{Address, Standing, Zone, ZoneKey};
 use crate::parse::{Chain, Fault, Headers};
 use crate::reason::Screens;
 use crate::shared::Shared;
+use crate::slots::SenderHash;
 
 /// The facts of one packet.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,6 +23,7 @@ pub struct Scratch {
     pub(crate) number: usize,
     /// What stands for the source in the maps.
     pub(crate) sender: Address,
+    pub(crate) hash: SenderHash,
     pub(crate) fault: Fault,
     pub(crate) tripped: Screens,
     pub(crate) tracked: bool,

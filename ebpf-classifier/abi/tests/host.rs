@@ -12,7 +12,7 @@ mod world;
 use std::collections::BTreeMap;
 
 use classifier_abi::{
-    Action, Address, Packet, Protocol, Rate, Reason, Scratch, Shared, Slots, Zone, classify,
+    Action, Address, Packet, Protocol, Rate, Reason, Scratch, Slots, Zone, classify,
 };
 use table::{IFINDEX, PORT, Row, Setup, rows};
 use world::Host;
@@ -42,7 +42,7 @@ fn host(setup: &Setup) -> Host {
         host.verdict_prefixes.borrow_mut().push((*prefix, expires));
     }
     for (source, ago) in &setup.handshakes {
-        host.handshakes.put(host.meta.source(*source), Shared::new(NOW - ago * 1_000_000_000));
+        host.complete_handshake(&host.meta.source(*source), NOW - ago * 1_000_000_000);
     }
     host.ports.borrow_mut().push(PORT);
     host

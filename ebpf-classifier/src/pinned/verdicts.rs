@@ -1,14 +1,19 @@
 //! Verdicts: on sources, which are looked up by their key, and on any other prefix.
 //!
 //! Both maps refuse what they have no room for: a verdict that was given holds until it expires. The
-//! program looks only where a mark says that there may be something. Who writes a verdict sets the mark
-//! before and after; only the loader clears it, and looks again then.
+//! program looks only where a mark says that there may be something: one for verdicts on prefixes, and
+//! one of some thousands for those on sources, by the source's hash. Who writes a verdict sets its marks
+//! before and after; only the loader clears them, and looks again then. A mark is a word of its own, so
+//! that nobody who sets one writes over another.
 
+use std::collections::HashSet;
 use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 
-use classifier_abi::{Address, Meta, Prefix, Verdict, map as name};
+use classifier_abi::{
+    Address, Meta, Prefix, SenderHash, VERDICT_KINDS, VERDICT_SLOTS, Verdict, map as name,
+};
 
 use super::OpenError;
 use super::map::{Access, Map};
@@ -55,11 +60,19 @@ impl Verdicts {
     /// What the kernel says; `E2BIG` or `ENOSPC` where there is no room.
     pub fn insert(&self, prefix: &Prefix, verdict: Verdict) -> io::Result<()> {
         let kind = self.kind(prefix)?;
-        self.marks.insert(&kind, 1)?;
+        self.mark(kind, prefix)?;
         match kind {
             ON_SOURCES => self.sources.insert(&prefix.address(), verdict),
             _ => self.prefixes.insert(prefix, verdict),
         }?;
+        self.mark(kind, prefix)
+    }
+
+    fn mark(&self, kind: u32, prefix: &Prefix) -> io::Result<()> {
+        if kind == ON_SOURCES {
+            let mark = SenderHash::of(&prefix.address(), self.meta()?.seed).verdict_mark();
+            self.marks.insert(&mark, 1)?;
+        }
         self.marks.insert(&kind, 1)
     }
 
@@ -115,8 +128,53 @@ impl Verdicts {
     /// # Errors
     /// What the kernel says.
     pub fn sweep(&self, now_ns: u64) -> io::Result<()> {
-        sweep(&self.sources, &self.marks, ON_SOURCES, now_ns)?;
-        sweep(&self.prefixes, &self.marks, ON_PREFIXES, now_ns)
+        if self.is_marked(ON_SOURCES)? {
+            remove_expired(&self.sources, now_ns)?;
+            self.clear_source_marks()?;
+            self.clear_mark(ON_SOURCES, || self.sources.keys().map(|keys| keys.is_empty()))?;
+        }
+        if self.is_marked(ON_PREFIXES)? {
+            remove_expired(&self.prefixes, now_ns)?;
+            self.clear_mark(ON_PREFIXES, || self.prefixes.keys().map(|keys| keys.is_empty()))?;
+        }
+        Ok(())
+    }
+
+    fn is_marked(&self, mark: u32) -> io::Result<bool> {
+        Ok(self.marks.lookup(&mark)?.unwrap_or_default() != 0)
+    }
+
+    /// Clears a mark if `is_empty`, and sets it again if that is not so any more: a verdict that is
+    /// written in between is under a mark that was set before or after.
+    fn clear_mark(&self, mark: u32, is_empty: impl Fn() -> io::Result<bool>) -> io::Result<()> {
+        if is_empty()? {
+            self.marks.insert(&mark, 0)?;
+            if !is_empty()? {
+                self.marks.insert(&mark, 1)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Clears the marks of sources without a verdict. As [`clear_mark`](Self::clear_mark), all at once.
+    fn clear_source_marks(&self) -> io::Result<()> {
+        let seed = self.meta()?.seed;
+        let in_use = || -> io::Result<HashSet<u32>> {
+            let keys = self.sources.keys()?;
+            Ok(keys.iter().map(|key| SenderHash::of(key, seed).verdict_mark()).collect())
+        };
+        let before = in_use()?;
+        for mark in
+            (VERDICT_KINDS..VERDICT_KINDS + VERDICT_SLOTS).filter(|one| !before.contains(one))
+        {
+            if self.is_marked(mark)? {
+                self.marks.insert(&mark, 0)?;
+            }
+        }
+        for mark in in_use()?.difference(&before) {
+            self.marks.insert(mark, 1)?;
+        }
+        Ok(())
     }
 
     fn kind(&self, prefix: &Prefix) -> io::Result<u32> {
@@ -125,8 +183,11 @@ impl Verdicts {
     }
 
     fn ipv6_prefix(&self) -> io::Result<u32> {
-        let meta = self.meta.lookup(&0)?;
-        meta.map(|meta| meta.ipv6_prefix).ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.meta().map(|meta| meta.ipv6_prefix)
+    }
+
+    fn meta(&self) -> io::Result<Meta> {
+        self.meta.lookup(&0)?.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }
 
@@ -140,29 +201,13 @@ pub fn source_prefix(address: IpAddr, bits: u32) -> Prefix {
     Prefix::new(address.masked(&Address::mask(bits)), bits)
 }
 
-fn sweep<K: super::Key>(
-    map: &Map<K, Verdict>,
-    marks: &Map<u32, u64>,
-    kind: u32,
-    now_ns: u64,
-) -> io::Result<()> {
-    if marks.lookup(&kind)?.unwrap_or_default() == 0 {
-        return Ok(());
-    }
-    let mut left = false;
+fn remove_expired<K: super::Key>(map: &Map<K, Verdict>, now_ns: u64) -> io::Result<()> {
     for (key, verdict) in map.entries()? {
         // One that is renewed meanwhile would be lost: it is looked at again.
-        let expired = verdict.expires_ns <= now_ns
-            && map.lookup(&key)?.is_some_and(|again| again.expires_ns <= now_ns);
-        if expired {
+        if verdict.expires_ns <= now_ns
+            && map.lookup(&key)?.is_some_and(|again| again.expires_ns <= now_ns)
+        {
             map.remove(&key)?;
-        }
-        left |= !expired;
-    }
-    if !left {
-        marks.insert(&kind, 0)?;
-        if !map.keys()?.is_empty() {
-            marks.insert(&kind, 1)?;
         }
     }
     Ok(())

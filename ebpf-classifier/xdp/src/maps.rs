@@ -3,9 +3,9 @@
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use classifier_abi::{
-    Address, CELLS_IN_A_ROW, CachedNetwork, Counter, Datagram, Flow, FlowKey, Fragments, Meta,
+    Address, CELLS_IN_A_ROW, CachedNetwork, Counter, Datagram, Flow, FlowKey, Fragments, LEARNT_SLOTS, Meta,
     Meter, Name, NameKey, Network, PENDING_SLOTS, Pending, Reason, STRANGER_SLOTS, SampleRate,
-    Scratch, Shared, Slots, Source, Stranger, Verdict, Watch, ZONES_MAX, Zone, ZoneKey, ZoneRates,
+    Scratch, Shared, Slots, Source, Stranger, VERDICT_KINDS, VERDICT_SLOTS, Verdict, Watch, ZONES_MAX, Zone, ZoneKey, ZoneRates,
 };
 
 /// Entries of a trie are made when they are needed; the kernel refuses to make them ahead.
@@ -28,7 +28,7 @@ pub(crate) static VERDICTS: HashMap<Address, Verdict> = HashMap::pinned(65_536, 
 pub(crate) static VERDICT_PREFIXES: LpmTrie<[u8; 16], Verdict> =
     LpmTrie::pinned(65_536, NO_PREALLOC);
 #[map(name = "verdict_marks")]
-pub(crate) static VERDICT_MARKS: Array<u64> = Array::pinned(2, 0);
+pub(crate) static VERDICT_MARKS: Array<u64> = Array::pinned(VERDICT_KINDS + VERDICT_SLOTS, 0);
 #[map(name = "counters")]
 pub(crate) static COUNTERS: PerCpuArray<Counter> = PerCpuArray::pinned(Reason::COUNTERS, 0);
 #[map(name = "handshakes")]
@@ -59,6 +59,8 @@ pub(crate) static DROPS_RATE: PerCpuArray<SampleRate> = PerCpuArray::pinned(1, 0
 pub(crate) static PENDING: Array<Pending> = Array::pinned(PENDING_SLOTS, 0);
 #[map(name = "strangers")]
 pub(crate) static STRANGERS: Array<Stranger> = Array::pinned(STRANGER_SLOTS, 0);
+#[map(name = "learnt")]
+pub(crate) static LEARNT: Array<Shared> = Array::pinned(LEARNT_SLOTS, 0);
 #[map(name = "cells")]
 pub(crate) static CELLS: Array<Meter> = Array::pinned(2 * CELLS_IN_A_ROW, 0);
 

@@ -99,8 +99,8 @@ impl World for Kernel<'_> {
     }
 
     #[inline(always)]
-    fn has_verdicts(&self, kind: u32) -> bool {
-        maps::VERDICT_MARKS.get(kind).is_some_and(|mark| *mark != 0)
+    fn has_verdicts(&self, index: u32) -> bool {
+        maps::VERDICT_MARKS.get(index).is_some_and(|mark| *mark != 0)
     }
 
     #[inline(always)]
@@ -138,6 +138,11 @@ impl World for Kernel<'_> {
     #[inline(always)]
     fn cell(&self, index: u32) -> Option<&Meter> {
         lend_const(maps::CELLS.get_ptr(index))
+    }
+
+    #[inline(always)]
+    fn learnt(&self, index: u32) -> Option<&Shared> {
+        lend_const(maps::LEARNT.get_ptr(index))
     }
 
     #[inline(always)]

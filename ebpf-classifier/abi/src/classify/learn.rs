@@ -75,6 +75,10 @@ impl<W: World> Visit<'_, W> {
     /// Makes the entries of a source whose handshake has ended.
     #[inline(always)]
     pub(super) fn learn(&self, known: Known<'_>, zone: u16, now_ns: u64) {
+        // The mark first: what is looked up by it is there then, or not yet.
+        if let Some(mark) = self.world.learnt(self.hash.learnt_slot()) {
+            mark.store(now_ns);
+        }
         self.world.insert_handshake(self.sender, now_ns);
         let Some(source) = self.world.insert_source(self.sender) else { return };
         if source.first_ns.load() == 0 {

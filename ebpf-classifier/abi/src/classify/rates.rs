@@ -42,6 +42,7 @@ impl<W: World> Visit<'_, W> {
     #[inline(always)]
     fn is_known(&self, now_ns: u64) -> bool {
         self.rate == Rate::Syn
+            && self.is_learnt(now_ns)
             && self
                 .world
                 .handshake(self.sender)

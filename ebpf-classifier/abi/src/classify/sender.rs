@@ -1,34 +1,11 @@
 //! What is decided on the source alone, and where it is kept.
 
 use super::{Known, Visit, World};
-use crate::layout::{
-    Address, CELLS_IN_A_ROW, Flow, NetworkAction, STRANGER_SLOTS, Source, Standing, Stranger,
-};
+use crate::layout::{Address, Flow, NetworkAction, Source, Standing, Stranger};
 use crate::rate::{Meter, Rate};
 use crate::reason::{Reason, Screens};
 use crate::scratch::CachedNetwork;
-
-#[inline(always)]
-fn hash(sender: &Address, seed: u64) -> u64 {
-    crate::hash::hash(&[sender.high ^ seed, sender.low])
-}
-
-/// The two meters of the sketch that a stranger's packets of one rate are counted in; the lower one
-/// is closer to the truth.
-#[inline(always)]
-#[must_use]
-pub fn stranger_cells(sender: &Address, rate: Rate, seed: u64) -> [u32; 2] {
-    cells(hash(sender, seed), rate)
-}
-
-/// Each rate begins elsewhere in the rows, by distances that have nothing in common.
-#[inline(always)]
-fn cells(hash: u64, rate: Rate) -> [u32; 2] {
-    let (mask, rate) = (CELLS_IN_A_ROW - 1, rate as u32);
-    let first = (hash as u32).wrapping_add(rate * 7_243) & mask;
-    let second = ((hash >> 32) as u32).wrapping_add(rate * 5_479) & mask;
-    [first, CELLS_IN_A_ROW + second]
-}
+use crate::slots::{SenderHash, is_marked};
 
 /// Whether there is a verdict on `source`. Networks marked `allow` have none.
 #[inline(always)]
@@ -36,12 +13,15 @@ pub(super) fn is_under_verdict<W: World>(
     world: &W,
     source: &Address,
     sender: &Address,
+    hash: SenderHash,
     generation: u32,
 ) -> bool {
-    let on_source =
-        world.has_verdicts(0) && world.verdict(sender).is_some_and(|until| until > world.now_ns());
+    /// The mark of verdicts on prefixes that are no sources.
+    const ON_PREFIXES: u32 = 1;
+    let on_source = world.has_verdicts(hash.verdict_mark())
+        && world.verdict(sender).is_some_and(|until| until > world.now_ns());
     let held = on_source
-        || world.has_verdicts(1)
+        || world.has_verdicts(ON_PREFIXES)
             && world.verdict_on_prefix(source).is_some_and(|until| until > world.now_ns());
     held && look_up_network(world, source, generation).network.action() != NetworkAction::Allow
 }
@@ -62,8 +42,27 @@ impl<W: World> Visit<'_, W> {
         } else {
             None
         };
-        let source = if self.rate.is_of_sources() { self.world.source(self.sender) } else { None };
-        Known { source, flow, standing: self.standing(source, flow) }
+        // What opens something is always metered, so that the time is asked for anyway.
+        let (source, now_ns) = if self.rate.is_of_sources() {
+            let now_ns = self.world.now_ns();
+            (self.source(now_ns), now_ns)
+        } else {
+            (None, 0)
+        };
+        Known { source, flow, standing: self.standing(source, flow), now_ns }
+    }
+
+    /// The entry of the sender. Most of a flood's sources have none, which the mark tells.
+    #[inline(always)]
+    fn source(&self, now_ns: u64) -> Option<&Source> {
+        if self.is_learnt(now_ns) { self.world.source(self.sender) } else { None }
+    }
+
+    /// Whether the sender may have completed a handshake lately.
+    #[inline(always)]
+    pub(super) fn is_learnt(&self, now_ns: u64) -> bool {
+        let mark = self.world.learnt(self.hash.learnt_slot());
+        mark.is_some_and(|mark| is_marked(mark.load(), now_ns))
     }
 
     /// The network of the source, by the nearest way: it is kept with flows, and for each CPU with the
@@ -112,14 +111,8 @@ impl<W: World> Visit<'_, W> {
     }
 
     #[inline(always)]
-    fn hash(&self) -> u64 {
-        hash(self.sender, self.seed)
-    }
-
-    /// By the address alone: a stranger has one slot, whatever it sends.
-    #[inline(always)]
     fn slot(&self) -> Option<&Stranger> {
-        self.world.stranger((self.hash() >> 16) as u32 & (STRANGER_SLOTS - 1))
+        self.world.stranger(self.hash.stranger_slot())
     }
 
     /// How many of this rate's packets the source sent in the window that ends now.
@@ -129,7 +122,7 @@ impl<W: World> Visit<'_, W> {
             return meter.level(now_ns);
         }
         let level = |meter: Option<&Meter>| meter.map_or(0, |meter| meter.level(now_ns));
-        let [first, second] = cells(self.hash(), self.rate);
+        let [first, second] = self.hash.cells(self.rate);
         let (first, second) = (level(self.world.cell(first)), level(self.world.cell(second)));
         if first < second { first } else { second }
     }
@@ -140,7 +133,7 @@ impl<W: World> Visit<'_, W> {
         if let Some(meter) = source.and_then(|source| source.meters.get(self.rate.index())) {
             return meter.add(now_ns);
         }
-        for cell in cells(self.hash(), self.rate) {
+        for cell in self.hash.cells(self.rate) {
             if let Some(meter) = self.world.cell(cell) {
                 meter.add(now_ns);
             }
@@ -153,7 +146,7 @@ impl<W: World> Visit<'_, W> {
         if let Some(slot) = self.stranger() {
             source.trip(slot.screens(now_ns), now_ns);
         }
-        let [first, second] = stranger_cells(self.sender, Rate::Syn, self.seed);
+        let [first, second] = self.hash.cells(Rate::Syn);
         let [syn, ..] = &source.meters;
         if let (Some(first), Some(second)) = (self.world.cell(first), self.world.cell(second)) {
             let lower = if first.level(now_ns) < second.level(now_ns) { first } else { second };
@@ -167,7 +160,7 @@ impl<W: World> Visit<'_, W> {
     pub(super) fn trip(&self, source: Option<&Source>, tripped: Screens, now_ns: u64) {
         let source = match source {
             // Sources of packets that are not metered with them are looked up only here.
-            None if !self.rate.is_of_sources() => self.world.source(self.sender),
+            None if !self.rate.is_of_sources() => self.source(now_ns),
             known => known,
         };
         if let Some(source) = source {

@@ -7,9 +7,9 @@ use std::hash::Hash;
 use elsa::{FrozenMap, FrozenVec};
 
 use classifier_abi::{
-    Address, CELLS_IN_A_ROW, CachedNetwork, Datagram, Flow, FlowKey, Fragments, Headers, MAGIC,
-    Meta, Meter, Network, PENDING_SLOTS, Pending, Prefix, Reason, STRANGER_SLOTS, Shared, Slots,
-    Source, Stranger, World, Zone, ZoneKey, ZoneRates,
+    Address, CELLS_IN_A_ROW, CachedNetwork, Datagram, Flow, FlowKey, Fragments, Headers,
+    LEARNT_SLOTS, MAGIC, Meta, Meter, Network, PENDING_SLOTS, Pending, Prefix, Reason,
+    STRANGER_SLOTS, SenderHash, Shared, Slots, Source, Stranger, World, Zone, ZoneKey, ZoneRates,
 };
 
 /// A table whose values stay where they are: references to them live as long as the table.
@@ -83,10 +83,18 @@ pub(crate) struct Host {
     strangers: Array<Stranger>,
     pending: Array<Pending>,
     cells: Array<Meter>,
+    learnt: Array<Shared>,
     rates: Vec<ZoneRates>,
 }
 
 impl Host {
+    /// What a handshake leaves, but for the source's entry.
+    pub(crate) fn complete_handshake(&self, source: &Address, at_ns: u64) {
+        let slot = SenderHash::of(source, self.meta.seed).learnt_slot();
+        self.learnt.at(slot).unwrap().store(at_ns);
+        self.handshakes.put(*source, Shared::new(at_ns));
+    }
+
     pub(crate) fn new(now_ns: u64) -> Self {
         Self {
             now_ns: Cell::new(now_ns),
@@ -116,6 +124,7 @@ impl Host {
             strangers: Array::new(STRANGER_SLOTS),
             pending: Array::new(PENDING_SLOTS),
             cells: Array::new(2 * CELLS_IN_A_ROW),
+            learnt: Array::new(LEARNT_SLOTS),
             rates: (0..256).map(|_| ZoneRates::default()).collect(),
         }
     }
@@ -167,11 +176,17 @@ impl World for Host {
         None
     }
 
-    fn has_verdicts(&self, kind: u32) -> bool {
-        match kind {
+    fn has_verdicts(&self, index: u32) -> bool {
+        let hash = |source: &Address| SenderHash::of(source, self.meta.seed);
+        match index {
             0 => !self.verdicts.borrow().is_empty(),
-            _ => !self.verdict_prefixes.borrow().is_empty(),
+            1 => !self.verdict_prefixes.borrow().is_empty(),
+            mark => self.verdicts.borrow().keys().any(|one| hash(one).verdict_mark() == mark),
         }
+    }
+
+    fn learnt(&self, index: u32) -> Option<&Shared> {
+        self.learnt.at(index)
     }
 
     fn verdict_on_prefix(&self, address: &Address) -> Option<u64> {
