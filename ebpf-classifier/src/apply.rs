@@ -21,6 +21,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use classifier_abi::{Name, NameKey, NameKind, Network, Prefix, Slots, Zone, ZoneKey};
 
+use crate::prefixes::ByPrefix;
 use crate::tables::{PORT_WORDS, Tables};
 
 pub use store::{ApplyError, Heart, Store};
@@ -33,7 +34,7 @@ pub struct Held {
     /// The zones.
     pub zones: HashMap<ZoneKey, Slots<Zone>>,
     /// The networks.
-    pub networks: BTreeMap<Prefix, Slots<Network>>,
+    pub networks: ByPrefix<Slots<Network>>,
     /// The words of `ports` that are not 0.
     pub ports: BTreeMap<u32, u64>,
     /// The names.
@@ -67,13 +68,33 @@ impl Held {
         match *step {
             Step::Name(key, name) => drop(self.names.insert(key, name)),
             Step::Zone(key, ref slots) => drop(self.zones.insert(key, **slots)),
-            Step::Network(key, slots) => drop(self.networks.insert(key, slots)),
+            Step::Network(key, slots) => self.networks.set(key, Some(slots)),
             Step::Ports(word, 0) => drop(self.ports.remove(&word)),
             Step::Ports(word, ports) => drop(self.ports.insert(word, ports)),
             Step::Generation(generation) => self.generation = generation,
             Step::DropZone(key) => drop(self.zones.remove(&key)),
-            Step::DropNetwork(key) => drop(self.networks.remove(&key)),
+            Step::DropNetwork(key) => self.networks.set(key, None),
             Step::DropName(key) => drop(self.names.remove(&key)),
+        }
+    }
+}
+
+impl Held {
+    /// Follows steps; networks in a row in one walk.
+    pub fn follow_all(&mut self, steps: &[Step]) {
+        let change = |step: &Step| match *step {
+            Step::Network(key, slots) => Some((key, Some(slots))),
+            Step::DropNetwork(key) => Some((key, None)),
+            _ => None,
+        };
+        for run in steps.chunk_by(|one, next| change(one).is_some() == change(next).is_some()) {
+            let changes: Vec<_> = run.iter().filter_map(change).collect();
+            // As `plan` has them.
+            if changes.is_sorted_by(|(one, _), (next, _)| one < next) && !changes.is_empty() {
+                self.networks.set_all(&changes);
+            } else {
+                run.iter().for_each(|step| self.follow(step));
+            }
         }
     }
 }
@@ -133,13 +154,12 @@ fn networks(held: &Held, new: &Tables, next: u32, steps: &mut Vec<Step>, later: 
     let (mut old, mut new) = (held.networks.iter().peekable(), new.networks.iter().peekable());
     loop {
         let prefix = match (old.peek(), new.peek()) {
-            (Some((old, _)), Some((new, _))) => **old.min(new),
-            (Some((one, _)), None) => **one,
-            (None, Some((one, _))) => **one,
+            (Some((old, _)), Some((new, _))) => *old.min(new),
+            (Some((one, _)), None) | (None, Some((one, _))) => *one,
             (None, None) => break,
         };
-        let known = old.next_if(|(key, _)| **key == prefix).map(|(_, slots)| *slots);
-        let wanted = new.next_if(|(key, _)| **key == prefix).map(|(_, network)| *network);
+        let known = old.next_if(|(key, _)| *key == prefix).map(|(_, slots)| *slots);
+        let wanted = new.next_if(|(key, _)| *key == prefix).map(|(_, network)| *network);
         let was = before.of(&prefix, known.map(|slots| *slots.of(held.generation)));
         let becomes = after.of(&prefix, wanted);
         let mut slots = known.unwrap_or(both(was));

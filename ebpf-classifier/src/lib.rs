@@ -23,4 +23,6 @@ pub mod metrics;
 pub mod names;
 pub mod pinned;
 #[cfg(feature = "loader")]
+pub mod prefixes;
+#[cfg(feature = "loader")]
 pub mod tables;

@@ -5,9 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use classifier_abi::{Name, NameKey, NameKind, Network, NetworkAction, Prefix, Zone, ZoneKey};
+use classifier_abi::{Name, NameKey, NameKind, Network, NetworkAction, Zone, ZoneKey};
 
 use crate::config::Config;
+use crate::prefixes::ByPrefix;
 
 /// The words of one set of 65,536 ports.
 pub const PORT_WORDS: usize = 1_024;
@@ -18,7 +19,7 @@ pub struct Tables {
     /// Zones by interface and VLAN.
     pub zones: HashMap<ZoneKey, Zone>,
     /// Networks by prefix.
-    pub networks: BTreeMap<Prefix, Network>,
+    pub networks: ByPrefix<Network>,
     /// The words of `ports` that are not 0, by their index.
     pub ports: BTreeMap<u32, u64>,
     /// Names of zones and networks.
@@ -59,7 +60,7 @@ fn zones(config: &Config, ifindex: &BTreeMap<Box<str>, u32>) -> HashMap<ZoneKey,
 
 /// What the configuration itself says comes before every list, and lists in their order: of a
 /// prefix that is there twice the first is taken.
-fn networks(config: &Config, ids: &HashMap<&str, u16>) -> BTreeMap<Prefix, Network> {
+fn networks(config: &Config, ids: &HashMap<&str, u16>) -> ByPrefix<Network> {
     let known = || config.networks.iter().filter_map(|one| Some((one, *ids.get(&*one.name)?)));
     let written = known().flat_map(|(network, id)| {
         network.prefixes.iter().map(move |prefix| (*prefix, network.action, id, 0))
@@ -69,21 +70,16 @@ fn networks(config: &Config, ids: &HashMap<&str, u16>) -> BTreeMap<Prefix, Netwo
         let action = network.action;
         list.prefixes.iter().map(move |prefix| (*prefix, action, id, Network::COUNTED))
     });
-    let mut all: Vec<(Prefix, Network)> = written
-        .chain(listed)
-        .map(|(prefix, action, id, counted)| {
-            let trusted = || config.trusted_proxies.iter().any(|proxy| proxy.contains(&prefix));
-            let action = match action {
-                NetworkAction::Classify if trusted() => NetworkAction::Exempt,
-                action => action,
-            };
-            (prefix, Network { id, action: action as u16 | counted })
-        })
-        .collect();
-    // Stable: the first of equals stays the first.
-    all.sort_by_key(|(prefix, _)| *prefix);
-    all.dedup_by_key(|(prefix, _)| *prefix);
-    all.into_iter().collect()
+    let all = written.chain(listed);
+    let all = all.map(|(prefix, action, id, counted)| {
+        let trusted = || config.trusted_proxies.iter().any(|proxy| proxy.contains(&prefix));
+        let action = match action {
+            NetworkAction::Classify if trusted() => NetworkAction::Exempt,
+            action => action,
+        };
+        (prefix, Network { id, action: action as u16 | counted })
+    });
+    ByPrefix::new(all.collect())
 }
 
 fn ports(ports: &BTreeSet<u16>) -> BTreeMap<u32, u64> {
@@ -109,6 +105,8 @@ fn names(config: &Config, ids: &HashMap<&str, u16>) -> HashMap<NameKey, Name> {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+
+    use classifier_abi::Prefix;
 
     use super::*;
     use crate::config::{Lists, load};
@@ -138,7 +136,10 @@ mod tests {
              trusted_proxies: [192.0.2.3, 10.0.0.0/8]",
         );
         let of = |address: [u8; 4], bits| {
-            let network = tables.networks[&Prefix::new(classifier_abi::Address::v4(address), bits)];
+            let network = tables
+                .networks
+                .get(&Prefix::new(classifier_abi::Address::v4(address), bits))
+                .unwrap();
             (network.id, network.action(), network.is_counted())
         };
         assert_eq!(of([192, 0, 2, 1], 128), (3, NetworkAction::Allow, false));

@@ -15,6 +15,7 @@ use super::{Held, Step, plan};
 use crate::config::Config;
 use crate::names::{self, NoIds};
 use crate::pinned::{self, Access, Map, OpenError, PerCpuHash, Verdicts};
+use crate::prefixes::ByPrefix;
 use crate::tables::Tables;
 
 /// How long keys that only the old generation needs stay after it: a packet that read the
@@ -153,7 +154,9 @@ pub struct Store {
     verdicts: Verdicts,
     /// What they hold; unknown after a write that failed.
     held: Option<Held>,
-    /// What is to be done once a configuration is in force.
+    /// What was written to put a configuration in force and `held` does not say yet, and what is to be
+    /// written once it is.
+    written: Vec<Step>,
     left: Vec<Step>,
     /// The ids of its networks that are counted.
     counted: HashSet<u32>,
@@ -174,6 +177,7 @@ impl Store {
             names: Map::open(&path.join(name::NAMES), Access::Write)?,
             network_counters: PerCpuHash::open(&path.join(name::NETWORK_COUNTERS), Access::Write)?,
             held: None,
+            written: Vec::new(),
             left: Vec::new(),
             counted: HashSet::new(),
         })
@@ -203,7 +207,7 @@ impl Store {
         ifindex: &BTreeMap<Box<str>, u32>,
     ) -> Result<u32, ApplyError> {
         self.tidy()?;
-        let mut held = match self.held.take() {
+        let held = match self.held.take() {
             Some(held) => held,
             None => self.read()?,
         };
@@ -221,11 +225,9 @@ impl Store {
         let in_force = steps.iter().position(|step| matches!(step, Step::Generation(_)));
         let left = steps.split_off(in_force.map_or(steps.len(), |at| at + 1));
         self.write_all(&steps)?;
-        steps.iter().for_each(|step| held.follow(step));
-        let generation = held.generation;
         self.held = Some(held);
-        self.left = left;
-        Ok(generation)
+        (self.written, self.left) = (steps, left);
+        Ok(self.heart.generation())
     }
 
     /// Removes what the configuration in force does not have. Without it all is as it should be for
@@ -234,10 +236,11 @@ impl Store {
     /// # Errors
     /// If a map cannot be written.
     pub fn tidy(&mut self) -> Result<(), ApplyError> {
-        let left = std::mem::take(&mut self.left);
+        let (written, left) = (std::mem::take(&mut self.written), std::mem::take(&mut self.left));
         let Some(mut held) = self.held.take() else { return Ok(()) };
         self.write_all(&left)?;
-        left.iter().for_each(|step| held.follow(step));
+        held.follow_all(&written);
+        held.follow_all(&left);
         self.held = Some(held);
         let gone = |id: &u32| !self.counted.contains(id);
         let fail = ApplyError::of(name::NETWORK_COUNTERS);
@@ -296,7 +299,7 @@ impl Store {
         Ok(Held {
             generation: self.heart.generation(),
             zones: zones.into_iter().collect(),
-            networks: networks.into_iter().collect(),
+            networks: ByPrefix::new(networks),
             ports: ports.into_iter().filter(|(_, word)| *word != 0).collect(),
             names: names.into_iter().collect::<HashMap<_, _>>(),
         })

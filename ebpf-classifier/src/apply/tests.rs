@@ -13,7 +13,7 @@ fn tables(zones: &[(u32, u32, u16)], networks: &[(&str, u16)], ports: &[u16]) ->
         tables.names.insert(key, Name::new(&format!("zone-{id}")).unwrap());
     }
     for (cidr, id) in networks {
-        tables.networks.insert(prefix(cidr), Network { id: *id, action: *id % 3 });
+        tables.networks.set(prefix(cidr), Some(Network { id: *id, action: *id % 3 }));
         let key = NameKey { kind: NameKind::Network as u16, id: *id };
         tables.names.insert(key, Name::new(&format!("network-{id}")).unwrap());
     }
@@ -84,7 +84,7 @@ fn change(held: &mut Held, new: &Tables) {
     let mut fresh = Held::default();
     plan(&Held::default(), new).iter().for_each(|step| fresh.follow(step));
     let (before, after) = (look_up(held), look_up(&fresh));
-    let generation = held.generation;
+    let (generation, before_change) = (held.generation, held.clone());
     for step in plan(held, new) {
         held.follow(&step);
         let expected = if held.generation == generation { &before } else { &after };
@@ -97,6 +97,9 @@ fn change(held: &mut Held, new: &Tables) {
         }
     }
     assert_eq!(held.generation, generation.wrapping_add(1));
+    let mut at_once = before_change;
+    at_once.follow_all(&plan(&at_once, new));
+    assert_eq!(at_once.networks, held.networks);
     assert_eq!(held.networks.len(), new.networks.len());
     assert_eq!(held.zones.len(), new.zones.len());
 }
@@ -186,7 +189,7 @@ fn a_change_of_some_prefixes_of_a_list_writes_no_others() {
         let mut tables = Tables::default();
         for number in 0..count {
             let address = Address::v4((0x0b00_0000 + number).to_be_bytes());
-            tables.networks.insert(Prefix::new(address, 128), Network { id: 1, action: 2 });
+            tables.networks.set(Prefix::new(address, 128), Some(Network { id: 1, action: 2 }));
         }
         tables
     };

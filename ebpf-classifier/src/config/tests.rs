@@ -167,7 +167,8 @@ fn trusted_proxies_are_exempt_whatever_network_they_are_of() {
     let ids = names.iter().zip(1..).map(|(name, id)| (*name, id)).collect();
     let tables = crate::tables::Tables::of(&config, &Default::default(), &ids);
     let of = |cidr: &str| {
-        let network = tables.networks[&super::raw::prefix(&cidr.parse().unwrap())];
+        let prefix = super::raw::prefix(&cidr.parse().unwrap());
+        let network = *tables.networks.get(&prefix).unwrap();
         (network.id, network.action())
     };
     assert_eq!(of("10.0.0.0/8"), (4, NetworkAction::Exempt));
