@@ -262,17 +262,14 @@ fn every_map_tells_how_full_it_is() {
             program.run("classify", &frame::between([203, 0, 113, i], frame::SERVER, 6, &syn), 1);
         }
     };
-    // Meters forget within two seconds: a busy machine gets several tries.
-    let metered = (0..20).any(|_| {
+    // Few of two hundred fall to the same slot. Meters forget within two seconds and scans within
+    // nine: a busy machine gets several tries.
+    let expected = [("cells", 360..=400), ("strangers", 180..=200), ("pending", 180..=200)];
+    let is_full = (0..20).any(|_| {
         send();
-        (360..=400).contains(&fill("cells").0)
+        expected.iter().all(|(map, entries)| entries.contains(&fill(map).0))
     });
-    assert!(metered, "{:?}", fill("cells"));
-    // Few of two hundred fall to the same slot.
-    for map in ["pending", "strangers"] {
-        let (entries, max) = fill(map);
-        assert!((180..=200).contains(&entries), "{map}: {entries} of {max}");
-    }
+    assert!(is_full, "{:?}", expected.map(|(map, _)| (map, fill(map))));
     for i in 0..5_000_u32 {
         let address = Address::v4(i.to_be_bytes());
         program.handshakes.insert(&address, Shared::new(1)).unwrap();
