@@ -37,16 +37,12 @@ impl Replaced {
 
     /// Whether something within `place`, or all of it, is not what was written.
     #[must_use]
-    pub fn within(&self, place: &str) -> bool {
-        self.0.iter().any(|replaced| is_within(replaced, place)) || self.holds(place)
-    }
-
-    /// Takes from the end of `problems`, from index `from` on, those that are told of an example.
-    pub fn forget(&self, problems: &mut Sink, from: usize) {
-        if !self.0.is_empty() {
-            let own = problems.split_off(from);
-            problems.extend(own.into_iter().filter(|found| !self.holds(&found.place)));
+    pub fn within(&self, place: &Place<'_>) -> bool {
+        if self.0.is_empty() {
+            return false;
         }
+        let place = place.to_string();
+        self.0.iter().any(|replaced| is_within(replaced, &place)) || self.holds(&place)
     }
 }
 
@@ -79,6 +75,24 @@ pub fn node<T: DeserializeOwned + JsonSchema>(
 ) -> Option<Decoded<T>> {
     let before = sink.len();
     told(node, sink, before)
+}
+
+/// Decodes a value of a tree and builds something from it with `build`, which also tells what is wrong
+/// with what could be read. `None` if anything is.
+pub fn build<S: DeserializeOwned + JsonSchema, T>(
+    node: Node<'_>,
+    sink: &mut Sink,
+    build: impl FnOnce(&S, &Place<'_>, &mut Sink) -> Option<T>,
+) -> Option<T> {
+    let errors = |sink: &Sink| sink.iter().filter(|found| found.is_error()).count();
+    let before = errors(sink);
+    let Decoded { value, replaced } = self::node::<S>(node, sink)?;
+    let told = sink.len();
+    let built = build(&value, &node.place, sink);
+    // What stands in for something that could not be read was told as that.
+    let found = sink.split_off(told);
+    sink.extend(found.into_iter().filter(|found| !replaced.holds(&found.place)));
+    built.filter(|_| errors(sink) == before)
 }
 
 /// As [`node`]; at least one problem is added to the `before` ones if the value is not good.

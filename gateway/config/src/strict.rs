@@ -72,7 +72,15 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<D> {
         deserialize_unit_struct(name: &'static str);
         deserialize_tuple(length: usize);
         deserialize_tuple_struct(name: &'static str, length: usize);
-        deserialize_struct(name: &'static str, fields: &'static [&'static str]);
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        self.0.deserialize_any(Keys(visitor))
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
@@ -190,5 +198,20 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Choice<V> {
 
     fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<V::Value, A::Error> {
         self.0.visit_enum(MapAccessDeserializer::new(Strict(entries)))
+    }
+}
+
+/// Keys and their values. A derived reader would take a list for the values of its keys.
+struct Keys<V>(V);
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for Keys<V> {
+    type Value = V::Value;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.expecting(out)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<V::Value, A::Error> {
+        self.0.visit_map(Strict(entries))
     }
 }

@@ -48,6 +48,8 @@ fn what_yaml_readers_forgive_is_refused() {
         ("upstreams: [{ name: 5, endpoints: [] }]", "upstreams[0].name: is 5, not a string"),
         ("limits: { routes: \"5\" }", "limits.routes: is \"5\", write 5 without quotes"),
         ("limits: { routes: 0 }", "limits.routes: is 0, write a whole number from 1 to"),
+        ("limits: []", "limits: is a list, write a mapping of keys and values"),
+        ("push: { exporters: [], every: 10ms }", "push.every: is 10ms, write 100ms or more"),
         ("limits: { routes: 1, routes: 2 }", "limits.routes: is a duplicate key"),
         ("limits: !x { routes: 1 }", "limits: is tagged !x"),
         (
@@ -96,7 +98,8 @@ virtual_hosts:
     assert_eq!(decoded.value.upstreams[0].endpoints.len(), 2);
     assert!(decoded.replaced.holds("upstreams[0].endpoints[0].address"));
     assert!(!decoded.replaced.holds("upstreams[0].endpoints[1].address"));
-    assert!(decoded.replaced.within("upstreams[0].endpoints"));
+    let file = Place::File(0);
+    assert!(decoded.replaced.within(&Place::Key(&file, "upstreams")));
     assert!(decoded.replaced.holds("upstreams[1].endpoints[7].address"));
 }
 

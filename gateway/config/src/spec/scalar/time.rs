@@ -68,6 +68,17 @@ impl<const LEAST_MS: u64, const MOST_MS: u64> Scalar for Duration<LEAST_MS, MOST
         time.map(Self).ok_or_else(|| "is not such a time".to_owned())
     }
 
+    fn read(text: &str) -> Result<Self, Refusal> {
+        Self::parse(text).map_err(|what| {
+            let what = match units::duration(text) {
+                // It is a time, and one look at the bound says the rest.
+                Some(time) if LEAST_MS > 0 => format!("is {time:?}"),
+                _ => format!("{text:?}: {what}"),
+            };
+            Refusal::new(what, Self::fix())
+        })
+    }
+
     fn refuse(value: &Value) -> Refusal {
         without_unit(value)
     }
