@@ -213,7 +213,7 @@ impl Kernel {
 
     fn try_to_restore_pins(&mut self) -> Result<Vec<String>, KernelError> {
         if !self.folder.path().is_dir() {
-            self.folder = PinFolder::open(&self.folder.path().to_path_buf())?;
+            self.folder = PinFolder::open(self.folder.path())?;
         }
         let restored = self.links.restore_pins()?;
         if !restored.is_empty() {

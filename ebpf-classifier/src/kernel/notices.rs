@@ -44,10 +44,10 @@ impl Notices {
             return std::thread::sleep(longest);
         }
         let mut notice = [0; 8 << 10];
-        match rustix::net::recv(socket, notice.as_mut_slice(), RecvFlags::empty()) {
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return,
-            // Too many to hold: the more reason to look.
-            Ok(_) | Err(_) => {}
+        let received = rustix::net::recv(socket, notice.as_mut_slice(), RecvFlags::empty());
+        // Any other error is that there were too many to hold: the more reason to look.
+        if let Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) = received {
+            return;
         }
         std::thread::sleep(SETTLING);
         while rustix::net::recv(socket, notice.as_mut_slice(), RecvFlags::DONTWAIT).is_ok() {}

@@ -115,7 +115,6 @@ impl Verdicts {
     }
 
     /// How many there are, and how many there can be: on sources, on other prefixes.
-    #[must_use]
     pub fn fill(&self) -> [(io::Result<usize>, u32); 2] {
         [
             (self.sources.count(), self.sources.entries_max()),

@@ -3,9 +3,10 @@
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use classifier_abi::{
-    Address, CELLS_IN_A_ROW, CachedNetwork, Counter, Datagram, Flow, FlowKey, Fragments, LEARNT_SLOTS, Meta,
-    Meter, Name, NameKey, Network, PENDING_SLOTS, Pending, Reason, STRANGER_SLOTS, SampleRate,
-    Scratch, Shared, Slots, Source, Stranger, VERDICT_KINDS, VERDICT_SLOTS, Verdict, Watch, ZONES_MAX, Zone, ZoneKey, ZoneRates,
+    Address, CELLS_IN_A_ROW, CachedNetwork, Counter, Datagram, Flow, FlowKey, Fragments,
+    LEARNT_SLOTS, Meta, Meter, Name, NameKey, Network, PENDING_SLOTS, Pending, Reason,
+    STRANGER_SLOTS, SampleRate, Scratch, Shared, Slots, Source, Stranger, VERDICT_KINDS,
+    VERDICT_SLOTS, Verdict, Watch, ZONES_MAX, Zone, ZoneKey, ZoneRates,
 };
 
 /// Entries of a trie are made when they are needed; the kernel refuses to make them ahead.
