@@ -394,7 +394,9 @@ impl Resolver<'_> {
         upstreams: &HashMap<Arc<str>, usize>,
     ) -> Option<Route> {
         let action = match raw.action? {
-            RawAction::Forward(forward) => Action::Forward(self.forward(file, forward, upstreams)?),
+            RawAction::Forward(forward) => {
+                Action::Forward(self.forward(file, *forward, upstreams)?)
+            }
             RawAction::Redirect(redirect) => Action::Redirect(redirect),
             RawAction::Respond(respond) => Action::Respond(respond),
         };

@@ -222,7 +222,7 @@ pub(super) fn is_refused_stream(error: &Error) -> bool {
 pub(super) fn is_head_unsent(error: &Error) -> bool {
     const WORDS: [&str; 2] = ["while writing request headers", "flushing request header"];
     let says = |words: &&str| error.context.as_ref().is_some_and(|it| it.as_str() == *words);
-    *error.etype() == ErrorType::WriteError && WORDS.iter().any(|words| says(&words))
+    *error.etype() == ErrorType::WriteError && WORDS.iter().any(says)
 }
 
 impl From<Refusal> for Cause {

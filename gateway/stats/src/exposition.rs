@@ -30,7 +30,7 @@ use crate::{
     connection::ConnectionFigures,
     http2::Http2Closed,
     outcome::{CodeClass, ErrorKind},
-    registry::Registry,
+    registry::{EndpointHealth, Registry},
     upstream::EjectionReason,
     verdict::VerdictFigures,
 };
@@ -82,7 +82,7 @@ const QUEUES: &[Built<[QueueFigures]>] = &[
     ("sallyport_queue_rejected_total", queue_rejected),
 ];
 
-const HEALTH: &[Built<[(String, String, bool)]>] =
+const HEALTH: &[Built<[EndpointHealth]>] =
     &[("sallyport_upstream_healthy", upstream_healthy)];
 
 const CONFIG: &[Built<ConfigFigures>] = &[
@@ -310,7 +310,7 @@ fn limited(name: &str, upstreams: &[AttemptFigures]) -> MetricFamily {
     counter(name, "Requests that a limit of the upstream turned away, by limit.", samples)
 }
 
-fn upstream_healthy(name: &str, endpoints: &[(String, String, bool)]) -> MetricFamily {
+fn upstream_healthy(name: &str, endpoints: &[EndpointHealth]) -> MetricFamily {
     let samples = endpoints.iter().map(|(upstream, endpoint, healthy)| {
         let labels = vec![family::label("upstream", upstream), family::label("endpoint", endpoint)];
         (labels, f64::from(u8::from(*healthy)))

@@ -32,6 +32,9 @@ use crate::{
 /// Takes the name of an upstream, the address of an endpoint and whether the endpoint is healthy.
 pub type HealthSink<'s> = dyn FnMut(&str, &str, bool) + 's;
 
+/// Upstream, endpoint and whether it is healthy.
+pub(crate) type EndpointHealth = (String, String, bool);
+
 type HealthSource = dyn Fn(&mut HealthSink<'_>) + Send + Sync;
 
 /// All statistics of one gateway.
@@ -133,7 +136,7 @@ impl Registry {
     }
 
     /// Upstream, endpoint and whether it is healthy, of all that are known.
-    pub(crate) fn health(&self) -> Vec<(String, String, bool)> {
+    pub(crate) fn health(&self) -> Vec<EndpointHealth> {
         let mut health = Vec::new();
         if let Some(source) = self.health.get() {
             source(&mut |upstream, endpoint, healthy| {

@@ -47,7 +47,8 @@ pub(in crate::config) struct RawRoute {
 /// An action as written.
 #[derive(Debug)]
 pub(in crate::config) enum RawAction {
-    Forward(RawForward),
+    /// Boxed: it is several times as large as the others.
+    Forward(Box<RawForward>),
     Redirect(Redirect),
     Respond(Respond),
 }
@@ -143,7 +144,7 @@ fn route(
         let respond = fields.optional(sink, "respond", respond);
         fields.exactly_one(sink, &["forward", "redirect", "respond"]);
         let action = forward
-            .map(RawAction::Forward)
+            .map(|forward| RawAction::Forward(Box::new(forward)))
             .or_else(|| redirect.map(RawAction::Redirect))
             .or_else(|| respond.map(RawAction::Respond));
         Some(RawRoute { index, name, matches, filters: entries.unwrap_or_default(), action })
