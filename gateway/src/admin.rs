@@ -4,6 +4,7 @@
 //! GET changes nothing. Who is answered at all is in `admin/guard.rs`; what there is, method by
 //! method, in `admin/openapi.rs`.
 
+mod config;
 mod drain;
 mod guard;
 mod history;
@@ -30,6 +31,7 @@ use sallyport_stats::{EjectionReason, Registry};
 use serde::Serialize;
 use tokio::sync::{Semaphore, watch};
 
+pub use self::config::Effective;
 use self::json::Json;
 pub use self::listen::{AdminSocket, SocketFile};
 use self::problem::{Parameters, Problem};
@@ -63,6 +65,8 @@ pub struct Admin {
     pub drain: Arc<Drain>,
     /// Where an upgrade is asked for.
     pub upgrades: Upgrades,
+    /// The effective configuration that was asked for last.
+    pub effective: Effective,
     /// What is logged.
     pub log: Log,
     /// What scrapes go through one after the other.
@@ -117,7 +121,7 @@ fn router(admin: Arc<Admin>) -> Router {
         .route("/drain", post(drain::drain))
         .route("/undrain", post(drain::undrain))
         .route("/upgrade", post(upgrade::upgrade))
-        .route("/config", get(config))
+        .route("/config", get(config::show))
         .route("/config/history", get(history::list))
         .route("/routes", get(routes))
         .route("/upstreams", get(upstreams))
@@ -144,49 +148,6 @@ async fn no_such_method() -> Problem {
 /// One line for each thing there is.
 async fn index() -> String {
     openapi::lines()
-}
-
-#[derive(Serialize)]
-struct ConfigView {
-    version: u64,
-    sha256: String,
-    applied_at_unix_s: Option<f64>,
-    files: Vec<String>,
-    refused: Option<RefusalView>,
-    limits: serde_json::Map<String, serde_json::Value>,
-}
-
-#[derive(Serialize)]
-struct RefusalView {
-    at_unix_s: Option<f64>,
-    problems: Vec<String>,
-}
-
-async fn config(State(admin): State<Arc<Admin>>) -> Json<ConfigView> {
-    let snapshot = admin.reloader.live().current();
-    let status = admin.reloader.status();
-    Json(ConfigView {
-        version: snapshot.version,
-        sha256: snapshot.sha256.clone(),
-        applied_at_unix_s: status.applied_at.and_then(unix_s),
-        files: status.files.iter().map(|file| file.display().to_string()).collect(),
-        refused: status.refused.map(|refusal| RefusalView {
-            at_unix_s: unix_s(refusal.at),
-            problems: refusal.problems.iter().map(ToString::to_string).collect(),
-        }),
-        limits: snapshot
-            .limits
-            .entries()
-            .map(|(key, value)| (key.to_owned(), limit_view(value)))
-            .into_iter()
-            .chain([("header_names".to_owned(), snapshot.limits.header_names.text().into())])
-            .collect(),
-    })
-}
-
-/// A limit as the file has it.
-fn limit_view(value: u64) -> serde_json::Value {
-    if value == u64::MAX { "unlimited".into() } else { value.into() }
 }
 
 fn unix_s(time: SystemTime) -> Option<f64> {

@@ -49,6 +49,14 @@ pub use source::{FILE_BYTES_MAX, File, Sources};
 pub use tree::{Fields, Node, Place, Sink};
 pub use value::{Mapping, Value};
 
+/// Writes `value` as a YAML file.
+///
+/// # Errors
+/// What YAML cannot hold, as text.
+pub fn to_yaml(value: &impl serde::Serialize) -> Result<String, String> {
+    serde_yaml::to_string(value).map_err(|error| error.to_string())
+}
+
 /// Parses the text of the file with index `file`; what is wrong with its syntax is noted with the
 /// line that the parser gives.
 pub fn parse(file: usize, text: &str, sink: &mut Sink) -> Option<Value> {

@@ -110,7 +110,11 @@ const OPERATIONS: &[Operation] = &[
         method: "get",
         path: "/config",
         summary: "The configuration in force, and why a later one was refused",
-        parameters: &[],
+        parameters: &[query(
+            "format",
+            "json, or yaml for the effective configuration alone",
+            "json",
+        )],
         answers: &[(200, Body::Object)],
     },
     Operation {

@@ -205,6 +205,7 @@ impl Process {
             verdicts: verdicts.clone(),
             drain: drain.clone(),
             upgrades,
+            effective: admin::Effective::default(),
             log,
             scrapes: admin::one_at_a_time(),
             views: admin::one_at_a_time(),

@@ -14,7 +14,7 @@ use sallyport_config::Problems;
 
 use crate::config::Texts;
 
-pub use self::differences::{Difference, Differences};
+pub use self::differences::{Difference, Differences, SECRET, holds_secret};
 
 /// Entries kept.
 const ENTRIES_MAX: usize = 50;
@@ -108,6 +108,13 @@ impl History {
             };
             (&**entry, entry.differences.get_or_init(found).as_ref())
         })
+    }
+
+    /// The files of `version` as they were read; `None` if they are not kept any more.
+    #[must_use]
+    pub fn files_of(&self, version: u64) -> Option<Vec<sallyport_config::File>> {
+        let is_it = |entry: &&Arc<Entry>| matches!(entry.outcome, Outcome::Applied { version: of } if of == version);
+        self.0.iter().find(is_it)?.texts.as_ref()?.files()
     }
 
     fn bytes(&self) -> usize {

@@ -16,7 +16,7 @@ const PLACES_MAX: usize = 100;
 const VALUE_CHARS_MAX: usize = 200;
 
 /// What stands in the place of a secret.
-pub(super) const SECRET: &str = "<secret>";
+pub const SECRET: &str = "<secret>";
 
 /// One place that differs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -169,11 +169,17 @@ fn name_of(item: &Value) -> Option<&str> {
 /// Whether what stands under `key` may be nobody's business. Paths of files that hold a secret are no
 /// secrets; fields of calls to others, which are a mapping, may hold credentials under any name.
 fn holds_secrets(key: &str, value: &Value) -> bool {
+    holds_secret(key, matches!(value, Value::Mapping(_)))
+}
+
+/// Whether what stands under `key`, a mapping or not, may be nobody's business.
+#[must_use]
+pub fn holds_secret(key: &str, is_mapping: bool) -> bool {
     const SIGNS: [&str; 8] =
         ["secret", "password", "token", "authorization", "api_key", "api-key", "cookie", "users"];
     let key = key.to_ascii_lowercase();
     let is_file = key.ends_with("_file") || key.ends_with("_path");
-    let is_fields = key == "headers" && matches!(value, Value::Mapping(_));
+    let is_fields = key == "headers" && is_mapping;
     !is_file && (is_fields || SIGNS.iter().any(|sign| key.contains(sign)))
 }
 

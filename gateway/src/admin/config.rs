@@ -1,0 +1,154 @@
+//! `/config`: the configuration in force, as it was meant and with what it left out.
+//!
+//! The effective configuration is made of the text that is in force, by the types that declare every
+//! key: what a file leaves out has its default, times and sizes are as one writes them, and files that
+//! are included are part of the whole. Secrets are left out.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use sallyport_config::File;
+use sallyport_config::spec::{Included, Spec};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::problem::{Parameters, Problem};
+use super::{Admin, heavy, unix_s};
+use crate::reload::history::{SECRET, holds_secret};
+
+#[derive(Serialize)]
+struct ConfigView<'v> {
+    version: u64,
+    sha256: String,
+    applied_at_unix_s: Option<f64>,
+    files: Vec<String>,
+    refused: Option<RefusalView>,
+    limits: Map<String, Value>,
+    effective: Option<&'v Value>,
+}
+
+#[derive(Serialize)]
+struct RefusalView {
+    at_unix_s: Option<f64>,
+    problems: Vec<String>,
+}
+
+/// The effective configuration that was asked for last, by its version: making one of 10,000 routes
+/// takes a tenth of a second.
+#[derive(Debug, Default)]
+pub struct Effective(Mutex<Option<(u64, Arc<Value>)>>);
+
+impl Effective {
+    /// That of the configuration in force; `None` if its text is not known any more.
+    fn of(&self, admin: &Admin, version: u64) -> Option<Arc<Value>> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, value)) = kept.as_ref()
+            && *of == version
+        {
+            return Some(value.clone());
+        }
+        let files = admin.reloader.latest().files_of(version)?;
+        let value = Arc::new(effective(&files)?);
+        *kept = Some((version, value.clone()));
+        Some(value)
+    }
+}
+
+/// `?format=yaml` is the effective configuration alone, as a file.
+pub(super) async fn show(
+    State(admin): State<Arc<Admin>>,
+    parameters: Parameters,
+) -> Result<Response, Problem> {
+    let parameters = parameters.only(&["format"])?;
+    match parameters.one("format")? {
+        None | Some("json") => Ok(heavy(admin, |admin| &admin.views, json).await),
+        Some("yaml") => Ok(heavy(admin, |admin| &admin.views, yaml).await),
+        Some(other) => {
+            Err(Problem::bad_request(format!("there is no format {other:?}: write json or yaml")))
+        }
+    }
+}
+
+fn json(admin: &Admin) -> Response {
+    let snapshot = admin.reloader.live().current();
+    let status = admin.reloader.status();
+    let limits = snapshot.limits.entries().map(|(key, value)| (key.to_owned(), limit_view(value)));
+    let effective = admin.effective.of(admin, snapshot.version);
+    let names = ("header_names".to_owned(), snapshot.limits.header_names.text().into());
+    super::json::Json(ConfigView {
+        version: snapshot.version,
+        sha256: snapshot.sha256.clone(),
+        applied_at_unix_s: status.applied_at.and_then(unix_s),
+        files: status.files.iter().map(|file| file.display().to_string()).collect(),
+        refused: status.refused.map(|refusal| RefusalView {
+            at_unix_s: unix_s(refusal.at),
+            problems: refusal.problems.iter().map(ToString::to_string).collect(),
+        }),
+        limits: limits.into_iter().chain([names]).collect(),
+        effective: effective.as_deref(),
+    })
+    .into_response()
+}
+
+fn yaml(admin: &Admin) -> Response {
+    let version = admin.reloader.live().current().version;
+    let Some(effective) = admin.effective.of(admin, version) else {
+        return Problem::internal("the text in force is not known any more").into_response();
+    };
+    match sallyport_config::to_yaml(&*effective) {
+        Ok(text) => ([(header::CONTENT_TYPE, "application/yaml")], text).into_response(),
+        Err(error) => Problem::internal(error).into_response(),
+    }
+}
+
+/// A limit as the file has it.
+fn limit_view(value: u64) -> Value {
+    if value == u64::MAX { "unlimited".into() } else { value.into() }
+}
+
+/// The files of one configuration as one, with every default.
+fn effective(files: &[File]) -> Option<Value> {
+    let mut sink = Vec::new();
+    let (main, others) = files.split_first()?;
+    let mut spec = sallyport_config::decode::text::<Spec>(0, &main.text, &mut sink)?.value;
+    for (index, file) in others.iter().enumerate() {
+        // One that is empty has nothing to add.
+        let read = sallyport_config::decode::text::<Included>(index + 1, &file.text, &mut sink);
+        let Some(included) = read else { continue };
+        spec.upstreams.extend(included.value.upstreams);
+        spec.virtual_hosts.extend(included.value.virtual_hosts);
+    }
+    spec.include.clear();
+    let mut value = serde_json::to_value(&spec).ok()?;
+    tidy(&mut value);
+    Some(value)
+}
+
+/// Leaves out what is not there, and secrets.
+fn tidy(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, value| !value.is_null());
+            for (key, value) in fields.iter_mut() {
+                match holds_secret(key, value.is_object()) {
+                    true => hide(value),
+                    false => tidy(value),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(tidy),
+        _ => {}
+    }
+}
+
+/// Puts a mark in the place of every text in `value`.
+fn hide(value: &mut Value) {
+    match value {
+        Value::Object(fields) => fields.values_mut().for_each(hide),
+        Value::Array(items) => items.iter_mut().for_each(hide),
+        Value::String(text) => SECRET.clone_into(text),
+        _ => {}
+    }
+}
