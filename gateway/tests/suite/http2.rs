@@ -1,5 +1,7 @@
 //! HTTP/2 towards clients: what they may send, how much, for how long, and how connections end.
 
+#[path = "http2/attacks.rs"]
+mod attacks;
 #[path = "http2/authority.rs"]
 mod authority;
 #[path = "http2/client.rs"]

@@ -6,7 +6,8 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
 use super::client::{
-    CANCEL, DATA, END_STREAM, Frames, HEADERS, NO_ERROR, RST_STREAM, WINDOW_UPDATE, with_h2c,
+    ACK, CANCEL, DATA, END_STREAM, Frames, GOAWAY, HEADERS, NO_ERROR, PING, RST_STREAM,
+    WINDOW_UPDATE, with_h2c,
 };
 use crate::support::{Gateway, Origin, PATIENCE, config, forward_all};
 
@@ -154,4 +155,29 @@ virtual_hosts:
     client.send(DATA, END_STREAM, 21, &[b'x'; 16_000]);
     assert_eq!(client.status(), 200);
     assert_eq!(open.last().body.len(), 16_000);
+}
+
+#[test]
+fn rfc9113_6_8_a_shutdown_lets_requests_finish_and_takes_no_more() {
+    let (go_on, may_go_on) = mpsc::channel::<()>();
+    let may_go_on = std::sync::Mutex::new(may_go_on);
+    let origin = Origin::start(move |_, stream| {
+        may_go_on.lock().unwrap().recv().ok();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").is_ok()
+    });
+    let mut gateway = Gateway::start(&with_h2c(&forward_all(&[origin.address]), ""));
+    let mut client = Frames::connect(gateway.web());
+    client.request(1, "GET", END_STREAM, &[]);
+    let active = "sallyport_route_requests_active{virtual_host=\"all\",route=\"everything\"}";
+    gateway.counts(active, 1.0);
+    gateway.signal("-TERM");
+    let warning = client.receive_kind(GOAWAY).unwrap();
+    assert_eq!(warning.content[..8], [0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
+    let ping = client.receive_kind(PING).unwrap();
+    client.send(PING, ACK, 0, &ping.content);
+    // The last stream that it serves, and no error.
+    assert_eq!(client.receive_kind(GOAWAY).unwrap().content[..8], [0, 0, 0, 1, 0, 0, 0, 0]);
+    go_on.send(()).unwrap();
+    assert_eq!(client.status(), 200);
+    assert!(gateway.wait().success());
 }
