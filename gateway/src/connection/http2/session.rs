@@ -84,9 +84,8 @@ impl Session {
 
     /// RFC 9113, 8.1.1: a malformed request is an error of its stream.
     fn end_if_malformed(&mut self, part: Result<Option<Bytes>>) -> Result<Option<Bytes>> {
-        let is_malformed = |error: &Box<Error>| *error.etype() == ErrorType::InvalidHTTPHeader;
         part.inspect_err(|error| {
-            if is_malformed(error) {
+            if *error.etype() == ErrorType::InvalidHTTPHeader {
                 self.response.reset(Reason::PROTOCOL_ERROR);
             }
         })
