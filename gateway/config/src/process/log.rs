@@ -207,7 +207,7 @@ impl Wanted {
             _ => None,
         };
         let directives: Vec<_> = parts().filter(|part| format(part).is_none()).collect();
-        Self { format: parts().filter_map(format).last(), directives: directives.join(",") }
+        Self { format: parts().filter_map(format).next_back(), directives: directives.join(",") }
     }
 }
 
