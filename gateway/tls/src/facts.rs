@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use base64::Engine as _;
@@ -29,7 +30,7 @@ pub struct Facts {
     /// Whether an earlier session was resumed.
     pub resumed: bool,
     /// The JA4 fingerprint of the client's hello, where something asks for it.
-    pub ja4: Option<Box<str>>,
+    pub ja4: Option<Arc<str>>,
     /// The certificate of the client, which was verified.
     pub client: Option<Box<ClientFacts>>,
     /// The rules that the client was judged by.
@@ -56,7 +57,7 @@ pub struct ClientFacts {
 impl Facts {
     /// What `connection` has settled; `ja4` and `rules` are known from before.
     #[must_use]
-    pub fn of(connection: &ServerConnection, ja4: Option<Box<str>>, rules: RulesId) -> Self {
+    pub fn of(connection: &ServerConnection, ja4: Option<Arc<str>>, rules: RulesId) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned().into_boxed_str();
         let cipher = connection.negotiated_cipher_suite();
         let cipher = cipher.and_then(|suite| suite.suite().as_str()).unwrap_or_default();

@@ -49,13 +49,15 @@ pub enum Failure {
     ClientCertificate,
     /// It refused what it was offered, as a rule the certificate.
     Refused,
+    /// It was an authority that validates a name, and is done.
+    Validation,
     /// Something here failed.
     Internal,
 }
 
 impl Failure {
     /// Every one.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Timeout,
         Self::Busy,
         Self::Closed,
@@ -69,6 +71,7 @@ impl Failure {
         Self::NoClientCertificate,
         Self::ClientCertificate,
         Self::Refused,
+        Self::Validation,
         Self::Internal,
     ];
 
@@ -89,6 +92,7 @@ impl Failure {
             Self::NoClientCertificate => "no_client_certificate",
             Self::ClientCertificate => "client_certificate",
             Self::Refused => "refused",
+            Self::Validation => "validation",
             Self::Internal => "internal",
         }
     }
@@ -149,7 +153,7 @@ impl Hello {
 
     /// The JA4 fingerprint of the client.
     #[must_use]
-    pub fn ja4(&self) -> Box<str> {
+    pub fn ja4(&self) -> Arc<str> {
         ja4(self.beginning.hello()).into()
     }
 }

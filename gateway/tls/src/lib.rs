@@ -8,6 +8,7 @@
 //! Nothing here uses rustls' process-wide provider: every configuration names [`provider`], so
 //! that a library that installs another one changes nothing.
 
+mod acme;
 mod certificates;
 mod client;
 mod facts;
@@ -25,6 +26,9 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 
+pub use acme::{
+    ACME_TLS_ALPN, AcmeAccount, AcmeChallenge, AcmeError, AcmeLock, alpn_config, http_answer,
+};
 pub use certificates::{Certificates, DuplicateName, duplicate_names};
 pub use client::{ClientAuth, ClientAuthError, ClientMode, ClientPart, RulesId, stale_in_words};
 pub use facts::{ClientFacts, Facts};
@@ -36,6 +40,14 @@ pub use self_signed::self_signed;
 pub use server::{MinVersion, ServerSpec, ServerTls};
 pub use tickets::Tickets;
 pub use time::utc;
+
+/// Reads `text` as base64url, padded or not (RFC 4648, 5).
+#[must_use]
+pub fn base64url(text: &str) -> Option<Vec<u8>> {
+    use base64::Engine as _;
+    let bare = text.trim_end_matches('=');
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(bare).ok().filter(|it| !it.is_empty())
+}
 
 /// The algorithms that the gateway uses: those of aws-lc-rs, with X25519MLKEM768 preferred.
 #[must_use]
