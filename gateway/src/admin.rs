@@ -284,7 +284,8 @@ async fn explain_one(
     State(admin): State<Arc<Admin>>,
     parameters: Parameters,
 ) -> Result<Response, Problem> {
-    const KNOWN: [&str; 7] = ["host", "path", "method", "header", "client", "listener", "hint"];
+    const KNOWN: [&str; 8] =
+        ["host", "path", "method", "header", "client", "listener", "hint", "sni"];
     let parameters = parameters.only(&KNOWN)?;
     let snapshot = admin.reloader.live().current();
     let question = question(&snapshot, &parameters)?;
@@ -306,6 +307,7 @@ fn question(snapshot: &Snapshot, parameters: &Parameters) -> Result<Question, Pr
         headers: headers.map_err(Problem::bad_request)?,
         client: client.map_err(Problem::bad_request)?,
         hints: parameters.all("hint").next().map(|_| hints),
+        sni: parameters.one("sni")?.map(str::to_owned),
         listener: listener.map_err(Problem::bad_request)?,
     })
 }

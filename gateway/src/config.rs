@@ -5,6 +5,7 @@
 //! module has to check again. Nothing here compiles routes or opens sockets: that is
 //! [`snapshot`](crate::snapshot) and [`server`](crate::server).
 
+mod acme;
 mod admin;
 mod admission;
 mod error_pages;
@@ -35,10 +36,10 @@ pub use error_pages::{ErrorPage, ErrorPages};
 pub use http2::Http2;
 pub use limits::{HeaderNames, Limits};
 pub use model::{
-    Action, Classifier, Config, Forward, HashOn, HealthCheck, HintField, HttpProbe, IPV6_PREFIX,
-    Listener, ListenerTimeouts, Offence, PUSH_EXPORTERS_MAX, Probe, Protocols, Push, Redirect,
-    RedirectPath, Respond, Route, StatusRange, Target, Upstream, UpstreamTimeouts,
-    VERDICT_RULES_MAX, VerdictRule, Verdicts, VirtualHost,
+    Action, CertificatePart, Challenges, Classifier, Config, Forward, HashOn, HealthCheck,
+    HintField, HttpProbe, IPV6_PREFIX, Listener, ListenerTimeouts, Offence, PUSH_EXPORTERS_MAX,
+    Probe, Protocols, Push, Redirect, RedirectPath, Respond, Route, StatusRange, Target, Upstream,
+    UpstreamTimeouts, VERDICT_RULES_MAX, VerdictRule, Verdicts, VirtualHost,
 };
 pub use process::{LogSettings, Shutdown};
 pub use restart_only::RestartOnly;
@@ -51,7 +52,7 @@ pub use retry::{Backoff, Retry, RetryOn};
 pub use sticky::{Mirror, Secret, Sticky};
 
 /// Reads hints written as `key=value`: `network`, `zone`, `protocol`, `screens` (separated by
-/// commas) and `syn_rate`.
+/// commas), `syn_rate` and `ja4`.
 ///
 /// # Errors
 /// What is wrong with one of them.
@@ -73,6 +74,7 @@ pub fn parse_hints<'h>(texts: impl IntoIterator<Item = &'h str>) -> Result<Hints
                     screens.push(raw::known_screen(screen).ok_or_else(unknown)?);
                 }
             }
+            "ja4" => hints.ja4 = Some(value.into()),
             "syn_rate" => hints.syn_rate = value.parse().map_err(|_| unknown())?,
             _ => return Err(format!("{text:?}: there is no hint {key:?}")),
         }

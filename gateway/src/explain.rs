@@ -7,7 +7,7 @@ use http::{HeaderMap, Method};
 use sallyport_route::{Hints, Request, normalise_host, normalise_path};
 use serde::Serialize;
 
-use crate::config::{Action, Forward, Target};
+use crate::config::{Action, Certificate, Forward, Target};
 use crate::decide;
 use crate::proxy::hash_key;
 use crate::snapshot::{Host, Snapshot};
@@ -30,6 +30,8 @@ pub struct Question {
     pub client: Option<IpAddr>,
     /// What the classifier is taken to say of the client.
     pub hints: Option<Hints>,
+    /// The name that the client asks for in its TLS handshake.
+    pub sni: Option<String>,
     /// The listener's index.
     pub listener: usize,
 }
@@ -39,6 +41,8 @@ pub struct Question {
 pub struct Explanation {
     /// The listener that takes the request.
     pub listener: Option<String>,
+    /// The certificate that the client is shown: its file, or `self-signed`.
+    pub certificate: Option<String>,
     /// The host as it is matched.
     pub host: Option<String>,
     /// The path as it is matched and sent upstream.
@@ -80,6 +84,22 @@ pub struct PassedOver {
     pub because: String,
 }
 
+/// The certificate that a client of `listener` is shown that asks for `name`.
+fn shown(snapshot: &Snapshot, listener: usize, name: &str) -> Result<String, String> {
+    let tls = snapshot.tls(listener).ok_or("the listener speaks no TLS")?;
+    let found = tls.certificate(Some(name));
+    let (certificate, _) =
+        found.ok_or_else(|| format!("the handshake is refused: no certificate is for {name}"))?;
+    Ok(match certificate {
+        Certificate::Files { path, .. } => path.display().to_string(),
+        Certificate::Acme { account, domains, pair: Some(_) } => {
+            account.file(domains).display().to_string()
+        }
+        Certificate::Acme { .. } => "self-signed, until one is issued".into(),
+        Certificate::SelfSigned { .. } => "self-signed".into(),
+    })
+}
+
 /// Decides as the proxy would.
 #[must_use]
 pub fn explain(snapshot: &Snapshot, question: &Question) -> Explanation {
@@ -103,6 +123,15 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Explanation {
         Err(error) => return refused(answer, 400, format!("the path is malformed: {error}")),
     };
     answer.host = Some(host.to_string());
+    if let Some(name) = &question.sni {
+        match shown(snapshot, question.listener, name) {
+            Ok(certificate) => answer.certificate = Some(certificate),
+            Err(why) => {
+                answer.error = Some(why);
+                return answer;
+            }
+        }
+    }
     answer.path = Some(path.to_string());
     let Some(found) = snapshot.host(question.listener, &host) else {
         return refused(answer, 404, "no virtual host has this domain".into());
@@ -110,6 +139,13 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Explanation {
     let host_index = found;
     let found = &snapshot.hosts[host_index];
     answer.virtual_host = Some(found.name.to_string());
+    if let (Some(name), Some(tls)) = (&question.sni, snapshot.tls(question.listener)) {
+        let asked = snapshot.host(question.listener, &name.to_ascii_lowercase());
+        if tls.rules_of(asked) != tls.rules_of(Some(host_index)) {
+            let why = format!("{name} and {host} have different rules for client certificates");
+            return refused(answer, 421, why);
+        }
+    }
     let request = Request {
         method: &question.method,
         path: &path,
@@ -234,6 +270,7 @@ impl fmt::Display for Explanation {
             value.map(|value| value as &dyn fmt::Display)
         }
         line("listener", show(self.listener.as_ref()))?;
+        line("certificate", show(self.certificate.as_ref()))?;
         line("host", show(self.host.as_ref()))?;
         line("path", show(self.path.as_ref()))?;
         line("virtual host", show(self.virtual_host.as_ref()))?;

@@ -6,6 +6,7 @@
 //! `sallyport-route` and `sallyport-balance`, and what counts in `sallyport-stats`.
 
 pub mod accept;
+pub mod acme;
 pub mod admin;
 pub mod build;
 pub mod classifier;

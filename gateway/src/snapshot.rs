@@ -15,8 +15,8 @@ use sallyport_stats::{CertificateExpiry, Registry, RouteStats};
 use sallyport_tls::{ClientMode, Tickets};
 
 use crate::config::{
-    Action, Admin, Config, ErrorPages, HintField, Limits, Listener, Loaded, LogSettings, Push,
-    Shutdown, Verdicts, VirtualHost,
+    Action, Admin, Challenges, Config, ErrorPages, HintField, Limits, Listener, Loaded,
+    LogSettings, Push, Shutdown, Verdicts, VirtualHost,
 };
 use crate::upstream::{self, Account, Found, Upstream};
 
@@ -43,6 +43,10 @@ pub struct Snapshot {
     pub shutdown: Shutdown,
     /// What it logs.
     pub log: LogSettings,
+    /// Where answers to challenges of authorities are looked for.
+    pub challenges: Challenges,
+    /// Whether anything asks for the JA4 fingerprint of clients.
+    pub asks_ja4: bool,
     /// The hints that are sent upstream.
     pub upstream_hints: Vec<HintField>,
     /// Which sources are to be shut out.
@@ -125,6 +129,8 @@ impl Snapshot {
             shutdown,
             log,
             classifier,
+            asks_ja4,
+            challenges,
             verdicts,
             push,
             error_pages,
@@ -154,6 +160,8 @@ impl Snapshot {
             limits,
             shutdown,
             log,
+            challenges,
+            asks_ja4,
             upstream_hints,
             verdicts,
             push,

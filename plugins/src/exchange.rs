@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use http::uri::PathAndQuery;
 use http::{StatusCode, Uri, request, response};
-use sallyport_route::{Hints, PathRegex};
+use sallyport_route::{ClientCertificate, Hints, PathRegex};
 
 /// A filter's state for one request.
 pub(crate) type Slot = Option<Box<dyn Any + Send + Sync>>;
@@ -128,6 +128,8 @@ pub struct About<'a> {
     pub peer_trusted: bool,
     /// What the classifier says of the connection; `None` where there is none to ask.
     pub hints: Option<&'a Hints>,
+    /// What TLS has settled of the client's connection; `None` in clear text.
+    pub tls: Option<TlsAbout<'a>>,
     /// The regex that the route matched the path with.
     pub path_regex: Option<&'a PathRegex>,
     /// When the request's head was read.
@@ -146,6 +148,23 @@ pub struct About<'a> {
     pub backend_latency: Option<Duration>,
 }
 
+/// What TLS has settled of a client's connection.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TlsAbout<'a> {
+    /// The version: `1.2` or `1.3`.
+    pub version: &'a str,
+    /// The name that the client asked for.
+    pub sni: Option<&'a str>,
+    /// The protocol that was agreed on.
+    pub alpn: Option<&'a str>,
+    /// The cipher suite.
+    pub cipher: &'a str,
+    /// The JA4 fingerprint of the client.
+    pub ja4: Option<&'a str>,
+    /// The certificate that the client has shown.
+    pub client: Option<&'a ClientCertificate>,
+}
+
 impl About<'static> {
     /// Nothing known: for tests.
     #[must_use]
@@ -162,6 +181,7 @@ impl About<'static> {
             local: None,
             peer_trusted: false,
             hints: None,
+            tls: None,
             path_regex: None,
             started: Instant::now(),
             bodiless: None,

@@ -24,7 +24,7 @@ pub mod testing;
 pub mod wasm;
 
 pub use chain::{Chain, Run, Step};
-pub use exchange::{About, Exchange, Marks, Outcome, VerdictAsked};
+pub use exchange::{About, Exchange, Marks, Outcome, TlsAbout, VerdictAsked};
 pub use filter::{Answer, Body, BoxFuture, Filter, Flow, Next, Phases, Stop, body_changes};
 pub use host::{Call, CallError, Calls, Host, Metrics, NoCalls, Reply};
 pub use kind::{Kind, Kinds, Setting, UpstreamUse};

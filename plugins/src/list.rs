@@ -145,6 +145,17 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The folder that relative paths begin at.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder
+    }
+
+    /// The file at `path`, if it is there. It is watched from then on, there or not.
+    pub fn file_if_there(&mut self, path: &Path) -> Option<Vec<u8>> {
+        self.files.read(path).ok()
+    }
+
     /// The filters read so far.
     #[must_use]
     pub fn instances(&self) -> &Instances {

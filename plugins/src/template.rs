@@ -16,6 +16,9 @@
 //! | `${header.NAME}` | a header field of the request; several lines are joined by `, `, those of `cookie` by `; ` |
 //! | `${capture.GROUP}` | a group, by name or number, of the regex that the route matched the path with |
 //! | `${hint.network}`, `${hint.zone}`, `${hint.protocol}`, `${hint.screens}`, `${hint.syn_rate}` | what the classifier says |
+//! | `${hint.ja4}` | the JA4 fingerprint of the client's TLS hello |
+//! | `${tls.version}`, `${tls.sni}`, `${tls.alpn}`, `${tls.cipher}` | what the TLS handshake has settled |
+//! | `${tls.client.subject}`, `${tls.client.san}`, `${tls.client.serial}`, `${tls.client.fingerprint}` | the client's certificate: subject (RFC 4514), names separated by commas, serial number, SHA-256 |
 //!
 //! Where a request has ended, as in an access log, there are also:
 //!
@@ -94,6 +97,24 @@ pub enum Variable {
     HintScreens,
     /// SYNs a second.
     HintSynRate,
+    /// The JA4 fingerprint of the client.
+    HintJa4,
+    /// The version of TLS.
+    TlsVersion,
+    /// The name that was asked for in the handshake.
+    TlsSni,
+    /// The protocol that was agreed on in the handshake.
+    TlsAlpn,
+    /// The cipher suite.
+    TlsCipher,
+    /// The subject of the client's certificate.
+    TlsClientSubject,
+    /// Its names and addresses, separated by commas.
+    TlsClientSan,
+    /// Its serial number.
+    TlsClientSerial,
+    /// Its SHA-256.
+    TlsClientFingerprint,
     /// When the request ended.
     Time,
     /// The status sent.
@@ -280,6 +301,15 @@ impl Variable {
             "hint.protocol" => Self::HintProtocol,
             "hint.screens" => Self::HintScreens,
             "hint.syn_rate" => Self::HintSynRate,
+            "hint.ja4" => Self::HintJa4,
+            "tls.version" => Self::TlsVersion,
+            "tls.sni" => Self::TlsSni,
+            "tls.alpn" => Self::TlsAlpn,
+            "tls.cipher" => Self::TlsCipher,
+            "tls.client.subject" => Self::TlsClientSubject,
+            "tls.client.san" => Self::TlsClientSan,
+            "tls.client.serial" => Self::TlsClientSerial,
+            "tls.client.fingerprint" => Self::TlsClientFingerprint,
             "time" if scope == Scope::Ended => Self::Time,
             "status" if scope == Scope::Ended => Self::Status,
             "cause" if scope == Scope::Ended => Self::Cause,
@@ -340,6 +370,15 @@ impl Variable {
             Self::HintProtocol => about.hints?.protocol.map(Cow::from),
             Self::HintScreens => Some(about.hints?.screens.join(",").into()),
             Self::HintSynRate => number(about.hints?.syn_rate.into()),
+            Self::HintJa4 => about.tls?.ja4.map(Cow::from),
+            Self::TlsVersion => Some(about.tls?.version.into()),
+            Self::TlsSni => about.tls?.sni.map(Cow::from),
+            Self::TlsAlpn => about.tls?.alpn.map(Cow::from),
+            Self::TlsCipher => Some(about.tls?.cipher.into()),
+            Self::TlsClientSubject => Some((&*about.tls?.client?.subject).into()),
+            Self::TlsClientSan => Some(about.tls?.client?.sans.join(",").into()),
+            Self::TlsClientSerial => Some((&*about.tls?.client?.serial).into()),
+            Self::TlsClientFingerprint => Some((&*about.tls?.client?.fingerprint).into()),
             Self::Time => outcome.map(|_| time::rfc3339(SystemTime::now()).into()),
             Self::Status => number(outcome?.status.map_or(0, |status| status.as_u16().into())),
             Self::Cause => outcome?.cause.map(Cow::from),

@@ -45,7 +45,8 @@ pub use resilience::{
     Backoff, Mirror, OutlierDetection, Queue, Retry, Sticky, StickySplit, TenantBy, UpstreamLimits,
 };
 pub use tls::{
-    Certificate, ClientCertificateMode, ClientCertificates, ListenerProtocol, ListenerTls,
+    Acme, AcmeChallenge, Certificate, CertificatePart, ClientCertificateMatch,
+    ClientCertificateMode, ClientCertificates, ExternalAccount, ListenerProtocol, ListenerTls,
     TlsDefault, TlsVersion,
 };
 pub use upstream::{
@@ -69,6 +70,9 @@ pub struct Spec {
     /// Where requests are taken.
     #[schemars(length(min = 1))]
     pub listeners: Vec<Listener>,
+    /// Accounts with authorities that issue certificates by themselves (ACME).
+    #[serde(default)]
+    pub acme: Vec<Acme>,
     /// The admin listener: metrics, state, `explain`. None by default.
     pub admin: Option<Admin>,
     /// What a client or this file may at most make the gateway hold.

@@ -6,6 +6,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::client::ClientCertificate;
+
 /// What is known of a client before its request is read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hints {
@@ -19,6 +21,10 @@ pub struct Hints {
     pub screens: Box<[&'static str]>,
     /// SYNs a second from its address.
     pub syn_rate: u32,
+    /// The JA4 fingerprint of its TLS hello.
+    pub ja4: Option<Arc<str>>,
+    /// The certificate that it has shown.
+    pub client: Option<Arc<ClientCertificate>>,
 }
 
 /// What a route asks of hints: everything given must hold.
@@ -34,6 +40,8 @@ pub struct HintMatch {
     pub screens: Vec<Box<str>>,
     /// SYNs a second that must be exceeded.
     pub syn_rate_above: Option<u32>,
+    /// The JA4 fingerprint.
+    pub ja4: Option<Box<str>>,
 }
 
 /// The first part of a [`HintMatch`] that did not hold.
@@ -53,6 +61,8 @@ pub enum HintMismatch {
     Screens(Vec<Box<str>>),
     /// It does not send more SYNs a second than this.
     SynRate(u32),
+    /// It has another JA4 fingerprint, or none.
+    Ja4(Box<str>),
 }
 
 impl HintMatch {
@@ -65,6 +75,7 @@ impl HintMatch {
             && is(self.protocol.as_deref(), hints.protocol)
             && self.screens_hold(hints)
             && self.syn_rate_holds(hints)
+            && is(self.ja4.as_deref(), hints.ja4.as_deref())
     }
 
     /// The first part that does not hold, or `None` when all of it does.
@@ -86,6 +97,7 @@ impl HintMatch {
                     .filter(|_| !self.syn_rate_holds(hints))
                     .map(HintMismatch::SynRate)
             })
+            .or_else(|| other(&self.ja4, hints.ja4.as_deref()).map(HintMismatch::Ja4))
     }
 
     fn screens_hold(&self, hints: &Hints) -> bool {
@@ -114,6 +126,7 @@ impl fmt::Display for HintMatch {
             clauses.push(format!("hint screens {}", self.screens.join(" or ")));
         }
         clauses.extend(self.syn_rate_above.map(|above| format!("hint syn_rate above {above}")));
+        clauses.extend(self.ja4.as_ref().map(|asked| format!("hint ja4 {asked}")));
         f.write_str(&clauses.join(", "))
     }
 }
@@ -128,6 +141,7 @@ impl fmt::Display for HintMismatch {
             Self::Screens(asked) => {
                 write!(f, "hint screens have none of {}", asked.join(", "))
             }
+            Self::Ja4(asked) => write!(f, "hint ja4 is not {asked}"),
             Self::SynRate(above) => write!(f, "hint syn_rate is not above {above}"),
         }
     }

@@ -33,6 +33,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod client;
 mod hash;
 mod hint;
 mod host;
@@ -41,6 +42,7 @@ mod path;
 mod replacement;
 mod table;
 
+pub use client::{ClientCertificate, ClientMatch, ClientMismatch};
 pub use hint::{HintMatch, HintMismatch, Hints};
 pub use host::{Domain, DomainError, DuplicateDomain, HostError, HostTable, normalise_host};
 pub use matcher::{

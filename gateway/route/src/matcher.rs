@@ -15,6 +15,7 @@ mod tests;
 
 use http::{HeaderMap, Method};
 
+use crate::client::{ClientCertificate, ClientMatch};
 use crate::hint::{HintMatch, Hints};
 
 pub use field::{CookieMatch, HeaderMatch, QueryMatch, ValueMatch, cookie_values, query_value};
@@ -37,6 +38,8 @@ pub struct Match {
     pub cookies: Vec<CookieMatch>,
     /// What must be known of the client. Boxed, since few routes ask and all are kept close together.
     pub hint: Option<Box<HintMatch>>,
+    /// What the client's certificate must be. Boxed for the same reason.
+    pub client: Option<Box<ClientMatch>>,
 }
 
 /// What a decision looks at, borrowed from the request.
@@ -65,6 +68,7 @@ impl Match {
             .or_else(|| self.query_mismatch(request.query))
             .or_else(|| self.cookie_mismatch(request.headers))
             .or_else(|| self.hint_mismatch(request.hints))
+            .or_else(|| self.client_mismatch(request.hints))
     }
 
     /// Whether nothing but the path is asked for.
@@ -74,12 +78,14 @@ impl Match {
             && self.query.is_empty()
             && self.cookies.is_empty()
             && self.hint.is_none()
+            && self.client.is_none()
     }
 
     /// Whether everything but the path holds. Does not allocate, save for decoding a query.
     pub(crate) fn rest_holds(&self, request: &Request<'_>) -> bool {
         self.allows(request.method)
             && self.hint.as_ref().is_none_or(|hint| hint.holds(request.hints))
+            && self.client.as_ref().is_none_or(|client| client.holds(certificate(request.hints)))
             && self.headers.iter().all(|header| header.holds(request.headers))
             && self.query.iter().all(|field| field.holds(request.query))
             && self.cookies.iter().all(|cookie| cookie.holds(request.headers))
@@ -116,10 +122,18 @@ impl Match {
             .map(|cookie| Mismatch::Cookie(cookie.clone()))
     }
 
+    fn client_mismatch(&self, hints: Option<&Hints>) -> Option<Mismatch> {
+        self.client.as_ref()?.mismatch(certificate(hints)).map(Mismatch::Client)
+    }
+
     fn query_mismatch(&self, query: &str) -> Option<Mismatch> {
         self.query
             .iter()
             .find(|field| !field.holds(query))
             .map(|field| Mismatch::Query(field.clone()))
     }
+}
+
+fn certificate(hints: Option<&Hints>) -> Option<&ClientCertificate> {
+    hints?.client.as_deref()
 }

@@ -148,6 +148,11 @@ const OPERATIONS: &[Operation] = &[
             query("method", "Its method; GET by default", "POST"),
             repeated(query("header", "A field of it", "x-user: ann")),
             query("client", "Who sends it, as IP or IP:PORT", "192.0.2.10"),
+            query(
+                "sni",
+                "The name that the client asks for in its TLS handshake",
+                "shop.example.com",
+            ),
             query("listener", "Which listener takes it; the first by default", "web"),
             repeated(query("hint", "What the classifier says of it", "network=office")),
         ],

@@ -63,6 +63,8 @@ impl Known {
         };
         let network = network(view, address, seen.as_ref().map(|seen| seen.standing))?;
         let hints = Hints {
+            ja4: None,
+            client: None,
             network: network.and_then(|network| view.name(NameKind::Network, network.id)),
             zone: view.name(NameKind::Zone, seen.as_ref().map_or(0, |seen| seen.zone)),
             protocol: protocol.map(Protocol::label),

@@ -35,10 +35,13 @@ pub struct Args {
     /// The client's address
     #[arg(long, value_name = "IP[:PORT]", value_parser = parse_client)]
     client: Option<IpAddr>,
-    /// A hint of the classifier's, `network=office`; also zone, protocol, screens and syn_rate; may be
+    /// A hint of the classifier's, `network=office`; also zone, protocol, screens, syn_rate and ja4; may be
     /// repeated
     #[arg(long = "hint", value_name = "HINT=VALUE", value_parser = checked_hint)]
     hints: Vec<String>,
+    /// The name that the client asks for in its TLS handshake
+    #[arg(long, value_name = "NAME")]
+    sni: Option<String>,
     /// The listener; the first one by default
     #[arg(long)]
     listener: Option<String>,
@@ -76,6 +79,7 @@ pub fn main(args: Args, kinds: Kinds) -> Result<(), Failure> {
         headers,
         client: args.client,
         hints: hints(&args.hints)?,
+        sni: args.sni,
         listener,
     };
     let answer = explain(&snapshot, &question);

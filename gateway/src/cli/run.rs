@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 
 use super::{ConfigFile, Failure};
+use crate::acme;
 use crate::admin::{self, Admin, AdminSocket};
 use crate::classifier::Classifier;
 use crate::config::{self, Loaded, Shutdown};
@@ -216,6 +217,7 @@ impl Process {
         });
         background.spawn(look_after(classifier, verdicts));
         background.spawn(expiry::watch(reloader.live().clone()));
+        background.spawn(acme::run(reloader.live().clone()));
         ready(&server.apply(plan));
         let waker = reload::spawn(reloader.clone(), memory, server.clone())
             .context("cannot start the reload thread")?;

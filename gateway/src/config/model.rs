@@ -38,6 +38,10 @@ pub struct Config {
     pub shutdown: Shutdown,
     /// What it logs.
     pub log: LogSettings,
+    /// Where answers to challenges of authorities are looked for: those by HTTP, those by TLS.
+    pub challenges: Challenges,
+    /// Whether anything asks for the JA4 fingerprint of clients.
+    pub asks_ja4: bool,
     /// The classifier whose hints are used, if there is one.
     pub classifier: Option<Classifier>,
     /// Which sources are to be shut out, if any are.
@@ -50,6 +54,15 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// Domains and their routes.
     pub virtual_hosts: Vec<VirtualHost>,
+}
+
+/// The folders in which answers to challenges of authorities are looked for (ACME).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Challenges {
+    /// Of those that are made by HTTP in clear text.
+    pub http: Vec<PathBuf>,
+    /// Of those that are made by a TLS handshake.
+    pub tls: Vec<PathBuf>,
 }
 
 /// The classifier's pinned maps.
@@ -292,6 +305,21 @@ pub enum HashOn {
     Query(Box<str>),
     /// What the classifier says: network, zone or protocol.
     Hint(HintField),
+    /// The JA4 fingerprint of its TLS hello.
+    Ja4,
+    /// A part of its certificate.
+    ClientCertificate(CertificatePart),
+}
+
+/// A part of a client's certificate that is the same on every connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CertificatePart {
+    /// The subject.
+    Subject,
+    /// The serial number.
+    Serial,
+    /// The SHA-256.
+    Fingerprint,
 }
 
 /// How long an upstream's endpoints are waited for.

@@ -19,9 +19,13 @@ mod sticky;
 mod upstream;
 mod verdicts;
 
+use std::sync::Arc;
+
 use sallyport_config::{Fields, Found, Node, Place, Severity, Sink, Value};
 use sallyport_plugin::Reader;
+use sallyport_tls::AcmeAccount;
 
+use super::acme;
 use super::admin::Admin;
 use super::error_pages::{self, ErrorPages};
 use super::limits::{HeaderNames, Limits};
@@ -42,6 +46,7 @@ pub(super) struct RawFile {
     pub(super) limits: Limits,
     pub(super) shutdown: Shutdown,
     pub(super) log: LogSettings,
+    pub(super) acme: Vec<Arc<AcmeAccount>>,
     pub(super) classifier: Option<Classifier>,
     pub(super) verdicts: Option<Verdicts>,
     pub(super) push: Option<Push>,
@@ -82,6 +87,7 @@ fn sections(
         limits: Limits::default(),
         shutdown: Shutdown::default(),
         log: LogSettings::default(),
+        acme: Vec::new(),
         classifier: None,
         verdicts: None,
         push: None,
@@ -92,9 +98,12 @@ fn sections(
     // Included files hold what there is many of; what there is one of stays in one place.
     if file == 0 {
         fields.optional(sink, "include", |node, sink| node.list(sink, scalar::name));
+        let accounts = fields.optional(sink, "acme", |node, sink| acme::read(node, filters, sink));
+        raw.acme = accounts.unwrap_or_default();
+        let accounts = &raw.acme;
         raw.listeners = fields
             .required(sink, "listeners", |node, sink| {
-                node.list(sink, |node, sink| listener::listener(node, filters, sink))
+                node.list(sink, |node, sink| listener::listener(node, filters, accounts, sink))
             })
             .unwrap_or_default();
         raw.admin = fields.optional(sink, "admin", |node, sink| admin::admin(node, filters, sink));

@@ -16,11 +16,15 @@ use sallyport_balance::{BuildError, Policy};
 use sallyport_config::{File, Found, Severity};
 use sallyport_plugin::{Entry as FilterEntry, UpstreamUse};
 use sallyport_route::Domain;
+use sallyport_tls::AcmeChallenge;
 
 use self::reached::Reached;
+use super::acme;
 use super::error_pages::ErrorPages;
 use super::limits::Limits;
-use super::model::{Action, Config, Forward, Listener, Route, Target, Upstream, VirtualHost};
+use super::model::{
+    Action, Challenges, Config, Forward, Listener, Route, Target, Upstream, VirtualHost,
+};
 use super::process::{LogSettings, Shutdown};
 use super::raw::{
     RawAction, RawFile, RawForward, RawListener, RawRoute, RawTarget, RawUpstream, RawVirtualHost,
@@ -45,6 +49,9 @@ pub(super) fn resolve(
         limits: Limits::default(),
         shutdown: Shutdown::default(),
         log: LogSettings::default(),
+        challenges: Challenges::default(),
+        // In a name it does no harm, and every key and variable that asks has it.
+        asks_ja4: sources.iter().any(|file| file.text.contains("ja4")),
         classifier: None,
         verdicts: None,
         push: None,
@@ -53,6 +60,7 @@ pub(super) fn resolve(
         virtual_hosts: Vec::new(),
     };
     let mut listeners = Vec::new();
+    let mut accounts = Vec::new();
     let mut upstreams = Vec::new();
     let mut hosts: Vec<(usize, RawVirtualHost)> = Vec::new();
     for raw in files {
@@ -63,6 +71,9 @@ pub(super) fn resolve(
             config.admin = raw.admin;
             config.shutdown = raw.shutdown;
             config.log = raw.log;
+            config.challenges.http = acme::storages(&raw.acme, AcmeChallenge::Http01);
+            config.challenges.tls = acme::storages(&raw.acme, AcmeChallenge::TlsAlpn01);
+            accounts = raw.acme;
             config.classifier = raw.classifier;
             config.verdicts = raw.verdicts;
             config.push = raw.push;
@@ -86,6 +97,7 @@ pub(super) fn resolve(
     let host_index = index_of(config.virtual_hosts.iter().map(|host| &host.name));
     config.listeners = resolver.listeners(listeners, config.admin.as_ref(), &host_index);
     resolver.domains(&config.listeners, &config.virtual_hosts, &places);
+    resolver.accounts(&config.listeners, &accounts);
     resolver.client_certificates(&config.listeners, &config.virtual_hosts, &places);
     // What errors have left out might be what makes the rest useful.
     if !resolver.problems.iter().any(Found::is_error) {

@@ -10,8 +10,10 @@ use std::time::{Duration, SystemTime};
 
 use sallyport_config::{Fields, Node, Place, Sink, scalar};
 use sallyport_plugin::Reader;
+use sallyport_route::ClientMatch;
 use sallyport_tls::{
-    ClientAuth, ClientMode, ClientPart, DnsPattern, MinVersion, Pair, PairError, PairPart, utc,
+    AcmeAccount, ClientAuth, ClientMode, ClientPart, DnsPattern, MinVersion, Pair, PairError,
+    PairPart, utc,
 };
 
 /// How long before its end a certificate is told of as a warning.
@@ -57,6 +59,15 @@ pub enum Certificate {
         /// What the files hold.
         pair: Arc<Pair>,
     },
+    /// An authority issues it.
+    Acme {
+        /// The account with the authority.
+        account: Arc<AcmeAccount>,
+        /// What it is for.
+        domains: Vec<String>,
+        /// The one that was issued last, if it is for these domains.
+        pair: Option<Arc<Pair>>,
+    },
     /// The gateway makes it, and nobody vouches for it.
     SelfSigned {
         /// What it is for.
@@ -70,7 +81,7 @@ impl Certificate {
     pub fn names(&self) -> Vec<DnsPattern> {
         match self {
             Self::Files { pair, .. } => pair.names.clone(),
-            Self::SelfSigned { domains } => {
+            Self::SelfSigned { domains } | Self::Acme { domains, .. } => {
                 domains.iter().filter_map(|domain| DnsPattern::parse(domain)).collect()
             }
         }
@@ -78,10 +89,15 @@ impl Certificate {
 }
 
 /// Reads `tls:` of a listener. The files are watched with the configuration.
-pub(super) fn read(node: Node<'_>, files: &mut Reader<'_>, sink: &mut Sink) -> Option<Tls> {
+pub(super) fn read(
+    node: Node<'_>,
+    files: &mut Reader<'_>,
+    accounts: &[Arc<AcmeAccount>],
+    sink: &mut Sink,
+) -> Option<Tls> {
     node.mapping(sink, |fields, sink| {
-        let certificates =
-            fields.required(sink, "certificates", |node, sink| certificates(node, files, sink));
+        let certificates = fields
+            .required(sink, "certificates", |node, sink| certificates(node, files, accounts, sink));
         let refuses_others = fields.optional(sink, "default", |node, sink| {
             node.parsed(sink, "write refuse, or first, which is the default", |text| match text {
                 "refuse" => Ok(true),
@@ -121,13 +137,14 @@ fn min_version(node: Node<'_>, sink: &mut Sink) -> Option<MinVersion> {
 fn certificates(
     node: Node<'_>,
     files: &mut Reader<'_>,
+    accounts: &[Arc<AcmeAccount>],
     sink: &mut Sink,
 ) -> Option<Vec<Certificate>> {
     let mut read: Vec<(usize, Certificate)> = Vec::new();
     let mut index = 0;
     let mut is_whole = true;
     node.list(sink, |item, sink| {
-        match certificate(item, files, sink) {
+        match certificate(item, files, accounts, sink) {
             Some(certificate) => read.push((index, certificate)),
             None => is_whole = false,
         }
@@ -164,13 +181,25 @@ fn refuse_duplicates(node: Node<'_>, read: &[(usize, Certificate)], sink: &mut S
 fn algorithm(certificate: &Certificate) -> sallyport_tls::SignatureAlgorithm {
     match certificate {
         Certificate::Files { pair, .. } => pair.algorithm(),
-        Certificate::SelfSigned { .. } => sallyport_tls::SignatureAlgorithm::ECDSA,
+        Certificate::SelfSigned { .. } | Certificate::Acme { .. } => {
+            sallyport_tls::SignatureAlgorithm::ECDSA
+        }
     }
 }
 
-fn certificate(node: Node<'_>, files: &mut Reader<'_>, sink: &mut Sink) -> Option<Certificate> {
+fn certificate(
+    node: Node<'_>,
+    files: &mut Reader<'_>,
+    accounts: &[Arc<AcmeAccount>],
+    sink: &mut Sink,
+) -> Option<Certificate> {
     node.mapping(sink, |fields, sink| {
-        fields.exactly_one(sink, &["cert", "self_signed"]);
+        fields.exactly_one(sink, &["cert", "acme", "self_signed"]);
+        if fields.has("acme") {
+            let account = fields.optional(sink, "acme", |node, sink| account(node, accounts, sink));
+            let domains = fields.required(sink, "domains", validated_domains);
+            return Some(issued(account?, domains?, files));
+        }
         if fields.has("self_signed") {
             let is_on = fields.optional(sink, "self_signed", scalar::flag);
             let domains = fields.required(sink, "domains", domains);
@@ -207,6 +236,46 @@ fn certificate(node: Node<'_>, files: &mut Reader<'_>, sink: &mut Sink) -> Optio
         }
         Some(Certificate::Files { path: chain?, pair: Arc::new(pair?) })
     })
+}
+
+fn account(
+    node: Node<'_>,
+    accounts: &[Arc<AcmeAccount>],
+    sink: &mut Sink,
+) -> Option<Arc<AcmeAccount>> {
+    let name = node.text(sink)?;
+    let found = accounts.iter().find(|account| *account.name == *name);
+    if found.is_none() {
+        let fix = "define it under `acme` or correct the name";
+        return node.refuse(sink, format!("unknown account {name:?}"), fix);
+    }
+    found.cloned()
+}
+
+/// Domains that an authority can validate by asking this gateway.
+fn validated_domains(node: Node<'_>, sink: &mut Sink) -> Option<Vec<String>> {
+    let domains = domains(node, sink)?;
+    let other = domains
+        .iter()
+        .find(|domain| domain.starts_with("*.") || domain.parse::<std::net::IpAddr>().is_ok());
+    if let Some(other) = other {
+        let what = format!("{other:?} is no single name, which is all that can be validated");
+        return node.refuse(sink, what, "write each name, such as shop.example.com");
+    }
+    Some(domains)
+}
+
+/// What `account` has for `domains`; its file is watched, there or not.
+fn issued(account: Arc<AcmeAccount>, domains: Vec<String>, files: &mut Reader<'_>) -> Certificate {
+    let both = files.file_if_there(&account.file(&domains)).unwrap_or_default();
+    let pair = Pair::read(&both, &both, None, &sallyport_tls::provider()).ok();
+    let pair = pair.filter(|pair| {
+        let is_for = |domain: &String| {
+            DnsPattern::parse(domain).is_some_and(|name| pair.names.contains(&name))
+        };
+        domains.iter().all(is_for)
+    });
+    Certificate::Acme { account, domains, pair: pair.map(Arc::new) }
 }
 
 fn path_of(file: &Option<(PathBuf, Vec<u8>)>) -> Option<PathBuf> {
@@ -305,5 +374,32 @@ pub(super) fn client_certificates(
             });
         }
         Some(Arc::new(rules))
+    })
+}
+
+/// Reads `match.client_certificate`.
+pub(super) fn client_match(node: Node<'_>, sink: &mut Sink) -> Option<ClientMatch> {
+    node.mapping(sink, |fields, sink| {
+        let verified = fields.optional(sink, "verified", scalar::flag);
+        let subject = fields.optional(sink, "subject", scalar::name);
+        let san = fields.optional(sink, "san", scalar::name);
+        // One that could not be read must not become one that asks less.
+        let read = [
+            ("verified", verified.is_some()),
+            ("subject", subject.is_some()),
+            ("san", san.is_some()),
+        ];
+        if read.iter().any(|(key, read)| fields.has(key) && !read) {
+            return None;
+        }
+        if !read.iter().any(|(_, read)| *read) {
+            let fix = "write at least one of `verified`, `subject`, `san`";
+            return fields.node().refuse(sink, "asks for nothing", fix);
+        }
+        if verified == Some(false) && (subject.is_some() || san.is_some()) {
+            let what = "asks for a certificate and for none";
+            return fields.node().refuse(sink, what, "remove `verified: false`, or the rest");
+        }
+        Some(ClientMatch { verified, subject, san })
     })
 }

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_http::ResponseHeader;
+use sallyport_route::ClientCertificate;
 use sallyport_tls::Facts;
 
 use super::client_stream;
@@ -26,6 +27,8 @@ pub struct Connection {
     pub accepted: SystemTime,
     /// What TLS has settled; `None` in clear text.
     pub tls: Option<Arc<Facts>>,
+    /// The client's certificate as routes and filters look at it.
+    pub client: Option<Arc<ClientCertificate>>,
     /// What the classifier says of it, once a request has asked.
     known: OnceLock<Arc<Known>>,
 }
@@ -55,8 +58,8 @@ impl Connection {
     /// One in clear text that was accepted now.
     #[must_use]
     pub fn new(listener: Arc<ListenerState>, peer: SocketAddr, local: SocketAddr) -> Self {
-        let (tls, known) = (None, OnceLock::new());
-        Self { listener, peer, local, accepted: SystemTime::now(), tls, known }
+        let (tls, client, known) = (None, None, OnceLock::new());
+        Self { listener, peer, local, accepted: SystemTime::now(), tls, client, known }
     }
 
     /// A connection that nobody has made.

@@ -17,8 +17,11 @@ use pingora_core::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream,
     TimingDigest, UniqueID, UniqueIDType,
 };
+use sallyport_route::ClientCertificate;
 use sallyport_stats::TlsStats;
-use sallyport_tls::{Facts, Failure, Hello, finish, read_hello, refuse_name};
+use sallyport_tls::{
+    ACME_TLS_ALPN, ClientFacts, Facts, Failure, Hello, alpn_config, finish, read_hello, refuse_name,
+};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
@@ -69,12 +72,14 @@ pub(super) async fn accept(
             }
         };
         progress.version = hello.version();
-        negotiate(socket, hello, &connection, shared).await
+        // Apart and boxed: most of what a handshake holds, it holds from here on.
+        Box::pin(negotiate(socket, hello, &connection, shared)).await
     };
     let result = timeout(limits.timeout, handshake).await.unwrap_or(Err(Failure::Timeout));
     match result {
         Ok((stream, facts)) => {
             stats.succeeded(facts.version, facts.resumed, began.elapsed());
+            connection.client = facts.client.as_deref().map(certificate).map(Arc::new);
             connection.tls = Some(Arc::new(facts));
             Some((Box::new(Secured(stream)), connection))
         }
@@ -101,7 +106,10 @@ async fn negotiate(
     connection: &Connection,
     shared: &Shared,
 ) -> Result<(TlsStream<ClientSocket>, Facts), Failure> {
-    let (config, rules) = {
+    if hello.offers_only(ACME_TLS_ALPN) {
+        return Err(validated(socket, hello, connection, shared).await);
+    }
+    let (config, rules, ja4) = {
         let (snapshot, index) = connection.listener.pin(&shared.live).ok_or(Failure::Internal)?;
         let tls = snapshot.tls(index).ok_or(Failure::Internal)?;
         let name = hello.server_name();
@@ -111,9 +119,8 @@ async fn negotiate(
         }
         let position = rules_for(&snapshot, index, tls, name.as_deref());
         let (rules, config) = tls.server.config(position).ok_or(Failure::Internal)?;
-        (config.clone(), rules)
+        (config.clone(), rules, snapshot.asks_ja4.then(|| hello.ja4()))
     };
-    let ja4 = None;
     let stream = finish(socket, hello, config).await?;
     let facts = Facts::of(stream.get_ref().1, ja4, rules);
     // RFC 8446, 4.6.1: a ticket lives longer than the certificate that it stands for may.
@@ -122,6 +129,40 @@ async fn negotiate(
         return Err(Failure::ClientCertificate);
     }
     Ok((stream, facts))
+}
+
+/// Shows an authority that a name is ours (RFC 8737), if one asks that is expected to.
+async fn validated(
+    mut socket: ClientSocket,
+    hello: Hello,
+    connection: &Connection,
+    shared: &Shared,
+) -> Failure {
+    let config = hello.server_name().and_then(|name| {
+        let (snapshot, _) = connection.listener.pin(&shared.live)?;
+        snapshot.challenges.tls.iter().find_map(|storage| alpn_config(storage, &name))
+    });
+    let Some(config) = config else {
+        refuse_name(&mut socket).await;
+        return Failure::UnknownName;
+    };
+    match finish(socket, hello, config).await {
+        Ok(mut stream) => {
+            // It has seen what it came for.
+            stream.shutdown().await.ok();
+            Failure::Validation
+        }
+        Err(failure) => failure,
+    }
+}
+
+fn certificate(facts: &ClientFacts) -> ClientCertificate {
+    ClientCertificate {
+        subject: facts.subject.clone(),
+        sans: facts.sans.clone(),
+        serial: facts.serial.clone(),
+        fingerprint: facts.fingerprint.clone(),
+    }
 }
 
 /// The position of the rules for a client that asks for `name`.

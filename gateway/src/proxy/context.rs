@@ -46,6 +46,8 @@ pub struct RequestContext {
     pub(super) asked_host: Option<HeaderValue>,
     /// What the classifier says of the connection.
     pub(super) known: Option<Arc<Known>>,
+    /// The same with what TLS says of the client, where that says anything.
+    pub(super) tls_hints: Option<Box<Hints>>,
     /// Where the request comes from.
     pub(super) origin: Origin,
     /// What failed, if something did.
@@ -136,6 +138,7 @@ impl RequestContext {
             tunnelled: false,
             asked_host: None,
             known: None,
+            tls_hints: None,
             origin: Origin::default(),
             cause: None,
             attempt: Attempt::default(),
@@ -188,8 +191,14 @@ impl RequestContext {
         &self.snapshot
     }
 
+    /// What the classifier says of the client.
     pub(super) fn hints(&self) -> Option<&Hints> {
         self.known.as_deref().map(Known::hints)
+    }
+
+    /// All that is known of the client, for what may ask for any of it.
+    pub(super) fn all_hints(&self) -> Option<&Hints> {
+        self.tls_hints.as_deref().or_else(|| self.hints())
     }
 
     /// The time since the request's head was read.

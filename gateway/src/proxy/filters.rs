@@ -10,12 +10,13 @@ use pingora_error::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 use sallyport_classifier::pinned::abi::VerdictReason;
-use sallyport_plugin::{About, Answer, Chain, Outcome, Phases, Run, Step, Stop};
+use sallyport_plugin::{About, Answer, Chain, Outcome, Phases, Run, Step, Stop, TlsAbout};
 
 use super::cause::Cause;
 use super::context::RequestContext;
 use super::target::asked_host;
 use super::{error_page, lent, pace, request_id};
+use crate::connection::Connection;
 use crate::snapshot::NONE;
 use crate::verdicts::Verdicts;
 
@@ -61,6 +62,7 @@ fn about(ctx: &RequestContext) -> About<'_> {
         local: ctx.connection().map(|connection| connection.local),
         peer_trusted: ctx.origin.peer_trusted,
         hints: ctx.hints(),
+        tls: ctx.connection().and_then(tls),
         path_regex: ctx.path_regex(),
         started: ctx.started(),
         bodiless: ctx.bodiless,
@@ -69,6 +71,18 @@ fn about(ctx: &RequestContext) -> About<'_> {
         attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
         backend_latency: visit.asked.zip(visit.answered).map(|(from, to)| to - from),
     }
+}
+
+fn tls(connection: &Connection) -> Option<TlsAbout<'_>> {
+    let facts = connection.tls.as_deref()?;
+    Some(TlsAbout {
+        version: facts.version,
+        sni: facts.sni.as_deref(),
+        alpn: facts.alpn.as_deref(),
+        cipher: &facts.cipher,
+        ja4: facts.ja4.as_deref(),
+        client: connection.client.as_deref(),
+    })
 }
 
 /// Notes the connection to the endpoint, for filters that ask.

@@ -13,12 +13,29 @@ use crate::config::HintField;
 /// Finds what is known of the connection, and counts the request under it. An earlier request's
 /// hints are kept for as long as there are hints at all.
 pub(super) fn find(classifier: Option<&Arc<Classifier>>, ctx: &mut RequestContext) {
-    let Some(classifier) = classifier else { return };
+    if let Some(classifier) = classifier {
+        ask(classifier, ctx);
+    }
+    ctx.tls_hints = with_tls(ctx);
+}
+
+fn ask(classifier: &Classifier, ctx: &mut RequestContext) {
     let connection = ctx.connection().filter(|_| classifier.is_fresh());
     ctx.known = connection.and_then(|connection| {
         connection.known(|| classifier.connection(connection.peer, connection.local))
     });
     classifier.count(ctx.known.as_deref());
+}
+
+/// What TLS says of the client, and what the classifier says besides.
+fn with_tls(ctx: &RequestContext) -> Option<Box<Hints>> {
+    let connection = ctx.connection()?;
+    let (ja4, client) = (connection.tls.as_ref()?.ja4.clone(), connection.client.clone());
+    if ja4.is_none() && client.is_none() {
+        return None;
+    }
+    let known = ctx.hints().cloned().unwrap_or_default();
+    Some(Box::new(Hints { ja4, client, ..known }))
 }
 
 /// Writes the hints that the configuration wants upstream; those that there are none of are left out.
@@ -56,6 +73,7 @@ mod tests {
             protocol: Some("tls"),
             screens: Box::new(["land", "port_scan"]),
             syn_rate: 7,
+            ..Hints::default()
         };
         let mut headers = HeaderMap::new();
         write(&mut headers, &hints, &HintField::ALL);

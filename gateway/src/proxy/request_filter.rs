@@ -40,6 +40,11 @@ pub(super) async fn run(
         // RFC 9110, 7.8 lets us ignore it: what of the body is the tunnel's would be for each hop to guess.
         ctx.attempt.upgrade = Upgrade::No;
     }
+    if let Some(answer) = challenge_answer(session, ctx) {
+        ctx.enter(None);
+        Box::pin(reply::answer(session, ctx, StatusCode::OK, &[], answer)).await?;
+        return Ok(true);
+    }
     if admitted.is_ok() && asks_for_the_server(session.req_header()) {
         ctx.enter(None);
         Box::pin(reply::answer(session, ctx, StatusCode::OK, &[], Bytes::new())).await?;
@@ -170,7 +175,7 @@ fn admit(session: &mut Session, ctx: &mut RequestContext) -> std::result::Result
         path: &target.path,
         query: target.query.as_deref().unwrap_or(""),
         headers: &head.headers,
-        hints: ctx.hints(),
+        hints: ctx.all_hints(),
     };
     let place = decide::route(ctx.snapshot(), ctx.listener_index(), &target.host, &request);
     ctx.enter(place);
@@ -187,6 +192,23 @@ fn admit(session: &mut Session, ctx: &mut RequestContext) -> std::result::Result
         target::set(session.req_header_mut(), &rewritten)?;
     }
     if place.is_none() { Err(Cause::NoRoute) } else { Ok(()) }
+}
+
+/// What an authority is answered that asks in clear text whether a name is ours (RFC 8555, 8.3),
+/// whatever routes say of the path.
+fn challenge_answer(session: &Session, ctx: &RequestContext) -> Option<Bytes> {
+    let storages = &ctx.snapshot().challenges.http;
+    if storages.is_empty() || ctx.connection()?.tls.is_some() {
+        return None;
+    }
+    if connection::refusal(session.as_downstream()).is_some() {
+        return None;
+    }
+    let head = session.req_header();
+    let token = head.uri.path().strip_prefix("/.well-known/acme-challenge/")?;
+    let is_read = matches!(head.method, Method::GET | Method::HEAD);
+    let answer = |storage: &std::path::PathBuf| sallyport_tls::http_answer(storage, token);
+    storages.iter().filter(|_| is_read).find_map(answer).map(Bytes::from)
 }
 
 /// Whether the connection's client was not judged by the rules of the host that the request is for
@@ -241,7 +263,7 @@ fn aim(ctx: &mut RequestContext, path: &str, query: Option<&str>, headers: &Head
     let upstream = kept
         .unwrap_or_else(|| decide::upstream(forward, is_available, |total| fastrand::u32(..total)));
     let hash_on = &ctx.snapshot().upstreams[upstream].spec.hash_on;
-    let key = hash_key(hash_on, ctx.origin.client, path, query, headers, ctx.hints());
+    let key = hash_key(hash_on, ctx.origin.client, path, query, headers, ctx.all_hints());
     ctx.attempt.tenant = tenant(ctx, upstream, headers);
     ctx.attempt.tries.sticky = sticky::endpoint(ctx, upstream, headers);
     ctx.attempt.variant = variant;

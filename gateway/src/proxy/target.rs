@@ -7,10 +7,10 @@ use http::{HeaderMap, HeaderValue, Version, header};
 use pingora_http::RequestHeader;
 use sallyport_balance::hash_key as hash;
 use sallyport_http1::head;
-use sallyport_route::{Hints, normalise_host, normalise_path};
+use sallyport_route::{ClientCertificate, Hints, normalise_host, normalise_path};
 
 use super::cause::Cause;
-use crate::config::{HashOn, HintField};
+use crate::config::{CertificatePart, HashOn, HintField};
 
 /// A request-target in its parts, normalised.
 #[derive(Debug)]
@@ -123,6 +123,12 @@ pub(crate) fn hash_key(
         HashOn::Hint(field) => hints
             .and_then(|hints| hint(hints, *field))
             .map_or_else(source, |value| hash(value.as_bytes())),
+        HashOn::Ja4 => hints
+            .and_then(|hints| hints.ja4.as_deref())
+            .map_or_else(source, |ja4| hash(ja4.as_bytes())),
+        HashOn::ClientCertificate(part) => hints
+            .and_then(|hints| hints.client.as_deref())
+            .map_or_else(source, |client| hash(certificate_part(client, *part).as_bytes())),
     }
 }
 
@@ -133,6 +139,14 @@ pub(super) fn hint(hints: &Hints, field: HintField) -> Option<&str> {
         HintField::Zone => hints.zone.as_deref(),
         HintField::Protocol => hints.protocol,
         HintField::Screens | HintField::SynRate => None,
+    }
+}
+
+fn certificate_part(client: &ClientCertificate, part: CertificatePart) -> &str {
+    match part {
+        CertificatePart::Subject => &client.subject,
+        CertificatePart::Serial => &client.serial,
+        CertificatePart::Fingerprint => &client.fingerprint,
     }
 }
 

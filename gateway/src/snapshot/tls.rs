@@ -111,7 +111,9 @@ impl ListenerTls {
     pub(super) fn expiries(&self, listener: &Arc<str>) -> impl Iterator<Item = CertificateExpiry> {
         // Of two certificates for one name, the one that expires first.
         let mut by_name: HashMap<String, u64> = HashMap::new();
-        for (_, pair) in &self.certificates {
+        // One that stands in for another says nothing of it: no figure instead of a healthy one.
+        let stands_in = |it: &Certificate| matches!(it, Certificate::Acme { pair: None, .. });
+        for (_, pair) in self.certificates.iter().filter(|(it, _)| !stands_in(it)) {
             let unix_s = pair.not_after.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
             for name in &pair.names {
                 let first = by_name.entry(name.to_string()).or_insert(unix_s);
@@ -139,18 +141,29 @@ fn pair_of(
     previous: &[Option<Arc<ListenerTls>>],
 ) -> anyhow::Result<Pair> {
     match certificate {
-        Certificate::Files { pair, .. } => Ok(Pair::clone(pair)),
-        Certificate::SelfSigned { domains } => {
+        Certificate::Files { pair, .. } | Certificate::Acme { pair: Some(pair), .. } => {
+            Ok(Pair::clone(pair))
+        }
+        // Until there is one: a handshake that a client may refuse says more than none.
+        Certificate::SelfSigned { domains } | Certificate::Acme { domains, .. } => {
             let now = SystemTime::now();
             let made = previous.iter().flatten().flat_map(|tls| &tls.certificates);
             let made = made.into_iter().find(|(it, pair)| {
-                matches!(it, Certificate::SelfSigned { domains: same } if same == domains)
-                    && pair.not_after > now + SELF_SIGNED_RENEWED
+                is_made_for(it, domains) && pair.not_after > now + SELF_SIGNED_RENEWED
             });
             if let Some((_, pair)) = made {
                 return Ok(Pair::clone(pair));
             }
             self_signed(domains, now, &sallyport_tls::provider()).map_err(anyhow::Error::msg)
         }
+    }
+}
+
+/// Whether `certificate` is one of our own for these domains.
+fn is_made_for(certificate: &Certificate, domains: &[String]) -> bool {
+    match certificate {
+        Certificate::SelfSigned { domains: same }
+        | Certificate::Acme { domains: same, pair: None, .. } => same == domains,
+        _ => false,
     }
 }

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::scalar::{HeaderName, Int, Method, Name, NonEmpty, Regex, UrlPath};
+use super::tls::ClientCertificateMatch;
 use crate::schema::{at_least_one, exactly_one};
 
 /// Which requests a route takes; all that is written must hold.
@@ -26,6 +27,8 @@ pub struct Match {
     pub cookies: Vec<CookieMatch>,
     /// What the classifier must say of the client.
     pub hint: Option<HintMatch>,
+    /// What the client's certificate must be.
+    pub client_certificate: Option<ClientCertificateMatch>,
 }
 
 /// How the path must be. Paths are normalised first.
@@ -167,11 +170,14 @@ pub struct HintMatch {
     pub screens: Option<Vec<Name>>,
     /// Its SYNs a second.
     pub syn_rate: Option<SynRate>,
+    /// The JA4 fingerprint of its TLS hello.
+    pub ja4: Option<Name>,
 }
 
 impl HintMatch {
     /// Its keys.
-    pub const KEYS: [&'static str; 5] = ["network", "zone", "protocol", "screens", "syn_rate"];
+    pub const KEYS: [&'static str; 6] =
+        ["network", "zone", "protocol", "screens", "syn_rate", "ja4"];
 }
 
 /// What the first payload of a connection was.

@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::scalar::{Duration, Int, Name};
-use crate::schema::{exactly_one, needs};
+use super::scalar::{Duration, Int, Name, NonEmpty};
+use crate::schema::{at_least_one, exactly_one, needs};
 
 /// What a listener shows its clients, and what it asks of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -47,8 +47,9 @@ fn max_handshakes() -> Int<1, 10_000_000> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(
-    transform = exactly_one(&["cert", "self_signed"]),
+    transform = exactly_one(&["cert", "acme", "self_signed"]),
     transform = needs("cert", "key"),
+    transform = needs("acme", "domains"),
     transform = needs("self_signed", "domains")
 )]
 pub struct Certificate {
@@ -58,6 +59,8 @@ pub struct Certificate {
     pub key: Option<Name>,
     /// The file of the answer of its OCSP responder. Watched.
     pub ocsp: Option<Name>,
+    /// The account under `acme` that has it issued.
+    pub acme: Option<Name>,
     /// That the gateway makes one, for which nobody vouches.
     #[schemars(extend("const" = true))]
     pub self_signed: Option<bool>,
@@ -123,4 +126,80 @@ pub enum ListenerProtocol {
     Http1,
     /// HTTP/2: agreed on with TLS, known beforehand without.
     Http2,
+}
+
+/// What the client's certificate must be; all that is written must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(transform = at_least_one(&ClientCertificateMatch::KEYS))]
+pub struct ClientCertificateMatch {
+    /// Whether there must be one, or must be none.
+    pub verified: Option<bool>,
+    /// Its whole subject as RFC 4514 writes it, such as `CN=ann,O=Example`.
+    pub subject: Option<Name>,
+    /// A name or address of it, without its type.
+    pub san: Option<Name>,
+}
+
+impl ClientCertificateMatch {
+    /// Its keys.
+    pub const KEYS: [&'static str; 3] = ["verified", "subject", "san"];
+}
+
+/// A part of a client's certificate that is the same on every connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(extend("x-wrong" = "is no part of a certificate to hash on"))]
+pub enum CertificatePart {
+    /// Its subject.
+    Subject,
+    /// Its serial number.
+    Serial,
+    /// Its SHA-256.
+    Fingerprint,
+}
+
+/// An account with an authority that issues certificates by itself (ACME).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Acme {
+    /// Its name in certificates and file names; no two alike.
+    pub name: Name,
+    /// The https URL of the authority's directory.
+    pub directory: NonEmpty,
+    /// Mail addresses that the authority writes to.
+    #[serde(default)]
+    pub contact: Vec<NonEmpty>,
+    /// The folder that keys, certificates and answers are kept in. Gateways may share it.
+    pub storage: NonEmpty,
+    /// How the authority validates names.
+    #[serde(default)]
+    pub challenge: AcmeChallenge,
+    /// The file of the authority's own root, PEM, where the system does not know it.
+    pub ca: Option<NonEmpty>,
+    /// The account with the authority that it belongs to, where the authority asks for one.
+    pub external_account: Option<ExternalAccount>,
+}
+
+/// How an authority validates names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("x-wrong" = "is no challenge that is answered here"))]
+pub enum AcmeChallenge {
+    /// By HTTP on port 80, answered by every listener in clear text.
+    #[default]
+    #[serde(rename = "http-01")]
+    Http01,
+    /// By a TLS handshake on port 443, answered by every listener with `tls`.
+    #[serde(rename = "tls-alpn-01")]
+    TlsAlpn01,
+}
+
+/// An account that an ACME account belongs to (RFC 8555, 7.3.4).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExternalAccount {
+    /// Its identifier.
+    pub key_id: NonEmpty,
+    /// The file of the key that the authority gave, in base64url.
+    pub hmac_file: NonEmpty,
 }

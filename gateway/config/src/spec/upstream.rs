@@ -8,6 +8,7 @@ use super::resilience::{OutlierDetection, Queue, Sticky, UpstreamLimits};
 use super::scalar::{
     Duration, HeaderName, HostPort, Int, Name, RemoteAddress, StatusRange, UrlTarget,
 };
+use super::tls::CertificatePart;
 use crate::schema::{at_most_one, needs, never, only_with};
 
 /// A group of endpoints and how to choose among them.
@@ -117,6 +118,8 @@ pub enum HashOn {
     Query(Name),
     /// What the classifier says.
     Hint(SteadyHint),
+    /// A part of the client's certificate.
+    ClientCertificate(CertificatePart),
 }
 
 /// A hint that is the same for all connections of a client.
@@ -130,6 +133,8 @@ pub enum SteadyHint {
     Zone,
     /// What its connection's first payload was.
     Protocol,
+    /// The JA4 fingerprint of its TLS hello.
+    Ja4,
 }
 
 /// How long an upstream's endpoints are waited for.

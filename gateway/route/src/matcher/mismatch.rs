@@ -6,6 +6,7 @@ use std::fmt;
 
 use http::Method;
 
+use crate::client::ClientMismatch;
 use crate::hint::HintMismatch;
 
 use super::{CookieMatch, HeaderMatch, PathMatch, QueryMatch, ValueMatch};
@@ -32,6 +33,8 @@ pub enum Mismatch {
     Cookie(CookieMatch),
     /// What is known of the client is not what is asked for.
     Hint(HintMismatch),
+    /// The client's certificate is not what is asked for.
+    Client(ClientMismatch),
 }
 
 impl fmt::Display for Mismatch {
@@ -59,6 +62,7 @@ impl fmt::Display for Mismatch {
                 write_value(f, &cookie.value)
             }
             Self::Hint(hint) => hint.fmt(f),
+            Self::Client(client) => client.fmt(f),
         }
     }
 }

@@ -25,8 +25,11 @@ impl fmt::Display for Match {
         for cookie in &self.cookies {
             write!(f, ", cookie {} {}", cookie.name, Asked(&cookie.value))?;
         }
-        match &self.hint {
-            Some(hint) => write!(f, ", {hint}"),
+        if let Some(hint) = &self.hint {
+            write!(f, ", {hint}")?;
+        }
+        match &self.client {
+            Some(client) => write!(f, ", {client}"),
             None => Ok(()),
         }
     }
@@ -66,6 +69,7 @@ mod tests {
                 value: ValueMatch::Prefix("a".into()),
             }],
             hint: None,
+            client: None,
         };
         let text = "path under /api, method GET or POST, header x-beta \"1\", query field v absent, \
                     cookie beta beginning with \"a\"";

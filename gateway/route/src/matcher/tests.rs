@@ -218,6 +218,7 @@ fn the_first_mismatch_is_told_in_words() {
         query: vec![QueryMatch { name: "v".into(), value: exact("1") }],
         cookies: Vec::new(),
         hint: None,
+        client: None,
     };
     assert!(all.mismatch(&request).is_none());
     assert!(Match::default().mismatch(&request).is_none());

@@ -46,6 +46,7 @@ pub(super) fn hint(node: Node<'_>, sink: &mut Sink) -> Option<HintMatch> {
         let protocol = fields.optional(sink, "protocol", protocol);
         let screens = fields.optional(sink, "screens", screens);
         let syn_rate_above = fields.optional(sink, "syn_rate", above);
+        let ja4 = fields.optional(sink, "ja4", ja4);
         // One that could not be read must not become one that asks less.
         let read = [
             ("network", network.is_some()),
@@ -53,6 +54,7 @@ pub(super) fn hint(node: Node<'_>, sink: &mut Sink) -> Option<HintMatch> {
             ("protocol", protocol.is_some()),
             ("screens", screens.is_some()),
             ("syn_rate", syn_rate_above.is_some()),
+            ("ja4", ja4.is_some()),
         ];
         if read.iter().any(|(key, read)| fields.has(key) && !read) {
             return None;
@@ -61,11 +63,22 @@ pub(super) fn hint(node: Node<'_>, sink: &mut Sink) -> Option<HintMatch> {
             return fields.node().refuse(
                 sink,
                 "asks for nothing",
-                "write at least one of `network`, `zone`, `protocol`, `screens`, `syn_rate`",
+                "write at least one of `network`, `zone`, `protocol`, `screens`, `syn_rate`, `ja4`",
             );
         }
         let screens = screens.unwrap_or_default();
-        Some(HintMatch { network, zone, protocol, screens, syn_rate_above })
+        Some(HintMatch { network, zone, protocol, screens, syn_rate_above, ja4 })
+    })
+}
+
+/// A whole fingerprint: its three parts have a length each.
+fn ja4(node: Node<'_>, sink: &mut Sink) -> Option<Box<str>> {
+    let fix = "write one such as t13d1516h2_8daaf6152771_e5627efa2ab1, as `${hint.ja4}` logs it";
+    node.parsed(sink, fix, |text| {
+        let parts: Vec<usize> = text.split('_').map(str::len).collect();
+        let is_plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        let is_one = is_plain && parts == [10, 12, 12];
+        is_one.then(|| text.into()).ok_or("is no JA4 fingerprint")
     })
 }
 

@@ -1,10 +1,12 @@
 //! `listeners:`.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use sallyport_config::{Node, Sink};
 use sallyport_plugin::{Entry, Reader};
+use sallyport_tls::AcmeAccount;
 
 use super::scalar;
 use crate::config::http2::Http2;
@@ -35,6 +37,7 @@ pub(in crate::config) struct RawListener {
 pub(super) fn listener(
     node: Node<'_>,
     filters: &mut Reader<'_>,
+    accounts: &[Arc<AcmeAccount>],
     sink: &mut Sink,
 ) -> Option<RawListener> {
     let place = node.place.to_string();
@@ -47,7 +50,8 @@ pub(super) fn listener(
         let h2c = fields.optional(sink, "h2c", scalar::flag);
         let protocols = fields.optional(sink, "protocols", protocols);
         let has_tls = fields.has("tls");
-        let tls = fields.optional(sink, "tls", |node, sink| tls::read(node, filters, sink));
+        let tls =
+            fields.optional(sink, "tls", |node, sink| tls::read(node, filters, accounts, sink));
         let http2 = fields.optional(sink, "http2", http2);
         let trusted_proxies =
             fields.optional(sink, "trusted_proxies", |node, sink| node.list(sink, scalar::network));

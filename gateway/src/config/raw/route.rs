@@ -159,7 +159,13 @@ fn matches(node: Node<'_>, sink: &mut Sink) -> Option<Match> {
         let query = fields.optional(sink, "query", |node, sink| node.list(sink, query));
         let cookies = fields.optional(sink, "cookies", |node, sink| node.list(sink, cookie));
         let hint = fields.optional(sink, "hint", super::classifier::hint);
-        if fields.has("path") && path.is_none() || fields.has("hint") && hint.is_none() {
+        let client = fields.optional(sink, "client_certificate", tls::client_match);
+        let unread = [
+            ("path", path.is_none()),
+            ("hint", hint.is_none()),
+            ("client_certificate", client.is_none()),
+        ];
+        if unread.iter().any(|(key, is_unread)| fields.has(key) && *is_unread) {
             return None;
         }
         Some(Match {
@@ -169,6 +175,7 @@ fn matches(node: Node<'_>, sink: &mut Sink) -> Option<Match> {
             query: query.unwrap_or_default(),
             cookies: cookies.unwrap_or_default(),
             hint: hint.map(Box::new),
+            client: client.map(Box::new),
         })
     })
 }

@@ -6,7 +6,9 @@ use sallyport_config::{Fields, Node, Sink};
 use sallyport_plugin::Reader;
 
 use super::{admission, health, outlier, scalar, sticky};
-use crate::config::model::{HashOn, HealthCheck, HintField, Upstream, UpstreamTimeouts};
+use crate::config::model::{
+    CertificatePart, HashOn, HealthCheck, HintField, Upstream, UpstreamTimeouts,
+};
 use crate::config::outlier::Resilience;
 
 /// An upstream as written, as far as it could be read: the routes to one whose name could be read do not
@@ -138,8 +140,7 @@ fn policy(node: Node<'_>, sink: &mut Sink) -> Option<Policy> {
 }
 
 fn hash_on(node: Node<'_>, sink: &mut Sink) -> Option<HashOn> {
-    const FIX: &str =
-        "write source_ip, path, {header: NAME}, {cookie: NAME}, {query: NAME} or {hint: NAME}";
+    const FIX: &str = "write source_ip, path, {header: NAME}, {cookie: NAME}, {query: NAME}, {hint: NAME} or {client_certificate: PART}";
     if node.value.is_string() {
         return node.parsed(sink, FIX, |text| match text {
             "source_ip" => Ok(HashOn::SourceIp),
@@ -151,16 +152,36 @@ fn hash_on(node: Node<'_>, sink: &mut Sink) -> Option<HashOn> {
         let header: Option<HeaderName> = fields.optional(sink, "header", scalar::header_name);
         let cookie = fields.optional(sink, "cookie", scalar::name);
         let query = fields.optional(sink, "query", scalar::name);
-        let hint = fields.optional(sink, "hint", hint);
-        fields.exactly_one(sink, &["header", "cookie", "query", "hint"])?;
+        let hint = fields.optional(sink, "hint", hashed_hint);
+        let part = fields.optional(sink, "client_certificate", certificate_part);
+        let keys = ["header", "cookie", "query", "hint", "client_certificate"];
+        fields.exactly_one(sink, &keys)?;
         header
             .map(HashOn::Header)
             .or_else(|| cookie.map(HashOn::Cookie))
             .or_else(|| query.map(HashOn::Query))
-            .or_else(|| hint.map(HashOn::Hint))
+            .or(hint)
+            .or_else(|| part.map(HashOn::ClientCertificate))
     })
 }
 
+pub(super) fn certificate_part(node: Node<'_>, sink: &mut Sink) -> Option<CertificatePart> {
+    node.parsed(sink, "write subject, serial or fingerprint", |text| match text {
+        "subject" => Ok(CertificatePart::Subject),
+        "serial" => Ok(CertificatePart::Serial),
+        "fingerprint" => Ok(CertificatePart::Fingerprint),
+        _ => Err("is no part of a certificate to hash on"),
+    })
+}
+
+fn hashed_hint(node: Node<'_>, sink: &mut Sink) -> Option<HashOn> {
+    match node.value.as_str() {
+        Some("ja4") => Some(HashOn::Ja4),
+        _ => hint(node, sink).map(HashOn::Hint),
+    }
+}
+
+/// A hint that is the same for all connections of a client.
 pub(super) fn hint(node: Node<'_>, sink: &mut Sink) -> Option<HintField> {
     match super::classifier::hint_field(node, sink)? {
         hint @ (HintField::Network | HintField::Zone | HintField::Protocol) => Some(hint),

@@ -59,7 +59,9 @@ fn is_path_only(matches: &Match) -> bool {
     matches.methods.is_empty()
         && matches.headers.is_empty()
         && matches.query.is_empty()
+        && matches.cookies.is_empty()
         && matches.hint.is_none()
+        && matches.client.is_none()
 }
 
 #[cfg(test)]

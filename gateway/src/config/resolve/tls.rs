@@ -1,10 +1,14 @@
 //! What only shows of TLS when listeners and virtual hosts are seen together.
 
+use std::sync::Arc;
+
 use sallyport_config::Found;
+use sallyport_tls::{AcmeAccount, AcmeChallenge};
 
 use super::{Places, Resolver};
 use crate::config::model::{Listener, Protocols, VirtualHost};
 use crate::config::raw::RawListener;
+use crate::config::tls::Certificate;
 
 impl Resolver<'_> {
     /// The protocols of a listener, by what is written and by whether it speaks TLS.
@@ -25,6 +29,36 @@ impl Resolver<'_> {
             self.refuse(0, format!("{place}.http2"), what, fix);
         }
         protocols
+    }
+
+    /// Refuses accounts whose challenges nobody could answer, and tells of those that nobody uses.
+    pub(super) fn accounts(&mut self, listeners: &[Listener], accounts: &[Arc<AcmeAccount>]) {
+        if self.problems.iter().any(Found::is_error) {
+            return;
+        }
+        let certificates = listeners
+            .iter()
+            .filter_map(|listener| listener.tls.as_ref())
+            .flat_map(|tls| &tls.certificates);
+        let used: Vec<_> = certificates
+            .filter_map(|certificate| match certificate {
+                Certificate::Acme { account, .. } => Some(&account.name),
+                _ => None,
+            })
+            .collect();
+        let has_clear = listeners.iter().any(|listener| listener.tls.is_none());
+        for (index, account) in accounts.iter().enumerate() {
+            let place = format!("acme[{index}]");
+            if !used.contains(&&account.name) {
+                let fix = "name it in a certificate: { acme: NAME, domains: [...] }, or remove it";
+                self.warn(0, place, "is used by no certificate".to_owned(), fix);
+            } else if account.challenge == AcmeChallenge::Http01 && !has_clear {
+                let what = "validates by HTTP, and no listener speaks it in clear text".to_owned();
+                let fix =
+                    "add a listener on port 80 without `tls`, or write `challenge: tls-alpn-01`";
+                self.refuse(0, place, what, fix);
+            }
+        }
     }
 
     /// Refuses rules for client certificates that no handshake would meet.

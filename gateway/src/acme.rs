@@ -1,0 +1,151 @@
+//! Certificates that are issued and renewed in the background.
+//!
+//! One task looks at what the configuration in force asks for, has it issued where it is missing or
+//! old, and writes it to the account's folder. The files there are watched as all others are, so
+//! that a new certificate comes into force by a reload, on every gateway that shares the folder.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use sallyport_tls::{AcmeAccount, Pair};
+
+use crate::config::Certificate;
+use crate::live::Live;
+use crate::snapshot::Snapshot;
+
+/// How often the configuration in force is looked at: what is looked at is in memory.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How often the authority is asked when it suggests to renew.
+const SUGGESTION_EVERY: Duration = Duration::from_secs(6 * 3600);
+
+/// The wait after the first failure; it doubles with each. Authorities allow five failures an hour
+/// for a name, and a mistake in DNS takes people minutes to mend.
+const BACK_OFF: Duration = Duration::from_secs(10);
+const BACK_OFF_MAX: Duration = Duration::from_secs(3600);
+
+/// How long a certificate that was issued may take to come into force.
+const SETTLED: Duration = Duration::from_secs(30);
+
+/// A certificate that an authority is to issue.
+#[derive(Clone, Debug)]
+struct Wanted {
+    account: Arc<AcmeAccount>,
+    domains: Vec<String>,
+    /// The one there is.
+    pair: Option<Arc<Pair>>,
+}
+
+/// What was tried for one certificate.
+#[derive(Clone, Debug, Default)]
+struct Tried {
+    failures: u32,
+    not_before: Option<Instant>,
+    asked: Option<Instant>,
+    /// When the authority suggests to renew.
+    suggested: Option<SystemTime>,
+}
+
+/// Keeps the certificates of the configuration in force issued, for as long as the process runs.
+pub async fn run(live: Arc<Live>) {
+    let mut tried: HashMap<PathBuf, Tried> = HashMap::new();
+    loop {
+        let all = wanted(&live.current());
+        tried.retain(|file, _| all.iter().any(|it| it.account.file(&it.domains) == *file));
+        for wanted in all {
+            let tried = tried.entry(wanted.account.file(&wanted.domains)).or_default();
+            look_after(&wanted, tried).await;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+fn wanted(snapshot: &Snapshot) -> Vec<Wanted> {
+    let tls = (0..snapshot.listeners.len()).filter_map(|index| snapshot.tls(index));
+    let certificates = tls.flat_map(|tls| tls.certificates());
+    let wanted = certificates.filter_map(|(certificate, _)| match certificate {
+        Certificate::Acme { account, domains, pair } => {
+            Some(Wanted { account: account.clone(), domains: domains.clone(), pair: pair.clone() })
+        }
+        _ => None,
+    });
+    wanted.collect()
+}
+
+async fn look_after(wanted: &Wanted, tried: &mut Tried) {
+    let now = Instant::now();
+    if tried.not_before.is_some_and(|not_before| now < not_before) {
+        return;
+    }
+    if let Some(pair) = &wanted.pair {
+        if tried.asked.is_none_or(|asked| now - asked > SUGGESTION_EVERY) {
+            tried.asked = Some(now);
+            tried.suggested = wanted.account.suggested_renewal(pair).await;
+        }
+        if SystemTime::now() < renew_at(pair, tried.suggested) {
+            return;
+        }
+    }
+    let domains = wanted.domains.join(",");
+    let account = &wanted.account.name;
+    match issue(wanted).await {
+        Ok(true) => {
+            tracing::info!(%account, %domains, "a certificate was issued");
+            *tried = Tried { not_before: Some(Instant::now() + SETTLED), ..Tried::default() };
+        }
+        // Another gateway does it, and what it gets is for all.
+        Ok(false) => tried.not_before = Some(Instant::now() + BACK_OFF),
+        Err(error) => {
+            tried.failures += 1;
+            let wait = back_off(tried.failures, fastrand::f64());
+            tried.not_before = Some(Instant::now() + wait);
+            let again_in_s = wait.as_secs();
+            tracing::error!(%account, %domains, %error, again_in_s, "no certificate was issued");
+        }
+    }
+}
+
+/// Issues what is wanted. Returns whether it was this gateway's turn.
+async fn issue(wanted: &Wanted) -> Result<bool, sallyport_tls::AcmeError> {
+    let Some(_lock) = wanted.account.lock()? else { return Ok(false) };
+    wanted.account.issue(&wanted.domains).await?;
+    Ok(true)
+}
+
+/// When `pair` is to be renewed: at two thirds of its life, or when the authority `suggested`.
+fn renew_at(pair: &Pair, suggested: Option<SystemTime>) -> SystemTime {
+    let life = pair.not_after.duration_since(pair.not_before).unwrap_or_default();
+    let usual = pair.not_before + life * 2 / 3;
+    suggested.map_or(usual, |suggested| suggested.min(usual))
+}
+
+/// The wait after so many failures in a row. `draw`, below 1, spreads gateways that failed together.
+fn back_off(failures: u32, draw: f64) -> Duration {
+    let doubled = BACK_OFF.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1)));
+    doubled.min(BACK_OFF_MAX).mul_f64(0.75 + draw / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_an_hour_and_are_spread() {
+        let seconds = |failures, draw| back_off(failures, draw).as_secs_f64();
+        assert_eq!((seconds(1, 0.0), seconds(1, 0.5), seconds(3, 0.5)), (7.5, 10.0, 40.0));
+        assert_eq!((seconds(20, 0.5), seconds(u32::MAX, 0.5)), (3600.0, 3600.0));
+    }
+
+    #[test]
+    fn renewal_is_at_two_thirds_of_a_life_or_when_it_is_suggested() {
+        let (now, day) = (SystemTime::now(), Duration::from_secs(86_400));
+        let provider = sallyport_tls::provider();
+        let made = sallyport_tls::self_signed(&["a.example".into()], now, &provider).unwrap();
+        let pair = Pair { not_before: now, not_after: now + 90 * day, ..made };
+        assert_eq!(renew_at(&pair, None), now + 60 * day);
+        assert_eq!(renew_at(&pair, Some(now + 10 * day)), now + 10 * day);
+        assert_eq!(renew_at(&pair, Some(now + 80 * day)), now + 60 * day);
+    }
+}
