@@ -1,5 +1,7 @@
 //! TLS towards clients, as curl, OpenSSL and rustls meet it.
 
+#[path = "tls/acme.rs"]
+mod acme;
 #[path = "tls/client_certificates.rs"]
 mod client_certificates;
 #[path = "tls/handshakes.rs"]
@@ -10,6 +12,8 @@ mod mistakes;
 mod pki;
 #[path = "tls/real_clients.rs"]
 mod real_clients;
+#[path = "tls/requests.rs"]
+mod requests;
 #[path = "tls/swaps.rs"]
 mod swaps;
 

@@ -92,7 +92,7 @@ fn every_mistake_has_a_line_and_a_remedy() {
     for (tls, parts) in [
         ("{ certificates: [] }", &[".certificates: ", "is empty"][..]),
         ("{ min_version: \"1.2\" }", &["has no `certificates`"]),
-        ("{ certificates: [{}] }", &["has none of `cert`, `self_signed`"]),
+        ("{ certificates: [{}] }", &["has none of `cert`, `acme`, `self_signed`"]),
         ("{ certificates: [{ self_signed: true }] }", &["has no `domains`"]),
         ("{ certificates: [{ self_signed: false, domains: [a] }] }", &["self_signed: false"]),
         (

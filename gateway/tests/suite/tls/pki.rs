@@ -99,8 +99,8 @@ impl Pki {
 
     /// A client that trusts the authority, and makes a full handshake each time: one that resumes is
     /// not shown the certificate again.
-    pub(super) fn forgetful_client(&self) -> Arc<ClientConfig> {
-        let mut config = Arc::unwrap_or_clone(self.client(None));
+    pub(super) fn forgetful_client(&self, identity: Option<(&Self, &str)>) -> Arc<ClientConfig> {
+        let mut config = Arc::unwrap_or_clone(self.client(identity));
         config.resumption = Resumption::disabled();
         Arc::new(config)
     }

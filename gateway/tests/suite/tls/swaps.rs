@@ -38,7 +38,7 @@ fn two_hundred_swaps_under_load_fail_no_handshake() {
     let both = pki.path("both.pem").display().to_string();
     let tls = format!("{{ certificates: [{{ cert: {both}, key: {both} }}] }}");
     let gateway = Gateway::start(&with_tls(&tls, &answering("hello")));
-    let (address, config) = (gateway.web(), pki.forgetful_client());
+    let (address, config) = (gateway.web(), pki.forgetful_client(None));
     let (stop, done, failed) = (
         Arc::new(AtomicBool::new(false)),
         Arc::new(AtomicUsize::new(0)),
@@ -47,7 +47,7 @@ fn two_hundred_swaps_under_load_fail_no_handshake() {
     let load: Vec<_> = (0..2)
         .map(|_| {
             let (stop, done, failed) = (stop.clone(), done.clone(), failed.clone());
-            let config = pki.forgetful_client();
+            let config = pki.forgetful_client(None);
             thread::spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
                     let seen = ask(&config, address, "a.example", "a.example");
@@ -91,7 +91,7 @@ fn two_hundred_swaps_under_load_fail_no_handshake() {
 fn a_new_pair_touches_nothing_that_is_open() {
     use std::io::{Read as _, Write as _};
     let (pki, gateway) = started();
-    let mut open = connect(&pki.forgetful_client(), gateway.web(), "a.example").unwrap();
+    let mut open = connect(&pki.forgetful_client(None), gateway.web(), "a.example").unwrap();
     let mut once = |expected: &str| {
         open.write_all(b"GET / HTTP/1.1\r\nhost: a.example\r\n\r\n").unwrap();
         let mut answer = Vec::new();
@@ -109,7 +109,7 @@ fn a_new_pair_touches_nothing_that_is_open() {
     gateway.logged("is the key of another certificate");
     once("hello");
     fs::write(pki.path("site.pem"), certificate).unwrap();
-    let config = pki.forgetful_client();
+    let config = pki.forgetful_client(None);
     eventually("the new certificate", || {
         let seen = ask(&config, gateway.web(), "a.example", "a.example").unwrap();
         (seen.serial == "02000000").then_some(())
