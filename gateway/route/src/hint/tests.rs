@@ -7,6 +7,7 @@ fn office() -> Hints {
         protocol: Some("tls"),
         screens: Box::new(["port_scan", "land"]),
         syn_rate: 101,
+        ..Hints::default()
     }
 }
 
@@ -17,6 +18,7 @@ fn asked() -> HintMatch {
         protocol: Some("tls".into()),
         screens: vec!["syn_fin".into(), "land".into()],
         syn_rate_above: Some(100),
+        ..HintMatch::default()
     }
 }
 

@@ -234,6 +234,7 @@ fn matches() -> impl Strategy<Value = Match> {
             headers,
             query,
             cookies: Vec::new(),
+            client: None,
             hint: None,
         },
     )
