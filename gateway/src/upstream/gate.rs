@@ -141,7 +141,8 @@ impl Gate {
         }
         state.waiting.set_length_max(terms.waiting_max);
         let (sender, slot) = oneshot::channel();
-        let deadline_ms = self.now_ms() + terms.patience.as_millis() as u64;
+        let patience_ms = u64::try_from(terms.patience.as_millis()).unwrap_or(u64::MAX);
+        let deadline_ms = self.now_ms().saturating_add(patience_ms);
         let pushed = state.waiting.push(tenant.key, tenant.weight, deadline_ms, sender);
         let ticket = match pushed {
             Pushed::Waits(ticket) | Pushed::Displaced(ticket, _) => ticket,
