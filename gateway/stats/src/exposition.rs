@@ -82,8 +82,7 @@ const QUEUES: &[Built<[QueueFigures]>] = &[
     ("sallyport_queue_rejected_total", queue_rejected),
 ];
 
-const HEALTH: &[Built<[EndpointHealth]>] =
-    &[("sallyport_upstream_healthy", upstream_healthy)];
+const HEALTH: &[Built<[EndpointHealth]>] = &[("sallyport_upstream_healthy", upstream_healthy)];
 
 const CONFIG: &[Built<ConfigFigures>] = &[
     ("sallyport_config_version", config_version),
