@@ -18,6 +18,7 @@ use pingora_core::server::ShutdownWatch;
 use pingora_timeout::timeout;
 use sallyport_http1::HeadCheck;
 pub use sallyport_http1::{HeadLimits, Refusal};
+use sallyport_stats::ConnectionRefusal;
 
 pub use self::client_stream::Failure;
 use self::client_stream::{CONTINUE_AFTER, ClientStream, Home};
@@ -31,11 +32,13 @@ mod facts;
 mod handshake;
 mod http2;
 mod lingering;
+mod proxy_protocol;
 mod socket;
 mod tls;
 
-pub use self::facts::{Connection, Scheme, of};
+pub use self::facts::{Connection, of};
 pub(crate) use self::http2::ANSWERED;
+pub use self::proxy_protocol::ProxyHeader;
 pub use self::socket::ClientSocket;
 
 /// How a client of HTTP/2 begins (RFC 9113, 3.4).
@@ -226,9 +229,19 @@ impl<A: HttpServerApp + Send + Sync + 'static> OnDemand<A> {
             Waited::Late if !stream.is_blank() => Refusal::Late,
             Waited::Late | Waited::Over => return None,
         };
+        if proxy_protocol::begins_as_header(stream.ahead()) && self.expects_headers(connection) {
+            connection.listener.refused(ConnectionRefusal::ProxyProtocol);
+            return None;
+        }
         let stand_in = check.stand_in(stream.ahead());
         stream.begin_refused(refusal, &stand_in);
         Some(idle)
+    }
+
+    /// Whether some peers of the listener, but not this one, send PROXY headers.
+    fn expects_headers(&self, connection: &Connection) -> bool {
+        let pinned = connection.listener.pin(&self.shared.live);
+        pinned.is_some_and(|(snapshot, index)| !snapshot.listeners[index].proxy_protocol.is_empty())
     }
 
     /// One request; what it leaves for the next, if the connection is kept. Not an `async fn`, so that nobody

@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use sallyport_route::{PathRegex, Replacement, Request, normalise_host};
+use sallyport_route::{PathRegex, Replacement, Request, Scheme, normalise_host};
 
-use crate::config::{Forward, Redirect, RedirectPath, Target};
+use crate::config::{Forward, Listener, Redirect, RedirectPath, Target};
 use crate::snapshot::Snapshot;
 
 /// The virtual host and route, as indices, of a request for `host` (normalised) on a listener.
@@ -60,6 +60,16 @@ pub fn upstream(
             draw_among(&others.cloned().collect::<Vec<_>>()).unwrap_or(drawn)
         }
     }
+}
+
+/// Where the challenges of ACME are answered (RFC 8555, 8.3).
+const ACME_CHALLENGES: &str = "/.well-known/acme-challenge/";
+
+/// Whether `listener` redirects requests for `path`, whatever its routes are. One that came by HTTPS
+/// already, as a trusted proxy may say, would be sent where it comes from.
+#[must_use]
+pub fn redirects_all(listener: &Listener, scheme: Scheme, path: &str) -> bool {
+    listener.redirect.is_some() && scheme == Scheme::Http && !path.starts_with(ACME_CHALLENGES)
 }
 
 /// What a client asked for, as far as a redirect takes it over.

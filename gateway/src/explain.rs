@@ -4,12 +4,12 @@ use std::fmt;
 use std::net::IpAddr;
 
 use http::{HeaderMap, Method};
-use sallyport_route::{Hints, Request, normalise_host, normalise_path};
+use sallyport_route::{Hints, Request, Scheme, normalise_host, normalise_path};
 use serde::Serialize;
 
-use crate::config::{Action, Certificate, Forward, Target};
+use crate::config::{Action, Certificate, Forward, Listener, Target};
 use crate::decide;
-use crate::proxy::hash_key;
+use crate::proxy::{forwarded_scheme, hash_key};
 use crate::snapshot::{Host, Snapshot};
 
 /// Routes passed over that are listed; a table of 100,000 is not read by anybody.
@@ -133,6 +133,17 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Explanation {
         }
     }
     answer.path = Some(path.to_string());
+    let scheme = snapshot.listeners.get(question.listener).map_or(Scheme::Http, |listener| {
+        let trusts_some = !listener.trusted_proxies.is_empty();
+        let forwarded = trusts_some.then(|| forwarded_scheme(&question.headers)).flatten();
+        let own = if listener.tls.is_some() { Scheme::Https } else { Scheme::Http };
+        forwarded.unwrap_or(own)
+    });
+    let listener = snapshot.listeners.get(question.listener);
+    if let Some(listener) = listener.filter(|it| decide::redirects_all(it, scheme, &path)) {
+        redirect_all(&mut answer, listener, question, &path, query);
+        return answer;
+    }
     let Some(found) = snapshot.host(question.listener, &host) else {
         return refused(answer, 404, "no virtual host has this domain".into());
     };
@@ -151,6 +162,7 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Explanation {
         path: &path,
         query: query.unwrap_or(""),
         headers: &question.headers,
+        scheme,
         hints: question.hints.as_ref(),
     };
     let route = found.table.route(&request);
@@ -176,7 +188,7 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Explanation {
                 None => path.to_string(),
             };
             let asked = decide::Asked {
-                scheme: "http",
+                scheme: scheme.as_str(),
                 authority: &question.host,
                 path: &path,
                 path_and_query: &path_and_query,
@@ -202,6 +214,28 @@ fn refused(mut answer: Explanation, status: u16, error: String) -> Explanation {
     answer.status = Some(status);
     answer.error = Some(error);
     answer
+}
+
+/// What a listener answers that sends everything elsewhere.
+fn redirect_all(
+    answer: &mut Explanation,
+    listener: &Listener,
+    question: &Question,
+    path: &str,
+    query: Option<&str>,
+) {
+    let Some(redirect) = &listener.redirect else { return };
+    let path_and_query = query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+    let asked = decide::Asked {
+        scheme: Scheme::Http.as_str(),
+        authority: &question.host,
+        path,
+        path_and_query: &path_and_query,
+        regex: None,
+    };
+    answer.action = Some("redirect");
+    answer.status = Some(redirect.status.as_u16());
+    answer.location = decide::location(redirect, &asked);
 }
 
 fn pass_over(answer: &mut Explanation, host: &Host, request: &Request<'_>, until: usize) {

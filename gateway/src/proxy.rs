@@ -54,6 +54,7 @@ use sallyport_stats::Registry;
 
 pub(crate) use self::cause::Cause;
 use self::context::RequestContext;
+pub(crate) use self::forwarded::scheme as forwarded_scheme;
 pub(crate) use self::target::hash_key;
 use crate::classifier::Classifier;
 use crate::drain::Drain;

@@ -124,6 +124,8 @@ pub struct About<'a> {
     pub peer: Option<SocketAddr>,
     /// This end of the connection.
     pub local: Option<SocketAddr>,
+    /// The scheme that the client used: `http` or `https`.
+    pub scheme: &'static str,
     /// Whether the other end is a proxy that the listener trusts.
     pub peer_trusted: bool,
     /// What the classifier says of the connection; `None` where there is none to ask.
@@ -179,6 +181,7 @@ impl About<'static> {
             client: None,
             peer: None,
             local: None,
+            scheme: "http",
             peer_trusted: false,
             hints: None,
             tls: None,

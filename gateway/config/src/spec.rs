@@ -34,10 +34,12 @@ pub use admin::Admin;
 pub use error_pages::ErrorPages;
 pub use filter::FilterEntry;
 pub use limits::{HeaderNames, Limits};
-pub use listener::{Classifier, HintName, Http2, Listener, ListenerTimeouts};
+pub use listener::{
+    Classifier, HintName, Http2, Https, Listener, ListenerRedirect, ListenerTimeouts, ProxyProtocol,
+};
 pub use matching::{
     CookieMatch, FieldMatch, HeaderMatch, HintMatch, Match, PathMatch, Protocol, QueryMatch,
-    SynRate,
+    Scheme, SynRate,
 };
 pub use process::{AccessLog, LogFormat, LogSettings, Shutdown};
 pub use push::Push;

@@ -58,6 +58,7 @@ impl Gateway {
             path: &path,
             query: "",
             headers: &self.headers,
+            scheme: sallyport_route::Scheme::Http,
             hints: None,
         };
         (self.hosts.lookup(&host), self.routes.route(&request))

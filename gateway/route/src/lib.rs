@@ -13,7 +13,7 @@
 //! replaced; a route is only a position in a list.
 //!
 //! ```
-//! use sallyport_route::{HostTable, Match, PathMatch, Request, RouteTable};
+//! use sallyport_route::{HostTable, Match, PathMatch, Request, RouteTable, Scheme};
 //!
 //! let hosts = HostTable::new([("*.example.com".parse()?, 0)])?;
 //! let routes = RouteTable::new(vec![
@@ -28,7 +28,7 @@
 //! assert_eq!(path, "/api/~user");
 //! let headers = http::HeaderMap::new();
 //! let request =
-//!     Request { method: &http::Method::GET, path: &path, query: "", headers: &headers, hints: None };
+//!     Request { method: &http::Method::GET, path: &path, query: "", headers: &headers, scheme: Scheme::Http, hints: None };
 //! assert_eq!(routes.route(&request), Some(1));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -40,6 +40,7 @@ mod host;
 mod matcher;
 mod path;
 mod replacement;
+mod scheme;
 mod table;
 
 pub use client::{ClientCertificate, ClientMatch, ClientMismatch};
@@ -51,4 +52,5 @@ pub use matcher::{
 };
 pub use path::{PathError, normalise_path};
 pub use replacement::{Replacement, ReplacementError};
+pub use scheme::Scheme;
 pub use table::RouteTable;

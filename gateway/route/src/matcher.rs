@@ -17,6 +17,7 @@ use http::{HeaderMap, Method};
 
 use crate::client::{ClientCertificate, ClientMatch};
 use crate::hint::{HintMatch, Hints};
+use crate::scheme::Scheme;
 
 pub use field::{CookieMatch, HeaderMatch, QueryMatch, ValueMatch, cookie_values, query_value};
 pub use mismatch::Mismatch;
@@ -36,6 +37,8 @@ pub struct Match {
     pub query: Vec<QueryMatch>,
     /// The cookies that must hold, all of them.
     pub cookies: Vec<CookieMatch>,
+    /// The scheme that is asked for, any when there is none.
+    pub scheme: Option<Scheme>,
     /// What must be known of the client. Boxed, since few routes ask and all are kept close together.
     pub hint: Option<Box<HintMatch>>,
     /// What the client's certificate must be. Boxed for the same reason.
@@ -53,6 +56,8 @@ pub struct Request<'a> {
     pub query: &'a str,
     /// The header fields.
     pub headers: &'a HeaderMap,
+    /// The scheme that the client used.
+    pub scheme: Scheme,
     /// What is known of the client, if anything is.
     pub hints: Option<&'a Hints>,
 }
@@ -67,6 +72,7 @@ impl Match {
             .or_else(|| self.header_mismatch(request.headers))
             .or_else(|| self.query_mismatch(request.query))
             .or_else(|| self.cookie_mismatch(request.headers))
+            .or_else(|| self.scheme_mismatch(request.scheme))
             .or_else(|| self.hint_mismatch(request.hints))
             .or_else(|| self.client_mismatch(request.hints))
     }
@@ -77,6 +83,7 @@ impl Match {
             && self.headers.is_empty()
             && self.query.is_empty()
             && self.cookies.is_empty()
+            && self.scheme.is_none()
             && self.hint.is_none()
             && self.client.is_none()
     }
@@ -84,6 +91,7 @@ impl Match {
     /// Whether everything but the path holds. Does not allocate, save for decoding a query.
     pub(crate) fn rest_holds(&self, request: &Request<'_>) -> bool {
         self.allows(request.method)
+            && self.scheme.is_none_or(|scheme| scheme == request.scheme)
             && self.hint.as_ref().is_none_or(|hint| hint.holds(request.hints))
             && self.client.as_ref().is_none_or(|client| client.holds(certificate(request.hints)))
             && self.headers.iter().all(|header| header.holds(request.headers))
@@ -102,6 +110,10 @@ impl Match {
     fn method_mismatch(&self, method: &Method) -> Option<Mismatch> {
         (!self.allows(method))
             .then(|| Mismatch::Method { found: method.clone(), allowed: self.methods.clone() })
+    }
+
+    fn scheme_mismatch(&self, scheme: Scheme) -> Option<Mismatch> {
+        self.scheme.filter(|asked| *asked != scheme).map(Mismatch::Scheme)
     }
 
     fn header_mismatch(&self, headers: &HeaderMap) -> Option<Mismatch> {

@@ -203,6 +203,10 @@ pub struct Listener {
     pub http2: Http2,
     /// The addresses whose `X-Forwarded-*` and `Forwarded` fields are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Where everything is sent that comes in clear text, but for ACME's challenges.
+    pub redirect: Option<Redirect>,
+    /// The addresses that send a PROXY header, and must.
+    pub proxy_protocol: Vec<IpNet>,
     /// Open connections at most.
     pub max_connections: u64,
     /// Open connections of one source at most; trusted proxies have more.
@@ -226,9 +230,25 @@ impl Listener {
     /// Whether `peer` passes on what others send, so that its connections are not one source's.
     #[must_use]
     pub fn carries_others(&self, peer: IpAddr) -> bool {
-        let peer = peer.to_canonical();
-        self.trusted_proxies.iter().any(|network| network.contains(&peer))
+        self.trusts(peer) || self.sends_proxy_header(peer)
     }
+
+    /// Whether the forwarding fields of `peer` are believed.
+    #[must_use]
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        is_of(peer, &self.trusted_proxies)
+    }
+
+    /// Whether `peer` is to begin with a PROXY header.
+    #[must_use]
+    pub fn sends_proxy_header(&self, peer: IpAddr) -> bool {
+        is_of(peer, &self.proxy_protocol)
+    }
+}
+
+fn is_of(address: IpAddr, networks: &[IpNet]) -> bool {
+    let address = address.to_canonical();
+    networks.iter().any(|network| network.contains(&address))
 }
 
 /// The protocols that a listener speaks; at least one.
@@ -498,7 +518,7 @@ pub struct Target {
 }
 
 /// Where the client is sent.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Redirect {
     /// 301, 302, 303, 307 or 308.
     pub status: StatusCode,
@@ -513,7 +533,7 @@ pub struct Redirect {
 }
 
 /// The path that a client is sent to. The query goes with it, unless the path brings its own.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum RedirectPath {
     /// The request's own.
     Keep,

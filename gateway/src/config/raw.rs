@@ -10,6 +10,7 @@ mod health;
 mod listener;
 mod outlier;
 mod process;
+mod proxy_protocol;
 mod push;
 mod redirect;
 mod retry;

@@ -496,6 +496,11 @@ impl Resolver<'_> {
         raw: RawListener,
         hosts: &HashMap<Arc<str>, usize>,
     ) -> Listener {
+        if raw.redirect.is_some() && raw.has_tls {
+            let what = "has no effect: all that comes by this listener is HTTPS".to_owned();
+            let fix = "write it on the listener in clear text, such as that of port 80";
+            self.refuse(0, format!("{place}.redirect"), what, fix);
+        }
         let protocols = self.protocols(place, &raw);
         let virtual_hosts = raw.virtual_hosts.map(|names| {
             let mut served = Vec::with_capacity(names.len());
@@ -521,6 +526,8 @@ impl Resolver<'_> {
             tls: raw.tls.map(Arc::new),
             http2: raw.http2.unwrap_or_default(),
             trusted_proxies: raw.trusted_proxies,
+            redirect: raw.redirect,
+            proxy_protocol: raw.proxy_protocol,
             max_connections: raw.max_connections.unwrap_or(Listener::MAX_CONNECTIONS),
             max_connections_per_source: raw
                 .max_connections_per_source

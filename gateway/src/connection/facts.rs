@@ -7,10 +7,11 @@ use std::time::SystemTime;
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_http::ResponseHeader;
-use sallyport_route::ClientCertificate;
+use sallyport_route::{ClientCertificate, Scheme};
 use sallyport_tls::Facts;
 
 use super::client_stream;
+use super::proxy_protocol::ProxyHeader;
 use crate::accept::ListenerState;
 use crate::classifier::Known;
 
@@ -25,6 +26,8 @@ pub struct Connection {
     pub local: SocketAddr,
     /// When it was accepted.
     pub accepted: SystemTime,
+    /// What a PROXY header has said.
+    pub proxied: Option<Box<ProxyHeader>>,
     /// What TLS has settled; `None` in clear text.
     pub tls: Option<Arc<Facts>>,
     /// The client's certificate as routes and filters look at it.
@@ -33,33 +36,12 @@ pub struct Connection {
     known: OnceLock<Arc<Known>>,
 }
 
-/// The scheme of a request's URI.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Scheme {
-    /// Clear text.
-    #[default]
-    Http,
-    /// Over TLS.
-    Https,
-}
-
-impl Scheme {
-    /// As it is written.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Https => "https",
-        }
-    }
-}
-
 impl Connection {
     /// One in clear text that was accepted now.
     #[must_use]
     pub fn new(listener: Arc<ListenerState>, peer: SocketAddr, local: SocketAddr) -> Self {
-        let (tls, client, known) = (None, None, OnceLock::new());
-        Self { listener, peer, local, accepted: SystemTime::now(), tls, client, known }
+        let (accepted, known) = (SystemTime::now(), OnceLock::new());
+        Self { listener, peer, local, accepted, proxied: None, tls: None, client: None, known }
     }
 
     /// A connection that nobody has made.
@@ -70,10 +52,12 @@ impl Connection {
         Self::new(Arc::new(ListenerState::new(name, address, address, stats)), address, address)
     }
 
-    /// The scheme that its requests have unless a trusted proxy says otherwise.
+    /// The scheme that its requests have unless a trusted proxy says otherwise: that of the connection,
+    /// or of the one to the proxy that passes it on.
     #[must_use]
     pub fn scheme(&self) -> Scheme {
-        if self.tls.is_some() { Scheme::Https } else { Scheme::Http }
+        let came_by_tls = self.proxied.as_ref().is_some_and(|header| header.is_tls);
+        if self.tls.is_some() || came_by_tls { Scheme::Https } else { Scheme::Http }
     }
 
     /// What the classifier says of it: what an earlier request has found, or what `look_up` finds

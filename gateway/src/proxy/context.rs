@@ -8,11 +8,11 @@ use bytes::Bytes;
 use http::HeaderValue;
 use pingora_core::upstreams::peer::HttpPeer;
 use sallyport_plugin::{Answer, Chain, Run};
-use sallyport_route::{Hints, PathRegex};
+use sallyport_route::{Hints, PathRegex, Scheme};
 
 use crate::classifier::Known;
 use crate::config::{Action, Forward, Limits, Listener};
-use crate::connection::{Connection, Scheme};
+use crate::connection::Connection;
 use crate::live::{Live, Pinned};
 use crate::proxy::cause::Cause;
 use crate::proxy::forwarded::Origin;
@@ -48,6 +48,8 @@ pub struct RequestContext {
     pub(super) known: Option<Arc<Known>>,
     /// The same with what TLS says of the client, where that says anything.
     pub(super) tls_hints: Option<Box<Hints>>,
+    /// Whether the listener sends the request elsewhere, whatever its routes are.
+    pub(super) is_redirected: bool,
     /// Where the request comes from.
     pub(super) origin: Origin,
     /// What failed, if something did.
@@ -139,6 +141,7 @@ impl RequestContext {
             asked_host: None,
             known: None,
             tls_hints: None,
+            is_redirected: false,
             origin: Origin::default(),
             cause: None,
             attempt: Attempt::default(),

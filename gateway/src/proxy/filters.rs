@@ -60,6 +60,7 @@ fn about(ctx: &RequestContext) -> About<'_> {
         client: ctx.origin.client,
         peer: ctx.peer(),
         local: ctx.connection().map(|connection| connection.local),
+        scheme: ctx.scheme().as_str(),
         peer_trusted: ctx.origin.peer_trusted,
         hints: ctx.hints(),
         tls: ctx.connection().and_then(tls),

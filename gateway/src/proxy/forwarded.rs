@@ -10,7 +10,7 @@ use http::header::InvalidHeaderValue;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use ipnet::IpNet;
 
-use crate::connection::Scheme;
+use sallyport_route::Scheme;
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -78,10 +78,10 @@ fn chain(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> + '_ {
 
 /// What `X-Forwarded-Proto` says. Of a list the nearest entry counts: the others were said to a trusted
 /// proxy by somebody who may be anybody.
-fn scheme(headers: &HeaderMap) -> Option<Scheme> {
+pub(crate) fn scheme(headers: &HeaderMap) -> Option<Scheme> {
     let last = headers.get_all(PROTO).iter().next_back()?;
     let entry = last.to_str().ok()?.rsplit(',').next()?.trim();
-    [Scheme::Http, Scheme::Https].into_iter().find(|it| entry.eq_ignore_ascii_case(it.as_str()))
+    Scheme::ALL.into_iter().find(|it| entry.eq_ignore_ascii_case(it.as_str()))
 }
 
 /// An address, which may have a port: `192.0.2.1:80`, `[2001:db8::1]:443` and `[2001:db8::1]`.

@@ -68,6 +68,7 @@ fn record(session: &Session, ctx: &RequestContext, status: u16) {
     let (virtual_host, route) =
         ctx.route().map_or((NONE, NONE), |(host, route)| (&*host.name, &*route.name));
     let head = session.req_header();
+    let proxied = ctx.connection().and_then(|connection| connection.proxied.as_deref());
     let none = Hints::default();
     let hints = ctx.hints().unwrap_or(&none);
     tracing::debug!(
@@ -79,6 +80,9 @@ fn record(session: &Session, ctx: &RequestContext, status: u16) {
         status,
         duration_ms = ctx.elapsed().as_secs_f64() * 1e3,
         client = ctx.origin.client.map(tracing::field::display),
+        proxy_authority = proxied.and_then(|header| header.authority.as_deref()),
+        proxy_alpn = proxied.and_then(|header| shown(header.alpn.as_deref())),
+        proxy_unique_id = proxied.and_then(|header| shown(header.unique_id.as_deref())),
         network = hints.network.as_deref(),
         zone = hints.zone.as_deref(),
         protocol = hints.protocol,
@@ -86,6 +90,11 @@ fn record(session: &Session, ctx: &RequestContext, status: u16) {
         syn_rate = ctx.known.is_some().then_some(hints.syn_rate),
         "request"
     );
+}
+
+/// Bytes as a log may show them.
+fn shown(bytes: Option<&[u8]>) -> Option<String> {
+    bytes.map(|bytes| bytes.escape_ascii().to_string())
 }
 
 #[cfg(test)]

@@ -85,15 +85,25 @@ async fn answer(
     if let Err(cause) = admitted {
         return refuse(session, ctx, cause).await;
     }
+    let redirect = match ctx.route().map(|(_, route)| &route.action) {
+        Some(Action::Redirect(redirect)) => Some(redirect),
+        _ => ctx.listener().redirect.as_ref().filter(|_| ctx.is_redirected),
+    };
+    if let Some(redirect) = redirect {
+        let (status, location) = (redirect.status, location(session, ctx, redirect));
+        return match location {
+            Ok(location) => {
+                let fields = [(header::LOCATION, location)];
+                reply::answer(session, ctx, status, &fields, Bytes::new()).await
+            }
+            Err(cause) => refuse(session, ctx, cause).await,
+        };
+    }
     let (status, fields, body) = match ctx.route().map(|(_, route)| &route.action) {
         Some(Action::Respond(respond)) => {
             (respond.status, respond.headers.clone(), respond.body.clone())
         }
-        Some(Action::Redirect(redirect)) => match location(session, ctx, redirect) {
-            Ok(location) => (redirect.status, vec![(header::LOCATION, location)], Bytes::new()),
-            Err(cause) => return refuse(session, ctx, cause).await,
-        },
-        Some(Action::Forward(_)) | None => return Ok(()),
+        Some(Action::Forward(_) | Action::Redirect(_)) | None => return Ok(()),
     };
     reply::answer(session, ctx, status, &fields, body).await
 }
@@ -170,14 +180,20 @@ fn admit(session: &mut Session, ctx: &mut RequestContext) -> std::result::Result
     }
     let head = session.req_header();
     let target = Target::of(head)?;
+    ctx.is_redirected = decide::redirects_all(ctx.listener(), ctx.scheme(), &target.path);
     let request = Request {
         method: &head.method,
         path: &target.path,
         query: target.query.as_deref().unwrap_or(""),
         headers: &head.headers,
+        scheme: ctx.scheme(),
         hints: ctx.all_hints(),
     };
-    let place = decide::route(ctx.snapshot(), ctx.listener_index(), &target.host, &request);
+    let place = if ctx.is_redirected {
+        None
+    } else {
+        decide::route(ctx.snapshot(), ctx.listener_index(), &target.host, &request)
+    };
     ctx.enter(place);
     if place.is_none() {
         ctx.routeless_host = ctx.snapshot().host(ctx.listener_index(), &target.host);
@@ -191,7 +207,7 @@ fn admit(session: &mut Session, ctx: &mut RequestContext) -> std::result::Result
     if let Some(rewritten) = target.rewritten() {
         target::set(session.req_header_mut(), &rewritten)?;
     }
-    if place.is_none() { Err(Cause::NoRoute) } else { Ok(()) }
+    if place.is_none() && !ctx.is_redirected { Err(Cause::NoRoute) } else { Ok(()) }
 }
 
 /// What an authority is answered that asks in clear text whether a name is ours (RFC 8555, 8.3),

@@ -9,8 +9,8 @@ use sallyport_route::cookie_values;
 
 use super::context::RequestContext;
 use crate::config::{Forward, Sticky};
-use crate::connection::Scheme;
 use crate::upstream::{Signer, Token};
+use sallyport_route::Scheme;
 
 /// Cookies of one name that are looked at: a client has one for each path and domain at most.
 const VALUES_MAX: usize = 4;

@@ -1,5 +1,8 @@
 //! Connections before their first request: how many there may be, who has them, and where they go.
 
+#[path = "connections/proxy_protocol.rs"]
+mod proxy_protocol;
+
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -118,4 +121,87 @@ fn redirects_keep_the_scheme_that_a_trusted_proxy_names() {
     ] {
         assert_eq!(location(trusted, &proto).as_deref(), Some(expected), "{trusted} {proto}");
     }
+}
+
+#[test]
+fn a_listener_sends_everything_to_https_but_challenges_of_acme() {
+    let keys = "redirect: { scheme: https }, trusted_proxies: [127.0.0.3]";
+    let gateway = Gateway::start(&with_keys(keys, OK));
+    let ask = |source, method: &str, path: &str, more: &str| {
+        let mut client = Client::connect_from(source, gateway.web());
+        client.send(format!("{method} {path} HTTP/1.1\r\nHost: shop.example:8080\r\n{more}\r\n"));
+        let response = client.try_receive(method == "HEAD").unwrap();
+        (response.status, response.field("location"))
+    };
+    let to = |path: &str| (301, Some(format!("https://shop.example{path}")));
+    assert_eq!(ask(ONE, "GET", "/a/../b?c=d", ""), to("/b?c=d"));
+    assert_eq!(ask(ONE, "HEAD", "/", ""), to("/"));
+    assert_eq!(ask(ONE, "DELETE", "/nowhere/.well-known/acme-challenge/x", "").0, 301);
+    let challenge = "/.well-known/acme-challenge/token";
+    assert_eq!(ask(ONE, "GET", challenge, ""), (200, None));
+    assert_eq!(ask(ONE, "GET", "/.well-known/acme-challenge/../x", "").0, 301);
+    // Behind a proxy that speaks TLS the two would send the client in circles.
+    let proto = "X-Forwarded-Proto: https\r\n";
+    assert_eq!(ask(OTHER, "GET", "/", proto), (200, None));
+    assert_eq!(ask(ONE, "GET", "/", proto), to("/"));
+    let none = "route=\"none\",virtual_host=\"none\"";
+    gateway.counts(&format!("sallyport_route_requests_total{{code_class=\"3xx\",{none}}}"), 5.0);
+
+    let other = keys.replace("https }", "https, status: 308, port: 8443 }");
+    gateway.replace(&with_keys(&other, OK));
+    let location = Some("https://shop.example:8443/x".to_owned());
+    assert_eq!(ask(ONE, "POST", "/x", "Content-Length: 0\r\n"), (308, location));
+    let file = gateway.config.to_str().unwrap();
+    let explain = crate::support::sallyport()
+        .args(["explain", file, "--host", "shop.example", "--path", "/x", "--json"])
+        .output()
+        .unwrap();
+    let told: serde_json::Value = serde_json::from_slice(&explain.stdout).unwrap();
+    assert_eq!(told["location"], "https://shop.example:8443/x", "{told}");
+}
+
+#[test]
+fn a_redirect_of_a_listener_says_where_to() {
+    for (keys, says) in [
+        ("redirect: { scheme: http }", "listeners[0].redirect.scheme"),
+        ("redirect: { status: 301 }", "scheme"),
+        ("redirect: { scheme: https, host: x.example }", "host"),
+        ("redirect: { scheme: https, status: 200 }", "status"),
+        (
+            "redirect: { scheme: https }, tls: { certificates: [ { self_signed: true } ] }",
+            "listeners[0].redirect: has no effect",
+        ),
+    ] {
+        let output = check(&with_keys(keys, OK));
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert!(!output.status.success() && said.contains(says), "{keys}: {said}");
+    }
+}
+
+#[test]
+fn routes_match_the_scheme_that_the_client_used() {
+    let routes = "virtual_hosts: [ { name: all, domains: [\"*\"], routes: [ \
+                  { name: tls, match: { scheme: https }, respond: { status: 200, body: tls } }, \
+                  { name: clear, respond: { status: 200, body: clear } } ] } ]\n";
+    let gateway = Gateway::start(&with_keys("trusted_proxies: [127.0.0.1]", routes));
+    let body = |more: &str| {
+        request(gateway.web(), &format!("GET / HTTP/1.1\r\nHost: a\r\n{more}\r\n")).body
+    };
+    assert_eq!(body(""), "clear");
+    assert_eq!(body("X-Forwarded-Proto: https\r\n"), "tls");
+    let explain = |header: &str| {
+        let file = gateway.config.to_str().unwrap();
+        let args = ["explain", file, "--host", "a", "--path", "/", "--header", header, "--json"];
+        let output = crate::support::sallyport().args(args).output().unwrap();
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
+    };
+    let told = explain("x-forwarded-proto: http");
+    assert_eq!(
+        (&told["route"], &told["passed_over"][0]["because"]),
+        (&"clear".into(), &"scheme is not https".into())
+    );
+    assert_eq!(explain("x-forwarded-proto: https")["route"], "tls");
+    let bad = check(&config(&routes.replace("scheme: https", "scheme: gopher")));
+    assert!(!bad.status.success());
 }

@@ -57,6 +57,7 @@ const MAX_AGE_MAX: Duration = Duration::from_secs(10 * 365 * 86_400);
 #[derive(Debug)]
 struct SecurityHeaders {
     fields: Vec<(HeaderName, HeaderValue)>,
+    hsts: Option<HeaderValue>,
     overrides: bool,
 }
 
@@ -74,9 +75,8 @@ fn read(node: Node<'_>, sink: &mut Sink, _: &mut Setting<'_>) -> Option<Arc<dyn 
             written.extend(value.map(|value| (name, value)));
         }
         let hsts = fields.optional(sink, "hsts", hsts).flatten();
-        written.extend(hsts.map(|value| (header::STRICT_TRANSPORT_SECURITY, value)));
         let overrides = fields.optional(sink, "override", scalar::flag).unwrap_or(false);
-        Some(Arc::new(SecurityHeaders { fields: written, overrides }) as Arc<dyn Filter>)
+        Some(Arc::new(SecurityHeaders { fields: written, hsts, overrides }) as Arc<dyn Filter>)
     })
 }
 
@@ -127,11 +127,14 @@ impl Filter for SecurityHeaders {
 
     fn response_headers<'a>(
         &'a self,
-        _x: Exchange<'a>,
+        exchange: Exchange<'a>,
         response: &'a mut response::Parts,
     ) -> Flow<'a> {
         let headers = &mut response.headers;
-        for (name, value) in &self.fields {
+        // RFC 6797, 7.2: never in clear text, where it could be anybody's.
+        let hsts = self.hsts.iter().filter(|_| exchange.about.scheme == "https");
+        let hsts = hsts.map(|value| (&header::STRICT_TRANSPORT_SECURITY, value));
+        for (name, value) in self.fields.iter().map(|(name, value)| (name, value)).chain(hsts) {
             if self.overrides || !headers.contains_key(name) {
                 headers.insert(name, value.clone());
             }

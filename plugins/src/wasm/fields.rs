@@ -293,9 +293,9 @@ impl Scene {
         }
     }
 
-    /// The scheme; listeners take plain HTTP.
+    /// The scheme that the client used.
     pub(super) fn scheme(&self) -> &str {
-        self.request.uri.scheme_str().unwrap_or("http")
+        self.place.scheme
     }
 }
 

@@ -92,6 +92,7 @@ impl Scene {
     pub(super) fn swap(&mut self, props: &mut Props<'_>) {
         std::mem::swap(&mut self.request, props.request);
         std::mem::swap(&mut self.marks, props.marks);
+        self.place.scheme = props.about.scheme;
         if let Some(response) = &mut props.response {
             std::mem::swap(&mut self.response, response);
         }
@@ -113,6 +114,7 @@ pub(super) struct Place {
     pub(super) client: Option<SocketAddr>,
     pub(super) peer: Option<SocketAddr>,
     pub(super) local: Option<SocketAddr>,
+    pub(super) scheme: &'static str,
     pub(super) peer_trusted: bool,
     pub(super) hints: Option<Hints>,
     pub(super) started: Option<Instant>,

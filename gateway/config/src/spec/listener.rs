@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::action::RedirectStatus;
 use super::filter::FilterEntry;
 use super::scalar::{AbsolutePath, Address, Duration, Int, Name, Network};
 use super::tls::{ListenerProtocol, ListenerTls};
@@ -47,6 +48,10 @@ pub struct Listener {
     /// The networks whose `X-Forwarded-*` and `Forwarded` fields are believed. Nobody's by default.
     #[serde(default)]
     pub trusted_proxies: Vec<Network>,
+    /// Where everything is sent that comes in clear text, but for the challenges of ACME.
+    pub redirect: Option<ListenerRedirect>,
+    /// Who sends a PROXY header, version 1 or 2, and must. Nobody by default.
+    pub proxy_protocol: Option<ProxyProtocol>,
     /// Open connections at most; new ones are closed beyond.
     #[serde(default = "max_connections")]
     pub max_connections: Int<1, 10_000_000>,
@@ -59,6 +64,37 @@ pub struct Listener {
     /// The filters of all its requests.
     #[serde(default)]
     pub filters: Vec<FilterEntry>,
+}
+
+/// Where all requests of a listener are sent: to the same host, path and query by HTTPS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ListenerRedirect {
+    /// The scheme.
+    pub scheme: Https,
+    /// The status: 301 by default.
+    pub status: Option<RedirectStatus>,
+    /// The port: that of HTTPS by default.
+    pub port: Option<Int<1, 65_535>>,
+}
+
+/// The scheme that a whole listener can be redirected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(extend("x-wrong" = "is not where a whole listener can be redirected to"))]
+pub enum Https {
+    /// HTTPS.
+    Https,
+}
+
+/// The PROXY protocol, by which a proxy says whose a connection is before anything else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProxyProtocol {
+    /// The networks whose peers send a header, and must. All others are served without one, and
+    /// refused if they send one.
+    #[schemars(length(min = 1))]
+    pub from: Vec<Network>,
 }
 
 /// At 4 KiB each they take 400 MB, and a flood of them ends before the memory does.

@@ -25,10 +25,23 @@ pub struct Match {
     /// Cookies that must be there.
     #[serde(default)]
     pub cookies: Vec<CookieMatch>,
+    /// The scheme that the client used: the connection's, or what a trusted proxy says. Any by default.
+    pub scheme: Option<Scheme>,
     /// What the classifier must say of the client.
     pub hint: Option<HintMatch>,
     /// What the client's certificate must be.
     pub client_certificate: Option<ClientCertificateMatch>,
+}
+
+/// The scheme of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(extend("x-wrong" = "is no scheme that is served"))]
+pub enum Scheme {
+    /// Clear text.
+    Http,
+    /// Over TLS.
+    Https,
 }
 
 /// How the path must be. Paths are normalised first.

@@ -8,6 +8,7 @@ use http::Method;
 
 use crate::client::ClientMismatch;
 use crate::hint::HintMismatch;
+use crate::scheme::Scheme;
 
 use super::{CookieMatch, HeaderMatch, PathMatch, QueryMatch, ValueMatch};
 
@@ -31,6 +32,8 @@ pub enum Mismatch {
     Query(QueryMatch),
     /// No occurrence of the cookie holds.
     Cookie(CookieMatch),
+    /// The scheme is not this.
+    Scheme(Scheme),
     /// What is known of the client is not what is asked for.
     Hint(HintMismatch),
     /// The client's certificate is not what is asked for.
@@ -61,6 +64,7 @@ impl fmt::Display for Mismatch {
                 write!(f, "cookie {} ", cookie.name)?;
                 write_value(f, &cookie.value)
             }
+            Self::Scheme(scheme) => write!(f, "scheme is not {scheme}"),
             Self::Hint(hint) => hint.fmt(f),
             Self::Client(client) => client.fmt(f),
         }

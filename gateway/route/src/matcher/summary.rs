@@ -25,6 +25,9 @@ impl fmt::Display for Match {
         for cookie in &self.cookies {
             write!(f, ", cookie {} {}", cookie.name, Asked(&cookie.value))?;
         }
+        if let Some(scheme) = self.scheme {
+            write!(f, ", scheme {scheme}")?;
+        }
         if let Some(hint) = &self.hint {
             write!(f, ", {hint}")?;
         }
@@ -68,11 +71,12 @@ mod tests {
                 name: "beta".into(),
                 value: ValueMatch::Prefix("a".into()),
             }],
+            scheme: Some(crate::Scheme::Https),
             hint: None,
             client: None,
         };
         let text = "path under /api, method GET or POST, header x-beta \"1\", query field v absent, \
-                    cookie beta beginning with \"a\"";
+                    cookie beta beginning with \"a\", scheme https";
         assert_eq!(matches.to_string(), text);
     }
 }

@@ -179,6 +179,7 @@ fn the_first_mismatch_is_told_in_words() {
         path: "/shop",
         query: "v=1&debug",
         headers: &headers,
+        scheme: crate::Scheme::Http,
         hints: None,
     };
     let header = |name: &'static str, value| Match {
@@ -217,6 +218,7 @@ fn the_first_mismatch_is_told_in_words() {
         headers: vec![HeaderMatch { name: ACCEPT, value: exact("text/html") }],
         query: vec![QueryMatch { name: "v".into(), value: exact("1") }],
         cookies: Vec::new(),
+        scheme: None,
         hint: None,
         client: None,
     };
@@ -229,8 +231,14 @@ fn rfc6265_5_4_cookies_are_pairs_in_one_field_or_several() {
     let mut headers = HeaderMap::new();
     headers.append(http::header::COOKIE, "a=1; beta=2;c".parse().unwrap());
     headers.append(http::header::COOKIE, " beta=x=y ; Beta=3".parse().unwrap());
-    let request =
-        Request { method: &Method::GET, path: "/", query: "", headers: &headers, hints: None };
+    let request = Request {
+        method: &Method::GET,
+        path: "/",
+        query: "",
+        headers: &headers,
+        scheme: crate::Scheme::Http,
+        hints: None,
+    };
     for (name, value, matches) in [
         ("beta", exact("2"), true),
         ("beta", exact("x=y"), true),
@@ -258,7 +266,14 @@ fn rfc6265_5_4_cookies_are_pairs_in_one_field_or_several() {
 fn rfc9110_9_1_methods_are_case_sensitive() {
     let lower = Method::from_bytes(b"get").unwrap();
     let headers = HeaderMap::new();
-    let request = Request { method: &lower, path: "/", query: "", headers: &headers, hints: None };
+    let request = Request {
+        method: &lower,
+        path: "/",
+        query: "",
+        headers: &headers,
+        scheme: crate::Scheme::Http,
+        hints: None,
+    };
     let route = Match { methods: vec![Method::GET], ..Match::default() };
     assert!(route.mismatch(&request).is_some());
 }

@@ -21,7 +21,14 @@ fn post(route: Match) -> Match {
 }
 
 fn route(table: &RouteTable, method: &Method, path: &str) -> Option<usize> {
-    table.route(&Request { method, path, query: "", headers: &HeaderMap::new(), hints: None })
+    table.route(&Request {
+        method,
+        path,
+        query: "",
+        headers: &HeaderMap::new(),
+        scheme: crate::Scheme::Http,
+        hints: None,
+    })
 }
 
 fn assert_routes(matches: Vec<Match>, cases: &[(&str, Option<usize>)]) {
@@ -234,8 +241,9 @@ fn matches() -> impl Strategy<Value = Match> {
             headers,
             query,
             cookies: Vec::new(),
-            client: None,
+            scheme: None,
             hint: None,
+            client: None,
         },
     )
 }
@@ -265,7 +273,7 @@ proptest! {
         let table = RouteTable::new(matches);
         for (path, query, headers, get) in &requests {
             let method = if *get { &Method::GET } else { &Method::POST };
-            let request = Request { method, path, query, headers, hints: None };
+            let request = Request { method, path, query, headers, scheme: crate::Scheme::Http, hints: None };
             let walked = reference(table.matches(), &request);
             prop_assert_eq!(table.route(&request), walked);
             let told = table.matches().iter().position(|route| route.mismatch(&request).is_none());
@@ -287,6 +295,7 @@ fn a_route_that_asks_for_hints_is_passed_over_without_them() {
             path: "/x",
             query: "",
             headers: &headers,
+            scheme: crate::Scheme::Http,
             hints,
         })
     };

@@ -8,9 +8,9 @@ use sallyport_config::{Node, Sink};
 use sallyport_plugin::{Entry, Reader};
 use sallyport_tls::AcmeAccount;
 
-use super::scalar;
+use super::{proxy_protocol, redirect, scalar};
 use crate::config::http2::Http2;
-use crate::config::model::{ListenerTimeouts, Protocols};
+use crate::config::model::{ListenerTimeouts, Protocols, Redirect};
 use crate::config::tls::{self, Tls};
 
 /// A listener as written, as far as it could be read.
@@ -28,6 +28,8 @@ pub(in crate::config) struct RawListener {
     pub(in crate::config) has_tls: bool,
     pub(in crate::config) http2: Option<Http2>,
     pub(in crate::config) trusted_proxies: Vec<IpNet>,
+    pub(in crate::config) redirect: Option<Redirect>,
+    pub(in crate::config) proxy_protocol: Vec<IpNet>,
     pub(in crate::config) max_connections: Option<u64>,
     pub(in crate::config) max_connections_per_source: Option<u64>,
     pub(in crate::config) timeouts: ListenerTimeouts,
@@ -55,6 +57,8 @@ pub(super) fn listener(
         let http2 = fields.optional(sink, "http2", http2);
         let trusted_proxies =
             fields.optional(sink, "trusted_proxies", |node, sink| node.list(sink, scalar::network));
+        let redirect = fields.optional(sink, "redirect", redirect::of_listener);
+        let proxy_protocol = fields.optional(sink, "proxy_protocol", proxy_protocol::read);
         let most = |node: Node<'_>, sink: &mut Sink| node.number(sink, 1, 10_000_000);
         let max_connections = fields.optional(sink, "max_connections", most);
         let max_connections_per_source = fields.optional(sink, "max_connections_per_source", most);
@@ -73,6 +77,8 @@ pub(super) fn listener(
             has_tls,
             http2,
             trusted_proxies: trusted_proxies.unwrap_or_default(),
+            redirect,
+            proxy_protocol: proxy_protocol.unwrap_or_default(),
             max_connections,
             max_connections_per_source,
             timeouts: timeouts.unwrap_or_default(),

@@ -43,6 +43,27 @@ pub(super) fn read(node: Node<'_>, sink: &mut Sink, matches: Option<&Match>) -> 
     })
 }
 
+/// Reads that of a listener: to the same place by HTTPS.
+pub(super) fn of_listener(node: Node<'_>, sink: &mut Sink) -> Option<Redirect> {
+    node.mapping(sink, |fields, sink| {
+        let status = fields.optional(sink, "status", status);
+        let port = fields.optional(sink, "port", |node, sink| node.number(sink, 1, 65_535));
+        fields.required(sink, "scheme", |node, sink| {
+            node.parsed(sink, "write https", |text| match text {
+                "https" => Ok(()),
+                _ => Err("is not where a whole listener can be redirected to"),
+            })
+        })?;
+        Some(Redirect {
+            status: status.unwrap_or(StatusCode::MOVED_PERMANENTLY),
+            scheme: Some("https".into()),
+            host: None,
+            port: port.map(|port| port as u16),
+            path: RedirectPath::Keep,
+        })
+    })
+}
+
 fn status(node: Node<'_>, sink: &mut Sink) -> Option<StatusCode> {
     let status = node.number(sink, 301, 308)?;
     if !matches!(status, 301 | 302 | 303 | 307 | 308) {

@@ -7,7 +7,8 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use sallyport_config::{Fields, Node, Sink};
 use sallyport_plugin::{Entry, Reader};
 use sallyport_route::{
-    CookieMatch, Domain, HeaderMatch, Match, PathMatch, QueryMatch, ValueMatch, normalise_path,
+    CookieMatch, Domain, HeaderMatch, Match, PathMatch, QueryMatch, Scheme, ValueMatch,
+    normalise_path,
 };
 use sallyport_tls::ClientAuth;
 
@@ -158,10 +159,12 @@ fn matches(node: Node<'_>, sink: &mut Sink) -> Option<Match> {
         let headers = fields.optional(sink, "headers", |node, sink| node.list(sink, header));
         let query = fields.optional(sink, "query", |node, sink| node.list(sink, query));
         let cookies = fields.optional(sink, "cookies", |node, sink| node.list(sink, cookie));
+        let scheme = fields.optional(sink, "scheme", scheme);
         let hint = fields.optional(sink, "hint", super::classifier::hint);
         let client = fields.optional(sink, "client_certificate", tls::client_match);
         let unread = [
             ("path", path.is_none()),
+            ("scheme", scheme.is_none()),
             ("hint", hint.is_none()),
             ("client_certificate", client.is_none()),
         ];
@@ -174,9 +177,17 @@ fn matches(node: Node<'_>, sink: &mut Sink) -> Option<Match> {
             headers: headers.unwrap_or_default(),
             query: query.unwrap_or_default(),
             cookies: cookies.unwrap_or_default(),
+            scheme,
             hint: hint.map(Box::new),
             client: client.map(Box::new),
         })
+    })
+}
+
+fn scheme(node: Node<'_>, sink: &mut Sink) -> Option<Scheme> {
+    node.parsed(sink, "write http or https", |text| {
+        let found = Scheme::ALL.into_iter().find(|scheme| scheme.as_str() == text);
+        found.ok_or("is no scheme that is served")
     })
 }
 

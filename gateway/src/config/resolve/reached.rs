@@ -60,6 +60,7 @@ fn is_path_only(matches: &Match) -> bool {
         && matches.headers.is_empty()
         && matches.query.is_empty()
         && matches.cookies.is_empty()
+        && matches.scheme.is_none()
         && matches.hint.is_none()
         && matches.client.is_none()
 }

@@ -95,3 +95,33 @@ fn an_edit_that_could_not_be_read_is_tried_again() {
     assert!(gateway.config_view()["refused"].is_null());
     assert_eq!(get(gateway.web(), "a", "/").status, 200);
 }
+
+#[test]
+fn without_a_descriptor_for_a_connection_it_neither_spins_nor_floods_the_log() {
+    let origin = Origin::named("a");
+    let gateway = Gateway::start(&forward_all(&[origin.address]));
+    assert_eq!(try_get(&gateway), Some(200));
+    let limit = |current: u64| {
+        let limits = Rlimit { current: Some(current), maximum: Some(4096) };
+        prlimit(Pid::from_raw(gateway.pid() as i32), Resource::Nofile, limits).unwrap()
+    };
+    let before = limit(3);
+    let mut clients: Vec<_> = (0..20).map(|_| Client::connect(gateway.web())).collect();
+    for client in &mut clients {
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    gateway.logged("out of file descriptors");
+    let (began, cpu) = (std::time::Instant::now(), gateway.cpu_time());
+    // The kernel counts in ticks of 10 ms.
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    let (spent, passed) = (gateway.cpu_time() - cpu, began.elapsed());
+    assert!(spent < passed / 4, "{spent:?} of CPU in {passed:?}");
+    let lines = gateway.log().into_iter().filter(|line| line.contains("out of file descriptors"));
+    assert!(lines.count() <= 2);
+    prlimit(Pid::from_raw(gateway.pid() as i32), Resource::Nofile, before).ok();
+    limit(4096);
+    // Nobody was turned away: they waited in the backlog.
+    for client in &mut clients {
+        assert_eq!(client.receive().status, 200);
+    }
+}

@@ -5,11 +5,21 @@ use crate::testing::Tried;
 
 /// The fields of a response that comes with these.
 fn response(yaml: &str, came: &[(&'static str, &'static str)]) -> HeaderMap {
+    response_over("http", yaml, came)
+}
+
+fn response_over(
+    scheme: &'static str,
+    yaml: &str,
+    came: &[(&'static str, &'static str)],
+) -> HeaderMap {
     let mut response = Response::new(()).into_parts().0;
     for (name, value) in came {
         response.headers.append(*name, HeaderValue::from_static(value));
     }
-    Tried::new(&KIND, yaml).response(&mut response);
+    let mut tried = Tried::new(&KIND, yaml);
+    tried.about.scheme = scheme;
+    tried.response(&mut response);
     response.headers
 }
 
@@ -37,7 +47,7 @@ fn the_origin_has_the_last_word_unless_it_is_overridden() {
 }
 
 #[test]
-fn hsts_is_written_as_it_is_configured() {
+fn hsts_is_written_as_it_is_configured_and_over_https_only() {
     for (yaml, expected) in [
         ("{ hsts: \"off\" }", None),
         ("{ hsts: {} }", Some("max-age=31536000")),
@@ -47,7 +57,8 @@ fn hsts_is_written_as_it_is_configured() {
             Some("max-age=86400; includeSubDomains"),
         ),
     ] {
-        let headers = response(yaml, &[]);
+        assert!(!response(yaml, &[]).contains_key("strict-transport-security"), "{yaml}");
+        let headers = response_over("https", yaml, &[]);
         let written = headers.get("strict-transport-security").map(|value| value.to_str().unwrap());
         assert_eq!(written, expected, "{yaml}");
     }
