@@ -208,7 +208,11 @@ impl Control {
     }
 
     fn followed(state: &State) -> Followed {
-        Followed { others: state.lists.paths(), retry: state.retry.is_some() }
+        Followed {
+            others: state.lists.paths(),
+            retry: state.retry.is_some(),
+            ..Followed::default()
+        }
     }
 
     /// Puts what was read in force if it changed and is good.

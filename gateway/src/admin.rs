@@ -235,6 +235,7 @@ struct UpstreamView<'s> {
 struct EndpointView {
     address: String,
     weight: u16,
+    priority: u8,
     healthy: bool,
     /// Why the latest probe failed, if it did.
     reason: Option<String>,
@@ -271,6 +272,7 @@ fn endpoint_view(member: &Member, slow_start: Option<Duration>) -> EndpointView 
     EndpointView {
         address: endpoint.address.to_string(),
         weight: member.weight,
+        priority: member.priority,
         healthy: member.health.is_healthy(),
         reason: member.health.reason().map(|reason| reason.to_string()),
         set_aside: endpoint.is_set_aside(),

@@ -8,10 +8,12 @@
 mod acme;
 mod admin;
 mod admission;
+pub mod endpoints_file;
 mod error_pages;
 mod http2;
 mod limits;
 mod model;
+mod origins;
 mod outlier;
 mod process;
 mod raw;
@@ -40,6 +42,10 @@ pub use model::{
     HintField, HttpProbe, IPV6_PREFIX, Listener, ListenerTimeouts, Offence, PUSH_EXPORTERS_MAX,
     Probe, Protocols, Push, Redirect, RedirectPath, Respond, Route, StatusRange, Target, Upstream,
     UpstreamTimeouts, VERDICT_RULES_MAX, VerdictRule, Verdicts, VirtualHost,
+};
+pub use origins::{
+    ClientIdentity, Discovery, Endpoint, Location, Name, OriginTls, Protocol, ProxyProtocol,
+    Resolver, Transport,
 };
 pub use process::{LogSettings, Shutdown};
 pub use restart_only::RestartOnly;

@@ -20,6 +20,7 @@ mod fail_to_proxy;
 mod fields;
 mod filters;
 mod forwarded;
+mod grpc;
 mod hedge;
 mod hints;
 mod lent;

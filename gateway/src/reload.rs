@@ -28,6 +28,7 @@ use crate::live::Live;
 use crate::push::Pushing;
 use crate::server::{Plan, Server};
 use crate::snapshot::Snapshot;
+use crate::upstream::discovery::Discoverer;
 use crate::upstream::health::Probes;
 use crate::verdicts::Verdicts;
 
@@ -82,6 +83,8 @@ pub struct Memory {
     files_in_force: Files,
     /// The probes of the upstreams in force.
     probes: Probes,
+    /// What finds their endpoints.
+    discoverer: Discoverer,
     /// Whether the latest attempt failed for what may pass without another edit: the files could not
     /// be read, or descriptors were scarce. Nobody is going to save the same edit again.
     retry: bool,
@@ -100,7 +103,7 @@ pub fn spawn(
     watch::spawn(path, move |attempt| {
         reloader.reload(attempt, &mut memory, &server);
         let others = memory.named_files.paths().collect();
-        Followed { others, retry: memory.retry }
+        Followed { others, retry: memory.retry, ..Followed::default() }
     })
 }
 
@@ -130,6 +133,7 @@ impl Reloader {
             named_files: loaded.named_files.clone(),
             filters: loaded.filters.clone(),
             files_in_force: loaded.named_files.clone(),
+            discoverer: Discoverer::new(probes.clone(), registry.clone()),
             probes: Probes::new(probes),
             retry: false,
         };
@@ -143,6 +147,7 @@ impl Reloader {
         registry.expose_idle(idle_series(&snapshot));
         verdicts.configure(snapshot.verdicts.as_ref());
         pushing.configure(snapshot.push.as_ref());
+        memory.discoverer.follow(&snapshot.upstreams, &snapshot.resolver);
         memory.probes.follow(&snapshot.upstreams);
         memory.filters.prepare(&filters.host);
         memory.filters.start(&filters.host);
@@ -308,6 +313,7 @@ impl Reloader {
         for (name, address) in server.apply(plan) {
             tracing::info!(%name, %address, "listening");
         }
+        memory.discoverer.follow(&snapshot.upstreams, &snapshot.resolver);
         memory.probes.follow(&snapshot.upstreams);
         filters.start(&self.filters.host);
         (memory.filters, memory.files_in_force) = (filters, named_files);

@@ -16,7 +16,7 @@ use sallyport_tls::{ClientMode, Tickets};
 
 use crate::config::{
     Action, Admin, Challenges, Config, ErrorPages, HintField, Limits, Listener, Loaded,
-    LogSettings, Push, Shutdown, Verdicts, VirtualHost,
+    LogSettings, Push, Resolver, Shutdown, Verdicts, VirtualHost,
 };
 use crate::upstream::{self, Account, Found, Upstream};
 
@@ -55,6 +55,8 @@ pub struct Snapshot {
     pub push: Option<Push>,
     /// What clients read in place of the gateway's own errors.
     pub error_pages: ErrorPages,
+    /// How names of endpoints are resolved.
+    pub resolver: Resolver,
     /// The upstreams, indexed by [`Target::upstream`](crate::config::Target::upstream).
     pub upstreams: Vec<Arc<Upstream>>,
     /// The virtual hosts.
@@ -134,6 +136,7 @@ impl Snapshot {
             verdicts,
             push,
             error_pages,
+            resolver,
             upstreams,
             virtual_hosts,
         } = loaded.config;
@@ -166,6 +169,7 @@ impl Snapshot {
             verdicts,
             push,
             error_pages,
+            resolver,
             upstreams,
             hosts,
             unmatched,
@@ -331,7 +335,8 @@ fn compile_upstreams(
         .collect();
     let (mut names, mut found) = (Vec::new(), Vec::new());
     for spec in &specs {
-        let endpoints = upstream::found(spec);
+        let before = before.get(&*spec.name).map(|before| &***before);
+        let endpoints = upstream::known(spec, before);
         let name = |found: &Found| (spec.name.clone(), found.address.to_string().into());
         names.extend(endpoints.iter().map(name));
         found.push(endpoints);

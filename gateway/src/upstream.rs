@@ -8,24 +8,26 @@
 pub mod account;
 pub mod admission;
 pub mod attempt;
+pub mod discovery;
 pub mod endpoint;
 pub mod gate;
 pub mod health;
+pub mod introduction;
 mod outlier;
+mod peer;
+mod priority;
 pub mod retry;
 pub mod set;
 pub mod sticky;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use pingora_core::upstreams::peer::HttpPeer;
-use pingora_error::{ErrorType, OrErr as _};
-use sallyport_balance::{Address, BuildError};
+use sallyport_balance::{Address, BuildError, ENDPOINTS_MAX, Policy};
 use sallyport_stats::{EndpointStats, HealthSink, Registry};
-use socket2::SockRef;
 
-use crate::config;
+use self::discovery::Answers;
+use crate::config::{self, Location};
 use crate::live::{Live, Pinned};
 
 pub use account::Account;
@@ -38,10 +40,6 @@ pub use retry::{Failure, Resend};
 pub use set::{EndpointSet, Member};
 pub use sticky::{Signer, Token};
 
-/// How much of a request may wait in the kernel before it is on its way to the origin: as much as of an answer.
-/// Without a bound it is megabytes for an origin that does not read.
-const UNSENT_BYTES: u32 = 128 << 10;
-
 /// A resolved upstream with its endpoints as they are now.
 #[derive(Debug)]
 pub struct Upstream {
@@ -51,7 +49,20 @@ pub struct Upstream {
     pub account: Arc<Account>,
     set: Live<EndpointSet>,
     /// Held by whoever replaces the set or changes what probes found of it.
-    changes: Mutex<()>,
+    changes: Mutex<Changing>,
+}
+
+/// What the set was made of.
+#[derive(Debug, Default)]
+struct Changing {
+    /// What was looked up last.
+    answers: Answers,
+    /// What the set was made of.
+    found: Vec<Found>,
+    /// Failures in a row to find the list of endpoints.
+    list_failures: u32,
+    /// Whether another configuration is in force: what is found from now on is nobody's.
+    retired: bool,
 }
 
 /// An endpoint that was chosen for one attempt.
@@ -70,6 +81,10 @@ pub struct Found {
     pub address: Address,
     /// Its share in relation to the others' weights.
     pub weight: u16,
+    /// Its level.
+    pub priority: u8,
+    /// The name it was found by, if by any.
+    pub name: Option<Arc<str>>,
 }
 
 impl Upstream {
@@ -86,8 +101,15 @@ impl Upstream {
     ) -> Result<Self, BuildError> {
         let set = before.map(Self::endpoints);
         let keeps_health = before.is_some_and(|before| before.probes_as(&spec));
+        let answers = before.map(Self::answers).unwrap_or_default();
+        let settled = answers.settled && before.is_some_and(|it| it.spec.finds_as(&spec));
+        let changing = Changing {
+            answers: Answers { settled, ..answers },
+            found: found.iter().map(|(found, _)| found.clone()).collect(),
+            ..Changing::default()
+        };
         let set = build(&spec, found, &account, set.as_deref(), keeps_health)?;
-        Ok(Self { spec, account, set: Live::new(Arc::new(set)), changes: Mutex::default() })
+        Ok(Self { spec, account, set: Live::new(Arc::new(set)), changes: Mutex::new(changing) })
     }
 
     /// The endpoints as they are now, for one request.
@@ -108,24 +130,89 @@ impl Upstream {
         self.pin().is_available()
     }
 
+    /// Whether endpoints of it have to be found.
+    #[must_use]
+    pub fn is_dynamic(&self) -> bool {
+        let is_name = |endpoint: &config::Endpoint| matches!(endpoint.location, Location::Name(_));
+        self.spec.discovery.is_some() || self.spec.endpoints.iter().any(is_name)
+    }
+
+    /// Whether every name was asked for and every list read once, whatever came of it.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        !self.is_dynamic() || self.changing().answers.settled
+    }
+
+    /// What was looked up last.
+    fn answers(&self) -> Answers {
+        self.changing().answers.clone()
+    }
+
+    /// Notes what was looked up, and puts the set that follows from it in the place of the one there
+    /// is, unless it would be the same.
+    fn found(&self, answers: Answers, registry: &Registry) {
+        let mut changing = self.changing();
+        let found = found(&self.spec, &answers);
+        changing.answers = answers;
+        if changing.retired || changing.found == found {
+            return;
+        }
+        let endpoints = found.len();
+        match self.replace_set(found.clone(), registry) {
+            Ok(()) => changing.found = found,
+            Err(error) => {
+                tracing::error!(upstream = &*self.spec.name, %error, "endpoints are not usable");
+                return;
+            }
+        }
+        registry.discovery().updated(&self.spec.name);
+        tracing::debug!(upstream = &*self.spec.name, endpoints, "endpoints changed");
+    }
+
     /// Puts the set of `found` in the place of the one there is; endpoints that stay keep their state.
     ///
     /// # Errors
     /// Whatever the balancing crate refuses. Nothing changes then.
     pub fn replace(&self, found: Vec<Found>, registry: &Registry) -> Result<(), BuildError> {
-        let _changing = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
-        let addresses: Vec<Arc<str>> =
-            found.iter().map(|found| found.address.to_string().into()).collect();
-        let stats = registry.endpoints_of(&self.spec.name, &addresses);
+        let mut changing = self.changing();
+        self.replace_set(found.clone(), registry)?;
+        changing.found = found;
+        Ok(())
+    }
+
+    fn replace_set(&self, found: Vec<Found>, registry: &Registry) -> Result<(), BuildError> {
+        let stats = registry.endpoints_of(&self.spec.name, &labels(&found));
         let found = found.into_iter().zip(stats).collect();
         let set = build(&self.spec, found, &self.account, Some(&self.endpoints()), true)?;
         self.set.swap(Arc::new(set));
         Ok(())
     }
 
+    /// Lets statistics show the endpoints that there are now.
+    fn expose(&self, registry: &Registry) {
+        let changing = self.changing();
+        registry.endpoints_of(&self.spec.name, &labels(&changing.found));
+    }
+
+    /// Notes that another configuration is in force.
+    fn retire(&self) {
+        self.changing().retired = true;
+    }
+
+    /// Counts an attempt to find the list of endpoints; returns the failures in a row.
+    fn list_failures(&self, failed: bool) -> u32 {
+        let mut changing = self.changing();
+        changing.list_failures = if failed { changing.list_failures.saturating_add(1) } else { 0 };
+        changing.list_failures
+    }
+
+    fn changing(&self) -> MutexGuard<'_, Changing> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Notes what a probe found of an endpoint, in whichever set it is now.
     pub fn set_healthy(&self, health: &Health, healthy: bool) {
-        let _changing = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        let _changing = self.changing();
         health.set(healthy);
         let set = self.endpoints();
         set.count_healthy();
@@ -159,14 +246,48 @@ pub fn read_health(upstreams: &[Arc<Upstream>], sink: &mut HealthSink<'_>) {
     }
 }
 
-/// The endpoints that `spec` has now.
+/// The endpoints that `spec` has by what `before`, an upstream of the same name, found.
 #[must_use]
-pub fn found(spec: &config::Upstream) -> Vec<Found> {
-    let found = |endpoint: &sallyport_balance::Endpoint| Found {
-        address: endpoint.address.clone(),
-        weight: endpoint.weight,
-    };
-    spec.endpoints.iter().map(found).collect()
+pub fn known(spec: &config::Upstream, before: Option<&Upstream>) -> Vec<Found> {
+    found(spec, &before.map(Upstream::answers).unwrap_or_default())
+}
+
+/// The endpoints that `spec` has by these answers. An address is one endpoint, however often it was
+/// found: as it was found first.
+fn found(spec: &config::Upstream, answers: &Answers) -> Vec<Found> {
+    let listed = answers.listed.iter().filter(|_| spec.discovery.is_some()).flatten();
+    let mut seen = HashSet::new();
+    let mut all = Vec::new();
+    for endpoint in spec.endpoints.iter().chain(listed) {
+        let (weight, priority) = (endpoint.weight, endpoint.priority);
+        let mut add = |address: Address, name: Option<Arc<str>>| {
+            if all.len() < endpoints_max(spec.policy) && seen.insert(address.clone()) {
+                all.push(Found { address, weight, priority, name });
+            }
+        };
+        match &endpoint.location {
+            Location::At(address) => add(address.clone(), None),
+            Location::Name(name) => {
+                let addresses = answers.names.get(name).into_iter().flat_map(|it| it.iter());
+                addresses.for_each(|ip| add((ip, name.port).into(), Some(name.host.clone())));
+            }
+        }
+    }
+    all
+}
+
+/// Endpoints that a balancer of this policy takes; what was found beyond is left out.
+fn endpoints_max(policy: Policy) -> usize {
+    match policy {
+        Policy::Maglev { table_size } => ENDPOINTS_MAX.min(table_size as usize),
+        _ => ENDPOINTS_MAX,
+    }
+}
+
+/// How statistics name endpoints.
+#[must_use]
+pub fn labels(found: &[Found]) -> Vec<Arc<str>> {
+    found.iter().map(|found| found.address.to_string().into()).collect()
 }
 
 fn build(
@@ -186,7 +307,7 @@ fn build(
     let members = found.into_iter().map(|(found, stats)| {
         let known = known.get(&found.address);
         let health = known.filter(|_| keeps_health).map(|known| known.health.clone());
-        let peer = peer(&found.address, &spec.timeouts);
+        let peer = peer::peer(spec, &found.address, found.name.as_deref());
         let endpoint = known.map(|known| known.endpoint.clone());
         let endpoint = endpoint.unwrap_or_else(|| {
             let endpoint = Endpoint::new(found.address.clone(), stats);
@@ -197,30 +318,11 @@ fn build(
         });
         let sticky = signer.as_ref().map_or(0, |signer| signer.id(&found.address.to_string()));
         let health = health.unwrap_or_default();
-        Member { endpoint, health, weight: found.weight, sticky, peer }
+        let (weight, priority) = (found.weight, found.priority);
+        Member { endpoint, health, weight, priority, sticky, peer }
     });
     let members: Vec<_> = members.collect();
     EndpointSet::new(spec, members, account.clone(), signer)
-}
-
-fn peer(address: &Address, timeouts: &config::UpstreamTimeouts) -> HttpPeer {
-    let mut peer = match address {
-        Address::Inet(address) => HttpPeer::new(*address, false, String::new()),
-        Address::Unix(path) => {
-            let path = path.to_str().expect("an address is read from text");
-            HttpPeer::new_uds(path, false, String::new()).expect("an address has a path that fits")
-        }
-    };
-    peer.options.connection_timeout = Some(timeouts.connect);
-    peer.options.total_connection_timeout = Some(timeouts.connect);
-    peer.options.read_timeout = Some(timeouts.read);
-    peer.options.write_timeout = Some(timeouts.write);
-    peer.options.idle_timeout = Some(timeouts.idle);
-    peer.options.upstream_tcp_sock_tweak_hook = Some(Arc::new(|socket| {
-        let bounded = SockRef::from(socket).set_tcp_notsent_lowat(UNSENT_BYTES);
-        bounded.or_err(ErrorType::SocketError, "cannot bound what waits to be sent")
-    }));
-    peer
 }
 
 #[cfg(test)]

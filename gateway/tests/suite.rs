@@ -36,6 +36,8 @@ mod hints;
 mod http2;
 #[path = "suite/logs.rs"]
 mod logs;
+#[path = "suite/origins.rs"]
+mod origins;
 #[path = "suite/proxying.rs"]
 mod proxying;
 #[path = "suite/push.rs"]

@@ -17,6 +17,7 @@ mod filter;
 mod limits;
 mod listener;
 mod matching;
+mod origins;
 mod process;
 pub mod push;
 mod resilience;
@@ -41,6 +42,10 @@ pub use matching::{
     CookieMatch, FieldMatch, HeaderMatch, HintMatch, Match, PathMatch, Protocol, QueryMatch,
     Scheme, SynRate,
 };
+pub use origins::{
+    DiscoveredEndpoints, Discovery, Endpoint, InsecureTls, OriginClientCertificate, OriginHttp2,
+    OriginProtocol, OriginTls, ProxyProtocolVersion, Resolver,
+};
 pub use process::{AccessLog, LogFormat, LogSettings, Shutdown};
 pub use push::Push;
 pub use resilience::{
@@ -52,7 +57,7 @@ pub use tls::{
     TlsDefault, TlsVersion,
 };
 pub use upstream::{
-    Endpoint, HashOn, HealthCheck, HttpProbe, LoadBalancing, OneOrMany, Policy, ProbeMethod,
+    GrpcProbe, HashOn, HealthCheck, HttpProbe, LoadBalancing, OneOrMany, Policy, ProbeMethod,
     SteadyHint, TcpProbe, Upstream, UpstreamTimeouts,
 };
 pub use verdicts::{Offence, VerdictRule, Verdicts};
@@ -96,6 +101,9 @@ pub struct Spec {
     pub access_log: Option<AccessLog>,
     /// What clients read in place of the gateway's own errors, where a virtual host says nothing else.
     pub error_pages: Option<ErrorPages>,
+    /// How names of endpoints are resolved.
+    #[serde(default)]
+    pub resolver: Resolver,
     /// Groups of endpoints.
     #[serde(default)]
     pub upstreams: Vec<Upstream>,

@@ -77,13 +77,15 @@ pub struct Followed {
     pub others: Vec<PathBuf>,
     /// Whether to try again though nothing changes: what failed may pass by itself.
     pub retry: bool,
+    /// Whether nobody needs these files any more: the thread ends.
+    pub ended: bool,
 }
 
 /// Starts the watching thread, which reads `path` and what it includes, calls `reload` at once and then
 /// whenever there is a reason to look.
 ///
 /// `reload` decides by content whether anything changed, and says what to follow besides. The thread
-/// ends with the process.
+/// ends with the process, or when `reload` says so.
 ///
 /// # Errors
 /// If the thread cannot be started. Without inotify it starts all the same: then the files are read
@@ -152,6 +154,9 @@ impl Watching {
             }
             let is_unread = sources.is_err();
             let followed = reload(Attempt { sources, is_asked, started });
+            if followed.ended {
+                return;
+            }
             others = followed.others;
             is_asked = false;
             // Also after the first watch: the file may have changed between its reading and its watch.

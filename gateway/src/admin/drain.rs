@@ -33,8 +33,12 @@ pub(super) async fn undrain(
 
 /// For load balancers.
 pub(super) async fn readyz(State(admin): State<Arc<Admin>>) -> (StatusCode, &'static str) {
-    match admin.drain.is_announced() {
-        true => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
-        false => (StatusCode::OK, "ready\n"),
+    if admin.drain.is_announced() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n");
+    }
+    let snapshot = admin.reloader.live().current();
+    match snapshot.upstreams.iter().all(|upstream| upstream.is_settled()) {
+        true => (StatusCode::OK, "ready\n"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "looking endpoints up\n"),
     }
 }

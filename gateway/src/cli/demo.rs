@@ -12,7 +12,7 @@ use sallyport_route::PathMatch;
 
 use super::run::Process;
 use super::{ConfigFile, Failure};
-use crate::config::{Action, HashOn, Loaded};
+use crate::config::{Action, HashOn, Loaded, Location};
 use crate::origin::Origin;
 use crate::server::Addresses;
 
@@ -45,7 +45,10 @@ pub fn main(args: &Args, kinds: Kinds, log: Log) -> Result<(), Failure> {
 async fn start_origins(loaded: &Loaded) -> anyhow::Result<()> {
     let endpoints = loaded.config.upstreams.iter().flat_map(|upstream| &upstream.endpoints);
     let mut addresses: Vec<_> = endpoints
-        .filter_map(|endpoint| endpoint.address.as_inet())
+        .filter_map(|endpoint| match &endpoint.location {
+            Location::At(address) => address.as_inet(),
+            Location::Name(_) => None,
+        })
         .filter(|address| address.ip().is_loopback())
         .collect();
     addresses.sort();

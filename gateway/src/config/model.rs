@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use ipnet::IpNet;
-use sallyport_balance::{Endpoint, Policy};
+use sallyport_balance::Policy;
 use sallyport_plugin::Entry;
 use sallyport_route::{Domain, Match, Replacement};
 use sallyport_stats::push::ExporterSpec;
@@ -19,6 +19,7 @@ use super::admin::Admin;
 use super::error_pages::ErrorPages;
 use super::http2::Http2;
 use super::limits::Limits;
+use super::origins::{Discovery, Endpoint, Resolver, Transport};
 use super::outlier::Resilience;
 use super::process::{LogSettings, Shutdown};
 use super::retry::Retry;
@@ -50,6 +51,8 @@ pub struct Config {
     pub push: Option<Push>,
     /// What clients read in place of the gateway's own errors, where a virtual host says nothing else.
     pub error_pages: ErrorPages,
+    /// How names of endpoints are resolved.
+    pub resolver: Resolver,
     /// Groups of endpoints.
     pub upstreams: Vec<Upstream>,
     /// Domains and their routes.
@@ -292,8 +295,12 @@ pub struct Upstream {
     pub policy: Policy,
     /// What a hashing policy hashes.
     pub hash_on: HashOn,
-    /// The endpoints; never empty.
+    /// The endpoints that are written; empty only where they are discovered.
     pub endpoints: Vec<Endpoint>,
+    /// Where further endpoints are found.
+    pub discovery: Option<Discovery>,
+    /// How they are spoken to.
+    pub transport: Transport,
     /// How long to wait for an endpoint.
     pub timeouts: UpstreamTimeouts,
     /// Whether and how endpoints are probed.
@@ -308,6 +315,12 @@ impl Upstream {
     /// The default of `panic_below_percent`. Endpoints seldom fail by the half; what watches them
     /// does, and so does the network between. The other half could not take the whole load anyway.
     pub const PANIC_BELOW_PERCENT: u8 = 50;
+
+    /// Whether `other` finds its endpoints in the same places.
+    #[must_use]
+    pub fn finds_as(&self, other: &Self) -> bool {
+        self.endpoints == other.endpoints && self.discovery == other.discovery
+    }
 }
 
 /// What decides which endpoint a request belongs to.
@@ -397,6 +410,11 @@ pub enum Probe {
     Tcp,
     /// An answer to a request.
     Http(HttpProbe),
+    /// What a gRPC server says of a service, or of itself if the name is empty.
+    Grpc {
+        /// The service's name.
+        service: Box<str>,
+    },
 }
 
 /// The request of a probe, and which answers are healthy.

@@ -8,6 +8,8 @@ mod admission;
 mod classifier;
 mod health;
 mod listener;
+mod origin_tls;
+mod origins;
 mod outlier;
 mod process;
 mod proxy_protocol;
@@ -31,6 +33,7 @@ use super::admin::Admin;
 use super::error_pages::{self, ErrorPages};
 use super::limits::{HeaderNames, Limits};
 use super::model::{Classifier, Push, Verdicts};
+use super::origins::{Endpoint, Resolver};
 use super::process::{LogSettings, Shutdown};
 
 pub(super) use classifier::{known_protocol, known_screen};
@@ -52,8 +55,14 @@ pub(super) struct RawFile {
     pub(super) verdicts: Option<Verdicts>,
     pub(super) push: Option<Push>,
     pub(super) error_pages: ErrorPages,
+    pub(super) resolver: Option<Resolver>,
     pub(super) upstreams: Vec<RawUpstream>,
     pub(super) virtual_hosts: Vec<RawVirtualHost>,
+}
+
+/// The list of endpoints that a file of its own holds, if all of it could be read.
+pub(super) fn discovered_endpoints(node: Node<'_>, sink: &mut Sink) -> Option<Vec<Endpoint>> {
+    origins::discovered(node, sink)
 }
 
 /// Decodes the text of the file with index `file`; 0 is the main file.
@@ -93,6 +102,7 @@ fn sections(
         verdicts: None,
         push: None,
         error_pages: ErrorPages::default(),
+        resolver: None,
         upstreams: Vec::new(),
         virtual_hosts: Vec::new(),
     };
@@ -119,6 +129,7 @@ fn sections(
         raw.classifier = fields.optional(sink, "classifier", classifier::classifier);
         raw.verdicts = fields.optional(sink, "verdicts", verdicts::verdicts);
         raw.push = fields.optional(sink, "push", push::push);
+        raw.resolver = fields.optional(sink, "resolver", origins::resolver);
         let pages = fields
             .optional(sink, "error_pages", |node, sink| error_pages::read(node, filters, sink));
         raw.error_pages = pages.unwrap_or_default();

@@ -12,7 +12,7 @@ use std::hash::Hash;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use sallyport_balance::{BuildError, Policy};
+use sallyport_balance::{Address, BuildError, Policy};
 use sallyport_config::{File, Found, Severity};
 use sallyport_plugin::{Entry as FilterEntry, UpstreamUse};
 use sallyport_route::Domain;
@@ -25,6 +25,7 @@ use super::limits::Limits;
 use super::model::{
     Action, Challenges, Config, Forward, Listener, Route, Target, Upstream, VirtualHost,
 };
+use super::origins::{Endpoint, Location, Transport};
 use super::process::{LogSettings, Shutdown};
 use super::raw::{
     RawAction, RawFile, RawForward, RawListener, RawRoute, RawTarget, RawUpstream, RawVirtualHost,
@@ -56,6 +57,7 @@ pub(super) fn resolve(
         verdicts: None,
         push: None,
         error_pages: ErrorPages::default(),
+        resolver: super::origins::Resolver::default(),
         upstreams: Vec::new(),
         virtual_hosts: Vec::new(),
     };
@@ -77,6 +79,7 @@ pub(super) fn resolve(
             config.classifier = raw.classifier;
             config.verdicts = raw.verdicts;
             config.push = raw.push;
+            config.resolver = raw.resolver.unwrap_or_default();
             config.error_pages = raw.error_pages;
             listeners = raw.listeners;
         }
@@ -229,8 +232,9 @@ impl Resolver<'_> {
         for (index, endpoint) in raw.endpoints.iter().enumerate() {
             let Some(endpoint) = endpoint else { continue };
             let at = format!("{place}.endpoints[{index}].address");
-            let what = format!("duplicate address {}", endpoint.address);
-            self.refuse_repeated(&mut addresses, endpoint.address.clone(), file, at, what);
+            let what = format!("duplicate address {}", endpoint.location);
+            self.refuse_repeated(&mut addresses, endpoint.location.clone(), file, at, what);
+            self.refuse_nameless(file, place, index, endpoint, &raw.transport);
         }
         if let Err(error) = raw.policy.check(raw.endpoints.len()) {
             let fix = match error {
@@ -240,6 +244,7 @@ impl Resolver<'_> {
             self.refuse(file, format!("{place}.load_balancing.table_size"), error.to_string(), fix);
         }
         let RawUpstream { name, policy, hash_on, endpoints, timeouts, health_check, .. } = raw;
+        let (discovery, transport) = (raw.discovery, raw.transport);
         let panic_below_percent = raw.panic_below_percent;
         let name = name.unwrap_or_default().into();
         let endpoints = endpoints.into_iter().flatten().collect();
@@ -249,10 +254,30 @@ impl Resolver<'_> {
             policy,
             hash_on,
             endpoints,
+            discovery,
+            transport,
             timeouts,
             health_check,
             panic_below_percent,
             resilience,
+        }
+    }
+
+    /// A certificate is for a name, and a Unix socket has none.
+    fn refuse_nameless(
+        &mut self,
+        file: usize,
+        place: &str,
+        index: usize,
+        endpoint: &Endpoint,
+        transport: &Transport,
+    ) {
+        let Some(tls) = &transport.tls else { return };
+        if tls.server_name.is_none() && matches!(endpoint.location, Location::At(Address::Unix(_)))
+        {
+            let at = format!("{place}.endpoints[{index}].address");
+            let what = "is a Unix socket, which has no name that a certificate could be for";
+            self.refuse(file, at, what.to_owned(), "add `server_name: app.internal` to `tls`");
         }
     }
 
@@ -554,10 +579,19 @@ impl Resolver<'_> {
     }
 }
 
+/// Whether there may be more endpoints than are written.
+fn is_found(raw: &RawUpstream) -> bool {
+    let mut endpoints = raw.endpoints.iter().flatten();
+    raw.discovery.is_some()
+        || endpoints.any(|endpoint| matches!(endpoint.location, Location::Name(_)))
+}
+
 /// What an upstream's table adds to the total; one endpoint needs none.
 fn hash_table_slots(raw: &RawUpstream) -> u64 {
     match raw.policy {
-        Policy::Maglev { table_size } if raw.endpoints.len() > 1 => table_size.into(),
+        Policy::Maglev { table_size } if raw.endpoints.len() > 1 || is_found(raw) => {
+            table_size.into()
+        }
         // A point of the ring is a hash and an index: 16 bytes to a table's 2.
         Policy::RingHash => 160 * 8 * raw.endpoints.len() as u64,
         _ => 0,

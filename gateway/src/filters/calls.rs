@@ -19,6 +19,7 @@ use super::LiveLater;
 use crate::config::Retry;
 use crate::descriptors;
 use crate::proxy::Cause;
+use crate::upstream::introduction::introduce;
 use crate::upstream::{Attempts, Failure, Resend, Tenant, Time, Upstream};
 
 /// Connections from the pool that may turn out closed, one after the other; beyond, it is no chance.
@@ -223,7 +224,11 @@ impl Visit {
 
     fn begin(&mut self) -> Option<Box<HttpPeer>> {
         self.attempts.begin(&self.upstream, None)?;
-        self.attempts.peer()
+        let mut peer = self.attempts.peer()?;
+        if let Some(version) = self.upstream.spec.transport.proxy_protocol {
+            introduce(&mut peer, version, None);
+        }
+        Some(peer)
     }
 
     fn connected(&mut self, reused: bool) {

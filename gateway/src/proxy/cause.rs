@@ -33,6 +33,8 @@ pub(crate) enum Cause {
     Limit,
     /// No endpoint could be connected to.
     Connect,
+    /// TLS with the origin could not be agreed on, or its certificate is not to be believed.
+    Tls,
     /// The origin, or the route's timeout, took too long.
     Timeout,
     /// The origin broke the connection off.
@@ -58,19 +60,21 @@ impl Cause {
     pub(crate) fn of(error: &Error) -> Self {
         use ErrorType::{
             ConnectError, ConnectNoRoute, ConnectRefused, ConnectTimedout, ConnectionClosed,
-            H1Error, InvalidHTTPHeader, ReadError, ReadTimedout, SocketError, WriteError,
-            WriteTimedout,
+            H1Error, InvalidCert, InvalidH2, InvalidHTTPHeader, ReadError, ReadTimedout,
+            SocketError, TLSHandshakeFailure, TLSHandshakeTimedout, WriteError, WriteTimedout,
         };
         match (error.esource(), error.etype()) {
-            (ErrorSource::Upstream, ConnectTimedout | ReadTimedout | WriteTimedout) => {
-                Self::Timeout
-            }
+            (
+                ErrorSource::Upstream,
+                ConnectTimedout | TLSHandshakeTimedout | ReadTimedout | WriteTimedout,
+            ) => Self::Timeout,
+            (ErrorSource::Upstream, TLSHandshakeFailure | InvalidCert) => Self::Tls,
             (
                 ErrorSource::Upstream,
                 ConnectRefused | ConnectNoRoute | ConnectError | SocketError,
             ) => Self::Connect,
             (ErrorSource::Upstream, ReadError | WriteError | ConnectionClosed) => Self::Reset,
-            (ErrorSource::Upstream, InvalidHTTPHeader | H1Error) => Self::BadResponse,
+            (ErrorSource::Upstream, InvalidHTTPHeader | H1Error | InvalidH2) => Self::BadResponse,
             (ErrorSource::Upstream, _) => Self::Reset,
             (
                 ErrorSource::Downstream,
@@ -109,7 +113,7 @@ impl Cause {
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::NoEndpoint | Self::Limit | Self::Resources => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Connect | Self::Reset | Self::BadResponse => StatusCode::BAD_GATEWAY,
+            Self::Connect | Self::Tls | Self::Reset | Self::BadResponse => StatusCode::BAD_GATEWAY,
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
             Self::ClientTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::Filter | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -131,6 +135,7 @@ impl Cause {
             Self::NoEndpoint => "no_endpoint",
             Self::Limit => "limit",
             Self::Connect => "connect",
+            Self::Tls => "tls",
             Self::Timeout => "timeout",
             Self::Reset => "reset",
             Self::BadResponse => "bad_response",
@@ -157,6 +162,7 @@ impl Cause {
             Self::NoEndpoint => "no endpoint is available",
             Self::Limit => "the upstream has as many requests as it may",
             Self::Connect => "no endpoint could be connected to",
+            Self::Tls => "TLS with the origin failed",
             Self::Timeout => "the origin took too long",
             Self::Reset => "the origin closed the connection",
             Self::BadResponse => "the origin's response is malformed",
@@ -181,7 +187,7 @@ impl Cause {
     /// The `kind` under which the endpoint counts it; `None` where the endpoint is not to blame.
     pub(crate) fn upstream_kind(self) -> Option<ErrorKind> {
         match self {
-            Self::Connect => Some(ErrorKind::Connect),
+            Self::Connect | Self::Tls => Some(ErrorKind::Connect),
             Self::Timeout => Some(ErrorKind::Timeout),
             Self::Reset => Some(ErrorKind::Reset),
             Self::BadResponse => Some(ErrorKind::BadResponse),
@@ -191,8 +197,8 @@ impl Cause {
 
     /// Whether the client's connection is still at a request boundary, so that it can be kept.
     pub(super) fn keeps_connection(self) -> bool {
-        use Cause::{Connect, Limit, Misdirected, NoEndpoint, NoRoute};
-        matches!(self, NoRoute | Misdirected | NoEndpoint | Limit | Connect)
+        use Cause::{Connect, Limit, Misdirected, NoEndpoint, NoRoute, Tls};
+        matches!(self, NoRoute | Misdirected | NoEndpoint | Limit | Connect | Tls)
     }
 
     /// Whether the operator should read of it: what a client can cause at will is not.

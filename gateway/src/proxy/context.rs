@@ -16,6 +16,7 @@ use crate::connection::Connection;
 use crate::live::{Live, Pinned};
 use crate::proxy::cause::Cause;
 use crate::proxy::forwarded::Origin;
+use crate::proxy::grpc::Grpc;
 use crate::proxy::hedge::Hedge;
 use crate::proxy::mirror::Copied;
 use crate::proxy::pace::Pace;
@@ -73,6 +74,8 @@ pub struct RequestContext {
     pub(super) held_body: Option<Bytes>,
     /// How the request's body comes.
     pub(super) pace: Pace,
+    /// What makes it gRPC, if it is.
+    pub(super) grpc: Option<Grpc>,
     /// The tunnel that this attempt may become, where the request asks for one.
     pub(super) tunnel: Option<Arc<Tunnel>>,
 }
@@ -154,6 +157,7 @@ impl RequestContext {
             mirrored: false,
             held_body: None,
             pace: Pace::default(),
+            grpc: None,
             tunnel: None,
         }
     }
@@ -299,10 +303,15 @@ impl RequestContext {
         self.attempt.tries.endpoint()
     }
 
-    /// Time left of the route's timeout; `None` where it has none.
+    /// How long the exchange may take: the route's timeout, or that of a gRPC client if it is shorter.
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        let own = self.grpc.and_then(|grpc| grpc.timeout);
+        [self.forward()?.timeout, own].into_iter().flatten().min()
+    }
+
+    /// Time left of [`timeout`](Self::timeout); `None` where there is none.
     pub(super) fn time_left(&self) -> Option<Duration> {
-        let timeout = self.forward()?.timeout?;
-        Some(timeout.saturating_sub(self.started.elapsed()))
+        Some(self.timeout()?.saturating_sub(self.started.elapsed()))
     }
 
     /// What the tunnel did that the request became, once it is over.

@@ -78,7 +78,7 @@ fn keep_time(ctx: &RequestContext) {
 
 /// When the route's timeout is over. Tunnels are exempt, from their beginning on.
 fn exchange_due(ctx: &RequestContext) -> Option<Instant> {
-    let timeout = ctx.forward()?.timeout?;
+    let timeout = ctx.timeout()?;
     (!ctx.tunnelled).then(|| ctx.started() + timeout)
 }
 

@@ -9,7 +9,7 @@ use sallyport_plugin::Answer;
 
 use super::cause::Cause;
 use super::context::RequestContext;
-use super::{filters, response_filter};
+use super::{filters, grpc, response_filter};
 
 /// Writes the short plain-text response for `cause`.
 pub(super) async fn error(
@@ -68,6 +68,10 @@ async fn send(
     if has_begun(session) {
         return Err(Cause::Internal.into_error());
     }
+    let mut body = body;
+    if ctx.grpc.is_some() {
+        grpc::translate(&mut head, &mut body);
+    }
     response_filter::announce_end(session);
     if filters::may_have_length(head.status) {
         head.headers.insert(header::CONTENT_LENGTH, body.len().into());
@@ -82,6 +86,10 @@ async fn send(
         head.headers.insert(header::CONTENT_LENGTH, body.len().into());
     }
     let bodiless = body.is_empty() || session.req_header().method == Method::HEAD;
+    if bodiless && let Some(http2) = session.as_downstream_mut().as_custom_mut() {
+        // Pingora would write a head that does not end the stream, whatever it is told.
+        return http2.write_response_header(Box::new(head.into()), true).await;
+    }
     session.write_response_header(Box::new(head.into()), bodiless).await?;
     if !bodiless {
         session.write_response_body(Some(body), true).await?;

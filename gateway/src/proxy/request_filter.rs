@@ -13,6 +13,7 @@ use sallyport_route::Request;
 
 use super::cause::Cause;
 use super::context::{RequestContext, Upgrade};
+use super::grpc::Grpc;
 use super::target::{self, Target, asked_host, hash_key};
 use super::{Shared, conformance, cookies, fields, filters, forwarded, hints, reply, sticky};
 use crate::config::{Action, Redirect, TenantBy};
@@ -34,6 +35,9 @@ pub(super) async fn run(
     }
     set_up_connection(session, ctx);
     cookies::join(session);
+    if session.req_header().version == Version::HTTP_2 {
+        ctx.grpc = Grpc::of(&session.req_header().headers);
+    }
     hints::find(shared.classifier.as_ref(), ctx);
     let admitted = admit(session, ctx);
     if ctx.attempt.upgrade != Upgrade::No && !session.as_downstream_mut().is_body_empty() {

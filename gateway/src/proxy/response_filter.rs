@@ -82,6 +82,9 @@ fn switch(session: &mut Session, response: &mut ResponseHeader, ctx: &mut Reques
         session.as_downstream_mut().set_read_timeout(None);
         tunnel.switch();
         connection::switch(session.as_downstream(), tunnel.clone());
+    } else {
+        let idle = ctx.upstream().spec.timeouts.upgraded;
+        session.as_downstream_mut().set_read_timeout(Some(idle));
     }
 }
 

@@ -1,5 +1,6 @@
 //! Chooses the endpoint of an attempt. Pingora calls it again after a failure that may be retried.
 
+use pingora_core::protocols::ALPN;
 use pingora_core::upstreams::peer::{H1UpgradePolicy, HttpPeer, Peer as _};
 use pingora_error::Result;
 use tokio::time::sleep;
@@ -9,6 +10,7 @@ use super::context::{RequestContext, Upgrade};
 use super::pace;
 use crate::tunnel::Tunnel;
 use crate::upstream::OverLimit;
+use crate::upstream::introduction::introduce;
 
 /// The peer for this attempt; one that is made again may have to wait first.
 pub(super) async fn run(ctx: &mut RequestContext) -> Result<Box<HttpPeer>> {
@@ -63,18 +65,14 @@ fn choose(ctx: &mut RequestContext) -> std::result::Result<Box<HttpPeer>, Cause>
         }
     }
     limit_attempt(&mut peer, ctx);
-    match ctx.attempt.upgrade {
-        Upgrade::No => {}
-        upgrade => {
-            // A tunnel is silent for as long as its users are, whatever the route's timeout is.
-            let idle = ctx.upstream().spec.timeouts.upgraded;
-            ctx.tunnel = Some(Tunnel::prepare(&mut peer, idle));
-            if upgrade == Upgrade::Other {
-                peer.options.http_upstream_request_policy.h1_upgrade = H1UpgradePolicy::Preserve;
-            }
-        }
-    }
     peer.options.tcp_recv_buf = ctx.limits().origin_receive_bytes();
+    if let Some(version) = ctx.upstream().spec.transport.proxy_protocol {
+        let ends = ctx.connection().map(|connection| (connection.peer, connection.local));
+        introduce(&mut peer, version, ends);
+    }
+    if ctx.attempt.upgrade != Upgrade::No {
+        prepare_upgrade(&mut peer, ctx);
+    }
     ctx.cause = None;
     ctx.attempt.stale = false;
     // Pingora sends what it has kept of the body again.
@@ -101,4 +99,25 @@ fn limit_attempt(peer: &mut HttpPeer, ctx: &mut RequestContext) {
         *read = read.map(|read| read.min(within));
     }
     pace::begin_attempt(within, ctx);
+}
+
+/// Makes the connection one that may change its protocol, which is HTTP/1's to do. A tunnel is silent for
+/// as long as its users are, whatever the route's timeout is.
+///
+/// Only a plain TCP connection can be taken over as a tunnel of our own; over TLS, a Unix socket or behind
+/// a PROXY header Pingora passes the bytes on as bodies.
+fn prepare_upgrade(peer: &mut HttpPeer, ctx: &mut RequestContext) {
+    let idle = ctx.upstream().spec.timeouts.upgraded;
+    if peer.options.alpn == ALPN::H2H1 {
+        peer.options.alpn = ALPN::H1;
+    }
+    let is_plain = !peer.is_tls() && peer.options.custom_l4.is_none();
+    if is_plain && peer._address.as_inet().is_some() && peer.options.alpn == ALPN::H1 {
+        ctx.tunnel = Some(Tunnel::prepare(peer, idle));
+    } else {
+        peer.options.read_timeout = Some(idle);
+    }
+    if ctx.attempt.upgrade == Upgrade::Other {
+        peer.options.http_upstream_request_policy.h1_upgrade = H1UpgradePolicy::Preserve;
+    }
 }

@@ -8,7 +8,7 @@ use pingora_proxy::Session;
 
 use super::context::{RequestContext, Upgrade};
 use super::{fields, forwarded, hints, lent, request_id, upstream_response_filter};
-use crate::config::HeaderNames;
+use crate::config::{HeaderNames, Protocol};
 
 /// What `X-Forwarded-*` and the id add at most.
 const FIELDS_ADDED_MAX: usize = 4;
@@ -60,6 +60,10 @@ fn rewrite_fields(headers: &mut HeaderMap, ctx: &RequestContext) {
         headers.insert(HeaderName::from_static("client-cert"), value);
     }
     request_id::ensure(headers);
+    if ctx.grpc.is_some() && ctx.upstream().spec.transport.protocol != Protocol::Http1 {
+        // Pingora removes it with what is this hop's only; gRPC servers insist on it.
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
     if ctx.limits().header_names == HeaderNames::Any {
         fields::remove_imitations(headers);
     }

@@ -4,12 +4,15 @@
 //! What probes find belongs to the upstream that probes: a reload that changes it makes a new one,
 //! with probes of its own, and ends the old one's at once, however long old requests still hold it.
 
+mod grpc;
 mod probe;
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use futures::future::join_all;
+use pingora_core::connectors::TransportConnector;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
@@ -70,10 +73,18 @@ impl Health {
 }
 
 /// The probes at work: those of the upstreams in force and of no others.
-#[derive(Debug)]
 pub struct Probes {
     runtime: Handle,
     running: Vec<Probing>,
+    /// For endpoints that are not spoken to in plain HTTP/1. Made with the first: it reads the system's
+    /// authorities.
+    transport: Arc<OnceLock<TransportConnector>>,
+}
+
+impl fmt::Debug for Probes {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Probes").field("running", &self.running).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -87,7 +98,7 @@ impl Probes {
     /// waits for its turn fails a healthy endpoint.
     #[must_use]
     pub fn new(runtime: Handle) -> Self {
-        Self { runtime, running: Vec::new() }
+        Self { runtime, running: Vec::new(), transport: Arc::default() }
     }
 
     /// Probes `upstreams` from now on. Those that were probed before go on as they are, the probes
@@ -107,7 +118,11 @@ impl Probes {
             if let Some(check) = &upstream.spec.health_check
                 && !running.contains(&Arc::as_ptr(upstream))
             {
-                let task = self.runtime.spawn(run(upstream.clone(), check.clone()));
+                let task = self.runtime.spawn(run(
+                    upstream.clone(),
+                    check.clone(),
+                    self.transport.clone(),
+                ));
                 let task = task.abort_handle();
                 self.running.push(Probing { upstream: upstream.clone(), task });
             }
@@ -115,13 +130,17 @@ impl Probes {
     }
 }
 
-async fn run(upstream: Arc<Upstream>, check: HealthCheck) {
-    let prober = Prober::new(&check);
+async fn run(
+    upstream: Arc<Upstream>,
+    check: HealthCheck,
+    transport: Arc<OnceLock<TransportConnector>>,
+) {
+    let prober = Prober::new(&check, &upstream.spec.transport, transport);
     loop {
         let started = Instant::now();
         let endpoints = upstream.endpoints();
         let probes = endpoints.members().iter().map(async |member| {
-            let failure = prober.probe(&member.endpoint.address).await.err();
+            let failure = prober.probe(member).await.err();
             if failure.as_ref().is_some_and(Unhealthy::is_own) {
                 descriptors::report_exhaustion();
             } else {

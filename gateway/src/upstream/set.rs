@@ -4,23 +4,27 @@
 //! and a request keeps the set it began with, so that an index means one endpoint for as long as the
 //! request lasts. What is known of an endpoint is not the set's: it lives on by its address.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use pingora_core::upstreams::peer::HttpPeer;
-use sallyport_balance::{Address, Balancer, BuildError, View};
+use sallyport_balance::{Address, Balancer, BuildError, Policy, View};
 
 use super::health::Health;
-use super::{Account, Choice, Endpoint, Signer};
+use super::{Account, Choice, Endpoint, Signer, priority};
 use crate::config::{self, OutlierDetection};
 
 /// An upstream's endpoints with what chooses among them.
 #[derive(Debug)]
 pub struct EndpointSet {
+    /// In the order of their priorities.
     members: Box<[Member]>,
-    /// `None` where there are no endpoints.
-    balancer: Option<Balancer>,
+    /// One for each priority, the lowest first; none where there are no endpoints.
+    levels: Box<[Level]>,
+    /// Whether the policy goes by keys.
+    hashes: bool,
     /// How many of them probes find healthy.
     healthy: AtomicUsize,
     panic_below_percent: u8,
@@ -42,30 +46,30 @@ pub struct Member {
     pub weight: u16,
     /// What stands for it in a cookie, where there is one.
     pub(super) sticky: u64,
+    /// Its level.
+    pub priority: u8,
     /// Built once: a pooled connection is used again only by an equal peer.
     pub(super) peer: HttpPeer,
 }
 
 impl EndpointSet {
-    /// Builds the balancer of `members`.
+    /// Builds the balancers of `members`.
     ///
     /// # Errors
     /// Whatever the balancing crate refuses, except that there are no endpoints.
     pub(super) fn new(
         spec: &config::Upstream,
-        members: Vec<Member>,
+        mut members: Vec<Member>,
         account: Arc<Account>,
         signer: Option<Signer>,
     ) -> Result<Self, BuildError> {
-        let endpoints: Vec<_> = members.iter().map(Member::balanced).collect();
-        let balancer = match &*endpoints {
-            [] => None,
-            endpoints => Some(Balancer::new(spec.policy, endpoints)?),
-        };
+        members.sort_by_key(|member| member.priority);
+        let levels = levels(spec.policy, &members)?;
         let healthy = AtomicUsize::new(0);
         let set = Self {
             members: members.into(),
-            balancer,
+            levels,
+            hashes: matches!(spec.policy, Policy::Maglev { .. } | Policy::RingHash),
             healthy,
             panic_below_percent: spec.panic_below_percent,
             outlier_detection: spec.resilience.outlier_detection.clone(),
@@ -148,13 +152,10 @@ impl EndpointSet {
         /// Another request may take a trial between its choice and its claim; whoever loses that
         /// often goes where it would go without one.
         const LOST_MAX: usize = 4;
-        let balancer = self.balancer.as_ref()?;
         let known = self.known(tried);
         // What is tried again spends nobody's turn.
-        let select = |view: &Known<'_>| match tried {
-            [] => balancer.select(key, view),
-            _ => balancer.peek(key, view),
-        };
+        let ask = if tried.is_empty() { Level::select } else { Level::peek };
+        let select = |view: &Known<'_>| self.choose(key, view, ask);
         if known.panics && self.outlier_detection.is_some() {
             // What requests found is ignored as well.
             return Some(Choice { endpoint: select(&known)?, trial: false });
@@ -181,9 +182,42 @@ impl EndpointSet {
     /// The endpoint that [`select`](Self::select) would choose next. Takes no turn and no trial.
     #[must_use]
     pub fn peek(&self, key: u64) -> Option<usize> {
-        let balancer = self.balancer.as_ref()?;
         let careful = Known { last_resort: false, ..self.known(&[]) };
-        balancer.peek(key, &careful).or_else(|| balancer.peek(key, &self.known(&[])))
+        self.choose(key, &careful, Level::peek)
+            .or_else(|| self.choose(key, &self.known(&[]), Level::peek))
+    }
+
+    /// Chooses the level and lets `ask` choose within it. A level without an endpoint to use gives its
+    /// turn to the next one, and the last one to the first.
+    fn choose(
+        &self,
+        key: u64,
+        known: &Known<'_>,
+        ask: fn(&Level, u64, &Known<'_>) -> Option<usize>,
+    ) -> Option<usize> {
+        let first = match &*self.levels {
+            [] => return None,
+            [only] => return ask(only, key, known),
+            levels => {
+                priority::choose(self.level_key(key), levels.iter().map(|level| self.share(level)))
+            }
+        };
+        let (before, from) = self.levels.split_at(first);
+        from.iter().chain(before).find_map(|level| ask(level, key, known))
+    }
+
+    /// What chooses the level: hashing policies keep a key where it is, all others draw.
+    fn level_key(&self, key: u64) -> u64 {
+        if self.hashes { key } else { fastrand::u64(..) }
+    }
+
+    /// The members of a level that may be used, and all of them.
+    fn share(&self, level: &Level) -> (usize, usize) {
+        let members = &self.members[level.members.clone()];
+        let usable = members
+            .iter()
+            .filter(|member| member.health.is_healthy() && member.endpoint.is_welcome());
+        (usable.count(), members.len())
     }
 
     /// Whether there is an endpoint to try after those `tried`.
@@ -202,7 +236,8 @@ impl EndpointSet {
 
     /// Whether so few endpoints are healthy that all are used: probes that fail at most endpoints
     /// at once say more of the network or of this gateway than of the endpoints. With outlier detection those
-    /// that were ejected count as unhealthy.
+    /// that were ejected count as unhealthy. As long as levels of priority together are healthy enough for all
+    /// requests, they take them instead.
     #[must_use]
     pub fn panics(&self) -> bool {
         let healthy = match self.outlier_detection {
@@ -210,7 +245,10 @@ impl EndpointSet {
             _ => self.healthy(),
         };
         let all = self.members.len();
-        healthy < all && healthy * 100 < all * usize::from(self.panic_below_percent)
+        healthy < all
+            && healthy * 100 < all * usize::from(self.panic_below_percent)
+            && (self.levels.len() == 1
+                || !priority::suffice(self.levels.iter().map(|level| self.share(level))))
     }
 
     /// How many endpoints probes find healthy.
@@ -239,7 +277,7 @@ impl EndpointSet {
     /// Bytes that its balancing table takes.
     #[must_use]
     pub fn table_bytes(&self) -> usize {
-        self.balancer.as_ref().map_or(0, Balancer::memory_bytes)
+        self.levels.iter().map(|level| level.balancer.memory_bytes()).sum()
     }
 
     /// How many endpoints are healthy and not ejected. Asked only while one may be ejected.
@@ -259,8 +297,39 @@ impl EndpointSet {
     }
 
     fn known<'a>(&'a self, tried: &'a [usize]) -> Known<'a> {
-        Known { set: self, panics: self.panics(), tried, last_resort: true, draw: None }
+        Known { set: self, first: 0, panics: self.panics(), tried, last_resort: true, draw: None }
     }
+}
+
+/// The members of one priority.
+#[derive(Debug)]
+struct Level {
+    balancer: Balancer,
+    members: Range<usize>,
+}
+
+impl Level {
+    fn select(&self, key: u64, known: &Known<'_>) -> Option<usize> {
+        let view = Known { first: self.members.start, ..*known };
+        Some(self.members.start + self.balancer.select(key, &view)?)
+    }
+
+    fn peek(&self, key: u64, known: &Known<'_>) -> Option<usize> {
+        let view = Known { first: self.members.start, ..*known };
+        Some(self.members.start + self.balancer.peek(key, &view)?)
+    }
+}
+
+/// A level for each priority of `members`, which are in their order.
+fn levels(policy: Policy, members: &[Member]) -> Result<Box<[Level]>, BuildError> {
+    let mut start = 0;
+    let level = |members: &[Member]| {
+        let endpoints: Vec<_> = members.iter().map(Member::balanced).collect();
+        let range = start..start + members.len();
+        start = range.end;
+        Ok(Level { balancer: Balancer::new(policy, &endpoints)?, members: range })
+    };
+    members.chunk_by(|a, b| a.priority == b.priority).map(level).collect()
 }
 
 impl Member {
@@ -274,6 +343,8 @@ impl Member {
 #[derive(Clone, Copy)]
 struct Known<'a> {
     set: &'a EndpointSet,
+    /// The member that the balancer's first index stands for.
+    first: usize,
     panics: bool,
     tried: &'a [usize],
     last_resort: bool,
@@ -283,6 +354,7 @@ struct Known<'a> {
 
 impl View for Known<'_> {
     fn usable(&self, index: usize) -> bool {
+        let index = self.first + index;
         let member = &self.set.members[index];
         (self.panics || member.health.is_healthy())
             && (self.last_resort || member.endpoint.is_welcome())
@@ -291,6 +363,6 @@ impl View for Known<'_> {
     }
 
     fn in_flight(&self, index: usize) -> u32 {
-        self.set.endpoint(index).in_flight()
+        self.set.endpoint(self.first + index).in_flight()
     }
 }

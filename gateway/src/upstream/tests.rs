@@ -7,7 +7,7 @@ use http::Method;
 use sallyport_balance::{Address, Policy};
 use sallyport_stats::{ErrorKind, Registry};
 
-use super::{Account, Attempts, Failure, Found, Resend, Time, Upstream, found};
+use super::{Account, Attempts, Failure, Found, Resend, Time, Upstream, known};
 use crate::config::{self, HealthCheck, HttpProbe, Probe, Retry};
 
 fn socket_address(last: u8) -> SocketAddr {
@@ -24,12 +24,18 @@ fn probing(path: &str, interval: Duration) -> HealthCheck {
 }
 
 fn spec(count: u8, health_check: Option<HealthCheck>) -> config::Upstream {
-    let endpoint = |last| sallyport_balance::Endpoint { address: address(last), weight: 1 };
+    let endpoint = |last| config::Endpoint {
+        location: config::Location::At(address(last)),
+        weight: 1,
+        priority: 0,
+    };
     config::Upstream {
         name: "up".into(),
         policy: Policy::RoundRobin,
         hash_on: config::HashOn::SourceIp,
         endpoints: (1..=count).map(endpoint).collect(),
+        discovery: None,
+        transport: config::Transport::plain(),
         timeouts: config::UpstreamTimeouts::default(),
         health_check,
         panic_below_percent: config::Upstream::PANIC_BELOW_PERCENT,
@@ -38,7 +44,7 @@ fn spec(count: u8, health_check: Option<HealthCheck>) -> config::Upstream {
 }
 
 fn build(spec: config::Upstream, before: Option<&Upstream>, registry: &Registry) -> Upstream {
-    let found = found(&spec);
+    let found = known(&spec, before);
     let addresses: Vec<_> = found.iter().map(|found| found.address.to_string().into()).collect();
     let stats = registry.endpoints_of(&spec.name, &addresses);
     let account = registry.attempts(std::slice::from_ref(&spec.name)).remove(0);
@@ -129,7 +135,10 @@ fn a_health_that_is_told_twice_counts_once() {
 }
 
 fn at(addresses: &[u8]) -> Vec<Found> {
-    addresses.iter().map(|&last| Found { address: address(last), weight: 1 }).collect()
+    addresses
+        .iter()
+        .map(|&last| Found { address: address(last), weight: 1, priority: 0, name: None })
+        .collect()
 }
 
 #[test]

@@ -15,6 +15,8 @@ mod process;
 mod push;
 mod tls;
 
+use std::sync::Arc;
+
 use prometheus::{TextEncoder, proto::MetricFamily};
 
 use self::{
@@ -28,6 +30,7 @@ use crate::{
     classifier::ClassifierFigures,
     config::ConfigFigures,
     connection::ConnectionFigures,
+    discovery::{DiscoveryFailure, Lookups},
     http2::Http2Closed,
     outcome::{CodeClass, ErrorKind},
     registry::{EndpointHealth, Registry},
@@ -114,6 +117,11 @@ const CONNECTIONS: &[Built<[ConnectionFigures]>] = &[
     ("sallyport_connections_refused_total", connections_refused),
 ];
 
+const DISCOVERY: &[Built<[(Arc<str>, Lookups)]>] = &[
+    ("sallyport_discovery_failures_total", discovery_failures),
+    ("sallyport_discovery_updates_total", discovery_updates),
+];
+
 pub(crate) fn render(
     registry: &Registry,
     extra: Vec<MetricFamily>,
@@ -155,6 +163,7 @@ pub(crate) fn each(
     build(HTTP2, &figures.http2[..], &wanted, &mut take);
     build(CONNECTIONS, &*figures.connections, &wanted, &mut take);
     build(tls::TLS, &figures.tls, &wanted, &mut take);
+    build(DISCOVERY, &*figures.discovery, &wanted, &mut take);
 }
 
 fn any_wanted<F: ?Sized>(families: &[Built<F>], wanted: impl Fn(&str) -> bool) -> bool {
@@ -435,6 +444,24 @@ fn verdict_connections(name: &str, verdicts: &VerdictFigures) -> MetricFamily {
 }
 
 /// Nothing before the first: most gateways have no listener for HTTP/2.
+fn discovery_failures(name: &str, lookups: &[(Arc<str>, Lookups)]) -> MetricFamily {
+    let samples = lookups.iter().flat_map(|(upstream, lookups)| {
+        DiscoveryFailure::ALL.map(|reason| {
+            let labels =
+                vec![family::label("upstream", upstream), family::label("reason", reason.label())];
+            (labels, lookups.failures[reason as usize])
+        })
+    });
+    counter(name, "Lookups of an upstream's endpoints that failed, by reason.", samples)
+}
+
+fn discovery_updates(name: &str, lookups: &[(Arc<str>, Lookups)]) -> MetricFamily {
+    let samples = lookups
+        .iter()
+        .map(|(upstream, lookups)| (vec![family::label("upstream", upstream)], lookups.updates));
+    counter(name, "Times that lookups changed the endpoints of an upstream.", samples)
+}
+
 fn http2_closed(name: &str, closed: &[(Http2Closed, u64)]) -> MetricFamily {
     let any = closed.iter().any(|(_, count)| *count > 0);
     let samples = closed.iter().filter(|_| any);

@@ -19,6 +19,7 @@ use crate::{
     classifier::ClassifierStats,
     config::ConfigStats,
     connection::{ConnectionStats, ConnectionTable},
+    discovery::DiscoveryStats,
     exposition,
     http2::Http2Stats,
     queue::{self, QueueStats},
@@ -51,6 +52,7 @@ pub struct Registry {
     pub(crate) http2: Http2Stats,
     pub(crate) connections: ConnectionTable,
     pub(crate) tls: TlsTable,
+    pub(crate) discovery: DiscoveryStats,
     /// With how many routes, or endpoints, those without traffic are exposed as well.
     idle_max: AtomicUsize,
 }
@@ -78,6 +80,7 @@ impl Registry {
             http2: Http2Stats::default(),
             connections: ConnectionTable::default(),
             tls: TlsTable::default(),
+            discovery: DiscoveryStats::default(),
             idle_max: AtomicUsize::new(0),
         }
     }
@@ -211,6 +214,11 @@ impl Registry {
     /// Exposes when these certificates expire, and no others.
     pub fn certificates(&self, certificates: Vec<CertificateExpiry>) {
         self.tls.certificates(certificates);
+    }
+
+    /// What is counted of looking endpoints up.
+    pub fn discovery(&self) -> &DiscoveryStats {
+        &self.discovery
     }
 
     /// Everything counted, in the Prometheus text format 0.0.4.

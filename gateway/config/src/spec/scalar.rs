@@ -26,8 +26,8 @@ pub use network::{Address, Network, RemoteAddress};
 pub use number::{Int, Percent};
 pub use size::{Bytes, BytesOrUnlimited, RateOrOff};
 pub use text::{
-    AbsolutePath, AdminAddress, CookieName, Domain, FileMode, HostName, HostPort, Name, NonEmpty,
-    Regex, UrlPath, UrlTarget,
+    AbsolutePath, AdminAddress, CookieName, DnsServer, Domain, DomainName, EndpointAddress,
+    FileMode, HostName, HostPort, Name, NonEmpty, Regex, ServerName, UrlPath, UrlTarget,
 };
 pub use time::{Duration, DurationOrZero};
 

@@ -4,17 +4,26 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::resilience::{OutlierDetection, Queue, Sticky, UpstreamLimits};
-use super::scalar::{
-    Duration, HeaderName, HostPort, Int, Name, RemoteAddress, StatusRange, UrlTarget,
+use super::origins::{
+    Discovery, Endpoint, OriginHttp2, OriginProtocol, OriginTls, ProxyProtocolVersion,
 };
+use super::resilience::{OutlierDetection, Queue, Sticky, UpstreamLimits};
+use super::scalar::{Duration, HeaderName, HostPort, Int, Name, StatusRange, UrlTarget};
 use super::tls::CertificatePart;
-use crate::schema::{at_most_one, needs, never, only_with};
+use crate::schema::{at_least_one, at_most_one, needs, never, only_with};
 
 /// A group of endpoints and how to choose among them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(transform = needs("queue", "limits"), transform = never(json!({
+#[schemars(transform = at_least_one(&["endpoints", "discovery"]),
+    transform = only_with("http2", "protocol", ["http2", "auto"]),
+    transform = needs("queue", "limits"), transform = never(json!({
+    "properties": {
+        "health_check": { "required": ["grpc"] },
+        "protocol": { "const": "http1" }
+    },
+    "required": ["health_check"]
+})), transform = never(json!({
     "required": ["outlier_detection"],
     "properties": { "outlier_detection": { "required": ["panic_below"], "maxProperties": 1 } },
     "not": { "required": ["health_check"] }
@@ -25,9 +34,20 @@ pub struct Upstream {
     /// How an endpoint is chosen.
     #[serde(default)]
     pub load_balancing: LoadBalancing,
-    /// The endpoints.
+    /// The endpoints. They may be left out where `discovery` finds some.
     #[schemars(length(min = 1))]
-    pub endpoints: Vec<Endpoint>,
+    pub endpoints: Option<Vec<Endpoint>>,
+    /// Where further endpoints are found.
+    pub discovery: Option<Discovery>,
+    /// How they are spoken to.
+    #[serde(default)]
+    pub protocol: OriginProtocol,
+    /// HTTP/2 towards them, with `protocol: http2` or `auto`.
+    pub http2: Option<OriginHttp2>,
+    /// TLS towards them. Clear text by default.
+    pub tls: Option<OriginTls>,
+    /// The header that each connection to them begins with. None by default.
+    pub send_proxy_protocol: Option<ProxyProtocolVersion>,
     /// How long to wait for an endpoint.
     #[serde(default)]
     pub timeouts: UpstreamTimeouts,
@@ -43,21 +63,6 @@ pub struct Upstream {
     pub queue: Option<Queue>,
     /// The cookie that keeps a client at its endpoint. None by default.
     pub sticky: Option<Sticky>,
-}
-
-/// One address that takes requests.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Endpoint {
-    /// Where it listens: IP:PORT.
-    pub address: RemoteAddress,
-    /// Its share, in relation to the others'.
-    #[serde(default = "weight")]
-    pub weight: Int<1, 65_535>,
-}
-
-fn weight() -> Int<1, 65_535> {
-    Int(1)
 }
 
 /// How an endpoint is chosen.
@@ -182,6 +187,8 @@ pub struct HealthCheck {
     pub http: Option<HttpProbe>,
     /// A connection that must be made; the default.
     pub tcp: Option<TcpProbe>,
+    /// A gRPC service that must say that it serves; over HTTP/2 only.
+    pub grpc: Option<GrpcProbe>,
     /// The time between two probes of one endpoint.
     pub interval: Duration,
     /// How long one probe may take.
@@ -194,7 +201,7 @@ pub struct HealthCheck {
 
 impl HealthCheck {
     /// The keys of which one at most is written.
-    pub const KINDS: [&'static str; 3] = ["path", "http", "tcp"];
+    pub const KINDS: [&'static str; 4] = ["path", "http", "tcp", "grpc"];
 }
 
 impl Default for HealthCheck {
@@ -203,6 +210,7 @@ impl Default for HealthCheck {
             path: None,
             http: None,
             tcp: None,
+            grpc: None,
             interval: Duration::seconds(5),
             timeout: Duration::seconds(1),
             healthy: Int(2),
@@ -240,6 +248,14 @@ fn statuses() -> OneOrMany<StatusRange> {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TcpProbe {}
+
+/// A question to `grpc.health.v1.Health`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GrpcProbe {
+    /// The service. The server as a whole by default.
+    pub service: Option<Name>,
+}
 
 /// A method that a probe can use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -15,23 +15,35 @@ pub(super) fn health_check(node: Node<'_>, sink: &mut Sink) -> Option<HealthChec
         let http = fields.optional(sink, "http", http);
         // It has no keys: what a connection says is all that it asks.
         fields.optional(sink, "tcp", |node, sink| node.mapping(sink, |_, _| Some(())));
+        let grpc = fields.optional(sink, "grpc", grpc);
         let interval = fields.optional(sink, "interval", scalar::duration);
         let timeout = fields.optional(sink, "timeout", scalar::duration);
         let mut count = |key| {
             fields.optional(sink, key, |node, sink| node.number(sink, 1, 1_000)).map(|n| n as u32)
         };
         let (healthy, unhealthy) = (count("healthy"), count("unhealthy"));
-        const KINDS: [&str; 3] = ["path", "http", "tcp"];
+        const KINDS: [&str; 4] = ["path", "http", "tcp", "grpc"];
         if KINDS.iter().any(|kind| fields.has(kind)) {
             fields.exactly_one(sink, &KINDS)?;
         }
         Some(HealthCheck {
-            probe: short.or(http).map_or(Probe::Tcp, Probe::Http),
+            probe: match (short.or(http), grpc) {
+                (Some(http), _) => Probe::Http(http),
+                (None, Some(service)) => Probe::Grpc { service },
+                (None, None) => Probe::Tcp,
+            },
             interval: interval.unwrap_or(Duration::from_secs(5)),
             timeout: timeout.unwrap_or(Duration::from_secs(1)),
             healthy: healthy.unwrap_or(2),
             unhealthy: unhealthy.unwrap_or(3),
         })
+    })
+}
+
+/// The service of `grpc:`; empty for the server as a whole.
+fn grpc(node: Node<'_>, sink: &mut Sink) -> Option<Box<str>> {
+    node.mapping(sink, |fields, sink| {
+        Some(fields.optional(sink, "service", scalar::name).unwrap_or_default())
     })
 }
 

@@ -1,23 +1,12 @@
 //! Values that more than one section holds, beyond what any file may: addresses to connect to,
 //! unlimited sizes, header fields.
 
-use std::net::SocketAddr;
-
 use http::{HeaderName, HeaderValue};
 
 use sallyport_config::units;
 use sallyport_config::{Node, Sink};
 
 pub(super) use sallyport_config::scalar::{address, bytes, duration, flag, name, network};
-
-/// As [`address`], for one to connect to.
-pub(super) fn remote_address(node: Node<'_>, sink: &mut Sink) -> Option<SocketAddr> {
-    let address = address(node, sink)?;
-    if address.port() == 0 {
-        return node.refuse(sink, "has port 0", "write the port the endpoint listens on");
-    }
-    Some(address)
-}
 
 /// A number of bytes, or `unlimited`.
 pub(super) fn bytes_or_unlimited(node: Node<'_>, sink: &mut Sink) -> Option<u64> {

@@ -1,14 +1,15 @@
 //! `upstreams:`.
 
 use http::HeaderName;
-use sallyport_balance::{Endpoint, MAGLEV_TABLE_SIZE, Policy};
+use sallyport_balance::{MAGLEV_TABLE_SIZE, Policy};
 use sallyport_config::{Fields, Node, Sink};
 use sallyport_plugin::Reader;
 
-use super::{admission, health, outlier, scalar, sticky};
+use super::{admission, health, origins, outlier, scalar, sticky};
 use crate::config::model::{
-    CertificatePart, HashOn, HealthCheck, HintField, Upstream, UpstreamTimeouts,
+    CertificatePart, HashOn, HealthCheck, HintField, Probe, Upstream, UpstreamTimeouts,
 };
+use crate::config::origins::{Discovery, Endpoint, Protocol, Transport};
 use crate::config::outlier::Resilience;
 
 /// An upstream as written, as far as it could be read: the routes to one whose name could be read do not
@@ -21,6 +22,8 @@ pub(in crate::config) struct RawUpstream {
     pub(in crate::config) hash_on: HashOn,
     /// `None` where one could not be read, so that the others keep their indices.
     pub(in crate::config) endpoints: Vec<Option<Endpoint>>,
+    pub(in crate::config) discovery: Option<Discovery>,
+    pub(in crate::config) transport: Transport,
     pub(in crate::config) timeouts: UpstreamTimeouts,
     pub(in crate::config) health_check: Option<HealthCheck>,
     pub(in crate::config) panic_below_percent: u8,
@@ -29,22 +32,35 @@ pub(in crate::config) struct RawUpstream {
 
 pub(super) fn upstream(
     node: Node<'_>,
-    files: &mut Reader<'_>,
+    filters: &mut Reader<'_>,
     sink: &mut Sink,
 ) -> Option<RawUpstream> {
     let place = node.place.to_string();
     node.mapping(sink, |fields, sink| {
         let name = fields.required(sink, "name", scalar::name);
         let balancing = fields.optional(sink, "load_balancing", load_balancing);
-        let endpoints = fields.required(sink, "endpoints", endpoints);
+        let discovery = fields
+            .optional(sink, "discovery", |node, sink| origins::discovery(node, filters, sink));
+        let endpoints = if fields.has("discovery") {
+            fields.optional(sink, "endpoints", origins::endpoints)
+        } else {
+            fields.required(sink, "endpoints", origins::endpoints)
+        };
+        let transport = origins::transport(fields, filters, sink);
         let timeouts = fields.optional(sink, "timeouts", timeouts);
         let health_check = fields.optional(sink, "health_check", health::health_check);
+        if let Some(HealthCheck { probe: Probe::Grpc { .. }, .. }) = &health_check
+            && transport.protocol == Protocol::Http1
+        {
+            let what = "`health_check.grpc` needs HTTP/2, and the upstream is spoken to in HTTP/1";
+            fields.node().refuse::<()>(sink, what, "add `protocol: http2`");
+        }
         let outliers = fields.optional(sink, "outlier_detection", outlier::read);
         let outliers = outliers.unwrap_or_default();
         let slow_start = fields.optional(sink, "slow_start", scalar::duration);
         let (limits, queue) = admission::read(fields, sink);
         let sticky =
-            fields.optional(sink, "sticky", |node, sink| sticky::of_upstream(node, files, sink));
+            fields.optional(sink, "sticky", |node, sink| sticky::of_upstream(node, filters, sink));
         let panic_below = outliers.panic_below;
         let decides = fields.has("health_check") || outliers.detection.is_some();
         if panic_below.is_some() && !decides {
@@ -61,6 +77,8 @@ pub(super) fn upstream(
             policy,
             hash_on,
             endpoints: endpoints.unwrap_or_default(),
+            discovery,
+            transport,
             timeouts: timeouts.unwrap_or_default(),
             health_check,
             panic_below_percent: panic_below.unwrap_or(Upstream::PANIC_BELOW_PERCENT),
@@ -71,25 +89,6 @@ pub(super) fn upstream(
                 queue,
                 sticky,
             },
-        })
-    })
-}
-
-fn endpoints(node: Node<'_>, sink: &mut Sink) -> Option<Vec<Option<Endpoint>>> {
-    let endpoints = node.list(sink, |node, sink| Some(endpoint(node, sink)))?;
-    if node.value.as_sequence().is_some_and(Vec::is_empty) {
-        return node.refuse(sink, "is empty", "an upstream needs at least one endpoint");
-    }
-    Some(endpoints)
-}
-
-fn endpoint(node: Node<'_>, sink: &mut Sink) -> Option<Endpoint> {
-    node.mapping(sink, |fields, sink| {
-        let address = fields.required(sink, "address", scalar::remote_address);
-        let weight = fields.optional(sink, "weight", |node, sink| node.number(sink, 1, 65_535));
-        Some(Endpoint {
-            address: address?.into(),
-            weight: weight.map_or(1, |weight| weight as u16),
         })
     })
 }

@@ -4,28 +4,37 @@
 //! stopped accepting.
 
 use std::io;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use http::header;
+use http::{Method, header};
+use pingora_core::connectors::TransportConnector;
+use pingora_core::connectors::http::v2::{H2HandshakeSettings, handshake};
 use pingora_core::protocols::http::client::HttpSession;
 use pingora_core::protocols::http::v1::client::HttpSession as Http1;
-use pingora_core::protocols::l4::stream::Stream;
+use pingora_core::protocols::l4::stream::Stream as L4Stream;
+use pingora_core::protocols::{ALPN, Stream};
 use pingora_error::{Error, ErrorType};
 use pingora_http::RequestHeader;
 use sallyport_balance::Address;
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::config::{HealthCheck, HttpProbe, Probe};
+use super::grpc;
+use crate::config::{HealthCheck, HttpProbe, Probe, Protocol, Transport};
 use crate::descriptors;
+use crate::upstream::Member;
+use crate::upstream::introduction::introduce;
 
 /// Bytes of an answer's body that are read, so that an origin's short answer is not cut off.
 const BODY_BYTES_MAX: usize = 64 << 10;
 
 /// Asks endpoints how they are.
-#[derive(Debug)]
 pub(super) struct Prober {
     probe: Probe,
     timeout: Duration,
+    /// How the upstream speaks to its endpoints.
+    transport: Transport,
+    connector: Arc<OnceLock<TransportConnector>>,
 }
 
 /// Why a probe failed.
@@ -33,13 +42,17 @@ pub(super) struct Prober {
 pub(super) enum Unhealthy {
     #[error("no connection: {0}")]
     Connect(io::Error),
+    #[error("no connection: {0}")]
+    Handshake(String),
     #[error("no answer within {0:?}")]
     Timeout(Duration),
     #[error("status {found}, expected {expected}")]
     Status { found: u16, expected: String },
     #[error("the connection was closed without an answer")]
     Closed,
-    #[error("the answer is no HTTP/1")]
+    #[error("the service is {0}")]
+    Grpc(&'static str),
+    #[error("the answer is no HTTP")]
     Malformed,
 }
 
@@ -51,40 +64,91 @@ impl Unhealthy {
 }
 
 impl Prober {
-    pub(super) fn new(check: &HealthCheck) -> Self {
-        Self { probe: check.probe.clone(), timeout: check.timeout }
+    pub(super) fn new(
+        check: &HealthCheck,
+        transport: &Transport,
+        connector: Arc<OnceLock<TransportConnector>>,
+    ) -> Self {
+        let (probe, timeout) = (check.probe.clone(), check.timeout);
+        Self { probe, timeout, transport: transport.clone(), connector }
     }
 
-    /// Probes `address` once.
+    /// Probes `member` once.
     ///
     /// # Errors
     /// Why the endpoint is not healthy.
-    pub(super) async fn probe(&self, address: &Address) -> Result<(), Unhealthy> {
+    pub(super) async fn probe(&self, member: &Member) -> Result<(), Unhealthy> {
         let mut result = Err(Unhealthy::Timeout(self.timeout));
         // What comes after the result, reading the body, does not change it by taking long.
-        tokio::time::timeout(self.timeout, self.ask(address, &mut result)).await.ok();
+        tokio::time::timeout(self.timeout, self.ask(member, &mut result)).await.ok();
         result
     }
 
-    async fn ask(&self, address: &Address, result: &mut Result<(), Unhealthy>) {
-        let stream = match connect(address).await {
+    async fn ask(&self, member: &Member, result: &mut Result<(), Unhealthy>) {
+        let stream = match self.connect(member).await {
             Ok(stream) => stream,
-            Err(error) => return *result = Err(Unhealthy::Connect(error)),
+            Err(error) => return *result = Err(error),
         };
-        let Probe::Http(probe) = &self.probe else { return *result = Ok(()) };
-        let mut session = HttpSession::H1(Http1::new(Box::new(stream)));
-        match status(&mut session, probe, address).await {
-            Ok(status) => {
-                *result = probe.judge(status);
-                drain(&mut session).await;
-            }
-            Err(error) => *result = Err(error),
+        if self.probe == Probe::Tcp {
+            return *result = Ok(());
+        }
+        let mut session = match self.session(stream).await {
+            Ok(session) => session,
+            Err(error) => return *result = Err(unhealthy(&error)),
+        };
+        let address = &member.endpoint.address;
+        match &self.probe {
+            Probe::Tcp => {}
+            Probe::Http(probe) => match status(&mut session, probe, address).await {
+                Ok(status) => {
+                    *result = probe.judge(status);
+                    drain(&mut session).await;
+                }
+                Err(error) => *result = Err(error),
+            },
+            Probe::Grpc { service } => *result = check(&mut session, service, address).await,
         }
         session.shutdown().await;
     }
+
+    /// Connects as requests do: in the same encryption, with the same protocols on offer.
+    async fn connect(&self, member: &Member) -> Result<Stream, Unhealthy> {
+        if self.transport == Transport::plain() {
+            let stream = connect(&member.endpoint.address).await.map_err(Unhealthy::Connect)?;
+            return Ok(Box::new(stream));
+        }
+        let mut peer = member.peer.clone();
+        if let Some(version) = self.transport.proxy_protocol {
+            introduce(&mut peer, version, None);
+        }
+        let connector = self.connector.get_or_init(|| TransportConnector::new(None));
+        connector.new_stream(&peer).await.map_err(|error| unconnected(&error))
+    }
+
+    async fn session(&self, stream: Stream) -> pingora_error::Result<HttpSession> {
+        let agreed = stream.selected_alpn_proto() == Some(ALPN::H2);
+        let known = self.transport.protocol == Protocol::Http2 && self.transport.tls.is_none();
+        if !agreed && !known {
+            return Ok(HttpSession::H1(Http1::new(stream)));
+        }
+        let mut settings = H2HandshakeSettings::new();
+        settings.max_streams = 1;
+        let connection = handshake(stream, settings).await?;
+        let session = connection.spawn_stream().await?;
+        session.map(HttpSession::H2).ok_or_else(|| Error::new(ErrorType::H2Error))
+    }
 }
 
-async fn connect(address: &Address) -> io::Result<Stream> {
+/// Why there is no connection. What this process lacks is no reason against the endpoint.
+fn unconnected(error: &Error) -> Unhealthy {
+    let io = error.root_cause().downcast_ref::<io::Error>();
+    match io.and_then(io::Error::raw_os_error) {
+        Some(code) => Unhealthy::Connect(io::Error::from_raw_os_error(code)),
+        None => Unhealthy::Handshake(error.etype().as_str().to_owned()),
+    }
+}
+
+async fn connect(address: &Address) -> io::Result<L4Stream> {
     Ok(match address {
         Address::Inet(address) => TcpStream::connect(address).await?.into(),
         Address::Unix(path) => UnixStream::connect(path).await?.into(),
@@ -105,7 +169,7 @@ impl HttpProbe {
         Err(Unhealthy::Status { found, expected })
     }
 
-    fn head(&self, address: &Address) -> pingora_error::Result<RequestHeader> {
+    fn head(&self, address: &Address, http1: bool) -> pingora_error::Result<RequestHeader> {
         let mut head = RequestHeader::build(self.method.clone(), self.path.as_bytes(), Some(3))?;
         // As clients that are given an address do (RFC 9110, 7.2).
         match &self.host {
@@ -113,7 +177,9 @@ impl HttpProbe {
             None => head.insert_header(header::HOST, authority(address))?,
         }
         head.insert_header(header::USER_AGENT, "sallyport-health-check")?;
-        head.insert_header(header::CONNECTION, "close")?;
+        if http1 {
+            head.insert_header(header::CONNECTION, "close")?;
+        }
         Ok(head)
     }
 }
@@ -123,7 +189,8 @@ async fn status(
     probe: &HttpProbe,
     address: &Address,
 ) -> Result<u16, Unhealthy> {
-    let head = probe.head(address).map_err(|error| unhealthy(&error))?;
+    let http1 = session.as_http1().is_some();
+    let head = probe.head(address, http1).map_err(|error| unhealthy(&error))?;
     session.write_request_header(Box::new(head)).await.map_err(|error| unhealthy(&error))?;
     session.finish_request_body().await.map_err(|error| unhealthy(&error))?;
     loop {
@@ -133,6 +200,38 @@ async fn status(
             return Ok(status.as_u16());
         }
     }
+}
+
+/// Asks a gRPC server for a service's health.
+async fn check(
+    session: &mut HttpSession,
+    service: &str,
+    address: &Address,
+) -> Result<(), Unhealthy> {
+    let exchange = async {
+        let mut head = RequestHeader::build(Method::POST, grpc::PATH.as_bytes(), Some(4))?;
+        head.insert_header(header::HOST, authority(address))?;
+        head.insert_header(header::CONTENT_TYPE, "application/grpc")?;
+        head.insert_header(header::TE, "trailers")?;
+        head.insert_header(header::USER_AGENT, "sallyport-health-check")?;
+        session.write_request_header(Box::new(head)).await?;
+        session.write_request_body(grpc::request(service), true).await?;
+        session.read_response_header().await?;
+        let mut body = Vec::new();
+        while let Some(piece) = session.read_response_body().await? {
+            body.extend_from_slice(&piece);
+            if body.len() > BODY_BYTES_MAX {
+                break;
+            }
+        }
+        Ok(body)
+    };
+    let body = exchange.await.map_err(|error: Box<Error>| unhealthy(&error))?;
+    let status = session.response_header().ok_or(Unhealthy::Closed)?.status.as_u16();
+    if status != 200 {
+        return Err(Unhealthy::Status { found: status, expected: "200".to_owned() });
+    }
+    grpc::judge(&body).map_err(Unhealthy::Grpc)
 }
 
 async fn drain(session: &mut HttpSession) {

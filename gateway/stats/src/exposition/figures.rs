@@ -13,6 +13,7 @@ use crate::{
     classifier::{ClassifierFigures, EDGES_US, Waits},
     config::ConfigFigures,
     connection::ConnectionFigures,
+    discovery::Lookups,
     http2::Http2Closed,
     outcome::{CodeClass, ErrorKind},
     queue::QueueSnapshot,
@@ -42,6 +43,7 @@ pub(super) struct Figures {
     pub(super) http2: [(Http2Closed, u64); Http2Closed::ALL.len()],
     pub(super) connections: Vec<ConnectionFigures>,
     pub(super) tls: TlsFigures,
+    pub(super) discovery: Vec<(Arc<str>, Lookups)>,
 }
 
 /// What of it is wanted.
@@ -83,6 +85,7 @@ impl Figures {
             http2: registry.http2.figures(),
             connections: registry.connections.figures(),
             tls: registry.tls.figures(),
+            discovery: registry.discovery.figures(),
         }
     }
 }

@@ -120,6 +120,68 @@ fn host_name(text: &str) -> Result<(), &'static str> {
     }
 }
 
+/// Bytes of a domain name in text (RFC 1035, 2.3.4).
+const NAME_BYTES_MAX: usize = 253;
+
+/// Bytes of one label of it.
+const LABEL_BYTES_MAX: usize = 63;
+
+/// A domain name. One whose last label is a number is an address that was not finished.
+fn domain_name(text: &str) -> Result<(), &'static str> {
+    let name = text.strip_suffix('.').unwrap_or(text);
+    let is_label = |label: &str| {
+        let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        (1..=LABEL_BYTES_MAX).contains(&label.len()) && label.bytes().all(is_part)
+    };
+    if name.len() > NAME_BYTES_MAX || !name.split('.').all(is_label) {
+        return Err("is neither an address nor a name");
+    }
+    let is_number = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
+    if name.rsplit('.').next().is_some_and(is_number) {
+        return Err("is no IP address");
+    }
+    Ok(())
+}
+
+fn endpoint_address(text: &str) -> Result<(), &'static str> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        return match path {
+            path if !path.starts_with('/') => Err("has a path that does not begin with /"),
+            path if path.len() > SOCKET_PATH_BYTES_MAX => Err("has a path of more than 107 bytes"),
+            path if path.contains('\0') => Err("has a path with a byte 0"),
+            _ => Ok(()),
+        };
+    }
+    if let Ok(address) = text.parse::<std::net::SocketAddr>() {
+        return if address.port() == 0 {
+            Err("has port 0, which nothing listens on")
+        } else {
+            Ok(())
+        };
+    }
+    let (host, port) = text.rsplit_once(':').ok_or("has no port")?;
+    match port.parse::<u16>() {
+        Ok(1..) if port.bytes().all(|byte| byte.is_ascii_digit()) => domain_name(host),
+        _ => Err("has no port from 1 to 65535"),
+    }
+}
+
+fn dns_server(text: &str) -> Result<(), &'static str> {
+    let address = text.parse::<std::net::SocketAddr>().map(|address| address.port());
+    match address.or_else(|_| text.parse::<std::net::IpAddr>().map(|_| 53)) {
+        Ok(1..) => Ok(()),
+        Ok(0) => Err("has port 0, which nothing listens on"),
+        Err(_) => Err("is no address"),
+    }
+}
+
+/// A name or an address that a certificate can be for.
+fn server_name(text: &str) -> Result<(), &'static str> {
+    let is_name = domain_name(text).is_ok() && !text.contains('_');
+    let is_one = text.parse::<std::net::IpAddr>().is_ok() || is_name;
+    if is_one { Ok(()) } else { Err("is no name that a certificate can be for") }
+}
+
 /// As `sallyport_route::normalise_path` leaves a path: what stands for itself, and escapes of the rest.
 const URL_PATH: &str = "^/(?!(?:.*/)?[.]{1,2}(?:/|$))(?:[/A-Za-z0-9._~!$&'()*+,;=:@-]|\
     %(?!00|2[DE]|3[0-9]|4[1-9A-F]|5[0-9AF]|6[1-9A-F]|7[0-9AE])[0-9A-F]{2})*$";
@@ -171,6 +233,26 @@ texts! {
         Ok(0..=0o777) => Ok(()),
         _ => Err("is no mode of three octal digits"),
     };
+
+    /// Where an endpoint is: an address, a name with a port, or the path of a Unix socket.
+    EndpointAddress:
+    pattern r"^(?:unix:/.{0,106}|(?!.*:0+$)(?:\[[0-9A-Fa-f:.%]+\]|(?![0-9.]+:)[0-9A-Za-z._-]+|(?:[0-9]{1,3}[.]){3}[0-9]{1,3}):[0-9]{1,5})$",
+    example "10.0.0.1:8080",
+    fix "write an address such as 10.0.0.1:8080, a name such as api.internal:8080, or unix:/run/app.sock",
+    parse endpoint_address;
+
+    /// A domain name.
+    DomainName: pattern "^[0-9A-Za-z._-]+$", example "api.internal",
+    fix "write a name such as api.internal", parse domain_name;
+
+    /// A DNS server: an address, with a port or without.
+    DnsServer: pattern r"^(?:[0-9.]+(?::[0-9]{1,5})?|[0-9A-Fa-f:.%]*:[0-9A-Fa-f:.%]*|\[[0-9A-Fa-f:.%]+\]:[0-9]{1,5})$",
+    example "10.0.0.53", fix "write the address of a DNS server, such as 10.0.0.53 or 10.0.0.53:5353",
+    parse dns_server;
+
+    /// A name or an IP address that a certificate can be for.
+    ServerName: pattern "^[0-9A-Za-z.:-]+$", example "api.internal",
+    fix "write a name such as api.internal, or an IP address", parse server_name;
 
     /// The name of a host, without a port.
     HostName: pattern "^[0-9A-Za-z._-]+$", example "admin.internal",
