@@ -10,7 +10,7 @@ const OVERPROVISION_PERCENT: usize = 140;
 
 /// What a level can serve, in percent of all requests.
 fn capacity((healthy, all): (usize, usize)) -> usize {
-    if all == 0 { 0 } else { (OVERPROVISION_PERCENT * healthy / all).min(100) }
+    (OVERPROVISION_PERCENT * healthy).checked_div(all).map_or(0, |share| share.min(100))
 }
 
 /// Whether the levels, each as its healthy and all of its endpoints, can serve everything.

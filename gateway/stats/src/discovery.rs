@@ -56,6 +56,9 @@ pub(crate) struct Lookups {
     pub(crate) updates: u64,
 }
 
+/// What is counted, with the upstream's name.
+pub(crate) type UpstreamLookups = (Arc<str>, Lookups);
+
 /// Counts of upstreams whose endpoints are looked up. None is on a request's path, so a lock will do.
 #[derive(Debug, Default)]
 pub struct DiscoveryStats(Mutex<BTreeMap<Arc<str>, Lookups>>);
@@ -84,7 +87,7 @@ impl DiscoveryStats {
         }
     }
 
-    pub(crate) fn figures(&self) -> Vec<(Arc<str>, Lookups)> {
+    pub(crate) fn figures(&self) -> Vec<UpstreamLookups> {
         self.lock().iter().map(|(name, lookups)| (name.clone(), *lookups)).collect()
     }
 

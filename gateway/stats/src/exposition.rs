@@ -15,8 +15,6 @@ mod process;
 mod push;
 mod tls;
 
-use std::sync::Arc;
-
 use prometheus::{TextEncoder, proto::MetricFamily};
 
 use self::{
@@ -30,7 +28,7 @@ use crate::{
     classifier::ClassifierFigures,
     config::ConfigFigures,
     connection::ConnectionFigures,
-    discovery::{DiscoveryFailure, Lookups},
+    discovery::{DiscoveryFailure, UpstreamLookups},
     http2::Http2Closed,
     outcome::{CodeClass, ErrorKind},
     registry::{EndpointHealth, Registry},
@@ -117,7 +115,7 @@ const CONNECTIONS: &[Built<[ConnectionFigures]>] = &[
     ("sallyport_connections_refused_total", connections_refused),
 ];
 
-const DISCOVERY: &[Built<[(Arc<str>, Lookups)]>] = &[
+const DISCOVERY: &[Built<[UpstreamLookups]>] = &[
     ("sallyport_discovery_failures_total", discovery_failures),
     ("sallyport_discovery_updates_total", discovery_updates),
 ];
@@ -444,7 +442,7 @@ fn verdict_connections(name: &str, verdicts: &VerdictFigures) -> MetricFamily {
 }
 
 /// Nothing before the first: most gateways have no listener for HTTP/2.
-fn discovery_failures(name: &str, lookups: &[(Arc<str>, Lookups)]) -> MetricFamily {
+fn discovery_failures(name: &str, lookups: &[UpstreamLookups]) -> MetricFamily {
     let samples = lookups.iter().flat_map(|(upstream, lookups)| {
         DiscoveryFailure::ALL.map(|reason| {
             let labels =
@@ -455,7 +453,7 @@ fn discovery_failures(name: &str, lookups: &[(Arc<str>, Lookups)]) -> MetricFami
     counter(name, "Lookups of an upstream's endpoints that failed, by reason.", samples)
 }
 
-fn discovery_updates(name: &str, lookups: &[(Arc<str>, Lookups)]) -> MetricFamily {
+fn discovery_updates(name: &str, lookups: &[UpstreamLookups]) -> MetricFamily {
     let samples = lookups
         .iter()
         .map(|(upstream, lookups)| (vec![family::label("upstream", upstream)], lookups.updates));

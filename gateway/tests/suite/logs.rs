@@ -180,17 +180,15 @@ fn one_key_logs_the_requests_of_all_listeners() {
     let log = folder.path().join("access.log");
     let file = folder.path().join("sallyport.yaml");
     let yaml = |more: &str| {
-        let listeners = format!(
-            "listeners:\n  - {{ name: web, address: 127.0.0.1:0 }}\n  \
-             - {{ name: quiet, address: 127.0.0.1:0, filters: [ {{ access_log: off }} ] }}\n  \
-             - {{ name: own, address: 127.0.0.1:0, filters: [ {{ access_log: {{ to: {{ file: access.log }}, format: {{ template: \"own ${{path}}\" }} }} }} ] }}\n"
-        );
+        let listeners = "listeners:\n  - { name: web, address: 127.0.0.1:0 }\n  \
+             - { name: quiet, address: 127.0.0.1:0, filters: [ { access_log: off } ] }\n  \
+             - { name: own, address: 127.0.0.1:0, filters: [ { access_log: { to: { file: access.log }, format: { template: \"own ${path}\" } } } ] }\n";
         let rest = format!(
             "admin: {{ address: 127.0.0.1:0 }}\n{more}virtual_hosts:\n  - name: all\n    domains: [\"*\"]\n    \
              routes:\n      - {{ name: silent, match: {{ path: {{ prefix: /silent }} }}, filters: [ {{ access_log: off }} ], respond: {{ status: 204 }} }}\n      \
              - {{ name: r, respond: {{ status: 200 }} }}\n"
         );
-        listeners + &rest
+        format!("{listeners}{rest}")
     };
     fs::write(&file, yaml("access_log: { format: json, to: { file: access.log } }\n")).unwrap();
     let gateway = Gateway::start_in(folder, file);

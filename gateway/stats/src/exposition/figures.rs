@@ -13,7 +13,7 @@ use crate::{
     classifier::{ClassifierFigures, EDGES_US, Waits},
     config::ConfigFigures,
     connection::ConnectionFigures,
-    discovery::Lookups,
+    discovery::UpstreamLookups,
     http2::Http2Closed,
     outcome::{CodeClass, ErrorKind},
     queue::QueueSnapshot,
@@ -43,7 +43,7 @@ pub(super) struct Figures {
     pub(super) http2: [(Http2Closed, u64); Http2Closed::ALL.len()],
     pub(super) connections: Vec<ConnectionFigures>,
     pub(super) tls: TlsFigures,
-    pub(super) discovery: Vec<(Arc<str>, Lookups)>,
+    pub(super) discovery: Vec<UpstreamLookups>,
 }
 
 /// What of it is wanted.

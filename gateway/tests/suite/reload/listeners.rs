@@ -56,7 +56,7 @@ impl Load {
                 let mut kept = Client::connect(address);
                 let mut failed = 0;
                 while !stop.load(Ordering::Relaxed) {
-                    if index % 2 == 0 {
+                    if index.is_multiple_of(2) {
                         kept = Client::connect(address);
                     }
                     kept.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");

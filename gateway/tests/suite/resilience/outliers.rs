@@ -107,7 +107,7 @@ fn an_endpoint_far_below_the_mean_is_left_out_and_one_among_equals_is_not() {
     let half = || {
         let answered = AtomicUsize::new(0);
         Origin::start(move |_, stream| {
-            let good = answered.fetch_add(1, Ordering::Relaxed) % 2 == 0;
+            let good = answered.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
             let status = if good { "200 OK" } else { "503 No" };
             let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
             stream.write_all(answer.as_bytes()).is_ok()
