@@ -80,13 +80,13 @@ documents() {
     put 644 "$here/copyright" "$tree" "/usr/share/doc/$name/copyright"
     case "$name" in
         *-dbgsym) return ;;
-        sallyport) pages="configuration filters limits metrics performance" ;;
-        sallyport-classifier) pages="classifier" ;;
+        sallyport) pages=$(cd "$root/docs" && ls -- *.md | grep -v '^classifier.md$') ;;
+        sallyport-classifier) pages=classifier.md ;;
     esac
     gzip -9n <"$root/CHANGELOG.md" >"$doc/CHANGELOG.md.gz"
     chmod 644 "$doc/CHANGELOG.md.gz"
     for page in $pages; do
-        put 644 "$root/docs/$page.md" "$tree" "/usr/share/doc/$name/$page.md"
+        put 644 "$root/docs/$page" "$tree" "/usr/share/doc/$name/$page"
     done
 }
 
