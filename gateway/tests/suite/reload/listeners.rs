@@ -1,11 +1,10 @@
 //! Listeners that come, move, change and go with an edit, while others serve on.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
 
 use crate::support::{Client, Gateway, Origin, PATIENCE, eventually, forward_all, get};
 
@@ -19,9 +18,13 @@ fn listening(listeners: &[&str], admin: SocketAddr) -> String {
     )
 }
 
-/// An address that nobody listens on, on a loopback address.
-fn free(ip: &str) -> SocketAddr {
-    TcpListener::bind(format!("{ip}:0")).unwrap().local_addr().unwrap()
+/// An address that nobody listens on: a loopback address of its own, so that no other test is given the
+/// port before the gateway takes it.
+fn free() -> SocketAddr {
+    static TAKEN: AtomicUsize = AtomicUsize::new(1);
+    let [.., high, low] = TAKEN.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    let own = IpAddr::from([127, 77, high, low]);
+    TcpListener::bind((own, 0)).unwrap().local_addr().unwrap()
 }
 
 /// Whether one request at `address` is answered; `None` if nobody listens.
@@ -91,8 +94,8 @@ impl Load {
 
 #[test]
 fn a_listener_is_added_moved_and_removed_while_another_serves_on() {
-    let [web, first, second] = [free("127.0.0.1"), free("127.0.0.1"), free("127.0.0.1")];
-    let admin = free("127.0.0.1");
+    let [web, first, second] = [free(), free(), free()];
+    let admin = free();
     let one = format!("name: web, address: {web}");
     let gateway = Gateway::start(&listening(&[&one], admin));
     let load = Load::on(web);
@@ -119,7 +122,7 @@ fn a_listener_is_added_moved_and_removed_while_another_serves_on() {
 
 #[test]
 fn a_listener_that_has_another_name_keeps_its_socket_and_its_connections() {
-    let (web, admin) = (free("127.0.0.1"), free("127.0.0.1"));
+    let (web, admin) = (free(), free());
     let named = |name: &str| listening(&[&format!("name: {name}, address: {web}")], admin);
     let gateway = Gateway::start(&named("web"));
     let load = Load::on(web);
@@ -136,7 +139,7 @@ fn a_listener_that_has_another_name_keeps_its_socket_and_its_connections() {
 
 #[test]
 fn a_listener_that_cannot_be_bound_is_a_problem_with_its_line_and_nothing_changes() {
-    let (web, admin) = (free("127.0.0.1"), free("127.0.0.1"));
+    let (web, admin) = (free(), free());
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let one = format!("name: web, address: {web}");
     let gateway = Gateway::start(&listening(&[&one], admin));
@@ -151,7 +154,7 @@ fn a_listener_that_cannot_be_bound_is_a_problem_with_its_line_and_nothing_change
     assert!(refused.contains("listeners[1].address"), "{refused}");
     // Only an address of this host can be bound, and the other is not there afterwards either.
     let far = format!("name: far, address: \"192.0.2.1:{}\"", web.port());
-    let other = free("127.0.0.1");
+    let other = free();
     let third = format!("name: third, address: {other}");
     std::fs::write(&gateway.config, listening(&[&one, &third, &far], admin)).unwrap();
     gateway.logged("listeners[2].address: cannot listen on 192.0.2.1:");
@@ -163,23 +166,23 @@ fn a_listener_that_cannot_be_bound_is_a_problem_with_its_line_and_nothing_change
 
 #[test]
 fn a_listener_moves_to_the_same_port_on_other_addresses() {
-    let (web, admin) = (free("127.0.0.1"), free("127.0.0.1"));
+    let (web, admin) = (free(), free());
     let port = web.port();
     let at = |ip: &str| listening(&[&format!("name: web, address: \"{ip}:{port}\"")], admin);
-    let gateway = Gateway::start(&at("127.0.0.1"));
-    let elsewhere = SocketAddr::from(([127, 0, 0, 2], port));
+    let gateway = Gateway::start(&at(&web.ip().to_string()));
+    let elsewhere = SocketAddr::new(free().ip(), port);
     gateway.replace(&at("0.0.0.0"));
     serves(elsewhere);
     serves(web);
-    gateway.replace(&at("127.0.0.2"));
+    gateway.replace(&at(&elsewhere.ip().to_string()));
     is_closed(web);
     serves(elsewhere);
 }
 
 #[test]
 fn two_listeners_swap_their_addresses() {
-    let [first, second] = [free("127.0.0.1"), free("127.0.0.1")];
-    let admin = free("127.0.0.1");
+    let [first, second] = [free(), free()];
+    let admin = free();
     let hosts = |web: SocketAddr, other: SocketAddr| {
         let web = format!("name: web, address: {web}, virtual_hosts: [all]");
         let other = format!("name: other, address: {other}, virtual_hosts: [other]");
@@ -205,7 +208,7 @@ fn a_removed_listener_closes_idle_connections_and_finishes_what_is_under_way() {
         let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate";
         std::io::Write::write_all(stream, answer).is_ok()
     });
-    let more = free("127.0.0.1");
+    let more = free();
     let one = forward_all(&[origin.address]);
     let both = one.replace("\nadmin", &format!("\n  - {{ name: more, address: {more} }}\nadmin"));
     let gateway = Gateway::start(&both);
@@ -217,7 +220,6 @@ fn a_removed_listener_closes_idle_connections_and_finishes_what_is_under_way() {
     assert!(idle.is_closed());
     is_closed(more);
     gateway.counts("sallyport_connections_active{listener=\"more\"}", 1.0);
-    thread::sleep(Duration::from_millis(1));
     go.send(()).unwrap();
     let response = busy.receive();
     assert_eq!((response.status, &*response.body), (200, "late"));
@@ -228,7 +230,7 @@ fn a_removed_listener_closes_idle_connections_and_finishes_what_is_under_way() {
 #[test]
 fn a_listener_begins_and_ceases_to_speak_http2() {
     const PREFACE: &str = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-    let (web, admin) = (free("127.0.0.1"), free("127.0.0.1"));
+    let (web, admin) = (free(), free());
     let with = |h2c: bool| listening(&[&format!("name: web, address: {web}, h2c: {h2c}")], admin);
     let gateway = Gateway::start(&with(false));
     let speaks = || {
@@ -247,7 +249,7 @@ fn a_listener_begins_and_ceases_to_speak_http2() {
 
 #[test]
 fn the_admin_listener_moves_and_goes() {
-    let (web, first, second) = (free("127.0.0.1"), free("127.0.0.1"), free("127.0.0.1"));
+    let (web, first, second) = (free(), free(), free());
     let one = format!("name: web, address: {web}");
     let gateway = Gateway::start(&listening(&[&one], first));
     crate::support::write_by_rename(&gateway.config, &listening(&[&one], second));
