@@ -1,7 +1,7 @@
 //! Values that are written as one piece of text, each with its pattern, its bounds and its remedy.
 //!
 //! A type is declared once: how it is read, how it is written, what its schema says and what to write
-//! instead of what it does not take. [`check`](crate::check) finds the reader by the name that the
+//! instead of what it does not take. `check_of` finds the reader by the name that the
 //! schema holds, so that a problem is told in the same words wherever the value stands.
 
 use std::collections::BTreeMap;
