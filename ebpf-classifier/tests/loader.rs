@@ -74,7 +74,7 @@ fn interfaces_follow_the_file() {
     assert_eq!(world.status()["attached"].as_array().unwrap().len(), 2);
     world.ip(&["link", "del", "eth0.7"]);
     world.ip(&["link", "add", "eth0.7", "type", "veth", "peer", "name", "other"]);
-    loader.says("an interface was made anew");
+    // Whether it is seen to be gone in between or to be another, it is attached to again.
     loader.says("attached interface=eth0.7");
     world.edit(second, "");
     loader.says("detached interface=eth0.7");
