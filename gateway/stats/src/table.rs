@@ -91,6 +91,8 @@ impl<N: Clone + Eq + Hash> Table<N> {
         let rows = names.iter().zip(found).map(place).collect();
         let before = std::mem::replace(&mut table.installed, installed.into());
         table.depart(&before, self.staying);
+        // Else its sheets would be alive for this pass, and their names known until the next.
+        drop(before);
         table.known.retain(|_, place| place.sheet.strong_count() > 0);
         rows
     }

@@ -127,9 +127,10 @@ upstreams:
         told,
         [
             "upstreams[0].load_balancing.hash_on: \"client\": is nothing to hash on, write source_ip, \
-             path, { header: x-user }, { cookie: web }, { query: web } or { hint: network }",
+             path, { header: x-user }, { cookie: web }, { query: web }, { hint: network } or \
+             { client_certificate: subject }",
             "upstreams[1].load_balancing.hash_on.hint: \"screens\": changes from one connection to the \
-             next, write network, zone or protocol",
+             next, write network, zone, protocol or ja4",
         ]
     );
 }

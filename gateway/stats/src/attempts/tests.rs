@@ -37,6 +37,7 @@ fn retries_are_counted_by_reason_and_status() {
 #[test]
 fn an_upstream_shows_from_the_start() {
     let registry = Registry::new(1);
+    registry.expose_idle(1);
     let _stats = one(&registry);
     let text = registry.render();
     for expected in [

@@ -121,6 +121,10 @@ fn every_promised_name_is_there() {
         "sallyport_config_version",
         "sallyport_config_reloads_total",
         "sallyport_config_info",
+        "sallyport_config_last_reload_successful",
+        "sallyport_config_last_reload_timestamp_seconds",
+        "sallyport_route_request_bytes_total",
+        "sallyport_route_response_bytes_total",
     ]);
     assert_eq!(names, promised);
 }
