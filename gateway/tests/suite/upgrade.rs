@@ -237,9 +237,13 @@ fn a_signal_upgrades_and_a_unix_socket_goes_over() {
     let config = upgradable.gateway.config.clone();
     let by_file =
         |config: &Path| sallyport().args(["upgrade", "--config"]).arg(config).output().unwrap();
-    let output = by_file(&config);
+    // The process that took over may not be done with its own start yet, and says so.
+    let output = eventually("an upgrade by the file", || {
+        let output = by_file(&config);
+        eprintln!("{}", String::from_utf8_lossy(&output.stderr));
+        output.status.success().then_some(output)
+    });
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
     let process: u32 =
         said.split("process ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
     upgradable.processes.push(process);
