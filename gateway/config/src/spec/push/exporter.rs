@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::entries::Entries;
 use crate::schema::{exactly_one, field_names_but};
-use crate::spec::scalar::{Bytes, Duration, Int, Name, NonEmpty, Refusal, Scalar};
+use crate::spec::scalar::{Bytes, Duration, HeaderValue, Int, Name, NonEmpty, Refusal, Scalar};
 
 /// One receiver of statistics.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -363,7 +363,7 @@ impl Scalar for Secret {
     }
 
     fn pattern() -> String {
-        "^[\\t -~]*$".to_owned()
+        HeaderValue::pattern()
     }
 
     fn example() -> String {
@@ -371,14 +371,11 @@ impl Scalar for Secret {
     }
 
     fn fix() -> String {
-        "write visible characters only".to_owned()
+        HeaderValue::fix()
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        match text.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~')) {
-            true => Ok(Self(text.into())),
-            false => Err("is no header value".to_owned()),
-        }
+        HeaderValue::parse(text).map(|_| Self(text.into()))
     }
 
     fn read(text: &str) -> Result<Self, Refusal> {
