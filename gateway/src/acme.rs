@@ -121,7 +121,7 @@ fn renew_at(pair: &Pair, suggested: Option<SystemTime>) -> SystemTime {
     suggested.map_or(usual, |suggested| suggested.min(usual))
 }
 
-/// The wait after so many failures in a row. `draw`, below 1, spreads gateways that failed together.
+/// The wait after `failures` in a row. `draw`, below 1, spreads gateways that failed together.
 fn back_off(failures: u32, draw: f64) -> Duration {
     let doubled = BACK_OFF.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1)));
     doubled.min(BACK_OFF_MAX).mul_f64(0.75 + draw / 2.0)

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::watch;
 
-/// What is said of the end.
+/// How far the process is on its way to its end: announced first, and then under way.
 #[derive(Debug)]
 pub struct Drain {
     announced: watch::Sender<bool>,

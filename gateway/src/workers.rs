@@ -23,7 +23,7 @@ struct Worker {
 }
 
 impl Workers {
-    /// Starts so many.
+    /// Starts `count` workers.
     ///
     /// # Errors
     /// The system has no thread or no descriptor left.

@@ -223,7 +223,7 @@ fn cost(weight: NonZeroU16) -> u128 {
     ITEM / u128::from(weight.get())
 }
 
-/// How much of the queue a tenant with so many items holds for its weight.
+/// The share of the queue that a tenant with `items` holds, in relation to its `weight`.
 fn backlog(items: usize, weight: NonZeroU16) -> u64 {
     ((items as u64) << 32) / u64::from(weight.get())
 }

@@ -59,7 +59,7 @@ pub(super) enum Refusal {
 enum Parsed {
     /// The beginning of a header.
     Partial,
-    /// A header of so many bytes.
+    /// A header, and its length in bytes.
     Whole(ProxyHeader, usize),
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use crate::spec::Spec;
 use crate::tree::{Node, Place, Sink};
 
-/// What is told of `yaml`, a problem a line.
+/// The problems of `yaml`, one a line.
 fn told(yaml: &str) -> Vec<String> {
     let mut sink = Sink::new();
     let _ = super::text::<Spec>(0, yaml, &mut sink);

@@ -32,7 +32,7 @@ fn ipv6_prefix() -> Int<32, 128> {
     Int(64)
 }
 
-/// More than so many offences in so much time earn a verdict for so long.
+/// More than `more_than` offences `within` a time earn a verdict that lasts `for` a time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VerdictRule {

@@ -194,7 +194,7 @@ impl<'b> Text<'b> {
     }
 }
 
-/// How many symbols `bytes` are the code of. What is left at the end is padding.
+/// The number of symbols that are encoded in `bytes`. Bits left at the end are padding.
 fn huffman_symbols(bytes: &[u8]) -> usize {
     let (mut symbols, mut code, mut first, mut bits) = (0, 0_u32, 0_u32, 0_usize);
     for byte in bytes {
