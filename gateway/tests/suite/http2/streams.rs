@@ -102,7 +102,7 @@ fn a_client_that_gives_up_ends_the_request_at_the_origin() {
         gateway.counts(&active, 1.0);
         client.send(RST_STREAM, 0, stream, &[0, 0, 0, 8]);
         let seen = seen.recv_timeout(PATIENCE).unwrap();
-        assert!(!seen.ends_with("0\r\n\r\n"), "{seen}");
+        assert!(!seen.ends_with("\r\n0\r\n\r\n"), "{seen}");
     }
     gateway.counts(&active, 0.0);
 }
