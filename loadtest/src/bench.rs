@@ -121,6 +121,11 @@ pub struct Proxy {
 }
 
 impl Proxy {
+    /// Where it takes those that come by the site's front.
+    pub fn front(&self) -> SocketAddr {
+        self.place.front
+    }
+
     /// Where its admin listens, if it has one.
     pub fn admin(&self) -> SocketAddr {
         self.place.admin
@@ -218,7 +223,8 @@ impl Scene {
 
     /// Starts a proxy and waits until it answers the first request.
     fn launch(&self, contestant: &Contestant, site: &Site) -> Result<Proxy> {
-        let place = Place { listen: free_address()?, admin: free_address()?, dir: self.folder()? };
+        let (listen, front, admin) = (free_address()?, free_address()?, free_address()?);
+        let place = Place { listen, front, admin, dir: self.folder()? };
         let setup = contestant.setup(site, &place)?;
         setup.write()?;
         let process = Process::start("proxy", self.cpus.proxy, &setup.command, &place.dir)?;

@@ -7,6 +7,7 @@
 pub mod entry;
 pub mod field;
 pub mod flood;
+pub mod fronts;
 pub mod gates;
 mod markdown;
 pub mod pictures;
@@ -72,11 +73,22 @@ pub struct TrafficResult {
     pub entries: Vec<Entry<turns::Sample>>,
 }
 
+/// One row of clients by HTTP/2 or TLS.
+#[derive(Clone, Debug, Serialize)]
+pub struct FrontResult {
+    /// Which.
+    pub row: Row,
+    /// One for each proxy.
+    pub entries: Vec<Entry<fronts::Sample>>,
+}
+
 /// Everything a run has measured.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Results {
     /// Rows that measure requests.
     pub traffic: Vec<TrafficResult>,
+    /// Rows of clients by HTTP/2 or TLS.
+    pub fronts: Vec<FrontResult>,
     /// The row `idle`.
     pub idle: Vec<Entry<idle::Sample>>,
     /// The row `reload`.
@@ -91,13 +103,20 @@ impl Results {
         self.traffic.iter().find(|traffic| traffic.row == row)
     }
 
+    /// One row of clients by HTTP/2 or TLS, if it was measured.
+    pub fn front(&self, row: Row) -> Option<&FrontResult> {
+        self.fronts.iter().find(|front| front.row == row)
+    }
+
     /// Whether every proxy that is there did what it can do.
     fn smoked(&self) -> Verdict {
         let named = |row: Row, failures: Vec<String>| {
             failures.into_iter().map(move |reason| format!("{}: {reason}", row.name()))
         };
         let traffic = self.traffic.iter().flat_map(|one| named(one.row, failures(&one.entries)));
+        let fronts = self.fronts.iter().flat_map(|one| named(one.row, failures(&one.entries)));
         let reasons: Vec<String> = traffic
+            .chain(fronts)
             .chain(named(Row::Idle, failures(&self.idle)))
             .chain(named(Row::Reload, failures(&self.reload)))
             .chain(named(Row::Flood, failures(&self.flood)))
@@ -146,6 +165,9 @@ impl Extent {
             Row::Idle => self.idle.rounds as f64 * (start_s + self.idle.count as f64 * 0.0008),
             Row::Reload => 5.0 + start_s + 5.0 * self.reload.reloads as f64,
             Row::Flood => self.flood_rounds as f64 * (start_s + 3.5 + self.flood_s as f64),
+            row if row.is_front() => {
+                start_s + 1.0 + turns.rounds as f64 * (turns.seconds as f64 + 0.2)
+            }
             _ => start_s + 1.0 + turns.rounds as f64 * turn_s,
         };
         Duration::from_secs_f64(rows.iter().map(each_s).sum::<f64>() * proxies as f64)
@@ -208,6 +230,10 @@ impl Options {
                 Row::Idle => results.idle = idle_row(scene, entrants, extent)?,
                 Row::Reload => results.reload = reload::run(scene, entrants, &extent.reload)?,
                 Row::Flood => results.flood = self.flood_apart(scene, entrants)?,
+                row if row.is_front() => {
+                    let entries = fronts::run(scene, row, entrants, &extent.turns)?;
+                    results.fronts.push(FrontResult { row, entries });
+                }
                 _ => results.traffic.extend(traffic_row(scene, row, entrants, extent)?),
             }
         }

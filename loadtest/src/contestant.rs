@@ -181,6 +181,22 @@ impl Contestant {
         if site.workers > 1 && !any_number {
             return Err(Unsupported(format!("{} is set up with one worker", self.name)));
         }
+        let has_front =
+            matches!(self.kind, Kind::Nginx | Kind::Haproxy | Kind::Sallyport(_) | Kind::Envoy(_));
+        if site.front.is_some() && !has_front {
+            let text = format!("{} is set up for HTTP/1.1 in clear text only", self.name);
+            return Err(Unsupported(text));
+        }
+        let mut setup = self.own_setup(site, place)?;
+        if let Some(certificate) = site.front.as_ref().and_then(|front| front.tls.as_ref()) {
+            let texts = [&certificate.chain, &certificate.key];
+            let files = place.certificate().into_iter().zip(texts);
+            setup.files.extend(files.map(|(path, text)| (path.into(), text.clone())));
+        }
+        Ok(setup)
+    }
+
+    fn own_setup(&self, site: &Site, place: &Place) -> Result<Setup, Unsupported> {
         match &self.kind {
             Kind::Nginx => nginx::setup(site, place),
             Kind::Haproxy => haproxy::setup(site, place),

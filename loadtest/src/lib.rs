@@ -12,6 +12,7 @@
 
 pub mod bench;
 pub mod bulk;
+pub mod certificate;
 pub mod client;
 pub mod compare;
 pub mod congestion;
@@ -20,6 +21,8 @@ pub mod cpu;
 pub mod echo;
 pub mod fairness;
 pub mod figures;
+pub mod h2load;
+pub mod handshakes;
 pub mod idle;
 pub mod interrupt;
 pub mod load;

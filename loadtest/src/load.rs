@@ -28,6 +28,8 @@ pub struct Load {
     pub script: Option<PathBuf>,
     /// Ask for each connection to be closed after its first answer.
     pub close: bool,
+    /// Whether it comes by TLS.
+    pub tls: bool,
 }
 
 /// What `wrk` reported of one burst.
@@ -95,7 +97,8 @@ impl Load {
         let script =
             self.script.iter().flat_map(|file| ["-s".to_owned(), file.display().to_string()]);
         let words = fixed.iter().chain(close).map(|&word| word.to_owned()).chain(script);
-        words.chain([format!("http://{target}{}", self.path)]).collect()
+        let scheme = if self.tls { "https" } else { "http" };
+        words.chain([format!("{scheme}://{target}{}", self.path)]).collect()
     }
 }
 

@@ -94,6 +94,7 @@ pub fn run_and_keep(
         path: PATH.to_owned(),
         script: None,
         close,
+        tls: false,
     };
     let mut proxies = warmed(scene, contestants, &load)?;
     let mut series: Vec<Series> = contestants.iter().map(Series::empty).collect();

@@ -4,6 +4,7 @@
 //! difference between two proxies and not between what they were asked to do. It knows nothing of
 //! any of them: [`crate::proxies`] turns it into their languages.
 
+use crate::certificate::Certificate;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -18,6 +19,17 @@ pub struct Site {
     pub feature: Feature,
     /// Threads or processes that serve it.
     pub workers: usize,
+    /// Another way in, beside HTTP/1.1 in clear text.
+    pub front: Option<Front>,
+}
+
+/// A way in at [`Place::front`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Front {
+    /// Whether it speaks HTTP/2: with TLS by ALPN, else by prior knowledge.
+    pub http2: bool,
+    /// What it shows to clients, if it is by TLS.
+    pub tls: Option<Certificate>,
 }
 
 /// Requests of one prefix.
@@ -94,7 +106,7 @@ impl Site {
         let upstreams = upstreams.into_iter().enumerate().map(upstream).collect();
         let route = |index| Route::numbered(index, routes, index % count);
         let routes = (0..routes).map(route).collect();
-        Self { routes, upstreams, feature: Feature::None, workers: 1 }
+        Self { routes, upstreams, feature: Feature::None, workers: 1, front: None }
     }
 
     /// The same with that done to every request.
@@ -130,6 +142,8 @@ pub fn path(index: usize) -> String {
 pub struct Place {
     /// Where it takes requests.
     pub listen: SocketAddr,
+    /// Where it takes those that come by [`Site::front`].
+    pub front: SocketAddr,
     /// Where its admin listens, if it has one.
     pub admin: SocketAddr,
     /// Where its files are.
@@ -137,6 +151,11 @@ pub struct Place {
 }
 
 impl Place {
+    /// Where the certificate is; its key is beside it, where HAProxy looks for it.
+    pub fn certificate(&self) -> [String; 2] {
+        [self.file("front.pem"), self.file("front.pem.key")]
+    }
+
     /// Where the file of that name is, as text.
     pub fn file(&self, name: &str) -> String {
         self.dir.join(name).display().to_string()
@@ -146,7 +165,7 @@ impl Place {
 /// Sites and places for the tests of whatever is written from them.
 #[cfg(test)]
 pub(crate) mod samples {
-    use super::{Place, Site};
+    use super::{Certificate, Front, Place, Site};
 
     pub(crate) fn site() -> Site {
         let address = |text: &str| text.parse().unwrap();
@@ -154,9 +173,15 @@ pub(crate) mod samples {
         Site::new(3, vec![first, vec![address("127.0.0.1:9002")]])
     }
 
+    pub(crate) fn front(http2: bool, tls: bool) -> Front {
+        Front { http2, tls: tls.then(|| Certificate::generate().unwrap()) }
+    }
+
     pub(crate) fn place() -> Place {
         let listen = "127.0.0.1:8080".parse().unwrap();
-        Place { listen, admin: "127.0.0.1:9901".parse().unwrap(), dir: "/run/test".into() }
+        let (front, admin) = ("127.0.0.1:8443", "127.0.0.1:9901");
+        let (front, admin) = (front.parse().unwrap(), admin.parse().unwrap());
+        Place { listen, front, admin, dir: "/run/test".into() }
     }
 }
 

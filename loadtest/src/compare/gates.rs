@@ -5,7 +5,7 @@
 
 use super::entry::Entry;
 use super::rows::Row;
-use super::{Results, TrafficResult, turns};
+use super::{FrontResult, Results, TrafficResult, turns};
 use crate::figures::Spread;
 use crate::verdict::Verdict;
 
@@ -16,6 +16,8 @@ const SOMEWHERE: [&str; 2] = ["nginx", "haproxy"];
 const AHEAD_ROWS: [Row; 3] = [Row::RoutesLast, Row::Reload, Row::Flood];
 /// CPU per request over that of a Pingora proxy that does nothing else.
 const OVER_BARE: f64 = 1.05;
+/// CPU over that of the better of nginx and HAProxy where clients come by TLS.
+const OVER_BEST_BY_TLS: f64 = 1.1;
 const JUDGED: &str = "sallyport";
 
 /// The gateway's figure over another proxy's.
@@ -38,6 +40,14 @@ pub fn gates(rows: &[Row]) -> Vec<Gate> {
             gates.push(Gate { row, than: "bare", at_most: OVER_BARE });
         }
         gates.extend(EVERYWHERE.map(ahead));
+        let over = |than, at_most| Gate { row, than, at_most };
+        match row {
+            Row::H2 => gates.push(over("nginx", 1.0)),
+            Row::TlsRequests | Row::TlsHandshakes | Row::TlsResumed => {
+                gates.extend(SOMEWHERE.map(|than| over(than, OVER_BEST_BY_TLS)));
+            }
+            _ => {}
+        }
         if AHEAD_ROWS.contains(&row) {
             gates.extend(SOMEWHERE.map(ahead));
         }
@@ -64,7 +74,13 @@ fn errors(results: &Results) -> Vec<String> {
         (failed > 0)
             .then(|| format!("{}: {failed} requests of {JUDGED} failed", traffic.row.name()))
     };
-    results.traffic.iter().filter_map(ours).collect()
+    let front = |front: &FrontResult| {
+        let entry = front.entries.iter().find(|entry| entry.proxy == JUDGED)?;
+        let failed: u64 = entry.samples.iter().map(|one| one.failed).sum();
+        (failed > 0).then(|| format!("{}: {failed} requests of {JUDGED} failed", front.row.name()))
+    };
+    let traffic = results.traffic.iter().filter_map(ours);
+    traffic.chain(results.fronts.iter().filter_map(front)).collect()
 }
 
 /// One figure that two proxies are compared by; less is better.
@@ -131,6 +147,10 @@ fn figures(results: &Results, gate: &Gate) -> Vec<Figure> {
             pair_of_some("p99 us of the good", &results.flood, than, |one| one.p99_us),
             pair("CPU share", &results.flood, than, |one| one.cpu_flood),
         ],
+        row if row.is_front() => {
+            let entries = results.front(row).map(|front| &front.entries[..]).unwrap_or_default();
+            vec![pair("CPU us per request", entries, than, |one| one.cpu_us_per_request)]
+        }
         row => {
             let entries =
                 results.traffic(row).map(|traffic| &traffic.entries[..]).unwrap_or_default();
@@ -180,6 +200,9 @@ mod tests {
         assert_eq!(gates(&[Row::RoutesLast]).len(), 6);
         let plain = gates(&[Row::Plain]);
         assert!(plain.contains(&Gate { row: Row::Plain, than: "bare", at_most: 1.05 }));
+        let h2 = gates(&[Row::H2]);
+        assert!(h2.contains(&Gate { row: Row::H2, than: "nginx", at_most: 1.0 }));
+        assert_eq!(gates(&[Row::TlsResumed]).len(), 6);
     }
 
     #[test]

@@ -44,6 +44,16 @@ pub enum Row {
     Headers,
     /// A token bucket for each source, far above the load.
     RateLimit,
+    /// Clients by HTTP/2 in clear text, 8 connections of 8 requests at a time.
+    H2,
+    /// The same by TLS.
+    H2Tls,
+    /// Keep-alive by HTTP/1.1 and TLS 1.3.
+    TlsRequests,
+    /// A full handshake for every request.
+    TlsHandshakes,
+    /// The same, each resuming a session.
+    TlsResumed,
     /// Memory of idle keep-alive connections.
     Idle,
     /// A file of 10,000 routes replaced under load.
@@ -84,6 +94,11 @@ impl Row {
             Self::Connections => "connections",
             Self::Headers => "headers",
             Self::RateLimit => "rate-limit",
+            Self::H2 => "h2",
+            Self::H2Tls => "h2-tls",
+            Self::TlsRequests => "tls-requests",
+            Self::TlsHandshakes => "tls-handshakes",
+            Self::TlsResumed => "tls-resumed",
             Self::Idle => "idle",
             Self::Reload => "reload",
             Self::Flood => "flood",
@@ -125,8 +140,21 @@ impl Row {
             Self::Connections => Some(Traffic { rate_per_s: 1000, close: true, ..plain }),
             Self::Headers => Some(featured(Feature::Headers)),
             Self::RateLimit => Some(featured(Feature::RateLimit { per_s: FAR_ABOVE_PER_S })),
-            Self::Idle | Self::Reload | Self::Flood => None,
+            Self::H2
+            | Self::H2Tls
+            | Self::TlsRequests
+            | Self::TlsHandshakes
+            | Self::TlsResumed
+            | Self::Idle
+            | Self::Reload
+            | Self::Flood => None,
         }
+    }
+
+    /// Whether clients reach the proxy by HTTP/2 or TLS.
+    pub fn is_front(self) -> bool {
+        use Row::{H2, H2Tls, TlsHandshakes, TlsRequests, TlsResumed};
+        matches!(self, H2 | H2Tls | TlsRequests | TlsHandshakes | TlsResumed)
     }
 }
 

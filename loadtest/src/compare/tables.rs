@@ -4,10 +4,10 @@
 //! by round where all rounds were measured.
 
 use super::Results;
-use super::TrafficResult;
 use super::entry::{Entry, absences};
 use super::markdown::{markdown, to_best};
 use super::turns::Sample;
+use super::{FrontResult, TrafficResult, fronts};
 use crate::figures::Spread;
 use crate::open::{Figures, percentile};
 use crate::report::cells;
@@ -18,6 +18,9 @@ pub fn all(results: &Results) -> String {
     let mut text = summary(results);
     for traffic in &results.traffic {
         text += &section(traffic.row.name(), &traffic_table(traffic), &absences(&traffic.entries));
+    }
+    for front in &results.fronts {
+        text += &section(front.row.name(), &front_table(front), &absences(&front.entries));
     }
     if !results.idle.is_empty() {
         text += &section("idle", &idle_table(results), &absences(&results.idle));
@@ -145,6 +148,34 @@ fn remarks(entry: &Entry<Sample>) -> String {
         remarks.push(format!("{errors} errors saturated, {failures} failed at the rate"));
     }
     remarks.join("; ")
+}
+
+fn front_table(front: &FrontResult) -> String {
+    let heads = ["proxy", "CPU us/req", "min..max", "/ best", "min..max", "req/s", "remarks"];
+    let cpu = |one: &fronts::Sample| one.cpu_us_per_request;
+    let ratios = to_best(&front.entries, cpu);
+    let row = |(entry, ratio): (&Entry<fronts::Sample>, Option<Spread>)| {
+        let [cpu, cpu_range] = cells(entry.spread(cpu), 1);
+        let [ratio, ratio_range] = cells(ratio, 2);
+        let [rate, _] = cells(entry.spread(|one| one.requests_per_s), 0);
+        let (all, count) = (&entry.samples, |is: fn(&fronts::Sample) -> bool| {
+            entry.samples.iter().filter(|one| is(one)).count()
+        });
+        let remark = |(what, count): (&str, usize)| {
+            (count > 0).then(|| format!("{what}: {count} of {}", all.len()))
+        };
+        let counts = [
+            ("disturbed", count(|one| one.disturbance > DISTURBED)),
+            ("not saturated", count(|one| one.utilisation < 0.9)),
+        ];
+        let failed: u64 = all.iter().map(|one| one.failed).sum();
+        let failed = (failed > 0).then(|| format!("{failed} failed"));
+        let remarks: Vec<String> = counts.into_iter().filter_map(remark).chain(failed).collect();
+        let name = entry.proxy.to_owned();
+        vec![name, cpu, cpu_range, ratio, ratio_range, rate, remarks.join("; ")]
+    };
+    let rows = front.entries.iter().zip(ratios).map(row);
+    markdown(&heads.map(str::to_owned), &rows.collect::<Vec<_>>())
 }
 
 fn idle_table(results: &Results) -> String {

@@ -107,7 +107,7 @@ fn load(scene: &Scene, traffic: &Traffic, plan: &Plan) -> Result<Load> {
     let script: Option<PathBuf> = script.transpose()?;
     let path = traffic.paths[0].clone();
     let (cpu, connections, close) = (scene.cpus.load, plan.connections, traffic.close);
-    Ok(Load { cpu, connections, path, script, close })
+    Ok(Load { cpu, connections, path, script, close, tls: false })
 }
 
 struct RowRun<'row> {

@@ -35,7 +35,7 @@ Transfer/sec:      0.86MB
 ";
 
 fn load(close: bool) -> Load {
-    Load { cpu: 1, connections: 64, path: "/r050/x".to_owned(), script: None, close }
+    Load { cpu: 1, connections: 64, path: "/r050/x".to_owned(), script: None, close, tls: false }
 }
 
 #[test]

@@ -37,13 +37,28 @@ pub fn setup(program: &Path, site: &Site, place: &Place) -> Result<Setup, Unsupp
 fn configuration(site: &Site, place: &Place, routes: &str) -> Result<String, Unsupported> {
     let filter = filter(&site.feature)?;
     let clusters: String = site.upstreams.iter().map(cluster).collect();
-    let (listen, dir) = (socket_address(place.listen), place.dir.display());
+    let (listen, front) = (socket_address(place.listen), socket_address(place.front));
+    let manager = manager(&filter, routes, place);
+    let front = site.front.as_ref().map(|one| {
+        let socket = one.tls.as_ref().map(|_| transport_socket(one.http2, place));
+        listener(&front, &format!("{manager}{}", socket.unwrap_or_default()))
+    });
     Ok(format!(
-        r#"static_resources:
-  listeners:
-  - address: {listen}
-    filter_chains:
-    - filters:
+        "static_resources:\n  listeners:\n{}{}  clusters:\n{clusters}",
+        listener(&listen, &manager),
+        front.unwrap_or_default()
+    ))
+}
+
+fn listener(address: &str, chain: &str) -> String {
+    format!("  - address: {address}\n    filter_chains:\n{chain}")
+}
+
+/// A filter chain, to which a transport socket may be added.
+fn manager(filter: &str, routes: &str, place: &Place) -> String {
+    let dir = place.dir.display();
+    format!(
+        r#"    - filters:
       - name: http
         typed_config:
           "@type": {TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager
@@ -56,9 +71,25 @@ fn configuration(site: &Site, place: &Place, routes: &str) -> Result<String, Uns
           http_filters:
 {filter}          - name: router
             typed_config: {{ "@type": {TYPES}.filters.http.router.v3.Router }}
-  clusters:
-{clusters}"#
-    ))
+"#
+    )
+}
+
+fn transport_socket(http2: bool, place: &Place) -> String {
+    let [chain, key] = place.certificate();
+    let alpn = if http2 { "h2" } else { "http/1.1" };
+    format!(
+        r#"      transport_socket:
+        name: tls
+        typed_config:
+          "@type": {TYPES}.transport_sockets.tls.v3.DownstreamTlsContext
+          common_tls_context:
+            alpn_protocols: ["{alpn}"]
+            tls_params: {{ tls_minimum_protocol_version: TLSv1_3, tls_maximum_protocol_version: TLSv1_3 }}
+            tls_certificates:
+            - {{ certificate_chain: {{ filename: "{chain}" }}, private_key: {{ filename: "{key}" }} }}
+"#
+    )
 }
 
 fn cluster(upstream: &Upstream) -> String {
@@ -159,6 +190,14 @@ mod tests {
         assert!(conf.contains("path: \"/run/test/routes.yaml\""), "{conf}");
         assert!(conf.contains("address: 127.0.0.2, port_value: 9001"));
         assert!(!conf.contains("prefix: /r"));
+    }
+
+    #[test]
+    fn another_way_in_is_another_listener_with_the_same_routes() {
+        let site = Site { front: Some(samples::front(true, true)), ..samples::site() };
+        let conf = configuration(&site, &samples::place(), "/run/test/routes.yaml").unwrap();
+        assert_eq!(conf.matches("route_config_name: web").count(), 2, "{conf}");
+        assert_eq!(conf.matches("alpn_protocols: [\"h2\"]").count(), 1);
     }
 
     #[test]

@@ -29,7 +29,7 @@ fn configuration(site: &Site, place: &Place, map: &str) -> Result<String, Unsupp
     let rules = rules(&site.feature)?;
     let backends: String = site.upstreams.iter().map(backend).collect();
     let (listen, socket) = (place.listen, place.file("haproxy.sock"));
-    let default = &site.upstreams[0].name;
+    let (default, front) = (&site.upstreams[0].name, front(site, place));
     Ok(format!(
         r"global
     nbthread 1
@@ -48,9 +48,23 @@ defaults
     http-reuse always
 frontend web
     bind {listen} backlog 4096
-{rules}    use_backend %[path,map_beg({map},{default})]
+{front}{rules}    use_backend %[path,map_beg({map},{default})]
 {backends}"
     ))
+}
+
+fn front(site: &Site, place: &Place) -> String {
+    let Some(front) = &site.front else { return String::new() };
+    let (at, [chain, _]) = (place.front, place.certificate());
+    let how = match (&front.tls, front.http2) {
+        (None, true) => " proto h2".to_owned(),
+        (None, false) => String::new(),
+        (Some(_), http2) => {
+            let alpn = if http2 { "h2,http/1.1" } else { "http/1.1" };
+            format!(" ssl crt {chain} alpn {alpn} ssl-min-ver TLSv1.3")
+        }
+    };
+    format!("    bind {at} backlog 4096{how}\n")
 }
 
 fn backend(upstream: &Upstream) -> String {
@@ -107,6 +121,18 @@ mod tests {
             conf.contains("backend u001\n    balance roundrobin\n    server e0 127.0.0.1:9002\n")
         );
         assert!(conf.contains("map_beg(/run/test/routes.map,u000)"), "{conf}");
+    }
+
+    #[test]
+    fn another_way_in_is_another_bind_of_the_frontend() {
+        let with = |front| {
+            let site = Site { front: Some(front), ..samples::site() };
+            configuration(&site, &samples::place(), "m").unwrap()
+        };
+        let clear = with(samples::front(true, false));
+        assert!(clear.contains("    bind 127.0.0.1:8443 backlog 4096 proto h2\n"), "{clear}");
+        let tls = with(samples::front(true, true));
+        assert!(tls.contains("ssl crt /run/test/front.pem alpn h2,http/1.1 ssl"), "{tls}");
     }
 
     #[test]

@@ -26,10 +26,24 @@ fn configuration(site: &Site, place: &Place) -> Result<String, Unsupported> {
         "{around}{upstreams}server {{ listen {listen} backlog=4096;\n\
          proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_set_header Host $host;\n\
          proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n\
-         proxy_max_temp_file_size 0;\n{within}{locations}}}\n",
-        listen = place.listen
+         proxy_max_temp_file_size 0;\n{front}{within}{locations}}}\n",
+        listen = place.listen,
+        front = front(site, place),
     );
     Ok(nginx::around("proxy", &server, site.workers, &place.dir))
+}
+
+fn front(site: &Site, place: &Place) -> String {
+    let Some(front) = &site.front else { return String::new() };
+    let (at, http2) = (place.front, if front.http2 { " http2" } else { "" });
+    let [chain, key] = place.certificate();
+    match front.tls {
+        None => format!("listen {at}{http2} backlog=4096;\n"),
+        Some(_) => format!(
+            "listen {at} ssl{http2} backlog=4096;\n\
+             ssl_certificate {chain}; ssl_certificate_key {key}; ssl_protocols TLSv1.3;\n"
+        ),
+    }
 }
 
 fn upstream(upstream: &Upstream) -> String {
@@ -83,6 +97,19 @@ mod tests {
         assert!(
             file.contains("upstream u000 { server 127.0.0.1:9001; server 127.0.0.2:9001; keep")
         );
+    }
+
+    #[test]
+    fn another_way_in_is_another_listen_of_the_server() {
+        let with = |front| {
+            let site = Site { front: Some(front), ..samples::site() };
+            configuration(&site, &samples::place()).unwrap()
+        };
+        let clear = with(samples::front(true, false));
+        assert!(clear.contains("listen 127.0.0.1:8443 http2 backlog=4096;\n"), "{clear}");
+        let tls = with(samples::front(false, true));
+        assert!(tls.contains("listen 127.0.0.1:8443 ssl backlog=4096;\n"), "{tls}");
+        assert!(tls.contains("ssl_certificate_key /run/test/front.pem.key;"));
     }
 
     #[test]

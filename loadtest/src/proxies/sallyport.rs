@@ -24,7 +24,7 @@ pub fn setup(program: &Path, site: &Site, place: &Place) -> Setup {
 fn configuration(site: &Site, place: &Place) -> String {
     let Place { listen, admin, .. } = place;
     let verdicts = if matches!(site.feature, Feature::Flood { .. }) { VERDICTS } else { "" };
-    let push = push(&site.feature);
+    let (push, front) = (push(&site.feature), front(site, place));
     let upstreams: String = site.upstreams.iter().map(upstream).collect();
     let filters = filters(&site.feature);
     let filters = filters.map(|list| format!("    filters: {list}\n")).unwrap_or_default();
@@ -33,7 +33,7 @@ fn configuration(site: &Site, place: &Place) -> String {
         r#"listeners:
   - name: web
     address: "{listen}"
-admin: {{ address: "{admin}", hosts: [loadtest.example] }}
+{front}admin: {{ address: "{admin}", hosts: [loadtest.example] }}
 {verdicts}{push}upstreams:
 {upstreams}virtual_hosts:
   - name: everyone
@@ -41,6 +41,20 @@ admin: {{ address: "{admin}", hosts: [loadtest.example] }}
 {filters}    routes:
 {routes}"#
     )
+}
+
+fn front(site: &Site, place: &Place) -> String {
+    let Some(front) = &site.front else { return String::new() };
+    let (at, [chain, key]) = (place.front, place.certificate());
+    let protocols = if front.http2 { "http2" } else { "http1" };
+    let tls = front.tls.as_ref().map(|_| {
+        format!(
+            ", tls: {{ min_version: \"1.3\", \
+             certificates: [{{ cert: {chain:?}, key: {key:?} }}] }}"
+        )
+    });
+    let tls = tls.unwrap_or_default();
+    format!("  - {{ name: front, address: \"{at}\", protocols: [{protocols}]{tls} }}\n")
 }
 
 fn upstream(upstream: &Upstream) -> String {
@@ -117,6 +131,20 @@ mod tests {
         );
         assert!(file.contains("- { address: \"127.0.0.2:9001\" }"));
         assert!(!file.contains("filters") && !file.contains("verdicts"));
+    }
+
+    #[test]
+    fn another_way_in_is_another_listener() {
+        let with = |front| {
+            let site = Site { front: Some(front), ..samples::site() };
+            configuration(&site, &samples::place())
+        };
+        let clear = with(samples::front(true, false));
+        let listener =
+            "  - { name: front, address: \"127.0.0.1:8443\", protocols: [http2] }\nadmin";
+        assert!(clear.contains(listener), "{clear}");
+        let tls = with(samples::front(false, true));
+        assert!(tls.contains("cert: \"/run/test/front.pem\", key: \"/run/test/front.pem.key\""));
     }
 
     #[test]
