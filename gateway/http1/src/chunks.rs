@@ -4,6 +4,8 @@
 //! and lets bare LF and control characters pass in extensions and trailers (httparse's `parse_chunk_size`).
 //! What it is given has passed here, so that a body has one end, and everybody sees the same one.
 
+use crate::body::Piece;
+
 /// Digits of a chunk's size. With 15 it stays below 2^60, whoever counts.
 const DIGITS_MAX: u8 = 15;
 /// Bytes of the extensions of one chunk, which nobody reads; without a bound they are a body that no
@@ -102,6 +104,28 @@ impl Chunks {
             at += 1;
         }
         Ok(at)
+    }
+}
+
+impl Chunks {
+    /// Takes the next piece from `bytes`: framing, and then as much of one chunk's data as is there. One without
+    /// data means that more bytes are needed or the body is done.
+    ///
+    /// # Errors
+    /// As [`Self::advance`].
+    pub fn next_piece(&mut self, bytes: &[u8]) -> Result<Piece, &'static str> {
+        let mut framing = 0;
+        while framing < bytes.len() && !self.is_done() {
+            if let State::Data { left } = self.0 {
+                let data = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len() - framing);
+                let left = left - data as u64;
+                self.0 = if left == 0 { State::DataCr } else { State::Data { left } };
+                return Ok(Piece { framing, data });
+            }
+            self.0 = self.0.next(bytes[framing])?;
+            framing += 1;
+        }
+        Ok(Piece { framing, data: 0 })
     }
 }
 

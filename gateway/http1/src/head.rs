@@ -5,7 +5,7 @@
 //! and hides what it dropped. What passes has one reading, and Pingora has no reason left to refuse it with an
 //! answer of its own. What needs more than the head itself (routes, the body's limit) is decided later.
 
-mod bytes;
+pub(crate) mod bytes;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -15,11 +15,14 @@ use std::ops::Range;
 use memchr::memchr;
 
 use self::bytes::{is_name, is_value};
-pub use self::target::{TARGET_BYTES_MAX, escaped_query, is_refused, is_same_authority};
-use self::target::{Target, Version};
+use self::target::Target;
+pub use self::target::{TARGET_BYTES_MAX, Version, escaped_query, is_refused, is_same_authority};
 
 /// Pingora gives up a head that is longer, so the configured limit ends here too.
 const BYTES_MAX: usize = 1_048_575;
+
+/// `HTTP/1.1`.
+const VERSION_BYTES: usize = 8;
 
 /// The most that a body can announce: what a signed counter of 64 bits holds, since that is what most
 /// origins count with.
@@ -72,6 +75,23 @@ pub struct Head {
     pub framing: Framing,
     /// The request line, and what it has to become before it is parsed, if it is not in normal form.
     pub request_line: Option<(Range<usize>, Vec<u8>)>,
+    /// Where the method stands.
+    pub method: Range<usize>,
+    /// Where the target stands, as it came.
+    pub target: Range<usize>,
+    /// Its version.
+    pub version: Version,
+    /// Where its fields begin.
+    pub fields: usize,
+}
+
+impl Head {
+    /// The target in normal form; `bytes` are those of the head.
+    #[must_use]
+    pub fn normal_target<'h>(&'h self, bytes: &'h [u8]) -> &'h [u8] {
+        let Some((_, line)) = &self.request_line else { return &bytes[self.target.clone()] };
+        line.split(|byte| *byte == b' ').nth(1).unwrap_or_default()
+    }
 }
 
 /// Checks a head line by line as it arrives, each byte once.
@@ -212,6 +232,10 @@ impl HeadCheck {
             bytes: self.line,
             framing,
             request_line: normal.map(|normal| (request.line.clone(), normal)),
+            method: request.method.clone(),
+            target: request.method.end + 1..request.line.end - VERSION_BYTES - 1,
+            version: request.version,
+            fields: request.line.end + 2,
         })
     }
 

@@ -1,11 +1,12 @@
-//! HTTP/1.1 as bytes: what a request head may be, and where a chunked body ends.
+//! HTTP/1.1 as bytes: what the head of a message may be, where its body ends, and how a body is framed.
 //!
 //! State machines that are given bytes as they come and know nothing of sockets, runtimes, Pingora or the
-//! configuration, so that they are tested by their bytes alone. [`HeadCheck`] takes a head; [`Chunks`] follows
-//! the body after it. Both refuse whatever could be read in two ways (RFC 9112): a gateway and an origin that
-//! read one message differently are how requests are smuggled.
+//! configuration, so that they are tested by their bytes alone. [`HeadCheck`] takes the head of a request,
+//! [`ResponseReader`] what an origin answers; [`Body`] follows a body and [`BodyWriter`] frames one. All of them
+//! refuse whatever could be read in two ways (RFC 9112): a gateway and an origin that read one message differently
+//! are how requests are smuggled.
 //!
-//! Reading responses and writing messages are not here: Pingora does both.
+//! Maps of fields and the writing of heads are not here: what a field means is decided by whoever has them.
 //!
 //! ```
 //! use sallyport_http1::{Chunks, Framing, HeadCheck, HeadLimits, Refusal};
@@ -21,8 +22,16 @@
 //! # Ok::<(), Refusal>(())
 //! ```
 
+mod body;
 mod chunks;
+mod fields;
 pub mod head;
+mod reader;
+mod response;
 
+pub use self::body::{Body, BodyWriter, Cut, Frame, Piece, SizeLine};
 pub use self::chunks::Chunks;
-pub use self::head::{Framing, Head, HeadCheck, HeadLimits, Refusal};
+pub use self::fields::{Field, Fields, fields, written_name};
+pub use self::head::{Framing, Head, HeadCheck, HeadLimits, Refusal, Version};
+pub use self::reader::{ResponseEvent, ResponseReader};
+pub use self::response::{Malformed, ResponseCheck, ResponseHead};

@@ -41,13 +41,13 @@ const fn class(byte: u8) -> u8 {
 }
 
 /// Whether `bytes` is a token.
-pub(super) fn is_name(bytes: &[u8]) -> bool {
+pub(crate) fn is_name(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|byte| CLASSES[usize::from(*byte)] & TOKEN != 0)
 }
 
 /// Whether `bytes` may be the value of a field (RFC 9110, 5.5): no control but a tab. Without a branch for
 /// each byte, so that many are looked at in one step.
-pub(super) fn is_value(bytes: &[u8]) -> bool {
+pub(crate) fn is_value(bytes: &[u8]) -> bool {
     !bytes
         .iter()
         .fold(false, |control, &byte| control | ((byte < b' ') & (byte != b'\t')) | (byte == 0x7f))

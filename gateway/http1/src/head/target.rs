@@ -11,9 +11,12 @@ use super::bytes::{self, Spelling};
 /// holds.
 pub const TARGET_BYTES_MAX: usize = u16::MAX as usize - 1;
 
+/// The version of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Version {
+pub enum Version {
+    /// HTTP/1.0.
     Http10,
+    /// HTTP/1.1.
     Http11,
 }
 
