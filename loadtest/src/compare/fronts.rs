@@ -51,7 +51,7 @@ enum Client {
     /// The same by HTTP/1.1.
     Http1(Load),
     /// A handshake for each request.
-    Handshakes(Handshakes),
+    Handshakes(Box<Handshakes>),
 }
 
 /// What one burst was answered with.
@@ -66,8 +66,8 @@ impl Client {
         let path = PATH.to_owned();
         let handshakes = |resumes| Handshakes::new(certificate, resumes, PATH.to_owned());
         Ok(match row {
-            Row::TlsHandshakes => Self::Handshakes(handshakes(false)?),
-            Row::TlsResumed => Self::Handshakes(handshakes(true)?),
+            Row::TlsHandshakes => Self::Handshakes(Box::new(handshakes(false)?)),
+            Row::TlsResumed => Self::Handshakes(Box::new(handshakes(true)?)),
             Row::TlsRequests => {
                 Self::Http1(Load { cpu, connections, path, script: None, close: false, tls: true })
             }
