@@ -5,10 +5,11 @@
 //! `connected_to_upstream`, `upstream_request_filter` (what the origin is told),
 //! `error_while_proxy` (is it sent again), `upstream_response_filter` (deadlines), `response_filter` (what the client is told),
 //! `fail_to_proxy` and `logging` (counters, offences, the access record). The implementation of `ProxyHttp` below only
-//! delegates. `hints` is what the classifier says of the connection; `context` is what travels with the request; `cause` is the one place that turns
+//! delegates to them by `phases`. `hints` is what the classifier says of the connection; `context` is what travels with the request; `cause` is the one place that turns
 //! failures into a status, a header and a metric label.
 
 mod cause;
+mod client;
 mod conformance;
 mod connected_to_upstream;
 mod context;
@@ -28,6 +29,8 @@ mod logging;
 mod mirror;
 mod origin_framing;
 mod pace;
+mod peer;
+mod phases;
 mod reply;
 mod request_filter;
 mod request_id;
@@ -46,22 +49,25 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::HeaderMap;
 use pingora_core::modules::http::HttpModules;
-use pingora_core::protocols::Digest;
-use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::protocols::{ALPN, Digest};
+use pingora_core::upstreams::peer::{HttpPeer, Peer as _};
 use pingora_error::{Error, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
-use sallyport_stats::Registry;
+use sallyport_stats::{Registry, ServedBy};
 
 pub(crate) use self::cause::Cause;
-use self::context::RequestContext;
+pub(crate) use self::client::Client;
+pub(crate) use self::connected_to_upstream::Origin;
+pub(crate) use self::context::RequestContext;
 pub(crate) use self::forwarded::scheme as forwarded_scheme;
+pub(crate) use self::phases::Phases;
 pub(crate) use self::target::hash_key;
+pub(crate) use self::upstream_peer::Approach;
 use crate::classifier::Classifier;
 use crate::drain::Drain;
 use crate::filters::UpstreamCalls;
 use crate::live::Live;
-use crate::turns;
 use crate::verdicts::Verdicts;
 
 /// What all listeners' proxies share.
@@ -84,14 +90,14 @@ pub struct Shared {
 /// The proxy of one worker.
 #[derive(Debug)]
 pub struct Proxy {
-    shared: Shared,
+    phases: Phases,
 }
 
 impl Proxy {
     /// A proxy for the requests of all listeners.
     #[must_use]
     pub fn new(shared: Shared) -> Self {
-        Self { shared }
+        Self { phases: Phases { shared } }
     }
 }
 
@@ -100,7 +106,7 @@ impl ProxyHttp for Proxy {
     type CTX = RequestContext;
 
     fn new_ctx(&self) -> RequestContext {
-        RequestContext::new(self.shared.live.pin())
+        self.phases.begin()
     }
 
     /// Leaves out Pingora's compression module: it costs every request and compresses none.
@@ -111,7 +117,9 @@ impl ProxyHttp for Proxy {
         session: &mut Session,
         ctx: &mut RequestContext,
     ) -> Result<bool> {
-        request_filter::run(&self.shared, session, ctx).await
+        self.phases.shared.registry.count_engine(ServedBy::Pingora);
+        let admission = self.phases.admit(session, ctx);
+        self.phases.proceed(session, ctx, admission).await
     }
 
     async fn request_body_filter(
@@ -121,11 +129,7 @@ impl ProxyHttp for Proxy {
         end_of_stream: bool,
         ctx: &mut RequestContext,
     ) -> Result<()> {
-        turns::moved(body.as_ref().map_or(0, Bytes::len));
-        request_filter::body(body.as_ref(), ctx)?;
-        pace::body_came(session, end_of_stream, ctx)?;
-        filters::request_body(session, body, end_of_stream, ctx).await?;
-        mirror::body(&self.shared, body.as_ref(), end_of_stream, ctx);
+        self.phases.request_body(session, body, end_of_stream, ctx).await?;
         if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
             // pingora#935: an empty piece at the end would be a last chunk, and the end itself another.
             *body = None;
@@ -138,7 +142,8 @@ impl ProxyHttp for Proxy {
         _session: &mut Session,
         ctx: &mut RequestContext,
     ) -> Result<Box<HttpPeer>> {
-        upstream_peer::run(ctx).await
+        let approach = self.phases.choose(ctx).await?;
+        self.phases.peer(&approach, ctx)
     }
 
     fn fail_to_connect(
@@ -148,7 +153,7 @@ impl ProxyHttp for Proxy {
         ctx: &mut RequestContext,
         error: Box<Error>,
     ) -> Box<Error> {
-        fail_to_connect::run(session, ctx, error)
+        self.phases.fail_to_connect(session, error, ctx)
     }
 
     async fn connected_to_upstream(
@@ -160,8 +165,13 @@ impl ProxyHttp for Proxy {
         digest: Option<&Digest>,
         ctx: &mut RequestContext,
     ) -> Result<()> {
-        filters::connected(ctx, digest);
-        connected_to_upstream::run(session, reused, peer, fd, ctx)
+        let is_http1 = matches!(peer.get_alpn(), None | Some(ALPN::H1));
+        let origin = Origin { socket: fd, reused, is_http1, is_tls: peer.tls() };
+        let local = || {
+            let socket = digest?.socket_digest.as_ref()?;
+            socket.local_addr()?.as_inet().copied()
+        };
+        self.phases.connected(session, origin, local, ctx)
     }
 
     async fn upstream_request_filter(
@@ -170,10 +180,7 @@ impl ProxyHttp for Proxy {
         request: &mut RequestHeader,
         ctx: &mut RequestContext,
     ) -> Result<()> {
-        filters::asked(ctx);
-        upstream_request_filter::run(session, request, ctx);
-        mirror::begin(&self.shared, session, request, ctx);
-        hedge::begin(&self.shared, session, request, ctx);
+        self.phases.ask(session, request, ctx);
         Ok(())
     }
 
@@ -183,10 +190,7 @@ impl ProxyHttp for Proxy {
         response: &mut ResponseHeader,
         ctx: &mut RequestContext,
     ) -> Result<()> {
-        ctx.answered(response.status.as_u16());
-        upstream_response_filter::check(session, response, ctx)?;
-        pace::response_came(session, response, ctx);
-        Ok(())
+        self.phases.answered(session, response, ctx)
     }
 
     fn upstream_response_body_filter(
@@ -196,8 +200,7 @@ impl ProxyHttp for Proxy {
         _end_of_stream: bool,
         ctx: &mut RequestContext,
     ) -> Result<Option<Duration>> {
-        upstream_response_filter::run(session, ctx)?;
-        pace::limit_write(session, ctx);
+        self.phases.answer_goes_on(session, ctx)?;
         Ok(None)
     }
 
@@ -207,8 +210,7 @@ impl ProxyHttp for Proxy {
         response: &mut ResponseHeader,
         ctx: &mut RequestContext,
     ) -> Result<()> {
-        filters::answered(ctx);
-        response_filter::run(session, response, ctx).await
+        self.phases.respond(session, response, ctx).await
     }
 
     fn response_body_filter(
@@ -218,9 +220,7 @@ impl ProxyHttp for Proxy {
         end_of_stream: bool,
         ctx: &mut RequestContext,
     ) -> Result<Option<Duration>> {
-        turns::moved(body.as_ref().map_or(0, Bytes::len));
-        filters::answered(ctx);
-        filters::response_body(session, body, end_of_stream, ctx)?;
+        self.phases.response_body(session, body, end_of_stream, ctx)?;
         Ok(None)
     }
 
@@ -242,7 +242,7 @@ impl ProxyHttp for Proxy {
         ctx: &mut RequestContext,
         client_reused: bool,
     ) -> Box<Error> {
-        error_while_proxy::run(session, error, ctx, client_reused)
+        self.phases.error_while_proxy(session, error, client_reused, ctx)
     }
 
     async fn fail_to_proxy(
@@ -251,7 +251,9 @@ impl ProxyHttp for Proxy {
         error: &Error,
         ctx: &mut RequestContext,
     ) -> FailToProxy {
-        fail_to_proxy::run(session, error, ctx).await
+        let error_code = self.phases.fail(session, error, ctx).await;
+        // Where the connection is kept, that is not Pingora's doing.
+        FailToProxy { error_code, can_reuse_downstream: false }
     }
 
     async fn logging(
@@ -260,8 +262,7 @@ impl ProxyHttp for Proxy {
         _error: Option<&Error>,
         ctx: &mut RequestContext,
     ) {
-        pace::unwatch(ctx);
-        logging::run(&self.shared.verdicts, session, ctx);
+        self.phases.finish(session, ctx);
     }
 
     /// `fail_to_proxy` logs what is worth a line, once and with its cause.

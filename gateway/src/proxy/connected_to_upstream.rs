@@ -7,15 +7,26 @@ use std::os::fd::RawFd;
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
-use pingora_core::protocols::ALPN;
-use pingora_core::upstreams::peer::{HttpPeer, Peer as _};
 use pingora_error::{Error, ErrorType, Result};
-use pingora_proxy::Session;
 
 use super::cause::Cause;
+use super::client::Client;
 use super::context::RequestContext;
 use super::pace;
 use crate::descriptors;
+
+/// A connection to an endpoint.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    /// Its socket.
+    pub(crate) socket: RawFd,
+    /// Whether it was used before.
+    pub(crate) reused: bool,
+    /// Whether the request has it to itself.
+    pub(crate) is_http1: bool,
+    /// Whether it is encrypted.
+    pub(crate) is_tls: bool,
+}
 
 /// Counts the connection and sets the request's deadline on it.
 ///
@@ -23,14 +34,12 @@ use crate::descriptors;
 /// It came from the pool, and bytes came on it that nobody asked for: they would be taken for the answer. Another
 /// connection is tried. Or it is new and took a descriptor kept in reserve: [`Cause::Resources`].
 pub(super) fn run(
-    session: &mut Session,
-    reused: bool,
-    peer: &HttpPeer,
-    socket: RawFd,
+    client: &mut impl Client,
+    origin: Origin,
     ctx: &mut RequestContext,
 ) -> Result<()> {
-    let http1 = matches!(peer.get_alpn(), None | Some(ALPN::H1));
-    if reused && http1 && !peer.tls() && !is_silent(socket) {
+    let Origin { socket, reused, is_http1, is_tls } = origin;
+    if reused && is_http1 && !is_tls && !is_silent(socket) {
         ctx.attempt.stale = true;
         return Err(Error::new_up(ErrorType::ConnectionClosed));
     }
@@ -40,8 +49,8 @@ pub(super) fn run(
         ctx.cause = Some(Cause::Resources);
         return Err(Cause::Resources.into_error().into_up());
     }
-    if http1 {
-        pace::watch(session, socket, ctx);
+    if is_http1 {
+        pace::watch(client, socket, ctx);
     }
     Ok(())
 }

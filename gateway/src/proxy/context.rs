@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::HeaderValue;
-use pingora_core::upstreams::peer::HttpPeer;
 use sallyport_plugin::{Answer, Chain, Run};
 use sallyport_route::{Hints, PathRegex, Scheme};
 
@@ -257,14 +256,16 @@ impl RequestContext {
         self.listener
     }
 
-    /// Settles which route this request is counted under: `None` is the one for no match. Only the
-    /// first call counts.
-    pub(super) fn enter(&mut self, route: Option<(usize, usize)>) {
-        if std::mem::replace(&mut self.counted, true) {
-            return;
-        }
+    /// Settles which route takes this request: `None` is no match.
+    pub(super) fn set_route(&mut self, route: Option<(usize, usize)>) {
         self.route = route;
-        self.stats().begin();
+    }
+
+    /// Counts this request in under its route. Only the first call counts.
+    pub(super) fn enter(&mut self) {
+        if !std::mem::replace(&mut self.counted, true) {
+            self.stats().begin();
+        }
     }
 
     pub(super) fn route(&self) -> Option<(&Host, &Route)> {
@@ -295,6 +296,22 @@ impl RequestContext {
         forward(&self.snapshot, self.route)
     }
 
+    /// Whether the client asks for another protocol.
+    pub(crate) fn asks_for_upgrade(&self) -> bool {
+        self.attempt.upgrade != Upgrade::No
+    }
+
+    /// The upstreams that may serve the request; none where the gateway answers it itself.
+    pub(crate) fn upstreams(&self) -> impl Iterator<Item = &Upstream> {
+        let targets = self.forward().into_iter().flat_map(|forward| &forward.targets);
+        targets.map(|target| &*self.snapshot.upstreams[target.upstream])
+    }
+
+    /// Whether filters may have changed the request.
+    pub(crate) fn is_filtered(&self) -> bool {
+        self.chain().is_some()
+    }
+
     pub(super) fn upstream(&self) -> &Upstream {
         &self.snapshot.upstreams[self.attempt.upstream]
     }
@@ -321,10 +338,9 @@ impl RequestContext {
 
     /// Begins an attempt at an endpoint, the one at `preferred` if it can be used, and counts it in.
     /// `None` if there is no endpoint to use.
-    pub(super) fn begin_attempt(&mut self, preferred: Option<SocketAddr>) -> Option<Box<HttpPeer>> {
+    pub(super) fn begin_attempt(&mut self, preferred: Option<SocketAddr>) -> Option<()> {
         let upstream = &self.snapshot.upstreams[self.attempt.upstream];
-        self.attempt.tries.begin(upstream, preferred)?;
-        self.attempt.tries.peer()
+        self.attempt.tries.begin(upstream, preferred).map(drop)
     }
 
     /// The head of an answer came from the endpoint.

@@ -1,10 +1,10 @@
 //! The exchange with the endpoint broke: may the request be sent again, and where?
 
 use pingora_error::Error;
-use pingora_proxy::Session;
 use sallyport_plugin::Phases;
 
 use super::cause::{self, Cause};
+use super::client::Client;
 use super::context::RequestContext;
 use super::{filters, hedge, pace};
 use crate::config::Forward;
@@ -13,7 +13,7 @@ use crate::upstream::{Failure, Resend};
 
 /// Says whether to try again.
 pub(super) fn run(
-    session: &Session,
+    client: &impl Client,
     mut error: Box<Error>,
     ctx: &mut RequestContext,
     reused: bool,
@@ -35,7 +35,7 @@ pub(super) fn run(
     } else if ctx.cause.is_some() {
         false
     } else {
-        settle(session, &mut error, ctx, reused)
+        settle(client, &mut error, ctx, reused)
     };
     error.set_retry(retry);
     error
@@ -44,8 +44,8 @@ pub(super) fn run(
 /// The other end of a connection from the pool may have closed it just now, which is no failure of the endpoint: what
 /// may be sent twice is, once, and everything is whose head did not get through. Everything else counts against the
 /// endpoint, and the request goes where the policy says.
-fn settle(session: &Session, error: &mut Error, ctx: &mut RequestContext, reused: bool) -> bool {
-    let resend = resend(session, ctx);
+fn settle(client: &impl Client, error: &mut Error, ctx: &mut RequestContext, reused: bool) -> bool {
+    let resend = resend(client, ctx);
     let late = pace::is_head_late(ctx);
     let broke = if late { Cause::Timeout } else { Cause::of(error) };
     if ctx.attempt.tries.is_answered() {
@@ -83,9 +83,8 @@ fn is_repeatable(request: Resend<'_>, ctx: &RequestContext) -> bool {
 
 /// What the request is as far as sending it again goes. It is whole unless a part of its body is no longer there, or
 /// filters have seen a part of it: their state is spent.
-pub(super) fn resend<'s>(session: &'s Session, ctx: &RequestContext) -> Resend<'s> {
+pub(super) fn resend<'s>(client: &'s impl Client, ctx: &RequestContext) -> Resend<'s> {
     let filtered = ctx.body_bytes > 0 && filters::takes_part(ctx, Phases::REQUEST_BODY);
-    let whole =
-        !session.as_ref().retry_buffer_truncated() && (!filtered || ctx.held_body.is_some());
-    Resend { method: &session.req_header().method, whole }
+    let whole = !client.is_body_kept_in_part() && (!filtered || ctx.held_body.is_some());
+    Resend { method: &client.request().method, whole }
 }

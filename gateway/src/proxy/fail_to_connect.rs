@@ -1,16 +1,16 @@
 //! A connection could not be made: nothing was sent yet, so any request may go to another endpoint.
 
 use pingora_error::{Error, ErrorType};
-use pingora_proxy::Session;
 
 use super::cause::Cause;
+use super::client::Client;
 use super::context::RequestContext;
 use super::error_while_proxy::resend;
 use crate::upstream::Failure;
 
 /// Remembers the failure and says whether to try again.
 pub(super) fn run(
-    session: &Session,
+    client: &impl Client,
     ctx: &mut RequestContext,
     mut error: Box<Error>,
 ) -> Box<Error> {
@@ -22,7 +22,7 @@ pub(super) fn run(
         _ if *error.etype() == ErrorType::ConnectTimedout => Failure::ConnectTimeout,
         _ => Failure::Connect,
     };
-    let retry = ctx.retries(failure, resend(session, ctx), None);
+    let retry = ctx.retries(failure, resend(client, ctx), None);
     ctx.attempt_failed(failure);
     error.set_retry(retry);
     error

@@ -8,9 +8,9 @@
 use http::header::ValueIter;
 use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 use pingora_http::RequestHeader;
-use pingora_proxy::Session;
 
 use super::cause::Cause;
+use super::client::Client;
 use super::context::Upgrade;
 use super::forwarded;
 use crate::config::HeaderNames;
@@ -30,11 +30,11 @@ const OPTIONS_MAX: usize = 32;
 /// # Errors
 /// `Connection` is malformed, or names a field that is not the client's to remove.
 pub(super) fn admit(
-    session: &mut Session,
+    client: &mut impl Client,
     names: HeaderNames,
     trusted: bool,
 ) -> Result<Upgrade, Cause> {
-    let head = session.req_header();
+    let head = client.request();
     let mut on_connection = false;
     let mut removed: Vec<HeaderName> = Vec::new();
     // One pass over the names, and nothing more for nearly every request.
@@ -48,18 +48,18 @@ pub(super) fn admit(
     }
     let hop = if on_connection { Some(Hop::of(head)?) } else { None };
     let Some(hop) = hop else {
-        remove(session, &removed);
+        remove(client, &removed);
         return Ok(Upgrade::No);
     };
     removed.extend(hop.nominated);
     removed.push(header::CONNECTION);
     removed.push(header::UPGRADE);
-    remove(session, &removed);
+    remove(client, &removed);
     if hop.close {
-        session.set_keepalive(None);
+        client.keep_alive(None);
     }
     let Some((upgrade, protocols)) = hop.upgrade else { return Ok(Upgrade::No) };
-    let head = session.req_header_mut();
+    let head = client.request_mut();
     let written = head
         .insert_header(header::UPGRADE, protocols)
         .and_then(|()| head.insert_header(header::CONNECTION, HeaderValue::from_static("upgrade")));
@@ -67,9 +67,9 @@ pub(super) fn admit(
     Ok(upgrade)
 }
 
-fn remove(session: &mut Session, names: &[HeaderName]) {
+fn remove(client: &mut impl Client, names: &[HeaderName]) {
     for name in names {
-        session.req_header_mut().remove_header(name);
+        client.request_mut().remove_header(name);
     }
 }
 

@@ -1,18 +1,18 @@
 //! Where the filters of a request come into its phases: what they are lent, and what becomes of what
 //! they say.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode, header, request, response};
-use pingora_core::protocols::Digest;
 use pingora_error::Result;
 use pingora_http::ResponseHeader;
-use pingora_proxy::Session;
 use sallyport_classifier::pinned::abi::VerdictReason;
 use sallyport_plugin::{About, Answer, Chain, Outcome, Phases, Run, Step, Stop, TlsAbout};
 
 use super::cause::Cause;
+use super::client::Client;
 use super::context::RequestContext;
 use super::target::asked_host;
 use super::{error_page, lent, pace, request_id};
@@ -34,13 +34,13 @@ struct Lent {
 }
 
 impl Lent {
-    fn take(session: &mut Session, ctx: &mut RequestContext) -> Self {
+    fn take(client: &mut impl Client, ctx: &mut RequestContext) -> Self {
         let run = ctx.filters.take().unwrap_or_default();
-        Self { run, request: lent::take(session.req_header_mut()) }
+        Self { run, request: lent::take(client.request_mut()) }
     }
 
-    fn put_back(self, session: &mut Session, ctx: &mut RequestContext) {
-        lent::give_back(session.req_header_mut(), self.request);
+    fn put_back(self, client: &mut impl Client, ctx: &mut RequestContext) {
+        lent::give_back(client.request_mut(), self.request);
         ctx.filters = Some(self.run);
     }
 }
@@ -87,11 +87,11 @@ fn tls(connection: &Connection) -> Option<TlsAbout<'_>> {
 }
 
 /// Notes the connection to the endpoint, for filters that ask.
-pub(super) fn connected(ctx: &mut RequestContext, digest: Option<&Digest>) {
+///
+/// `local` says which end of it is ours. The kernel is asked once a connection; later it may be closed.
+pub(super) fn connected(ctx: &mut RequestContext, local: impl FnOnce() -> Option<SocketAddr>) {
     if ctx.chain().is_some_and(Chain::asks_of_exchange) {
-        // Asked of the kernel once a connection; later it may be closed.
-        let socket = digest.and_then(|digest| digest.socket_digest.as_ref());
-        ctx.attempt.visit.local = socket.and_then(|socket| socket.local_addr()?.as_inet().copied());
+        ctx.attempt.visit.local = local();
     }
 }
 
@@ -112,12 +112,12 @@ pub(super) fn answered(ctx: &mut RequestContext) {
 /// Runs the hooks of the request's head, and those of its body where the head waits for it.
 pub(super) async fn request(
     verdicts: &Verdicts,
-    session: &mut Session,
+    client: &mut impl Client,
     ctx: &mut RequestContext,
 ) -> Result<Option<Box<Answer>>> {
-    ctx.bodiless = Some(session.as_downstream_mut().is_body_empty());
-    ctx.asked_host = asked_host(session.req_header());
-    let mut lent = Lent::take(session, ctx);
+    ctx.bodiless = Some(client.is_body_empty());
+    ctx.asked_host = asked_host(client.request());
+    let mut lent = Lent::take(client, ctx);
     let about = about(ctx);
     // Once for what filters may add, instead of growing step by step.
     lent.request.headers.reserve(FIELDS_ADDED);
@@ -127,11 +127,11 @@ pub(super) async fn request(
         None => Step::Continue,
     };
     give_verdict(verdicts, &lent.run, &about);
-    lent.put_back(session, ctx);
+    lent.put_back(client, ctx);
     match step {
         Step::Continue => Ok(None),
         Step::Answer(answer) => Ok(Some(answer)),
-        Step::HoldHead => hold(session, ctx).await,
+        Step::HoldHead => hold(client, ctx).await,
     }
 }
 
@@ -144,22 +144,22 @@ fn give_verdict(verdicts: &Verdicts, run: &Run, about: &About<'_>) {
 }
 
 /// Reads the body and passes it through its hooks before the head goes anywhere.
-async fn hold(session: &mut Session, ctx: &mut RequestContext) -> Result<Option<Box<Answer>>> {
-    if session.as_downstream_mut().is_body_empty() {
+async fn hold(client: &mut impl Client, ctx: &mut RequestContext) -> Result<Option<Box<Answer>>> {
+    if client.is_body_empty() {
         return Ok(None);
     }
-    session.as_downstream_mut().enable_retry_buffering();
+    client.keep_body();
     let mut passed = BytesMut::new();
     let mut read = 0;
     loop {
-        let mut data = pace::read_body(session, ctx).await?;
-        let end = data.is_none() || session.as_downstream_mut().is_body_done();
+        let mut data = pace::read_body(client, ctx).await?;
+        let end = data.is_none() || client.is_body_done();
         read += data.as_ref().map_or(0, Bytes::len);
         if read > HELD_BYTES_MAX {
             ctx.cause = Some(Cause::BodyTooLarge);
             return Err(Cause::BodyTooLarge.into_error());
         }
-        if let Some(answer) = body_hooks(session, ctx, &mut data, end).await {
+        if let Some(answer) = body_hooks(client, ctx, &mut data, end).await {
             return Ok(Some(answer));
         }
         if let Some(data) = data {
@@ -173,12 +173,12 @@ async fn hold(session: &mut Session, ctx: &mut RequestContext) -> Result<Option<
 }
 
 async fn body_hooks(
-    session: &mut Session,
+    client: &mut impl Client,
     ctx: &mut RequestContext,
     data: &mut Option<Bytes>,
     end: bool,
 ) -> Option<Box<Answer>> {
-    let mut lent = Lent::take(session, ctx);
+    let mut lent = Lent::take(client, ctx);
     let about = about(ctx);
     let step = match ctx.chain() {
         Some(chain) => {
@@ -186,7 +186,7 @@ async fn body_hooks(
         }
         None => Step::Continue,
     };
-    lent.put_back(session, ctx);
+    lent.put_back(client, ctx);
     match step {
         Step::Answer(answer) => Some(answer),
         Step::Continue | Step::HoldHead => None,
@@ -196,7 +196,7 @@ async fn body_hooks(
 /// Runs the hooks of a piece of the request's body. An answer ends the request with an error that
 /// `fail_to_proxy` turns into it.
 pub(super) async fn request_body(
-    session: &mut Session,
+    client: &mut impl Client,
     body: &mut Option<Bytes>,
     end: bool,
     ctx: &mut RequestContext,
@@ -207,8 +207,8 @@ pub(super) async fn request_body(
     if let Some(held) = &ctx.held_body {
         // It has passed its hooks; Pingora sends again what it has kept of it.
         *body = end.then(|| held.clone());
-    } else if !session.as_downstream_mut().is_body_empty() {
-        let answer = Box::pin(body_hooks(session, ctx, body, end)).await;
+    } else if !client.is_body_empty() {
+        let answer = Box::pin(body_hooks(client, ctx, body, end)).await;
         if let Some(answer) = answer {
             return Err(answer_instead(ctx, answer));
         }
@@ -233,12 +233,12 @@ pub(super) fn takes_part(ctx: &RequestContext, phase: Phases) -> bool {
 
 /// Runs the hooks of an origin's response.
 pub(super) async fn response(
-    session: &mut Session,
+    client: &mut impl Client,
     response: &mut ResponseHeader,
     ctx: &mut RequestContext,
 ) -> Result<()> {
     let mut head = lent::take_response(response);
-    let answer = head_hooks(session, ctx, &mut head).await;
+    let answer = head_hooks(client, ctx, &mut head).await;
     lent::give_back_response(response, head);
     match answer {
         Some(answer) => Err(answer_instead(ctx, answer)),
@@ -247,17 +247,17 @@ pub(super) async fn response(
 }
 
 async fn head_hooks(
-    session: &mut Session,
+    client: &mut impl Client,
     ctx: &mut RequestContext,
     head: &mut response::Parts,
 ) -> Option<Box<Answer>> {
-    let mut lent = Lent::take(session, ctx);
+    let mut lent = Lent::take(client, ctx);
     let about = about(ctx);
     let step = match ctx.chain() {
         Some(chain) => chain.response_headers(&mut lent.run, &mut lent.request, &about, head).await,
         None => Step::Continue,
     };
-    lent.put_back(session, ctx);
+    lent.put_back(client, ctx);
     match step {
         Step::Answer(answer) => Some(answer),
         Step::Continue | Step::HoldHead => None,
@@ -266,7 +266,7 @@ async fn head_hooks(
 
 /// Runs the hooks of a piece of a response's body.
 pub(super) fn response_body(
-    session: &mut Session,
+    client: &mut impl Client,
     data: &mut Option<Bytes>,
     end: bool,
     ctx: &mut RequestContext,
@@ -274,12 +274,12 @@ pub(super) fn response_body(
     if !takes_part(ctx, Phases::RESPONSE_BODY) || ctx.tunnelled {
         return Ok(());
     }
-    let mut lent = Lent::take(session, ctx);
+    let mut lent = Lent::take(client, ctx);
     let about = about(ctx);
     let done = ctx.chain().map_or(Ok(()), |chain| {
         chain.response_body(&mut lent.run, &mut lent.request, &about, data, end)
     });
-    lent.put_back(session, ctx);
+    lent.put_back(client, ctx);
     done.map_err(|stop| stopped(ctx, &stop))
 }
 
@@ -291,26 +291,26 @@ fn stopped(ctx: &mut RequestContext, stop: &Stop) -> Box<pingora_error::Error> {
 
 /// Runs the hooks of a response's trailers.
 pub(super) fn response_trailers(
-    session: &mut Session,
+    client: &mut impl Client,
     trailers: &mut HeaderMap,
     ctx: &mut RequestContext,
 ) -> Result<()> {
     if !takes_part(ctx, Phases::RESPONSE_TRAILERS) {
         return Ok(());
     }
-    let mut lent = Lent::take(session, ctx);
+    let mut lent = Lent::take(client, ctx);
     let about = about(ctx);
     let done = ctx.chain().map_or(Ok(()), |chain| {
         chain.response_trailers(&mut lent.run, &mut lent.request, &about, trailers)
     });
-    lent.put_back(session, ctx);
+    lent.put_back(client, ctx);
     done.map_err(|stop| stopped(ctx, &stop))
 }
 
 /// Runs the hooks of a response that the gateway itself gives. A filter that answers replaces it, once
 /// a request, and its answer passes the hooks of the others.
 pub(super) async fn own_response(
-    session: &mut Session,
+    client: &mut impl Client,
     ctx: &mut RequestContext,
     head: response::Parts,
     body: Bytes,
@@ -318,13 +318,13 @@ pub(super) async fn own_response(
     let (mut head, mut body) = (head, body);
     if takes_part(ctx, Phases::RESPONSE_HEADERS) {
         // Ends: each round takes the filter that answered out of the next.
-        while let Some(answer) = Box::pin(head_hooks(session, ctx, &mut head)).await {
+        while let Some(answer) = Box::pin(head_hooks(client, ctx, &mut head)).await {
             (head, body) = into_response(*answer, ctx);
         }
     }
-    if session.req_header().method != Method::HEAD && !body.is_empty() {
+    if client.request().method != Method::HEAD && !body.is_empty() {
         let mut data = Some(body);
-        match response_body(session, &mut data, true, ctx) {
+        match response_body(client, &mut data, true, ctx) {
             Ok(()) => body = data.unwrap_or_default(),
             Err(_) => (head, body) = failure(ctx),
         }
@@ -358,23 +358,23 @@ fn failure(ctx: &RequestContext) -> (response::Parts, Bytes) {
 }
 
 /// Bytes of the bodies that the client sent and was sent, those of a tunnel among them.
-pub(super) fn body_bytes(session: &Session, ctx: &RequestContext) -> (u64, u64) {
+pub(super) fn body_bytes(client: &impl Client, ctx: &RequestContext) -> (u64, u64) {
     let (up_bytes, down_bytes) =
         ctx.relayed().map_or((0, 0), |relayed| (relayed.up_bytes, relayed.down_bytes));
-    let (read, sent) = (session.body_bytes_read(), session.body_bytes_sent());
+    let (read, sent) = (client.body_bytes_read(), client.body_bytes_sent());
     (read as u64 + up_bytes, sent as u64 + down_bytes)
 }
 
 /// Runs the hooks of the request's end.
-pub(super) fn log(session: &mut Session, ctx: &mut RequestContext, duration: Duration) {
+pub(super) fn log(client: &mut impl Client, ctx: &mut RequestContext, duration: Duration) {
     let labelled = ctx.filters.as_ref().is_some_and(|run| run.marks.has_labels());
     if !labelled && !takes_part(ctx, Phases::LOG) {
         return;
     }
-    let mut lent = Lent::take(session, ctx);
+    let mut lent = Lent::take(client, ctx);
     let about = about(ctx);
-    let (request_bytes, response_bytes) = body_bytes(session, ctx);
-    let sent: Option<&response::Parts> = session.response_written().map(|head| &**head);
+    let (request_bytes, response_bytes) = body_bytes(client, ctx);
+    let sent: Option<&response::Parts> = client.response().map(|head| &**head);
     let outcome = Outcome {
         status: sent.map(|head| head.status),
         response: sent,
@@ -386,5 +386,5 @@ pub(super) fn log(session: &mut Session, ctx: &mut RequestContext, duration: Dur
     if let Some(chain) = ctx.chain() {
         Chain::log(chain, &mut lent.run, &mut lent.request, &about, &outcome);
     }
-    lent.put_back(session, ctx);
+    lent.put_back(client, ctx);
 }

@@ -13,7 +13,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
 use pingora_http::RequestHeader;
-use pingora_proxy::Session;
 use sallyport_plugin::{Answer, Call, Reply};
 use sallyport_stats::RetryReason;
 use tokio::task::AbortHandle;
@@ -21,6 +20,7 @@ use tokio::time::sleep;
 
 use super::Shared;
 use super::cause::Cause;
+use super::client::Client;
 use super::context::{RequestContext, Upgrade};
 use super::pace;
 use crate::turns;
@@ -62,7 +62,7 @@ impl Drop for Hedge {
 /// Lets a second attempt begin after a while, if the route asks for it.
 pub(super) fn begin(
     shared: &Shared,
-    session: &mut Session,
+    client: &mut impl Client,
     request: &RequestHeader,
     ctx: &mut RequestContext,
 ) {
@@ -72,7 +72,7 @@ pub(super) fn begin(
     let Some(first) = pace::origin(ctx) else { return };
     let fits = ctx.attempt.upgrade == Upgrade::No
         && request.method == Method::GET
-        && session.as_downstream_mut().is_body_empty();
+        && client.is_body_empty();
     if !fits {
         return;
     }

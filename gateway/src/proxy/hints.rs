@@ -10,8 +10,7 @@ use super::context::RequestContext;
 use crate::classifier::Classifier;
 use crate::config::HintField;
 
-/// Finds what is known of the connection, and counts the request under it. An earlier request's
-/// hints are kept for as long as there are hints at all.
+/// Finds what is known of the connection. An earlier request's hints are kept for as long as there are hints at all.
 pub(super) fn find(classifier: Option<&Arc<Classifier>>, ctx: &mut RequestContext) {
     if let Some(classifier) = classifier {
         ask(classifier, ctx);
@@ -24,7 +23,13 @@ fn ask(classifier: &Classifier, ctx: &mut RequestContext) {
     ctx.known = connection.and_then(|connection| {
         connection.known(|| classifier.connection(connection.peer, connection.local))
     });
-    classifier.count(ctx.known.as_deref());
+}
+
+/// Counts the request under what is known of its connection.
+pub(super) fn count(classifier: Option<&Classifier>, ctx: &RequestContext) {
+    if let Some(classifier) = classifier {
+        classifier.count(ctx.known.as_deref());
+    }
 }
 
 /// What TLS says of the client, and what the classifier says besides.

@@ -1,10 +1,10 @@
 //! The last phase, reached however the request ended: its counters, what it earned its source, and
 //! the access record.
 
-use pingora_proxy::Session;
 use sallyport_route::Hints;
 
 use super::cause::Cause;
+use super::client::Client;
 use super::context::RequestContext;
 use super::filters;
 use crate::config::Offence;
@@ -13,13 +13,13 @@ use crate::tunnel::End;
 use crate::verdicts::{OffenceSet, Verdicts};
 
 /// Counts the request under its route and its endpoint, and against its source.
-pub(super) fn run(verdicts: &Verdicts, session: &mut Session, ctx: &mut RequestContext) {
+pub(super) fn run(verdicts: &Verdicts, client: &mut impl Client, ctx: &mut RequestContext) {
     note_tunnel(ctx);
-    let status = session.response_written().map_or(0, |response| response.status.as_u16());
+    let status = client.response().map_or(0, |response| response.status.as_u16());
     note_offences(verdicts, ctx, status);
-    record(session, ctx, status);
-    filters::log(session, ctx, ctx.elapsed());
-    let (received, sent) = filters::body_bytes(session, ctx);
+    record(client, ctx, status);
+    filters::log(client, ctx, ctx.elapsed());
+    let (received, sent) = filters::body_bytes(client, ctx);
     ctx.record_body_bytes(received, sent);
     ctx.finish(status);
 }
@@ -61,13 +61,13 @@ fn offences(status: u16, cause: Option<Cause>) -> OffenceSet {
 }
 
 /// One event a request, for whoever turns it on with `SALLYPORT_LOG=info,access=debug`.
-fn record(session: &Session, ctx: &RequestContext, status: u16) {
+fn record(client: &impl Client, ctx: &RequestContext, status: u16) {
     if !tracing::enabled!(target: "access", tracing::Level::DEBUG) {
         return;
     }
     let (virtual_host, route) =
         ctx.route().map_or((NONE, NONE), |(host, route)| (&*host.name, &*route.name));
-    let head = session.req_header();
+    let head = client.request();
     let proxied = ctx.connection().and_then(|connection| connection.proxied.as_deref());
     let none = Hints::default();
     let hints = ctx.hints().unwrap_or(&none);

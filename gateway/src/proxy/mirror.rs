@@ -9,11 +9,11 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, header};
 use pingora_http::RequestHeader;
-use pingora_proxy::Session;
 use sallyport_plugin::{Call, Calls};
 use sallyport_stats::Mirrored;
 
 use super::Shared;
+use super::client::Client;
 use super::context::{RequestContext, Upgrade};
 use crate::filters::UpstreamCalls;
 use crate::upstream::Upstream;
@@ -44,7 +44,7 @@ pub(super) struct Copied {
 /// once.
 pub(super) fn begin(
     shared: &Shared,
-    session: &mut Session,
+    client: &mut impl Client,
     request: &RequestHeader,
     ctx: &mut RequestContext,
 ) {
@@ -67,7 +67,7 @@ pub(super) fn begin(
         body: BytesMut::new(),
         too_large: false,
     }));
-    if session.as_downstream_mut().is_body_empty() {
+    if client.is_body_empty() {
         send(shared, ctx);
     }
 }

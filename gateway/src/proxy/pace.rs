@@ -11,10 +11,10 @@ use bytes::Bytes;
 use http::{StatusCode, Version};
 use pingora_error::Result;
 use pingora_http::ResponseHeader;
-use pingora_proxy::Session;
 use tokio::time::timeout;
 
 use super::cause::Cause;
+use super::client::Client;
 use super::context::RequestContext;
 use super::hedge;
 use crate::config::Limits;
@@ -44,16 +44,16 @@ pub(super) fn begin_attempt(within: Option<Duration>, ctx: &mut RequestContext) 
 }
 
 /// The request has the connection `origin` from now on, until [`unwatch`].
-pub(super) fn watch(session: &mut Session, origin: RawFd, ctx: &mut RequestContext) {
+pub(super) fn watch(client: &mut impl Client, origin: RawFd, ctx: &mut RequestContext) {
     ctx.pace.origin = Some(origin);
-    if !session.as_downstream_mut().is_body_done() {
-        wait_for_body(session, ctx);
+    if !client.is_body_done() {
+        wait_for_body(client, ctx);
     } else if let Some(within) = ctx.pace.head_within {
         // The time that the connection took is the attempt's.
         ctx.pace.head_due = ctx.attempt.tries.began().map(|began| began + within);
     }
     keep_time(ctx);
-    limit_write(session, ctx);
+    limit_write(client, ctx);
 }
 
 /// The origin's socket, while this request has it to itself.
@@ -83,16 +83,16 @@ fn exchange_due(ctx: &RequestContext) -> Option<Instant> {
 }
 
 /// The request has become a tunnel, which may last.
-pub(super) fn tunnel_began(session: &mut Session, ctx: &mut RequestContext) {
+pub(super) fn tunnel_began(client: &mut impl Client, ctx: &mut RequestContext) {
     keep_time(ctx);
-    session.as_downstream_mut().set_write_timeout(Some(ctx.listener().timeouts.write));
+    client.set_write_timeout(Some(ctx.listener().timeouts.write));
 }
 
 /// A part of the body is waited for from now on.
-fn wait_for_body(session: &Session, ctx: &mut RequestContext) {
+fn wait_for_body(client: &impl Client, ctx: &mut RequestContext) {
     let now = Instant::now();
     ctx.pace.body_began.get_or_insert(now);
-    if session.req_header().version == Version::HTTP_2 {
+    if client.request().version == Version::HTTP_2 {
         ctx.pace.body_due = Some(now + ctx.listener().timeouts.read);
     }
 }
@@ -101,7 +101,7 @@ fn wait_for_body(session: &Session, ctx: &mut RequestContext) {
 ///
 /// # Errors
 /// The body comes too slowly.
-pub(super) fn body_came(session: &Session, end: bool, ctx: &mut RequestContext) -> Result<()> {
+pub(super) fn body_came(client: &impl Client, end: bool, ctx: &mut RequestContext) -> Result<()> {
     let Some(began) = ctx.pace.body_began else { return Ok(()) };
     if end {
         (ctx.pace.body_began, ctx.pace.body_due) = (None, None);
@@ -118,7 +118,7 @@ pub(super) fn body_came(session: &Session, end: bool, ctx: &mut RequestContext) 
         return Err(Cause::ClientTimeout.into_error());
     }
     if ctx.pace.body_due.is_some() {
-        wait_for_body(session, ctx);
+        wait_for_body(client, ctx);
         keep_time(ctx);
     }
     Ok(())
@@ -129,7 +129,7 @@ pub(super) fn body_came(session: &Session, end: bool, ctx: &mut RequestContext) 
 /// # Errors
 /// The client fails, is too slow, or the route's timeout is over.
 pub(super) async fn read_body(
-    session: &mut Session,
+    client: &mut impl Client,
     ctx: &mut RequestContext,
 ) -> Result<Option<Bytes>> {
     let now = Instant::now();
@@ -138,15 +138,14 @@ pub(super) async fn read_body(
     if let Some(due) = exchange_due(ctx) {
         patience = patience.min(due.saturating_duration_since(now));
     }
-    let Ok(data) = timeout(patience, session.as_downstream_mut().read_request_body()).await else {
+    let Ok(data) = timeout(patience, client.read_body()).await else {
         let cause = overdue(ctx).unwrap_or(Cause::ClientTimeout);
         ctx.cause = Some(cause);
         return Err(cause.into_error());
     };
-    // Pingora says whose fault it was in its own phases only.
-    let data = data.map_err(|error| error.into_down())?;
+    let data = data?;
     ctx.pace.body_bytes += data.as_ref().map_or(0, |data| data.len() as u64);
-    if data.is_none() || session.as_downstream_mut().is_body_done() {
+    if data.is_none() || client.is_body_done() {
         ctx.pace.body_began = None;
     } else if is_slow(ctx.pace.body_bytes, began.elapsed(), ctx.limits().request_body_min_rate) {
         ctx.cause = Some(Cause::ClientTimeout);
@@ -164,7 +163,7 @@ fn is_slow(bytes: u64, elapsed: Duration, rate: u64) -> bool {
 /// The origin has begun to answer: from now on the two sides talk as they like, within the route's timeout. A tunnel
 /// has none.
 pub(super) fn response_came(
-    session: &mut Session,
+    client: &mut impl Client,
     response: &ResponseHeader,
     ctx: &mut RequestContext,
 ) {
@@ -177,15 +176,15 @@ pub(super) fn response_came(
         (ctx.pace.body_due, ctx.pace.head_due) = (None, None);
         keep_time(ctx);
     }
-    limit_write(session, ctx);
+    limit_write(client, ctx);
 }
 
 /// A client that does not read must not hold the request beyond the route's timeout either.
-pub(super) fn limit_write(session: &mut Session, ctx: &RequestContext) {
+pub(super) fn limit_write(client: &mut impl Client, ctx: &RequestContext) {
     if let Some(due) = exchange_due(ctx) {
         let left = due.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         let write = ctx.listener().timeouts.write.min(left);
-        session.as_downstream_mut().set_write_timeout(Some(write));
+        client.set_write_timeout(Some(write));
     }
 }
 

@@ -8,99 +8,127 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use pingora_error::Result;
 use pingora_http::RequestHeader;
-use pingora_proxy::Session;
 use sallyport_route::Request;
 
 use super::cause::Cause;
+use super::client::Client;
 use super::context::{RequestContext, Upgrade};
 use super::grpc::Grpc;
 use super::target::{self, Target, asked_host, hash_key};
 use super::{Shared, conformance, cookies, fields, filters, forwarded, hints, reply, sticky};
 use crate::config::{Action, Redirect, TenantBy};
-use crate::connection;
 use crate::decide;
 use crate::upstream::Tenant;
 
-/// Admits and routes the request. `true` means that a response was written.
-pub(super) async fn run(
+/// What became of a request before anything was counted or any filter has run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Admission {
+    /// Its connection is not served any more.
+    CutOff,
+    /// It is refused for this cause.
+    Refused(Cause),
+    /// It goes on.
+    Admitted,
+}
+
+/// Finds where the request comes from and belongs.
+pub(super) fn admit(
     shared: &Shared,
-    session: &mut Session,
+    client: &mut impl Client,
     ctx: &mut RequestContext,
-) -> Result<bool> {
-    let connection = connection::of(session.as_downstream()).cloned();
+) -> Admission {
+    let connection = client.connection().cloned();
     let arrived = connection.is_some_and(|connection| ctx.arrive(connection, &shared.live));
     if !arrived || ctx.peer().is_some_and(|peer| shared.verdicts.holds(peer.ip())) {
-        Box::pin(cut_off(shared, session, ctx)).await;
-        return Ok(true);
+        return Admission::CutOff;
     }
-    set_up_connection(session, ctx);
-    cookies::join(session);
-    if session.req_header().version == Version::HTTP_2 {
-        ctx.grpc = Grpc::of(&session.req_header().headers);
+    set_up_connection(client, ctx);
+    cookies::join(client);
+    if client.request().version == Version::HTTP_2 {
+        ctx.grpc = Grpc::of(&client.request().headers);
     }
     hints::find(shared.classifier.as_ref(), ctx);
-    let admitted = admit(session, ctx);
-    if ctx.attempt.upgrade != Upgrade::No && !session.as_downstream_mut().is_body_empty() {
+    let routed = route(client, ctx);
+    if ctx.attempt.upgrade != Upgrade::No && !client.is_body_empty() {
         // RFC 9110, 7.8 lets us ignore it: what of the body is the tunnel's would be for each hop to guess.
         ctx.attempt.upgrade = Upgrade::No;
     }
-    if let Some(answer) = challenge_answer(session, ctx) {
-        ctx.enter(None);
-        Box::pin(reply::answer(session, ctx, StatusCode::OK, &[], answer)).await?;
+    routed.err().map_or(Admission::Admitted, Admission::Refused)
+}
+
+/// Runs the filters of the request's head and answers what the gateway answers itself. `true` means that a response
+/// was written.
+pub(super) async fn proceed(
+    shared: &Shared,
+    client: &mut impl Client,
+    ctx: &mut RequestContext,
+    admission: Admission,
+) -> Result<bool> {
+    let admitted = match admission {
+        Admission::CutOff => {
+            Box::pin(cut_off(shared, client, ctx)).await;
+            return Ok(true);
+        }
+        Admission::Refused(cause) => Err(cause),
+        Admission::Admitted => Ok(()),
+    };
+    hints::count(shared.classifier.as_deref(), ctx);
+    ctx.enter();
+    if let Some(answer) = challenge_answer(client, ctx) {
+        Box::pin(reply::answer(client, ctx, StatusCode::OK, &[], answer)).await?;
         return Ok(true);
     }
-    if admitted.is_ok() && asks_for_the_server(session.req_header()) {
-        ctx.enter(None);
-        Box::pin(reply::answer(session, ctx, StatusCode::OK, &[], Bytes::new())).await?;
+    if admitted.is_ok() && asks_for_the_server(client.request()) {
+        Box::pin(reply::answer(client, ctx, StatusCode::OK, &[], Bytes::new())).await?;
         return Ok(true);
     }
     if admitted.is_ok() && ctx.chain().is_some() {
-        let answer = Box::pin(filters::request(&shared.verdicts, session, ctx)).await?;
+        let answer = Box::pin(filters::request(&shared.verdicts, client, ctx)).await?;
         if let Some(answer) = answer {
             ctx.cause = Some(Cause::Answered(answer.reason));
-            Box::pin(reply::from_filter(session, ctx, *answer)).await?;
+            Box::pin(reply::from_filter(client, ctx, *answer)).await?;
             return Ok(true);
         }
-        aim_filtered(session, ctx);
+        aim_filtered(client, ctx);
     }
     if admitted.is_ok() && ctx.forward().is_some() {
         return Ok(false);
     }
     // Apart and boxed, so that forwarded requests do not carry the state of writing a response:
     // Pingora allocates this phase's future anew for each of them.
-    Box::pin(answer(session, ctx, admitted)).await?;
+    Box::pin(answer(client, ctx, admitted)).await?;
     Ok(true)
 }
 
 /// Closes the connection of a source that came under a verdict after it was accepted.
-async fn cut_off(shared: &Shared, session: &mut Session, ctx: &mut RequestContext) {
+async fn cut_off(shared: &Shared, client: &mut impl Client, ctx: &mut RequestContext) {
     shared.verdicts.refuse_connection();
-    ctx.enter(None);
-    session.set_keepalive(None);
-    session.as_downstream_mut().shutdown().await;
+    ctx.enter();
+    client.keep_alive(None);
+    client.cut_off().await;
 }
 
 /// Writes what the gateway itself has to say: a refusal, a redirect or a configured answer.
 async fn answer(
-    session: &mut Session,
+    client: &mut impl Client,
     ctx: &mut RequestContext,
     admitted: std::result::Result<(), Cause>,
 ) -> Result<()> {
     if let Err(cause) = admitted {
-        return refuse(session, ctx, cause).await;
+        return refuse(client, ctx, cause).await;
     }
     let redirect = match ctx.route().map(|(_, route)| &route.action) {
         Some(Action::Redirect(redirect)) => Some(redirect),
         _ => ctx.listener().redirect.as_ref().filter(|_| ctx.is_redirected),
     };
     if let Some(redirect) = redirect {
-        let (status, location) = (redirect.status, location(session, ctx, redirect));
+        let (status, location) = (redirect.status, location(client, ctx, redirect));
         return match location {
             Ok(location) => {
                 let fields = [(header::LOCATION, location)];
-                reply::answer(session, ctx, status, &fields, Bytes::new()).await
+                reply::answer(client, ctx, status, &fields, Bytes::new()).await
             }
-            Err(cause) => refuse(session, ctx, cause).await,
+            Err(cause) => refuse(client, ctx, cause).await,
         };
     }
     let (status, fields, body) = match ctx.route().map(|(_, route)| &route.action) {
@@ -109,19 +137,16 @@ async fn answer(
         }
         Some(Action::Forward(_) | Action::Redirect(_)) | None => return Ok(()),
     };
-    reply::answer(session, ctx, status, &fields, body).await
+    reply::answer(client, ctx, status, &fields, body).await
 }
 
 /// Answers what cannot be served, and says why.
-async fn refuse(session: &mut Session, ctx: &mut RequestContext, cause: Cause) -> Result<()> {
+async fn refuse(client: &mut impl Client, ctx: &mut RequestContext, cause: Cause) -> Result<()> {
     ctx.cause = Some(cause);
-    if ctx.route().is_none() {
-        ctx.enter(None);
-    }
     if !cause.keeps_connection() {
-        session.set_keepalive(None);
+        client.keep_alive(None);
     }
-    reply::error(session, ctx, cause).await
+    reply::error(client, ctx, cause).await
 }
 
 /// Counts the body as it streams; beyond the limit the request ends.
@@ -134,33 +159,31 @@ pub(super) fn body(body: Option<&Bytes>, ctx: &mut RequestContext) -> Result<()>
     Ok(())
 }
 
-/// Pingora's own defaults wait for ever between two requests and for a client that does not read.
-fn set_up_connection(session: &mut Session, ctx: &RequestContext) {
+/// Bounds the waits between two requests and for a client that does not read.
+fn set_up_connection(client: &mut impl Client, ctx: &RequestContext) {
     let timeouts = &ctx.listener().timeouts;
     let (idle, read, write) = (timeouts.idle, timeouts.read, timeouts.write);
-    let downstream = session.as_downstream_mut();
-    downstream.set_read_timeout(Some(read));
-    downstream.set_write_timeout(Some(write));
-    // Only shortened where the client wants to keep the connection at all. Whole seconds, since
-    // Pingora takes 0 for "for ever".
-    if downstream.get_keepalive().is_some() {
-        downstream.set_keepalive(Some(idle.as_secs().max(1)));
+    client.set_read_timeout(Some(read));
+    client.set_write_timeout(Some(write));
+    // Only shortened where the client wants to keep the connection at all.
+    if client.is_kept() {
+        client.keep_alive(Some(idle));
     }
-    set_up_interim_responses(session);
+    set_up_interim_responses(client);
 }
 
 /// What a client is told before its answer. RFC 9110, 10.1.1 and 15.2: HTTP/1.0 knows no interim responses, and
 /// asks for none.
-fn set_up_interim_responses(session: &mut Session) {
-    let head = session.req_header();
+fn set_up_interim_responses(client: &mut impl Client) {
+    let head = client.request();
     if head.version < Version::HTTP_11 {
-        session.req_header_mut().remove_header(&header::EXPECT);
-        session.as_downstream_mut().set_ignore_info_resp(true);
+        client.request_mut().remove_header(&header::EXPECT);
+        client.ignore_interim();
         return;
     }
     let waits = !matches!(head.method, Method::GET | Method::HEAD)
         && head.headers.get(header::EXPECT).is_some_and(asks_to_continue);
-    connection::allow_interim(session.as_downstream(), waits);
+    client.allow_interim(waits);
 }
 
 fn asks_to_continue(expectation: &HeaderValue) -> bool {
@@ -168,21 +191,21 @@ fn asks_to_continue(expectation: &HeaderValue) -> bool {
 }
 
 /// Everything that is decided before an endpoint is chosen.
-fn admit(session: &mut Session, ctx: &mut RequestContext) -> std::result::Result<(), Cause> {
+fn route(client: &mut impl Client, ctx: &mut RequestContext) -> std::result::Result<(), Cause> {
     let peer = ctx.peer().map(|peer| peer.ip());
     let trusted = &ctx.listener().trusted_proxies;
-    ctx.origin = forwarded::Origin::of(peer, &session.req_header().headers, trusted);
-    if let Some(refusal) = connection::refusal(session.as_downstream()) {
+    ctx.origin = forwarded::Origin::of(peer, &client.request().headers, trusted);
+    if let Some(refusal) = client.refusal() {
         return Err(refusal.into());
     }
-    conformance::check(session.req_header(), ctx.limits())?;
+    conformance::check(client.request(), ctx.limits())?;
     let names = ctx.limits().header_names;
-    ctx.attempt.upgrade = fields::admit(session, names, ctx.origin.peer_trusted)?;
-    name_host(session, ctx)?;
-    if asks_for_the_server(session.req_header()) {
+    ctx.attempt.upgrade = fields::admit(client, names, ctx.origin.peer_trusted)?;
+    name_host(client, ctx)?;
+    if asks_for_the_server(client.request()) {
         return Ok(());
     }
-    let head = session.req_header();
+    let head = client.request();
     let target = Target::of(head)?;
     ctx.is_redirected = decide::redirects_all(ctx.listener(), ctx.scheme(), &target.path);
     let request = Request {
@@ -198,7 +221,7 @@ fn admit(session: &mut Session, ctx: &mut RequestContext) -> std::result::Result
     } else {
         decide::route(ctx.snapshot(), ctx.listener_index(), &target.host, &request)
     };
-    ctx.enter(place);
+    ctx.set_route(place);
     if place.is_none() {
         ctx.routeless_host = ctx.snapshot().host(ctx.listener_index(), &target.host);
     }
@@ -209,22 +232,22 @@ fn admit(session: &mut Session, ctx: &mut RequestContext) -> std::result::Result
         aim(ctx, &target.path, target.query.as_deref(), &head.headers);
     }
     if let Some(rewritten) = target.rewritten() {
-        target::set(session.req_header_mut(), &rewritten)?;
+        target::set(client.request_mut(), &rewritten)?;
     }
     if place.is_none() && !ctx.is_redirected { Err(Cause::NoRoute) } else { Ok(()) }
 }
 
 /// What an authority is answered that asks in clear text whether a name is ours (RFC 8555, 8.3),
 /// whatever routes say of the path.
-fn challenge_answer(session: &Session, ctx: &RequestContext) -> Option<Bytes> {
+fn challenge_answer(client: &impl Client, ctx: &RequestContext) -> Option<Bytes> {
     let storages = &ctx.snapshot().challenges.http;
     if storages.is_empty() || ctx.connection()?.tls.is_some() {
         return None;
     }
-    if connection::refusal(session.as_downstream()).is_some() {
+    if client.refusal().is_some() {
         return None;
     }
-    let head = session.req_header();
+    let head = client.request();
     let token = head.uri.path().strip_prefix("/.well-known/acme-challenge/")?;
     let is_read = matches!(head.method, Method::GET | Method::HEAD);
     let answer = |storage: &std::path::PathBuf| sallyport_tls::http_answer(storage, token);
@@ -258,13 +281,13 @@ fn asks_for_the_server(head: &RequestHeader) -> bool {
 
 /// A client of HTTP/1.0 may name no host. The one it means is then the address it has connected to (RFC 9112,
 /// 3.3), and what is sent on as HTTP/1.1 has to name one (3.2).
-fn name_host(session: &mut Session, ctx: &RequestContext) -> std::result::Result<(), Cause> {
-    let head = session.req_header();
+fn name_host(client: &mut impl Client, ctx: &RequestContext) -> std::result::Result<(), Cause> {
+    let head = client.request();
     if head.version >= Version::HTTP_11 || head.headers.contains_key(header::HOST) {
         return Ok(());
     }
     let Some(local) = local_authority(ctx) else { return Ok(()) };
-    let named = session.req_header_mut().insert_header(header::HOST, local);
+    let named = client.request_mut().insert_header(header::HOST, local);
     named.map_err(|_| Cause::BadRequest("Host is missing"))
 }
 
@@ -323,18 +346,18 @@ fn tenant(ctx: &RequestContext, upstream: usize, headers: &HeaderMap) -> Tenant 
 }
 
 /// As [`aim`], by the request as its filters have left it.
-fn aim_filtered(session: &Session, ctx: &mut RequestContext) {
-    let head = session.req_header();
+fn aim_filtered(client: &impl Client, ctx: &mut RequestContext) {
+    let head = client.request();
     aim(ctx, head.uri.path(), head.uri.query(), &head.headers);
 }
 
 /// RFC 9110, 10.2.2: where the client is to go instead.
 fn location(
-    session: &Session,
+    client: &impl Client,
     ctx: &RequestContext,
     redirect: &Redirect,
 ) -> std::result::Result<HeaderValue, Cause> {
-    let head = session.req_header();
+    let head = client.request();
     let asked_host = ctx.asked_host.clone().or_else(|| asked_host(head));
     // HTTP/1.0 may name no host; then the address that it came to is all there is to return to.
     let local = || local_authority(ctx).unwrap_or_default();

@@ -4,12 +4,11 @@
 use http::{HeaderName, HeaderValue, StatusCode, Version, header};
 use pingora_error::Result;
 use pingora_http::ResponseHeader;
-use pingora_proxy::Session;
 use sallyport_plugin::Phases;
 
+use super::client::Client;
 use super::context::RequestContext;
 use super::{filters, pace, sticky};
-use crate::connection;
 
 const HOP_BY_HOP: [HeaderName; 4] = [
     HeaderName::from_static("keep-alive"),
@@ -20,7 +19,7 @@ const HOP_BY_HOP: [HeaderName; 4] = [
 
 /// Removes hop-by-hop fields and lets filters have the response.
 pub(super) async fn run(
-    session: &mut Session,
+    client: &mut impl Client,
     response: &mut ResponseHeader,
     ctx: &mut RequestContext,
 ) -> Result<()> {
@@ -29,23 +28,23 @@ pub(super) async fn run(
     let interim = response.status.is_informational() && !switches;
     // An interim response says nothing of the connection. Pingora would close it for the body that is still to
     // come, and a request behind that would be lost.
-    session.as_downstream_mut().set_close_on_response_before_downstream_finish(!interim);
+    client.close_if_request_unfinished(!interim);
     if interim {
         if let Some(tunnel) = &ctx.tunnel {
             tunnel.expect_head();
         }
         return Ok(());
     }
-    announce_end(session);
+    announce_end(client);
     sticky::keep(response, ctx)?;
     if filters::takes_part(ctx, Phases::RESPONSE_HEADERS) {
         // Apart and boxed: few responses pass filters, and all carry this phase's state.
-        Box::pin(filters::response(session, response, ctx)).await?;
+        Box::pin(filters::response(client, response, ctx)).await?;
     }
     if switches {
-        switch(session, response, ctx);
+        switch(client, response, ctx);
     } else {
-        settle_framing(session, response);
+        settle_framing(client, response);
         if let Some(tunnel) = &ctx.tunnel {
             tunnel.decline();
         }
@@ -54,37 +53,37 @@ pub(super) async fn run(
 }
 
 /// A response says that the connection will not be kept when the server shuts down.
-pub(super) fn announce_end(session: &mut Session) {
-    if connection::is_ending(session.as_downstream()) {
-        session.set_keepalive(None);
+pub(super) fn announce_end(client: &mut impl Client) {
+    if client.is_ending() {
+        client.keep_alive(None);
     }
 }
 
 /// RFC 9112, 6.1: an HTTP/1.0 client knows no chunks; a body without length ends with the connection.
-fn settle_framing(session: &mut Session, response: &mut ResponseHeader) {
-    if session.req_header().version < Version::HTTP_11
+fn settle_framing(client: &mut impl Client, response: &mut ResponseHeader) {
+    if client.request().version < Version::HTTP_11
         && response.remove_header(&header::TRANSFER_ENCODING).is_some()
     {
-        session.set_keepalive(None);
+        client.keep_alive(None);
     }
 }
 
 /// The connections become a tunnel as soon as this head is out.
-fn switch(session: &mut Session, response: &mut ResponseHeader, ctx: &mut RequestContext) {
+fn switch(client: &mut impl Client, response: &mut ResponseHeader, ctx: &mut RequestContext) {
     // Whatever a filter has made of it, what follows has no length.
     response.remove_header(&header::CONTENT_LENGTH);
     response.remove_header(&header::TRANSFER_ENCODING);
     ctx.tunnelled = true;
-    connection::begin_tunnel(session.as_downstream());
-    pace::tunnel_began(session, ctx);
+    client.begin_tunnel();
+    pace::tunnel_began(client, ctx);
     if let Some(tunnel) = &ctx.tunnel {
         // Silence ends a tunnel by its own timeout, and never the client's read.
-        session.as_downstream_mut().set_read_timeout(None);
+        client.set_read_timeout(None);
         tunnel.switch();
-        connection::switch(session.as_downstream(), tunnel.clone());
+        client.switch(tunnel.clone());
     } else {
         let idle = ctx.upstream().spec.timeouts.upgraded;
-        session.as_downstream_mut().set_read_timeout(Some(idle));
+        client.set_read_timeout(Some(idle));
     }
 }
 

@@ -1,19 +1,32 @@
-//! Chooses the endpoint of an attempt. Pingora calls it again after a failure that may be retried.
+//! Chooses the endpoint of an attempt. It is called again after a failure that may be retried.
 
-use pingora_core::protocols::ALPN;
-use pingora_core::upstreams::peer::{H1UpgradePolicy, HttpPeer, Peer as _};
+use std::time::Duration;
+
 use pingora_error::Result;
 use tokio::time::sleep;
 
 use super::cause::Cause;
-use super::context::{RequestContext, Upgrade};
+use super::context::RequestContext;
 use super::pace;
-use crate::tunnel::Tunnel;
+use crate::config::{Protocol, ProxyProtocol};
 use crate::upstream::OverLimit;
-use crate::upstream::introduction::introduce;
+use crate::upstream::introduction::Ends;
 
-/// The peer for this attempt; one that is made again may have to wait first.
-pub(super) async fn run(ctx: &mut RequestContext) -> Result<Box<HttpPeer>> {
+/// How an attempt connects to the endpoint that was chosen, and how long it waits there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Approach {
+    /// The longest that making the connection may take.
+    pub(crate) connect_timeout: Duration,
+    /// The longest that a read may wait for the origin.
+    pub(crate) read_timeout: Duration,
+    /// How much the kernel receives of an answer that nobody reads, where that is bounded.
+    pub(crate) receive_bytes: Option<usize>,
+    /// The version of the PROXY header that the connection begins with, and whose connection it is.
+    pub(crate) introduction: Option<(ProxyProtocol, Option<Ends>)>,
+}
+
+/// Chooses the endpoint for this attempt; one that is made again may have to wait first.
+pub(super) async fn run(ctx: &mut RequestContext) -> Result<Approach> {
     if let Some(wait) = ctx.attempt.wait.take() {
         ctx.finish_at_endpoint();
         sleep(wait).await;
@@ -44,7 +57,7 @@ async fn admit(ctx: &mut RequestContext) -> Result<()> {
     }
 }
 
-fn choose(ctx: &mut RequestContext) -> std::result::Result<Box<HttpPeer>, Cause> {
+fn choose(ctx: &mut RequestContext) -> std::result::Result<Approach, Cause> {
     // An attempt on a reused connection that broke is repeated where it was.
     ctx.finish_at_endpoint();
     let time_left = ctx.time_left();
@@ -53,71 +66,42 @@ fn choose(ctx: &mut RequestContext) -> std::result::Result<Box<HttpPeer>, Cause>
     }
     // A filter may have chosen the endpoint.
     let preferred = ctx.filters.as_ref().and_then(|run| run.marks.endpoint);
-    let mut peer = ctx.begin_attempt(preferred).ok_or(Cause::NoEndpoint)?;
-    if let Some(left) = time_left {
-        let options = &mut peer.options;
-        for timeout in [
-            &mut options.connection_timeout,
-            &mut options.total_connection_timeout,
-            &mut options.read_timeout,
-        ] {
-            *timeout = timeout.map(|timeout| timeout.min(left));
-        }
-    }
-    limit_attempt(&mut peer, ctx);
-    peer.options.tcp_recv_buf = ctx.limits().origin_receive_bytes();
-    if let Some(version) = ctx.upstream().spec.transport.proxy_protocol {
-        let ends = ctx.connection().map(|connection| (connection.peer, connection.local));
-        introduce(&mut peer, version, ends);
-    }
-    if ctx.attempt.upgrade != Upgrade::No {
-        prepare_upgrade(&mut peer, ctx);
-    }
+    ctx.begin_attempt(preferred).ok_or(Cause::NoEndpoint)?;
+    let timeouts = &ctx.upstream().spec.timeouts;
+    let (connect, read) = (timeouts.connect, timeouts.read);
+    let left = time_left.unwrap_or(Duration::MAX);
+    let mut approach = Approach {
+        connect_timeout: connect.min(left),
+        read_timeout: read.min(left),
+        receive_bytes: ctx.limits().origin_receive_bytes(),
+        introduction: introduction(ctx),
+    };
+    limit_attempt(&mut approach, ctx);
     ctx.cause = None;
     ctx.attempt.stale = false;
-    // Pingora sends what it has kept of the body again.
+    // What was kept of the body is sent again.
     ctx.body_bytes = 0;
-    Ok(peer)
+    Ok(approach)
+}
+
+fn introduction(ctx: &RequestContext) -> Option<(ProxyProtocol, Option<Ends>)> {
+    let version = ctx.upstream().spec.transport.proxy_protocol?;
+    Some((version, ctx.connection().map(|connection| (connection.peer, connection.local))))
 }
 
 /// Bounds the wait for a connection and for the head of the response.
-fn limit_attempt(peer: &mut HttpPeer, ctx: &mut RequestContext) {
+fn limit_attempt(approach: &mut Approach, ctx: &mut RequestContext) {
     let per_try = ctx.forward().and_then(|forward| forward.retry.per_try_timeout);
-    let first_byte = ctx.upstream().spec.timeouts.first_byte;
+    let spec = &ctx.upstream().spec;
     if let Some(per_try) = per_try {
-        let options = &mut peer.options;
-        for timeout in [&mut options.connection_timeout, &mut options.total_connection_timeout] {
-            *timeout = timeout.map(|timeout| timeout.min(per_try));
-        }
+        approach.connect_timeout = approach.connect_timeout.min(per_try);
     }
-    let within = [per_try, first_byte].into_iter().flatten().min();
+    let within = [per_try, spec.timeouts.first_byte].into_iter().flatten().min();
     if let Some(within) = within
-        && peer.get_alpn().is_some_and(|alpn| alpn.get_min_http_version() > 1)
+        && spec.transport.protocol == Protocol::Http2
     {
         // The connection is not this request's own and cannot end with it; its streams wait no longer for a read.
-        let read = &mut peer.options.read_timeout;
-        *read = read.map(|read| read.min(within));
+        approach.read_timeout = approach.read_timeout.min(within);
     }
     pace::begin_attempt(within, ctx);
-}
-
-/// Makes the connection one that may change its protocol, which is HTTP/1's to do. A tunnel is silent for
-/// as long as its users are, whatever the route's timeout is.
-///
-/// Only a plain TCP connection can be taken over as a tunnel of our own; over TLS, a Unix socket or behind
-/// a PROXY header Pingora passes the bytes on as bodies.
-fn prepare_upgrade(peer: &mut HttpPeer, ctx: &mut RequestContext) {
-    let idle = ctx.upstream().spec.timeouts.upgraded;
-    if peer.options.alpn == ALPN::H2H1 {
-        peer.options.alpn = ALPN::H1;
-    }
-    let is_plain = !peer.is_tls() && peer.options.custom_l4.is_none();
-    if is_plain && peer._address.as_inet().is_some() && peer.options.alpn == ALPN::H1 {
-        ctx.tunnel = Some(Tunnel::prepare(peer, idle));
-    } else {
-        peer.options.read_timeout = Some(idle);
-    }
-    if ctx.attempt.upgrade == Upgrade::Other {
-        peer.options.http_upstream_request_policy.h1_upgrade = H1UpgradePolicy::Preserve;
-    }
 }

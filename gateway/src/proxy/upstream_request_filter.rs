@@ -4,8 +4,8 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use pingora_http::RequestHeader;
-use pingora_proxy::Session;
 
+use super::client::Client;
 use super::context::{RequestContext, Upgrade};
 use super::{fields, forwarded, hints, lent, request_id, upstream_response_filter};
 use crate::config::{HeaderNames, Protocol};
@@ -26,8 +26,8 @@ const HOP_BY_HOP: [HeaderName; 5] = [
 ///
 /// The fields are changed in a plain map. Pingora keeps a second map with each name as the client
 /// wrote it, and every field that is added pays for both: names go upstream in lower case instead.
-pub(super) fn run(session: &Session, request: &mut RequestHeader, ctx: &RequestContext) {
-    upstream_response_filter::limit_wait(session, ctx);
+pub(super) fn run(client: &impl Client, request: &mut RequestHeader, ctx: &RequestContext) {
+    upstream_response_filter::limit_wait(client, ctx);
     let mut parts = lent::take(request);
     // Once for all that may be added, instead of growing step by step.
     parts.headers.reserve(FIELDS_ADDED_MAX + ctx.snapshot().upstream_hints.len());

@@ -7,29 +7,28 @@ use std::time::{Duration, SystemTime};
 use http::header;
 use pingora_error::{ErrorSource, Result};
 use pingora_http::ResponseHeader;
-use pingora_proxy::Session;
 
 use super::cause::Cause;
+use super::client::Client;
 use super::context::{RequestContext, Upgrade};
 use super::error_while_proxy::resend;
 use super::origin_framing;
-use crate::connection;
 use crate::upstream::Failure;
 
 /// As [`run`], for a head; refuses one whose framing contradicts itself, and one whose request is sent again.
 pub(super) fn check(
-    session: &Session,
+    client: &impl Client,
     response: &mut ResponseHeader,
     ctx: &mut RequestContext,
 ) -> Result<()> {
-    run(session, ctx)?;
-    if is_sent_again(session, response, ctx) {
+    run(client, ctx)?;
+    if is_sent_again(client, response, ctx) {
         ctx.attempt.answer_refused = true;
         let mut error = Cause::BadResponse.into_error();
         error.esource = ErrorSource::Upstream;
         return Err(error);
     }
-    let asked = (ctx.attempt.upgrade != Upgrade::No).then(|| &session.req_header().headers);
+    let asked = (ctx.attempt.upgrade != Upgrade::No).then(|| &client.request().headers);
     match origin_framing::settle(response, asked) {
         Ok(()) => Ok(()),
         Err(problem) => {
@@ -40,14 +39,18 @@ pub(super) fn check(
 }
 
 /// Whether the policy sends the request again instead of passing this answer on. Nothing of it has gone to the client.
-fn is_sent_again(session: &Session, response: &ResponseHeader, ctx: &mut RequestContext) -> bool {
+fn is_sent_again(
+    client: &impl Client,
+    response: &ResponseHeader,
+    ctx: &mut RequestContext,
+) -> bool {
     let status = response.status.as_u16();
     let wanted = ctx.forward().is_some_and(|forward| forward.retry.on.has_status(status));
     if !wanted {
         return false;
     }
     let failure = Failure::Status(status);
-    let sent_again = ctx.retries(failure, resend(session, ctx), retry_after(response));
+    let sent_again = ctx.retries(failure, resend(client, ctx), retry_after(response));
     if sent_again {
         ctx.attempt_failed(failure);
     }
@@ -65,14 +68,14 @@ fn retry_after(response: &ResponseHeader) -> Option<Duration> {
 }
 
 /// Fails once the route's timeout has passed. Tunnels are exempt, from their beginning on.
-pub(super) fn run(session: &Session, ctx: &mut RequestContext) -> Result<()> {
+pub(super) fn run(client: &impl Client, ctx: &mut RequestContext) -> Result<()> {
     if ctx.tunnelled {
         return Ok(());
     }
     if ctx.time_left().is_some_and(|left| left.is_zero()) {
         return fail(ctx, Cause::Timeout);
     }
-    limit_wait(session, ctx);
+    limit_wait(client, ctx);
     Ok(())
 }
 
@@ -85,10 +88,10 @@ fn fail(ctx: &mut RequestContext, cause: Cause) -> Result<()> {
 
 /// What asks for an upgrade is sent with the patience of a tunnel, which Pingora cannot be told later; until there
 /// is one, the usual patience is kept here.
-pub(super) fn limit_wait(session: &Session, ctx: &RequestContext) {
+pub(super) fn limit_wait(client: &impl Client, ctx: &RequestContext) {
     if ctx.attempt.upgrade != Upgrade::No {
         let read = ctx.upstream().spec.timeouts.read;
         let within = ctx.time_left().map_or(read, |left| left.min(read));
-        connection::expect_answer(session.as_downstream(), Some(within));
+        client.expect_answer(Some(within));
     }
 }

@@ -29,6 +29,7 @@ use crate::{
     config::ConfigFigures,
     connection::ConnectionFigures,
     discovery::{DiscoveryFailure, UpstreamLookups},
+    engine::ServedBy,
     http2::Http2Closed,
     outcome::{CodeClass, ErrorKind},
     registry::{EndpointHealth, Registry},
@@ -106,6 +107,8 @@ const VERDICTS: &[Built<VerdictFigures>] = &[
     ("sallyport_verdict_connections_refused_total", verdict_connections),
 ];
 
+const ENGINE: &[Built<[(ServedBy, u64)]>] = &[("sallyport_engine_requests_total", engine_requests)];
+
 const HTTP2: &[Built<[(Http2Closed, u64)]>] =
     &[("sallyport_http2_connections_closed_total", http2_closed)];
 
@@ -158,6 +161,7 @@ pub(crate) fn each(
     build(CONFIG, &figures.config, &wanted, &mut take);
     build(CLASSIFIER, &figures.classifier, &wanted, &mut take);
     build(VERDICTS, &figures.verdicts, &wanted, &mut take);
+    build(ENGINE, &figures.engine[..], &wanted, &mut take);
     build(HTTP2, &figures.http2[..], &wanted, &mut take);
     build(CONNECTIONS, &*figures.connections, &wanted, &mut take);
     build(tls::TLS, &figures.tls, &wanted, &mut take);
@@ -458,6 +462,14 @@ fn discovery_updates(name: &str, lookups: &[UpstreamLookups]) -> MetricFamily {
         .iter()
         .map(|(upstream, lookups)| (vec![family::label("upstream", upstream)], lookups.updates));
     counter(name, "Times that lookups changed the endpoints of an upstream.", samples)
+}
+
+fn engine_requests(name: &str, requests: &[(ServedBy, u64)]) -> MetricFamily {
+    counter(
+        name,
+        "Requests of clients, by what served them.",
+        requests.iter().map(|(it, count)| (vec![family::label("engine", it.label())], *count)),
+    )
 }
 
 fn http2_closed(name: &str, closed: &[(Http2Closed, u64)]) -> MetricFamily {

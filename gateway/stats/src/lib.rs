@@ -26,6 +26,7 @@ mod classifier;
 mod config;
 mod connection;
 mod discovery;
+mod engine;
 mod exposition;
 pub mod histogram;
 mod http2;
@@ -47,6 +48,7 @@ pub use attempts::{AttemptStats, Limited, Mirrored, RETRY_STATUSES, RetryReason}
 pub use classifier::{ClassifierStats, HintStats};
 pub use connection::{ConnectionRefusal, ConnectionStats};
 pub use discovery::{DiscoveryFailure, DiscoveryStats};
+pub use engine::ServedBy;
 pub use exposition::{CONTENT_TYPE, build_info};
 pub use http2::{Http2Closed, Http2Stats};
 pub use outcome::{CodeClass, ErrorKind};

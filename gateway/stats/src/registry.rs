@@ -20,6 +20,7 @@ use crate::{
     config::ConfigStats,
     connection::{ConnectionStats, ConnectionTable},
     discovery::DiscoveryStats,
+    engine::{ServedBy, EngineStats},
     exposition,
     http2::Http2Stats,
     queue::{self, QueueStats},
@@ -50,6 +51,7 @@ pub struct Registry {
     pub(crate) classifier: ClassifierStats,
     pub(crate) verdicts: VerdictStats,
     pub(crate) http2: Http2Stats,
+    pub(crate) engine: EngineStats,
     pub(crate) connections: ConnectionTable,
     pub(crate) tls: TlsTable,
     pub(crate) discovery: DiscoveryStats,
@@ -78,6 +80,7 @@ impl Registry {
             classifier: ClassifierStats::new(shards),
             verdicts: VerdictStats::default(),
             http2: Http2Stats::default(),
+            engine: EngineStats::new(shards),
             connections: ConnectionTable::default(),
             tls: TlsTable::default(),
             discovery: DiscoveryStats::default(),
@@ -193,6 +196,12 @@ impl Registry {
     /// What is counted of clients' HTTP/2 connections.
     pub fn http2(&self) -> &Http2Stats {
         &self.http2
+    }
+
+    /// Counts a request that `engine` serves.
+    #[inline]
+    pub fn count_engine(&self, engine: ServedBy) {
+        self.engine.count(engine);
     }
 
     /// What is counted of the connections of the listener called `name`. It is exposed for as long
