@@ -47,7 +47,7 @@ pub use origins::{
     ClientIdentity, Discovery, Endpoint, Location, Name, OriginTls, Protocol, ProxyProtocol,
     Resolver, Transport,
 };
-pub use process::{LogSettings, Shutdown};
+pub use process::{EngineChoice, LogSettings, Shutdown};
 pub use restart_only::RestartOnly;
 pub use texts::Texts;
 pub use tls::{Certificate, Tls};

@@ -16,13 +16,15 @@ use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::server::ShutdownWatch;
 use pingora_timeout::timeout;
-use sallyport_http1::HeadCheck;
+use sallyport_http1::{Framing, HeadCheck};
 pub use sallyport_http1::{HeadLimits, Refusal};
 use sallyport_stats::ConnectionRefusal;
 
+pub(crate) use self::client_stream::ClientStream;
 pub use self::client_stream::Failure;
-use self::client_stream::{CONTINUE_AFTER, ClientStream, Home};
+use self::client_stream::{CONTINUE_AFTER, Home};
 use crate::config::{ListenerTimeouts, Protocols};
+use crate::engine::{Engine, Served};
 use crate::proxy::{Proxy, Shared};
 use crate::tunnel::Tunnel;
 use crate::turns::InTurns;
@@ -56,17 +58,26 @@ struct Terms {
     protocols: Protocols,
 }
 
+/// A request that has begun.
+struct Begun {
+    /// How long the connection may be idle afterwards.
+    idle: Duration,
+    /// How the body is framed, unless the request is refused.
+    framing: Option<Framing>,
+}
+
 /// An application whose requests begin when a whole head has come.
 #[derive(Debug)]
 pub struct OnDemand<A> {
     app: Arc<A>,
+    engine: Arc<Engine>,
     shared: Shared,
 }
 
 impl<A> OnDemand<A> {
-    /// The same application, on demand.
-    pub fn new(app: A, shared: Shared) -> Self {
-        Self { app: Arc::new(app), shared }
+    /// The same application, on demand; `engine` serves what it takes.
+    pub fn new(app: A, engine: Engine, shared: Shared) -> Self {
+        Self { app: Arc::new(app), engine: Arc::new(engine), shared }
     }
 
     /// The application itself.
@@ -168,7 +179,17 @@ impl<A: HttpServerApp + Send + Sync + 'static> OnDemand<A> {
         }
         let mut settings = None;
         loop {
-            let idle = self.head(&mut stream, &connection, &mut ending).await?;
+            let Begun { idle, framing } = self.head(&mut stream, &connection, &mut ending).await?;
+            if let Some(framing) = framing.filter(|_| self.engine.is_on()) {
+                match self.engine.clone().serve(stream, framing).await {
+                    Served::Kept(kept) => {
+                        (stream, settings) = (kept, None);
+                        continue;
+                    }
+                    Served::Closed => return None,
+                    Served::Declined(declined) => stream = declined,
+                }
+            }
             let Some(reused) = self.request(stream, settings, idle, &ending).await else {
                 (stream, settings) = (home.take()?, None);
                 continue;
@@ -204,14 +225,13 @@ impl<A: HttpServerApp + Send + Sync + 'static> OnDemand<A> {
         preface.in_time().filter(|is_http2| *is_http2 || terms.protocols.http1)
     }
 
-    /// Waits for the head of the next request and begins it, or begins a refusal; how long the connection may
-    /// be idle. `None` if the connection is over.
+    /// Waits for the head of the next request and begins it, or begins a refusal. `None` if the connection is over.
     async fn head(
         &self,
         stream: &mut ClientStream,
         connection: &Connection,
         ending: &mut ShutdownWatch,
-    ) -> Option<Duration> {
+    ) -> Option<Begun> {
         let Terms { timeouts: ListenerTimeouts { idle, read, .. }, head: limits, .. } =
             self.terms(connection)?;
         stream.skip_empty_line();
@@ -222,8 +242,9 @@ impl<A: HttpServerApp + Send + Sync + 'static> OnDemand<A> {
         let mut check = HeadCheck::default();
         let refusal = match within(read, stream.read_head(&mut check, limits), ending).await {
             Waited::InTime(Ok(head)) => {
+                let framing = head.framing;
                 stream.begin_request(head);
-                return Some(idle);
+                return Some(Begun { idle, framing: Some(framing) });
             }
             Waited::InTime(Err(refusal)) => refusal,
             Waited::Late if !stream.is_blank() => Refusal::Late,
@@ -235,7 +256,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> OnDemand<A> {
         }
         let stand_in = check.stand_in(stream.ahead());
         stream.begin_refused(refusal, &stand_in);
-        Some(idle)
+        Some(Begun { idle, framing: None })
     }
 
     /// Whether some peers of the listener, but not this one, send PROXY headers.

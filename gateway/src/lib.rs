@@ -16,6 +16,7 @@ pub mod connection;
 pub mod decide;
 pub mod descriptors;
 pub mod drain;
+pub mod engine;
 pub mod expiry;
 pub mod explain;
 pub mod filters;

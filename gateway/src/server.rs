@@ -27,6 +27,7 @@ use crate::accept::{Acceptor, Bound, ListenerState, Slot, Slots};
 use crate::admin::AdminSocket;
 use crate::config::{Admin, Listener};
 use crate::connection::{App, OnDemand};
+use crate::engine::Engine;
 use crate::proxy::{Proxy, Shared};
 use crate::snapshot::Snapshot;
 use crate::turns::InTurns;
@@ -327,5 +328,7 @@ fn app(shared: &Shared, snapshot: &Snapshot) -> App {
     let mut options = HttpServerOptions::default();
     options.allow_connect_method_proxying = true;
     proxy.server_options = Some(options);
-    OnDemand::new(InTurns::new(proxy), shared.clone())
+    let idle_connections = snapshot.limits.upstream_idle_connections as usize;
+    let engine = Engine::new(shared.clone(), idle_connections);
+    OnDemand::new(InTurns::new(proxy), engine, shared.clone())
 }

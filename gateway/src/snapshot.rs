@@ -15,8 +15,8 @@ use sallyport_stats::{CertificateExpiry, Registry, RouteStats};
 use sallyport_tls::{ClientMode, Tickets};
 
 use crate::config::{
-    Action, Admin, Challenges, Config, ErrorPages, HintField, Limits, Listener, Loaded,
-    LogSettings, Push, Resolver, Shutdown, Verdicts, VirtualHost,
+    Action, Admin, Challenges, Config, EngineChoice, ErrorPages, HintField, Limits, Listener,
+    Loaded, LogSettings, Push, Resolver, Shutdown, Verdicts, VirtualHost,
 };
 use crate::upstream::{self, Account, Found, Upstream};
 
@@ -41,6 +41,8 @@ pub struct Snapshot {
     pub limits: Limits,
     /// How the process ends.
     pub shutdown: Shutdown,
+    /// What serves ordinary exchanges of HTTP/1.1.
+    pub engine: EngineChoice,
     /// What it logs.
     pub log: LogSettings,
     /// Where answers to challenges of authorities are looked for.
@@ -129,6 +131,7 @@ impl Snapshot {
             admin,
             limits,
             shutdown,
+            engine,
             log,
             classifier,
             asks_ja4,
@@ -162,6 +165,7 @@ impl Snapshot {
             admin,
             limits,
             shutdown,
+            engine,
             log,
             challenges,
             asks_ja4,

@@ -99,6 +99,11 @@ impl<A> InTurns<A> {
     }
 }
 
+/// A future that takes turns as a request does.
+pub(crate) fn in_turns<F: Future + Unpin>(request: F) -> impl Future<Output = F::Output> {
+    Turns::new(request)
+}
+
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 // Written without `async_trait`: an `async fn` would copy the session, which is large, once more.

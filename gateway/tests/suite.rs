@@ -22,6 +22,8 @@ mod conformance;
 mod connections;
 #[path = "suite/drain.rs"]
 mod drain;
+#[path = "suite/engine.rs"]
+mod engine;
 #[path = "suite/filters.rs"]
 mod filters;
 #[path = "suite/fuzz.rs"]

@@ -46,7 +46,7 @@ pub use origins::{
     DiscoveredEndpoints, Discovery, Endpoint, InsecureTls, OriginClientCertificate, OriginHttp2,
     OriginProtocol, OriginTls, ProxyProtocolVersion, Resolver,
 };
-pub use process::{AccessLog, LogFormat, LogSettings, Shutdown};
+pub use process::{AccessLog, EngineChoice, Insecure, LogFormat, LogSettings, Shutdown};
 pub use push::Push;
 pub use resilience::{
     Backoff, Mirror, OutlierDetection, Queue, Retry, Sticky, StickySplit, TenantBy, UpstreamLimits,
@@ -99,6 +99,9 @@ pub struct Spec {
     pub log: LogSettings,
     /// A line for each request of every listener that sets up no `access_log` of its own. None by default.
     pub access_log: Option<AccessLog>,
+    /// Switches for comparisons.
+    #[serde(default)]
+    pub insecure: Insecure,
     /// What clients read in place of the gateway's own errors, where a virtual host says nothing else.
     pub error_pages: Option<ErrorPages>,
     /// How names of endpoints are resolved.

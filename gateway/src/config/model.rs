@@ -21,7 +21,7 @@ use super::http2::Http2;
 use super::limits::Limits;
 use super::origins::{Discovery, Endpoint, Resolver, Transport};
 use super::outlier::Resilience;
-use super::process::{LogSettings, Shutdown};
+use super::process::{EngineChoice, LogSettings, Shutdown};
 use super::retry::Retry;
 use super::sticky::{Mirror, Sticky};
 use super::tls::Tls;
@@ -37,6 +37,8 @@ pub struct Config {
     pub limits: Limits,
     /// How the process ends.
     pub shutdown: Shutdown,
+    /// What serves ordinary exchanges of HTTP/1.1.
+    pub engine: EngineChoice,
     /// What it logs.
     pub log: LogSettings,
     /// Where answers to challenges of authorities are looked for: those by HTTP, those by TLS.

@@ -19,6 +19,16 @@ impl Default for Shutdown {
     }
 }
 
+/// What serves ordinary exchanges of HTTP/1.1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EngineChoice {
+    /// The gateway's own engine; Pingora serves what that does not take.
+    Auto,
+    /// Pingora serves everything.
+    #[default]
+    Pingora,
+}
+
 /// What the process logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogSettings {

@@ -34,7 +34,7 @@ use super::error_pages::{self, ErrorPages};
 use super::limits::{HeaderNames, Limits};
 use super::model::{Classifier, Push, Verdicts};
 use super::origins::{Endpoint, Resolver};
-use super::process::{LogSettings, Shutdown};
+use super::process::{EngineChoice, LogSettings, Shutdown};
 
 pub(super) use classifier::{known_protocol, known_screen};
 pub(super) use listener::RawListener;
@@ -49,6 +49,7 @@ pub(super) struct RawFile {
     pub(super) admin: Option<Admin>,
     pub(super) limits: Limits,
     pub(super) shutdown: Shutdown,
+    pub(super) engine: EngineChoice,
     pub(super) log: LogSettings,
     pub(super) acme: Vec<Arc<AcmeAccount>>,
     pub(super) classifier: Option<Classifier>,
@@ -96,6 +97,7 @@ fn sections(
         admin: None,
         limits: Limits::default(),
         shutdown: Shutdown::default(),
+        engine: EngineChoice::default(),
         log: LogSettings::default(),
         acme: Vec::new(),
         classifier: None,
@@ -120,6 +122,7 @@ fn sections(
         raw.admin = fields.optional(sink, "admin", |node, sink| admin::admin(node, filters, sink));
         raw.limits = fields.optional(sink, "limits", limits).unwrap_or_default();
         raw.shutdown = fields.optional(sink, "shutdown", process::shutdown).unwrap_or_default();
+        raw.engine = fields.optional(sink, "insecure", process::insecure).unwrap_or_default();
         raw.log = fields.optional(sink, "log", process::log).unwrap_or_default();
         let access_log = fields
             .optional(sink, "access_log", |node, sink| process::access_log(node, filters, sink));

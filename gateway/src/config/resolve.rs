@@ -26,7 +26,7 @@ use super::model::{
     Action, Challenges, Config, Forward, Listener, Route, Target, Upstream, VirtualHost,
 };
 use super::origins::{Endpoint, Location, Transport};
-use super::process::{LogSettings, Shutdown};
+use super::process::{EngineChoice, LogSettings, Shutdown};
 use super::raw::{
     RawAction, RawFile, RawForward, RawListener, RawRoute, RawTarget, RawUpstream, RawVirtualHost,
 };
@@ -49,6 +49,7 @@ pub(super) fn resolve(
         admin: None,
         limits: Limits::default(),
         shutdown: Shutdown::default(),
+        engine: EngineChoice::default(),
         log: LogSettings::default(),
         challenges: Challenges::default(),
         // In a name it does no harm, and every key and variable that asks has it.
@@ -72,6 +73,7 @@ pub(super) fn resolve(
             config.limits = raw.limits;
             config.admin = raw.admin;
             config.shutdown = raw.shutdown;
+            config.engine = raw.engine;
             config.log = raw.log;
             config.challenges.http = acme::storages(&raw.acme, AcmeChallenge::Http01);
             config.challenges.tls = acme::storages(&raw.acme, AcmeChallenge::TlsAlpn01);

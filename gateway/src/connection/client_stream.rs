@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf as _, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use pingora_core::protocols::l4::ext::get_tcp_info;
 use pingora_core::protocols::{Stream, UniqueID as _};
 use sallyport_http1::{Chunks, Framing, Head, HeadCheck, HeadLimits, Refusal};
@@ -53,7 +53,7 @@ const TCP_CLOSE: u8 = 7;
 
 /// A client's stream, of which no more is handed out than one request at a time.
 #[derive(Debug)]
-pub(super) struct ClientStream {
+pub(crate) struct ClientStream {
     /// Taken where the connection goes on without us: as a tunnel, or to be closed in stages.
     stream: Option<Stream>,
     /// Read, and not yet given to anybody.
@@ -149,7 +149,7 @@ impl ClientStream {
     }
 
     /// The client knows interim responses, and may wait to be told to send its body.
-    pub(super) fn allow_interim(&self, awaits_continue: bool) {
+    pub(crate) fn allow_interim(&self, awaits_continue: bool) {
         self.knows_interim.store(true, Relaxed);
         self.awaits_continue.store(awaits_continue, Relaxed);
     }
@@ -160,18 +160,18 @@ impl ClientStream {
     }
 
     /// The connection that it is the stream of.
-    pub(super) fn connection(&self) -> &Arc<Connection> {
+    pub(crate) fn connection(&self) -> &Arc<Connection> {
         &self.connection
     }
 
     /// Whether the connection ends with the request at hand.
-    pub(super) fn is_ending(&self) -> bool {
+    pub(crate) fn is_ending(&self) -> bool {
         let listener = &self.connection.listener;
         listener.is_ending() || listener.is_announced()
     }
 
     /// From the next read on, this is the client's end of `tunnel`.
-    pub(super) fn switch(&self, tunnel: Arc<Tunnel>) {
+    pub(crate) fn switch(&self, tunnel: Arc<Tunnel>) {
         // A connection switches once.
         self.switched.set(tunnel).ok();
     }
@@ -266,18 +266,18 @@ impl ClientStream {
     }
 
     /// What went wrong while the request at hand was read.
-    pub(super) fn failure(&self) -> Option<Failure> {
+    pub(crate) fn failure(&self) -> Option<Failure> {
         self.failure
     }
 
     /// From now on all that comes belongs to the request at hand.
-    pub(super) fn begin_tunnel(&self) {
+    pub(crate) fn begin_tunnel(&self) {
         self.answer_until.store(0, Relaxed);
         self.tunnel.store(true, Relaxed);
     }
 
     /// Reading fails if it is still waited for something after `within`; `None` waits without end.
-    pub(super) fn expect_answer(&self, within: Option<Duration>) {
+    pub(crate) fn expect_answer(&self, within: Option<Duration>) {
         let until = within.map_or(0, |within| {
             u64::try_from((self.began.elapsed() + within).as_millis()).unwrap_or(u64::MAX).max(1)
         });
@@ -290,7 +290,7 @@ impl ClientStream {
     }
 
     /// Whether the request at hand has been read to its end.
-    pub(super) fn is_at_request_end(&self) -> bool {
+    pub(crate) fn is_at_request_end(&self) -> bool {
         match &self.part {
             Part::Everything => false,
             Part::Request { head, body } => *head == 0 && body.is_done(),
@@ -350,6 +350,27 @@ impl ClientStream {
             Framing::Chunked => Body::Chunked(Chunks::default()),
         };
         self.begin(Part::Request { head: bytes, body }, None);
+    }
+
+    /// Gives the head of the request at hand, if it is still here.
+    pub(crate) fn take_head(&mut self) -> Bytes {
+        let Part::Request { head, .. } = &mut self.part else { return Bytes::new() };
+        let head = self.ahead.split_to(std::mem::take(head)).freeze();
+        if self.ahead.is_empty() {
+            self.ahead = BytesMut::new();
+        }
+        head
+    }
+
+    /// Takes back what [`take_head`](Self::take_head) gave: it is read again.
+    pub(crate) fn put_back_head(&mut self, bytes: &[u8]) {
+        let mut ahead = BytesMut::with_capacity(bytes.len() + self.ahead.len());
+        ahead.extend_from_slice(bytes);
+        ahead.extend_from_slice(&self.ahead);
+        self.ahead = ahead;
+        if let Part::Request { head, .. } = &mut self.part {
+            *head = bytes.len();
+        }
     }
 
     /// `stand_in` is given in place of a head that is refused. Nothing that came is given any more.

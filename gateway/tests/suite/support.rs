@@ -144,7 +144,7 @@ impl Gateway {
     /// Replaces the configuration by a rename and waits until it is in force.
     pub(crate) fn replace(&self, yaml: &str) {
         let before = self.version();
-        write_by_rename(&self.config, yaml);
+        write_by_rename(&self.config, &on_engine(yaml));
         eventually("a new version", || (self.version() > before).then_some(()));
     }
 
@@ -206,8 +206,19 @@ impl Gateway {
 fn written(yaml: &str) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("sallyport.yaml");
-    std::fs::write(&config, yaml).unwrap();
+    std::fs::write(&config, on_engine(yaml)).unwrap();
     (folder, config)
+}
+
+/// `yaml` with the engine that `SALLYPORT_TEST_ENGINE` names, so that all tests can be run with either.
+fn on_engine(yaml: &str) -> String {
+    let says = yaml.lines().any(|line| line.starts_with("insecure:"));
+    match std::env::var("SALLYPORT_TEST_ENGINE") {
+        Ok(engine) if !says && yaml.starts_with("listeners:") => {
+            format!("{}\ninsecure: {{ engine: {engine} }}\n", yaml.trim_end_matches('\n'))
+        }
+        _ => yaml.to_owned(),
+    }
 }
 
 /// The name and the labels of a sample, in one order.

@@ -1,4 +1,4 @@
-//! What concerns the process as a whole: `shutdown`, `log`, `access_log`.
+//! What concerns the process as a whole: `shutdown`, `log`, `access_log`, `insecure`.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,26 @@ impl Default for Shutdown {
         let seconds = |seconds| DurationOrZero(std::time::Duration::from_secs(seconds));
         Self { delay: seconds(0), deadline: seconds(30) }
     }
+}
+
+/// What may be switched for a comparison or in need, and is best left alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Insecure {
+    /// What serves ordinary exchanges of HTTP/1.1.
+    pub engine: EngineChoice,
+}
+
+/// What serves ordinary exchanges of HTTP/1.1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(extend("x-wrong" = "is no engine"))]
+pub enum EngineChoice {
+    /// The gateway's own engine; Pingora serves what that does not take.
+    Auto,
+    /// Pingora serves everything.
+    #[default]
+    Pingora,
 }
 
 /// What is logged, and how.

@@ -1,4 +1,4 @@
-//! `shutdown:`, `log:` and the `access_log:` of all listeners.
+//! `shutdown:`, `log:`, `insecure:` and the `access_log:` of all listeners.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use sallyport_config::{Node, Sink, Value, units};
 use sallyport_plugin::{Entry, Reader};
 
 use super::RawListener;
-use crate::config::process::{LogSettings, Shutdown};
+use crate::config::process::{EngineChoice, LogSettings, Shutdown};
 
 pub(super) fn shutdown(node: Node<'_>, sink: &mut Sink) -> Option<Shutdown> {
     node.mapping(sink, |fields, sink| {
@@ -30,6 +30,19 @@ fn time(node: Node<'_>, sink: &mut Sink) -> Option<Duration> {
     }
     node.parsed(sink, "write a time from 0s to 1h, such as 5s", |text| {
         units::duration(text).filter(|time| *time <= LONGEST).ok_or("is not such a time")
+    })
+}
+
+pub(super) fn insecure(node: Node<'_>, sink: &mut Sink) -> Option<EngineChoice> {
+    node.mapping(sink, |fields, sink| {
+        let engine = fields.optional(sink, "engine", |node, sink| {
+            node.parsed(sink, "write auto or pingora", |text| match text {
+                "auto" => Ok(EngineChoice::Auto),
+                "pingora" => Ok(EngineChoice::Pingora),
+                _ => Err("is no engine"),
+            })
+        });
+        Some(engine.unwrap_or_default())
     })
 }
 

@@ -1,0 +1,164 @@
+//! The engine: ordinary exchanges of HTTP/1.1, by the same phases as all others but without Pingora's driver.
+//!
+//! It takes a request whose head has passed the check (`connection.rs`) and runs the phases in the order in which
+//! Pingora does: admit and route; then, if the route is one that it serves, filters, an endpoint, a connection, the
+//! exchange, the end. What it does not take is decided before anything is counted, and the connection goes on to
+//! Pingora with its head unread: upgrades, HTTP/1.0, origins that may speak HTTP/2, and whatever is odd.
+//!
+//! One loop moves all bytes of an exchange ([`exchange`]): no queue lies between the client and the origin, and what one
+//! side does not take is not read from the other.
+
+mod client;
+mod exchange;
+mod head;
+mod origin;
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use pingora_core::connectors::{ConnectorOptions, TransportConnector};
+use pingora_core::upstreams::peer::Peer as _;
+use pingora_error::Result;
+use sallyport_http1::Framing;
+use sallyport_stats::ServedBy;
+
+use self::client::EngineClient;
+use self::exchange::Exchange;
+use self::origin::Origin;
+use crate::config::{EngineChoice, Protocol};
+use crate::connection::ClientStream;
+use crate::proxy::{Phases, RequestContext, Shared};
+use crate::turns;
+
+/// Attempts at one request: the policy of the route decides, this is for connections from the pool that are found
+/// closed, one after the other.
+const ATTEMPTS_MAX: usize = 64;
+
+/// What serves the exchanges of one worker.
+pub struct Engine {
+    phases: Phases,
+    connector: TransportConnector,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").finish_non_exhaustive()
+    }
+}
+
+/// What became of a connection whose request was offered to the engine.
+#[derive(Debug)]
+pub(crate) enum Served {
+    /// The request is served, and another may follow.
+    Kept(Box<ClientStream>),
+    /// The request is served, and the connection is over.
+    Closed,
+    /// The request is for Pingora; of it nothing was read or counted.
+    Declined(Box<ClientStream>),
+}
+
+impl Engine {
+    /// An engine that keeps as many idle connections to origins.
+    pub(crate) fn new(shared: Shared, idle_connections: usize) -> Self {
+        let options = ConnectorOptions::new(idle_connections);
+        Self { phases: Phases { shared }, connector: TransportConnector::new(Some(options)) }
+    }
+
+    /// Whether the configuration in force has it serve anything.
+    pub(crate) fn is_on(&self) -> bool {
+        self.phases.shared.live.pin().engine == EngineChoice::Auto
+    }
+
+    /// Serves the request whose head `stream` is at, unless it is one for Pingora.
+    pub(crate) fn serve(
+        self: Arc<Self>,
+        stream: Box<ClientStream>,
+        framing: Framing,
+    ) -> impl Future<Output = Served> + Send {
+        // Boxed where it is made: what is large is not moved any more.
+        turns::in_turns(Box::pin(async move { self.run(stream, framing).await }))
+    }
+
+    async fn run(&self, mut stream: Box<ClientStream>, framing: Framing) -> Served {
+        let raw = stream.take_head();
+        let Some(request) = head::request(&raw) else {
+            stream.put_back_head(&raw);
+            return Served::Declined(stream);
+        };
+        let mut client = EngineClient::new(stream, request, framing);
+        let mut ctx = self.phases.begin();
+        let admission = self.phases.admit(&mut client, &mut ctx);
+        if !serves(&ctx) {
+            let mut stream = client.into_stream();
+            stream.put_back_head(&raw);
+            return Served::Declined(stream);
+        }
+        self.phases.shared.registry.count_engine(ServedBy::Http1);
+        let failed = match self.phases.proceed(&mut client, &mut ctx, admission).await {
+            Ok(true) => None,
+            Ok(false) => self.forward(&mut client, &mut ctx).await.err(),
+            Err(error) => Some(error),
+        };
+        if let Some(error) = &failed {
+            self.phases.fail(&mut client, error, &mut ctx).await;
+        }
+        self.phases.finish(&mut client, &mut ctx);
+        drop(ctx);
+        client.end(failed.is_some()).await
+    }
+
+    /// Tries until there is an answer, or none is to be had.
+    async fn forward(&self, client: &mut EngineClient, ctx: &mut RequestContext) -> Result<()> {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let Err(error) = self.attempt(client, ctx).await else { return Ok(()) };
+            if !error.retry() || attempts == ATTEMPTS_MAX {
+                return Err(error);
+            }
+        }
+    }
+
+    async fn attempt(&self, client: &mut EngineClient, ctx: &mut RequestContext) -> Result<()> {
+        let approach = self.phases.choose(ctx).await?;
+        let peer = self.phases.peer(&approach, ctx)?;
+        let (stream, reused) = match self.connector.get_stream(&*peer).await {
+            Ok(connected) => connected,
+            Err(mut error) => {
+                error.as_up();
+                return Err(self.phases.fail_to_connect(client, error, ctx).into_up());
+            }
+        };
+        let mut origin = Origin::new(stream, &approach, &peer);
+        let exchange = Exchange::new(&self.phases, client, &mut origin, ctx);
+        match exchange.run(reused).await {
+            Ok(persists) => {
+                self.phases.leave_origin(ctx);
+                let mut stream = origin.into_stream();
+                if persists {
+                    let key = peer.reuse_hash();
+                    self.connector.release_stream(stream, key, peer.idle_timeout());
+                } else {
+                    stream.shutdown().await;
+                }
+                Ok(())
+            }
+            Err(error) => Err(self.phases.error_while_proxy(client, error, reused, ctx)),
+        }
+    }
+}
+
+/// Whether the engine serves the route that was found: not where the client asks for another protocol, or the origin
+/// may speak one.
+fn serves(ctx: &RequestContext) -> bool {
+    !ctx.asks_for_upgrade()
+        && ctx.upstreams().all(|upstream| {
+            let transport = &upstream.spec.transport;
+            match transport.protocol {
+                Protocol::Http1 => true,
+                Protocol::Auto => transport.tls.is_none(),
+                Protocol::Http2 => false,
+            }
+        })
+}

@@ -1,0 +1,432 @@
+//! The client's side of an exchange, as the engine has it.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use http::{HeaderValue, Method, StatusCode, header};
+use pingora_core::protocols::Shutdown as _;
+use pingora_core::protocols::http::date::get_cached_date;
+use pingora_error::{Error, ErrorType, Result};
+use pingora_http::{RequestHeader, ResponseHeader};
+use sallyport_http1::{Body, BodyWriter, Chunks, Framing};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+use tokio::time::timeout;
+
+use super::Served;
+use super::head::{self, Written};
+use crate::connection::{ClientStream, Connection, Failure, Refusal};
+use crate::proxy::Client;
+use crate::tunnel::Tunnel;
+
+/// As much of a body as is read at once: what is read waits for an origin that does not read.
+const READ_BYTES: usize = 8 << 10;
+
+/// The most of a body that is kept for another attempt, as Pingora has it.
+const KEPT_BYTES_MAX: usize = 64 << 10;
+
+/// A client whose request the engine serves.
+pub(super) struct EngineClient {
+    stream: Box<ClientStream>,
+    request: RequestHeader,
+    is_empty: bool,
+    /// What is left of the request's body.
+    body: Body,
+    /// Read of it, framing and all.
+    input: BytesMut,
+    bytes_read: usize,
+    kept: Option<Kept>,
+    keep_alive: bool,
+    keep_after_failure: bool,
+    read_timeout: Option<Duration>,
+    pub(super) write_timeout: Option<Duration>,
+    ignores_interim: bool,
+    closes_if_unfinished: bool,
+    response: Option<Box<ResponseHeader>>,
+    writer: BodyWriter,
+    bytes_sent: usize,
+    /// To be written.
+    out: BytesMut,
+    /// Whether something was written that may wait to be flushed.
+    unflushed: bool,
+}
+
+/// What is kept of a body.
+#[derive(Debug, Default)]
+struct Kept {
+    bytes: BytesMut,
+    /// Whether more came.
+    in_part: bool,
+}
+
+impl EngineClient {
+    pub(super) fn new(stream: Box<ClientStream>, request: RequestHeader, framing: Framing) -> Self {
+        let body = match framing {
+            Framing::None => Body::EMPTY,
+            Framing::Sized(bytes) => Body::Sized(bytes),
+            Framing::Chunked => Body::Chunked(Chunks::default()),
+        };
+        Self {
+            stream,
+            request,
+            is_empty: body.is_done(),
+            body,
+            input: BytesMut::new(),
+            bytes_read: 0,
+            kept: None,
+            keep_alive: true,
+            keep_after_failure: false,
+            read_timeout: None,
+            write_timeout: None,
+            ignores_interim: false,
+            closes_if_unfinished: true,
+            response: None,
+            writer: BodyWriter::Done,
+            bytes_sent: 0,
+            out: BytesMut::new(),
+            unflushed: false,
+        }
+    }
+
+    /// Gives up the request before any of it is spent.
+    pub(super) fn into_stream(self) -> Box<ClientStream> {
+        self.stream
+    }
+
+    /// The request is over: what becomes of the connection.
+    pub(super) async fn end(mut self, failed: bool) -> Served {
+        if failed {
+            let keeps = self.keep_after_failure && self.stream.is_at_request_end();
+            return if keeps { Served::Kept(self.stream) } else { Served::Closed };
+        }
+        if !self.keep_alive {
+            self.stream.shutdown().await;
+            return Served::Closed;
+        }
+        loop {
+            match self.read_body().await {
+                Ok(Some(_)) => {}
+                Ok(None) => return Served::Kept(self.stream),
+                Err(_) => return Served::Closed,
+            }
+        }
+    }
+
+    /// How long the next part of the request's body may take.
+    pub(super) fn read_timeout(&self) -> Option<Duration> {
+        self.read_timeout
+    }
+
+    /// What is kept of the body, if that is all that came.
+    pub(super) fn kept(&self) -> Option<Bytes> {
+        let kept = self.kept.as_ref().filter(|kept| !kept.in_part && !kept.bytes.is_empty())?;
+        Some(Bytes::copy_from_slice(&kept.bytes))
+    }
+
+    /// Reads the next part of the request's body; `None` at its end.
+    pub(super) fn poll_read_body(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Option<Bytes>>> {
+        loop {
+            if self.body.is_done() {
+                return Poll::Ready(Ok(None));
+            }
+            if !self.input.is_empty() {
+                let piece = match self.body.gather(&mut self.input) {
+                    Ok(piece) => piece,
+                    Err(what) => {
+                        let error = Error::explain(ErrorType::ReadError, what);
+                        return Poll::Ready(Err(error.into_down()));
+                    }
+                };
+                let mut part = self.input.split_to(piece.bytes());
+                if piece.data > 0 {
+                    part.truncate(piece.data);
+                    return Poll::Ready(Ok(Some(self.took(part.freeze()))));
+                }
+                if self.body.is_done() {
+                    continue;
+                }
+            }
+            self.input.reserve(READ_BYTES);
+            let read = ready!(pin!(self.stream.read_buf(&mut self.input)).poll(context));
+            if let Some(error) = ended(read, "reading a request's body") {
+                self.keep_alive = false;
+                return Poll::Ready(Err(error.into_down()));
+            }
+        }
+    }
+
+    fn took(&mut self, part: Bytes) -> Bytes {
+        self.bytes_read += part.len();
+        if let Some(kept) = self.kept.as_mut().filter(|kept| !kept.in_part) {
+            kept.in_part = kept.bytes.len() + part.len() > KEPT_BYTES_MAX;
+            match kept.in_part {
+                true => kept.bytes = BytesMut::new(),
+                false => kept.bytes.extend_from_slice(&part),
+            }
+        }
+        part
+    }
+
+    /// Ready when a client that has sent its request is gone, or waits for its answer no longer.
+    pub(super) fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<Box<Error>> {
+        let mut byte = [0];
+        let read =
+            ready!(Pin::new(&mut *self.stream).poll_read(context, &mut ReadBuf::new(&mut byte)));
+        self.keep_alive = false;
+        let gone = || Error::explain(ErrorType::ConnectionClosed, "the client closed");
+        let error = ended(read.map(|()| 0), "waiting beside the client");
+        Poll::Ready(error.unwrap_or_else(gone).into_down())
+    }
+
+    /// Puts the head of a response into what is to be written; `written` says how its names were written.
+    pub(super) fn put_head(
+        &mut self,
+        mut head: Box<ResponseHeader>,
+        written: Option<Written<'_>>,
+    ) -> Result<()> {
+        let is_interim = head.status.is_informational();
+        if is_interim && self.ignores_interim {
+            return Ok(());
+        }
+        if self.response.as_ref().is_some_and(|head| !head.status.is_informational()) {
+            return Ok(());
+        }
+        if self.closes_if_unfinished && !self.body.is_done() {
+            self.keep_alive = false;
+        }
+        if !is_interim {
+            let connection = if self.keep_alive { "keep-alive" } else { "close" };
+            head.insert_header(header::DATE, get_cached_date())?;
+            head.insert_header(header::CONNECTION, HeaderValue::from_static(connection))?;
+            self.writer = self.body_writer(&head);
+            if self.writer.ends_connection() {
+                self.keep_alive = false;
+            }
+        }
+        head::write_response(&head, written, &mut self.out);
+        self.response = Some(head);
+        Ok(())
+    }
+
+    /// RFC 9112, 6.3.
+    fn body_writer(&self, head: &ResponseHeader) -> BodyWriter {
+        let is_bodiless = self.request.method == Method::HEAD
+            || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        if is_bodiless {
+            return BodyWriter::Sized(0);
+        }
+        head::body_writer(&head.headers).unwrap_or(BodyWriter::UntilClose)
+    }
+
+    /// Puts a part of the response's body into what is to be written.
+    pub(super) fn put_body(&mut self, data: &[u8]) {
+        let frame = self.writer.frame(data.len());
+        self.out.extend_from_slice(frame.before.as_bytes());
+        self.out.extend_from_slice(&data[..frame.data]);
+        self.out.extend_from_slice(frame.after);
+        self.bytes_sent += frame.data;
+    }
+
+    /// Whether the client knows by now that the response's body is over.
+    pub(super) fn is_response_done(&self) -> bool {
+        self.writer.is_done()
+    }
+
+    /// Puts the end of the response's body into what is to be written.
+    ///
+    /// # Errors
+    /// It is shorter than was announced.
+    pub(super) fn put_end(&mut self) -> Result<()> {
+        match self.writer.finish() {
+            Ok(last) => {
+                self.out.extend_from_slice(last);
+                Ok(())
+            }
+            Err(_) => {
+                let kind = ErrorType::Custom("response shorter than announced");
+                Err(Error::new(kind).into_down())
+            }
+        }
+    }
+
+    /// Whether nothing waits to be written.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.out.is_empty() && !self.unflushed
+    }
+
+    /// Writes what is to be written; ready once all of it is on its way.
+    pub(super) fn poll_write_out(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
+        let failed = |error| Error::because(ErrorType::WriteError, "writing a response", error);
+        while !self.out.is_empty() {
+            let written = Pin::new(&mut *self.stream).poll_write(context, &self.out);
+            let written = match ready!(written) {
+                Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+                written => written,
+            };
+            self.unflushed = true;
+            self.out.advance(written.map_err(failed)?);
+        }
+        if self.unflushed {
+            ready!(Pin::new(&mut *self.stream).poll_flush(context)).map_err(failed)?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    async fn write_out(&mut self) -> Result<()> {
+        let within = self.write_timeout;
+        let writing = poll_fn(|context| self.poll_write_out(context));
+        match within {
+            None => writing.await,
+            Some(within) => timeout(within, writing)
+                .await
+                .unwrap_or_else(|_| Err(Error::new(ErrorType::WriteTimedout))),
+        }
+    }
+}
+
+/// What it means that a read came to its end or failed; nothing if it brought bytes.
+fn ended(read: io::Result<usize>, what: &'static str) -> Option<Box<Error>> {
+    match read {
+        Ok(0) => Some(Error::explain(ErrorType::ConnectionClosed, what)),
+        Ok(_) => None,
+        Err(error) => Some(Error::because(ErrorType::ReadError, what, error)),
+    }
+}
+
+impl Client for EngineClient {
+    fn connection(&self) -> Option<&Arc<Connection>> {
+        Some(self.stream.connection())
+    }
+
+    fn refusal(&self) -> Option<Refusal> {
+        // What is refused is no ordinary exchange.
+        None
+    }
+
+    fn failure(&self) -> Option<Failure> {
+        self.stream.failure()
+    }
+
+    fn request(&self) -> &RequestHeader {
+        &self.request
+    }
+
+    fn request_mut(&mut self) -> &mut RequestHeader {
+        &mut self.request
+    }
+
+    fn summary(&self) -> String {
+        let host = self.request.headers.get(header::HOST);
+        let host = host.map_or("-", |host| host.to_str().unwrap_or("-"));
+        format!("{} {}, Host: {host}", self.request.method, self.request.uri)
+    }
+
+    fn is_kept(&self) -> bool {
+        self.keep_alive
+    }
+
+    fn keep_alive(&mut self, idle: Option<Duration>) {
+        // How long is the listener's to say, whenever a connection begins to wait.
+        self.keep_alive = idle.is_some();
+    }
+
+    fn keep_after_failure(&mut self) -> bool {
+        self.keep_after_failure = self.stream.is_at_request_end();
+        self.keep_after_failure
+    }
+
+    fn is_ending(&self) -> bool {
+        self.stream.is_ending()
+    }
+
+    fn set_read_timeout(&mut self, timeout: Option<Duration>) {
+        self.read_timeout = timeout;
+    }
+
+    fn set_write_timeout(&mut self, timeout: Option<Duration>) {
+        self.write_timeout = timeout;
+    }
+
+    fn ignore_interim(&mut self) {
+        self.ignores_interim = true;
+    }
+
+    fn allow_interim(&mut self, awaits_continue: bool) {
+        self.stream.allow_interim(awaits_continue);
+    }
+
+    fn close_if_request_unfinished(&mut self, close: bool) {
+        self.closes_if_unfinished = close;
+    }
+
+    fn expect_answer(&self, within: Option<Duration>) {
+        self.stream.expect_answer(within);
+    }
+
+    fn is_body_empty(&mut self) -> bool {
+        self.is_empty
+    }
+
+    fn is_body_done(&mut self) -> bool {
+        self.body.is_done()
+    }
+
+    async fn read_body(&mut self) -> Result<Option<Bytes>> {
+        let within = self.read_timeout;
+        let reading = poll_fn(|context| self.poll_read_body(context));
+        match within {
+            None => reading.await,
+            Some(within) => timeout(within, reading)
+                .await
+                .unwrap_or_else(|_| Err(Error::new(ErrorType::ReadTimedout).into_down())),
+        }
+    }
+
+    fn keep_body(&mut self) {
+        self.kept.get_or_insert_with(Kept::default);
+    }
+
+    fn is_body_kept_in_part(&self) -> bool {
+        self.kept.as_ref().is_some_and(|kept| kept.in_part)
+    }
+
+    fn body_bytes_read(&self) -> usize {
+        self.bytes_read
+    }
+
+    fn response(&self) -> Option<&ResponseHeader> {
+        self.response.as_deref()
+    }
+
+    async fn answer(&mut self, head: Box<ResponseHeader>, body: Option<Bytes>) -> Result<()> {
+        self.put_head(head, None)?;
+        if let Some(body) = body {
+            self.put_body(&body);
+        }
+        self.write_out().await
+    }
+
+    fn body_bytes_sent(&self) -> usize {
+        self.bytes_sent
+    }
+
+    fn begin_tunnel(&self) {
+        self.stream.begin_tunnel();
+    }
+
+    fn switch(&self, tunnel: Arc<Tunnel>) {
+        self.stream.switch(tunnel);
+    }
+
+    async fn cut_off(&mut self) {
+        self.stream.shutdown().await;
+    }
+}

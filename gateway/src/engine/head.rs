@@ -1,0 +1,182 @@
+//! Heads as the phases have them and as they are on the wire.
+//!
+//! A map of fields has names in lower case. Requests go to origins so; responses go to clients with the names that the
+//! origin wrote, which are found beside the values (`sallyport-http1`).
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
+use pingora_core::protocols::http::authority::validate_request_authority;
+use pingora_error::{Error, ErrorType, OrErr as _, Result};
+use pingora_http::{RequestHeader, ResponseHeader, header_value_from_raw};
+use sallyport_http1::head::content_length;
+use sallyport_http1::{BodyWriter, ResponseHead, fields, written_name};
+
+/// What is about the client's connection only (RFC 9110, 7.6.1).
+const HOP_BY_HOP: [HeaderName; 10] = [
+    header::CONNECTION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("http2-settings"),
+];
+
+/// The request with this head, which was checked; `None` if it is one for Pingora.
+pub(super) fn request(raw: &Bytes) -> Option<RequestHeader> {
+    let line = raw.iter().position(|byte| *byte == b'\r')?;
+    let mut parts = raw[..line].split(|byte| *byte == b' ');
+    let (method, target, version) = (parts.next()?, parts.next()?, parts.next()?);
+    let is_plain = target.first() == Some(&b'/') && target.is_ascii();
+    if version != b"HTTP/1.1" || !is_plain || method == b"CONNECT" {
+        return None;
+    }
+    let mut head = RequestHeader::build_no_case(method, target, None).ok()?;
+    head.set_version(Version::HTTP_11);
+    let mut parts: http::request::Parts = head.into();
+    append_fields(&mut parts.headers, raw, line + 2).ok()?;
+    let is_upgrade = parts.headers.contains_key(header::UPGRADE);
+    (!is_upgrade).then(|| parts.into())
+}
+
+/// The response with this head.
+pub(super) fn response(raw: &Bytes, found: &ResponseHead) -> Result<ResponseHeader> {
+    let mut parts = http::Response::new(()).into_parts().0;
+    parts.status = found.status.try_into().or_err(ErrorType::InvalidHTTPHeader, "status")?;
+    parts.version = match found.version {
+        sallyport_http1::Version::Http10 => Version::HTTP_10,
+        sallyport_http1::Version::Http11 => Version::HTTP_11,
+    };
+    append_fields(&mut parts.headers, raw, found.fields)?;
+    if found.overrides_length {
+        parts.headers.remove(header::CONTENT_LENGTH);
+    }
+    let mut head = ResponseHeader::from(parts);
+    head.set_reason_phrase(Some(std::str::from_utf8(&raw[found.reason.clone()]).unwrap_or("")))?;
+    Ok(head)
+}
+
+fn append_fields(headers: &mut HeaderMap, raw: &Bytes, start: usize) -> Result<()> {
+    // Once for what nearly every message has, instead of growing step by step.
+    headers.reserve(16);
+    for field in fields(raw, start) {
+        let name = HeaderName::from_bytes(&raw[field.name])
+            .or_err(ErrorType::InvalidHTTPHeader, "the name of a field")?;
+        let value = header_value_from_raw(raw.slice(field.value));
+        headers.try_append(name, value).or_err(ErrorType::InvalidHTTPHeader, "too many fields")?;
+    }
+    Ok(())
+}
+
+/// Takes from `request` what is about the client's connection.
+pub(super) fn strip(request: &mut RequestHeader) {
+    // A filter may have named some.
+    for name in nominated(&request.headers) {
+        request.remove_header(&name);
+    }
+    // One pass over the names, instead of hashing each that hardly any request has.
+    if request.headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
+        for name in &HOP_BY_HOP {
+            request.remove_header(name);
+        }
+    }
+}
+
+fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+    let lines = headers.get_all(header::CONNECTION).iter();
+    let options = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    options.filter_map(|option| HeaderName::from_bytes(option.trim_ascii()).ok()).collect()
+}
+
+/// Gives `request` the framing that its body needs, and checks that it names one host, whatever filters made of it.
+pub(super) fn finish_request(
+    request: &mut RequestHeader,
+    has_body: bool,
+    is_filtered: bool,
+) -> Result<()> {
+    if is_filtered {
+        match request.headers.get(header::HOST) {
+            None => request.insert_header(header::HOST, "")?,
+            Some(host) if host.as_bytes().contains(&b'@') => {
+                let error = Error::explain(ErrorType::InvalidHTTPHeader, "userinfo in Host");
+                return Err(error.into_in());
+            }
+            Some(_) => {}
+        }
+        validate_request_authority(request).map_err(|error| error.into_in())?;
+    }
+    let headers = &request.headers;
+    let is_framed = headers.contains_key(header::CONTENT_LENGTH)
+        || headers.contains_key(header::TRANSFER_ENCODING);
+    if has_body && !is_framed {
+        request.insert_header(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?;
+    }
+    Ok(())
+}
+
+/// How a message with these fields frames its body (RFC 9112, 6.3); `None` if they do not say.
+pub(super) fn body_writer(headers: &HeaderMap) -> Option<BodyWriter> {
+    if let Some(coding) = headers.get_all(header::TRANSFER_ENCODING).iter().next_back() {
+        let last = coding.as_bytes().rsplit(|byte| *byte == b',').next().unwrap_or_default();
+        if last.trim_ascii().eq_ignore_ascii_case(b"chunked") {
+            return Some(BodyWriter::Chunked);
+        }
+    }
+    let length = headers.get(header::CONTENT_LENGTH)?;
+    content_length(length.as_bytes()).ok().map(BodyWriter::Sized)
+}
+
+/// Where the names of a response's fields are found as they were written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Written<'h> {
+    /// The head as it came.
+    pub(super) raw: &'h [u8],
+    /// Where its fields begin.
+    pub(super) fields: usize,
+}
+
+/// Writes the head of a response to `out`.
+pub(super) fn write_response(
+    head: &ResponseHeader,
+    written: Option<Written<'_>>,
+    out: &mut BytesMut,
+) {
+    let version: &[u8] = match head.version {
+        Version::HTTP_10 => b"HTTP/1.0 ",
+        _ => b"HTTP/1.1 ",
+    };
+    out.extend_from_slice(version);
+    out.extend_from_slice(head.status.as_str().as_bytes());
+    out.extend_from_slice(b" ");
+    out.extend_from_slice(head.get_reason_phrase().unwrap_or_default().as_bytes());
+    out.extend_from_slice(b"\r\n");
+    let Some(written) = written else {
+        head.header_to_h1_wire(out);
+        out.extend_from_slice(b"\r\n");
+        return;
+    };
+    for (name, value) in &head.headers {
+        let as_written = written_name(written.raw, written.fields, name.as_str(), value.as_bytes());
+        out.extend_from_slice(as_written.unwrap_or_else(|| titled(name).as_bytes()));
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The name of a field that is the gateway's own.
+fn titled(name: &HeaderName) -> &str {
+    match *name {
+        header::CONNECTION => "Connection",
+        header::CONTENT_LENGTH => "Content-Length",
+        header::CONTENT_TYPE => "Content-Type",
+        header::DATE => "Date",
+        header::SET_COOKIE => "Set-Cookie",
+        header::TRANSFER_ENCODING => "Transfer-Encoding",
+        _ => name.as_str(),
+    }
+}

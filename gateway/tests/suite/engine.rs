@@ -1,0 +1,84 @@
+//! The gateway's own engine for HTTP/1.1, beside Pingora: which of them serves what, and that nobody can tell.
+
+use crate::support::{Client, Gateway, Origin, check, config, get, request};
+
+#[path = "engine/differential.rs"]
+mod differential;
+
+/// One upstream of each kind of interest, and the switch.
+fn both(engine: &str, origin: &Origin) -> String {
+    config(&format!(
+        "insecure: {{ engine: {engine} }}
+upstreams:
+  - {{ name: up, endpoints: [{{ address: \"{0}\" }}] }}
+  - {{ name: two, protocol: http2, endpoints: [{{ address: \"{0}\" }}] }}
+virtual_hosts:
+  - name: all
+    domains: [\"*\"]
+    routes:
+      - {{ name: two, match: {{ path: {{ exact: /two }} }}, forward: {{ upstream: two }} }}
+      - {{ name: here, match: {{ path: {{ exact: /here }} }}, respond: {{ status: 200, body: here }} }}
+      - {{ name: everything, forward: {{ upstream: up }} }}
+",
+        origin.address
+    ))
+}
+
+fn served(gateway: &Gateway, engine: &str, requests: u32) {
+    let sample = format!("sallyport_engine_requests_total{{engine=\"{engine}\"}}");
+    gateway.counts(&sample, requests.into());
+}
+
+#[test]
+fn requests_are_counted_by_what_served_them() {
+    let origin = Origin::named("a");
+    let gateway = Gateway::start(&both("auto", &origin));
+    let web = gateway.web();
+    assert_eq!(get(web, "a.test", "/").body, "a");
+    assert_eq!(get(web, "a.test", "/here").body, "here");
+    served(&gateway, "http1", 2);
+    served(&gateway, "pingora", 0);
+    // What the engine does not take, and what its origins do not.
+    assert_eq!(request(web, "GET / HTTP/1.0\r\nHost: a.test\r\n\r\n").body, "a");
+    let upgrade = "Upgrade: foo\r\nConnection: upgrade, close";
+    let answer = request(web, &format!("GET / HTTP/1.1\r\nHost: a.test\r\n{upgrade}\r\n\r\n"));
+    assert_eq!(answer.body, "a");
+    assert_eq!(get(web, "a.test", "/two").status, 502);
+    assert_eq!(request(web, "GET / HTTP/1.1\r\n\r\n").status, 400);
+    served(&gateway, "pingora", 4);
+    served(&gateway, "http1", 2);
+    gateway.counts(
+        "sallyport_route_requests_total{virtual_host=\"all\",route=\"two\",code_class=\"5xx\"}",
+        1.0,
+    );
+}
+
+#[test]
+fn pingora_serves_everything_where_it_is_told_to() {
+    let origin = Origin::named("a");
+    let gateway = Gateway::start(&both("pingora", &origin));
+    assert_eq!(get(gateway.web(), "a.test", "/").body, "a");
+    served(&gateway, "pingora", 1);
+    served(&gateway, "http1", 0);
+    // The next request goes by the configuration that is in force then, on the same connection.
+    let mut client = Client::connect(gateway.web());
+    let ask = "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n";
+    assert_eq!(client.send(ask).receive().body, "a");
+    gateway.replace(&both("auto", &origin));
+    assert_eq!(client.send(ask).receive().body, "a");
+    served(&gateway, "http1", 1);
+    gateway.replace(&both("pingora", &origin));
+    assert_eq!(client.send(ask).receive().body, "a");
+    served(&gateway, "http1", 1);
+    served(&gateway, "pingora", 3);
+}
+
+#[test]
+fn an_engine_that_does_not_exist_is_a_problem_of_the_file() {
+    let output = check(&config("insecure: { engine: nginx }\n"));
+    let told = String::from_utf8_lossy(&output.stderr).into_owned()
+        + &String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(78), "{told}");
+    assert!(told.contains("insecure.engine"), "{told}");
+    assert!(told.contains("auto") && told.contains("pingora"), "{told}");
+}
