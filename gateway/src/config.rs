@@ -1,13 +1,13 @@
 //! The configuration file: read, checked and resolved, or refused with every problem at once.
 //!
-//! Two steps, two types. `raw` holds what was written, file by file; `resolve`
-//! turns all files together into a [`Config`] that cannot be invalid, so that nothing behind this
-//! module has to check again. Nothing here compiles routes or opens sockets: that is
+//! Two steps, two types. What is written is declared in [`sallyport_config::spec`] and decoded by that
+//! crate, part by part; `resolve` turns all parts together into a [`Config`] that cannot be invalid, so
+//! that nothing behind this module has to check again. Nothing here compiles routes or opens sockets: that is
 //! [`snapshot`](crate::snapshot) and [`server`](crate::server).
 
-mod acme;
 mod admin;
 mod admission;
+mod declared;
 pub mod endpoints_file;
 mod error_pages;
 mod http2;
@@ -16,7 +16,6 @@ mod model;
 mod origins;
 mod outlier;
 mod process;
-mod raw;
 mod resolve;
 mod restart_only;
 mod retry;
@@ -31,6 +30,7 @@ use sallyport_config::{Files, Found, Problems, Sources};
 use sallyport_plugin::{Instances, Kinds, Reader};
 use sallyport_route::Hints;
 
+use self::declared::Declared;
 use crate::filters::Filters;
 
 pub use admin::{Admin, AdminAddress, Token};
@@ -73,11 +73,11 @@ pub fn parse_hints<'h>(texts: impl IntoIterator<Item = &'h str>) -> Result<Hints
             "network" => hints.network = Some(value.into()),
             "zone" => hints.zone = Some(value.into()),
             "protocol" => {
-                hints.protocol = Some(raw::known_protocol(value).ok_or_else(unknown)?);
+                hints.protocol = Some(resolve::known_protocol(value).ok_or_else(unknown)?);
             }
             "screens" => {
                 for screen in value.split(',') {
-                    screens.push(raw::known_screen(screen).ok_or_else(unknown)?);
+                    screens.push(resolve::known_screen(screen).ok_or_else(unknown)?);
                 }
             }
             "ja4" => hints.ja4 = Some(value.into()),
@@ -143,11 +143,11 @@ pub fn resolve(
     filters: &mut Reader<'_>,
 ) -> Result<Loaded, Problems> {
     let mut problems = Vec::new();
-    let raws = sources.files().iter().enumerate();
-    let raws = raws
-        .filter_map(|(index, file)| raw::decode(index, &file.text, filters, &mut problems))
-        .collect();
-    let config = resolve::resolve(raws, sources.files(), filters.upstreams(), &mut problems);
+    let declared = Declared::of_files(sources.files(), &mut problems);
+    let told = problems.len();
+    let config = resolve::resolve(&declared, filters, &mut problems);
+    let found = problems.split_off(told);
+    problems.extend(found.into_iter().filter(|found| !declared.is_of_replaced(found)));
     if let Some(running) = running
         && !problems.iter().any(hides_restart_only)
     {

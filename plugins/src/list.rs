@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use sallyport_config::spec::FilterEntry;
 use sallyport_config::{Files, Node, Place, Sink, Value};
 
 use crate::filter::{Filter, Phases};
@@ -168,10 +169,15 @@ impl<'a> Reader<'a> {
         &self.files
     }
 
-    /// The file whose path `node` holds, read whole, for a key that is no filter's. It is watched from
-    /// then on, as those of filters are.
-    pub fn file(&mut self, node: Node<'_>, sink: &mut Sink) -> Option<(PathBuf, Vec<u8>)> {
-        self.files.read_named(self.folder, node.text(sink)?, &node.place, sink)
+    /// The file called `name`, as it stands at `place`, read whole, for a key that is no filter's. It is
+    /// watched from then on, as those of filters are.
+    pub fn file(
+        &mut self,
+        name: &str,
+        place: &Place<'_>,
+        sink: &mut Sink,
+    ) -> Option<(PathBuf, Vec<u8>)> {
+        self.files.read_named(self.folder, name, place, sink)
     }
 
     /// The upstreams that filters name.
@@ -180,24 +186,30 @@ impl<'a> Reader<'a> {
         &self.upstreams
     }
 
-    /// Reads the list of the place called `scope`, which must be the same at the next reload for the
-    /// filters to be kept.
-    pub fn list(&mut self, scope: &str, node: Node<'_>, sink: &mut Sink) -> Option<Vec<Entry>> {
-        let mut entries: Vec<Entry> = Vec::new();
-        let written = node.value.as_sequence().map_or(0, Vec::len);
-        if written > ENTRIES_MAX {
+    /// Reads the list at `place`, of what is called `scope`, which must be the same at the next reload for
+    /// the filters to be kept.
+    pub fn list(
+        &mut self,
+        scope: &str,
+        list: &[FilterEntry],
+        place: &Place<'_>,
+        sink: &mut Sink,
+    ) -> Option<Vec<Entry>> {
+        let mut entries: Vec<Entry> = Vec::with_capacity(list.len());
+        if list.len() > ENTRIES_MAX {
             let fix = format!("write at most {ENTRIES_MAX}");
-            return node.refuse(sink, format!("has {written} filters"), fix);
+            return place.refuse(sink, format!("has {} filters", list.len()), fix);
         }
-        node.list(sink, |node, sink| {
-            let entry = self.entry(scope, node, sink)?;
+        for (index, FilterEntry(value)) in list.iter().enumerate() {
+            let node = Node { value, place: Place::Item(place, index) };
+            let Some(entry) = self.entry(scope, node, sink) else { continue };
             if entries.iter().any(|before| before.name() == entry.name()) {
                 let what = format!("a second filter called {:?} in one list", entry.name());
-                return node.refuse(sink, what, "give one of them another `name`");
+                node.refuse::<()>(sink, what, "give one of them another `name`");
+                continue;
             }
             entries.push(entry);
-            Some(())
-        })?;
+        }
         Some(entries)
     }
 

@@ -15,7 +15,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, request, response};
-use sallyport_config::{File, Node, Place, Problems, parse};
+use sallyport_config::spec::FilterEntry;
+use sallyport_config::{File, Place, Problems, decode};
 
 use crate::chain::{Chain, Run, Step};
 use crate::exchange::{About, Outcome};
@@ -141,10 +142,8 @@ fn read(kind: &Kind, yaml: &str, folder: &Path, host: &Arc<Host>) -> Result<Vec<
     let (kinds, previous) = (Kinds::builtin().with(*kind), Instances::default());
     let mut reader = Reader::new(&kinds, host, folder, &previous);
     let mut found = Vec::new();
-    let entries = parse(0, &file.text, &mut found).and_then(|value| {
-        let node = Node { value: &value, place: Place::File(0) };
-        reader.list("test", node, &mut found)
-    });
+    let entries = decode::text::<Vec<FilterEntry>>(0, &file.text, &mut found)
+        .and_then(|read| reader.list("test", &read.value, &Place::File(0), &mut found));
     match entries {
         Some(entries) if found.is_empty() => Ok(entries),
         _ => Err(Problems::locate(found, &[file]).to_string()),

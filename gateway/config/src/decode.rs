@@ -29,6 +29,12 @@ pub struct Decoded<T> {
 pub struct Replaced(Vec<String>);
 
 impl Replaced {
+    /// Whether all is what was written.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether what stands at `place` is not what was written: it was replaced, or is part of what was.
     #[must_use]
     pub fn holds(&self, place: &str) -> bool {

@@ -83,6 +83,12 @@ impl Found {
         Self { severity: Severity::Error, file, place, line: None, what, fix: fix.into() }
     }
 
+    /// A warning of the file with index `file`.
+    #[must_use]
+    pub fn warning(file: usize, place: String, what: String, fix: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(file, place, what, fix) }
+    }
+
     /// Whether the configuration cannot be used because of it.
     #[must_use]
     pub fn is_error(&self) -> bool {

@@ -49,7 +49,8 @@ pub use origins::{
 pub use process::{AccessLog, EngineChoice, Insecure, LogFormat, LogSettings, Shutdown};
 pub use push::Push;
 pub use resilience::{
-    Backoff, Mirror, OutlierDetection, Queue, Retry, Sticky, StickySplit, TenantBy, UpstreamLimits,
+    Backoff, Mirror, OutlierDetection, Queue, Retry, Sticky, StickySplit, TenantBy, TenantHint,
+    UpstreamLimits,
 };
 pub use tls::{
     Acme, AcmeChallenge, Certificate, CertificatePart, ClientCertificateMatch,
@@ -66,7 +67,7 @@ pub use virtual_host::{Route, VirtualHost};
 use scalar::Name;
 
 /// The configuration of a Sallyport gateway. `sallyport check FILE` tells every problem of one.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "Sallyport")]
 pub struct Spec {
@@ -125,6 +126,12 @@ pub struct Included {
     /// Domains and their routes.
     #[serde(default)]
     pub virtual_hosts: Vec<VirtualHost>,
+}
+
+impl From<Included> for Spec {
+    fn from(Included { upstreams, virtual_hosts }: Included) -> Self {
+        Self { upstreams, virtual_hosts, ..Self::default() }
+    }
 }
 
 #[cfg(test)]

@@ -32,13 +32,6 @@ pub struct Queue {
     pub length: u32,
 }
 
-impl Queue {
-    /// Longer, and most clients have given up on an interactive request.
-    pub const DEADLINE: Duration = Duration::from_secs(1);
-    /// A request that waits takes some kilobytes.
-    pub const LENGTH: u32 = 1_000;
-}
-
 /// What tells the tenants of a queue apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TenantBy {

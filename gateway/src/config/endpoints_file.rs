@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use sallyport_config::{Node, Place, Problems, Sources};
+use sallyport_config::spec::DiscoveredEndpoints;
+use sallyport_config::{Place, Problems, Sources, decode};
 
 use super::origins::Endpoint;
-use super::raw;
+use super::resolve;
 
 /// Reads the file at `path`.
 ///
@@ -21,14 +22,19 @@ pub fn read(path: &Path) -> Result<Vec<Endpoint>, Problems> {
 /// Everything that is wrong with it.
 pub fn decode(sources: &Sources) -> Result<Vec<Endpoint>, Problems> {
     let mut found = Vec::new();
+    let text = sources.files().first().map_or("", |file| &file.text);
+    let declared = decode::text::<DiscoveredEndpoints>(0, text, &mut found);
     let mut endpoints = None;
-    if let Some(file) = sources.files().first()
-        && let Some(value) = sallyport_config::parse(0, &file.text, &mut found)
+    // What could not be read is told already, and what stands in for it is nothing to tell of.
+    if found.is_empty()
+        && let Some(declared) = declared
     {
-        let node = Node { value: &value, place: Place::File(0) };
-        endpoints = node.mapping(&mut found, |fields, sink| {
-            fields.required(sink, "endpoints", raw::discovered_endpoints)
-        });
+        let file = Place::File(0);
+        let list = Place::Key(&file, "endpoints");
+        let specs = declared.value.endpoints.iter().enumerate();
+        let read = specs
+            .map(|(index, spec)| resolve::endpoint(spec, &Place::Item(&list, index), &mut found));
+        endpoints = read.collect::<Vec<_>>().into_iter().collect::<Option<Vec<_>>>();
     }
     let mut problems = Problems::locate(found, sources.files());
     problems.extend(sources.problems());

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
-use sallyport_config::{Node, Place, Sink, Value};
+use sallyport_config::spec;
+use sallyport_config::{Place, Sink};
 use sallyport_plugin::Reader;
 
 /// A page is held in memory and sent as a whole; a larger one is a site, and belongs to an origin.
@@ -48,47 +49,37 @@ impl ErrorPages {
     }
 }
 
-/// Reads `{ STATUS: FILE }`. The files are watched with the configuration.
-pub(super) fn read(node: Node<'_>, files: &mut Reader<'_>, sink: &mut Sink) -> Option<ErrorPages> {
-    let Value::Mapping(mapping) = node.value else {
-        let fix = "write a mapping of statuses and files, such as { 502: /etc/sallyport/502.html }";
-        return node.refuse(sink, "is no mapping", fix);
-    };
-    let mut pages = BTreeMap::new();
-    for (key, value) in mapping.iter() {
-        let key = match key {
-            Value::Number(text) | Value::String(text) => text,
-            _ => {
-                node.refuse::<()>(sink, "has a key that is no status", "write one such as 502");
-                continue;
-            }
-        };
-        let entry = Node { value, place: Place::Key(&node.place, key) };
-        let status = key.parse::<u16>().ok().filter(|status| (400..600).contains(status));
-        let Some(status) = status else {
-            let what = format!("{key:?} is no status of an error");
-            entry.refuse::<()>(sink, what, "write one from 400 to 599");
-            continue;
-        };
-        if let Some(page) = page(entry, files, sink) {
-            pages.insert(status, page);
-        }
-    }
-    Some(ErrorPages(pages))
+/// Reads the files. They are watched with the configuration.
+pub(super) fn read(
+    spec: &spec::ErrorPages,
+    place: &Place<'_>,
+    files: &mut Reader<'_>,
+    sink: &mut Sink,
+) -> ErrorPages {
+    let pages = spec.0.iter().filter_map(|(status, file)| {
+        let key = status.to_string();
+        Some((*status, page(file, &Place::Key(place, &key), files, sink)?))
+    });
+    ErrorPages(pages.collect())
 }
 
-fn page(node: Node<'_>, files: &mut Reader<'_>, sink: &mut Sink) -> Option<ErrorPage> {
-    let (path, bytes) = files.file(node, sink)?;
+fn page(
+    file: &str,
+    place: &Place<'_>,
+    files: &mut Reader<'_>,
+    sink: &mut Sink,
+) -> Option<ErrorPage> {
+    let (path, bytes) = files.file(file, place, sink)?;
     let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or("");
     let known = TYPES.iter().find(|(known, _)| ending.eq_ignore_ascii_case(known));
     let Some((_, content_type)) = known else {
         let endings: Vec<_> = TYPES.iter().map(|(ending, _)| format!(".{ending}")).collect();
         let what = format!("{} has no ending that tells its media type", path.display());
-        return node.refuse(sink, what, format!("name it with one of {}", endings.join(", ")));
+        return place.refuse(sink, what, format!("name it with one of {}", endings.join(", ")));
     };
     if bytes.len() > PAGE_BYTES_MAX {
         let what = format!("{} has {} bytes", path.display(), bytes.len());
-        return node.refuse(sink, what, "make it at most 1 MiB: pages are kept in memory");
+        return place.refuse(sink, what, "make it at most 1 MiB: pages are kept in memory");
     }
     Some(ErrorPage { content_type: HeaderValue::from_static(content_type), body: bytes.into() })
 }

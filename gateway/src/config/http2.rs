@@ -20,17 +20,3 @@ pub struct Http2 {
     /// How long it takes new requests.
     pub max_age: Duration,
 }
-
-impl Default for Http2 {
-    fn default() -> Self {
-        Self {
-            max_streams: 128,
-            max_resets: 200,
-            max_pings: 200,
-            max_settings: 100,
-            max_control_frames: 10_000,
-            max_stalled_streams: 32,
-            max_age: Duration::from_secs(3_600),
-        }
-    }
-}

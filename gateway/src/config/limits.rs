@@ -61,27 +61,6 @@ impl HeaderNames {
     }
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            virtual_hosts: 100_000,
-            domains: 200_000,
-            routes: 100_000,
-            upstreams: 10_000,
-            endpoints: 65_535,
-            hash_table_slots: 64 << 20,
-            request_headers: 100,
-            request_header_bytes: 64 << 10,
-            header_names: HeaderNames::Strict,
-            request_body_bytes: u64::MAX,
-            request_body_min_rate: 240,
-            client_unread_bytes: u64::MAX,
-            idle_route_series: 1_000,
-            upstream_idle_connections: 1_024,
-        }
-    }
-}
-
 impl Limits {
     /// How long a body may take before its rate counts: a client that lost its network for a moment is no attack.
     pub const SLOW_BODY_GRACE: Duration = Duration::from_secs(5);

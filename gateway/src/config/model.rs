@@ -276,18 +276,6 @@ pub struct ListenerTimeouts {
     pub write: Duration,
 }
 
-impl Default for ListenerTimeouts {
-    fn default() -> Self {
-        // Idle is longer than the 60 s that load balancers in front usually keep a connection, so
-        // that it is they who close it and no request meets a closing socket.
-        Self {
-            idle: Duration::from_secs(75),
-            read: Duration::from_secs(60),
-            write: Duration::from_secs(60),
-        }
-    }
-}
-
 /// A group of endpoints and how to choose among them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Upstream {
@@ -372,22 +360,6 @@ pub struct UpstreamTimeouts {
     pub idle: Duration,
     /// In place of `read` once a connection was upgraded, a WebSocket's for one.
     pub upgraded: Duration,
-}
-
-impl Default for UpstreamTimeouts {
-    fn default() -> Self {
-        let minute = Duration::from_secs(60);
-        Self {
-            connect: Duration::from_secs(5),
-            read: minute,
-            first_byte: None,
-            write: minute,
-            // Shorter than the keep-alive of common origins (nginx: 75 s), so that a connection is
-            // rarely taken from the pool in the moment its origin closes it.
-            idle: Duration::from_secs(55),
-            upgraded: Duration::from_secs(3600),
-        }
-    }
 }
 
 /// How endpoints are probed.

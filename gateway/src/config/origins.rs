@@ -152,19 +152,3 @@ pub struct Resolver {
     /// The longest.
     pub max_ttl: Duration,
 }
-
-impl Default for Resolver {
-    fn default() -> Self {
-        Self {
-            servers: Vec::new(),
-            search: None,
-            // Two attempts are over before a client of ten seconds gives up.
-            timeout: Duration::from_secs(2),
-            attempts: 2,
-            // A TTL of 0 must not mean a query for every turn of the loop.
-            min_ttl: Duration::from_secs(1),
-            // A zone with a TTL of a day would hide that an origin has moved for as long.
-            max_ttl: Duration::from_secs(300),
-        }
-    }
-}

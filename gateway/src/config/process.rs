@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sallyport_config::process::LogFormat;
+pub use sallyport_config::spec::EngineChoice;
 
 /// How the process ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,22 +14,6 @@ pub struct Shutdown {
     pub deadline: Duration,
 }
 
-impl Default for Shutdown {
-    fn default() -> Self {
-        Self { delay: Duration::ZERO, deadline: Duration::from_secs(30) }
-    }
-}
-
-/// What serves ordinary exchanges of HTTP/1.1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum EngineChoice {
-    /// The gateway's own engine; Pingora serves what that does not take.
-    Auto,
-    /// Pingora serves everything.
-    #[default]
-    Pingora,
-}
-
 /// What the process logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogSettings {
@@ -36,10 +21,4 @@ pub struct LogSettings {
     pub format: LogFormat,
     /// The level, or a list of `target=level`; the default where there is none.
     pub level: Option<Box<str>>,
-}
-
-impl Default for LogSettings {
-    fn default() -> Self {
-        Self { format: LogFormat::Text, level: None }
-    }
 }

@@ -20,7 +20,7 @@ use crate::{
     config::ConfigStats,
     connection::{ConnectionStats, ConnectionTable},
     discovery::DiscoveryStats,
-    engine::{ServedBy, EngineStats},
+    engine::{EngineStats, ServedBy},
     exposition,
     http2::Http2Stats,
     queue::{self, QueueStats},

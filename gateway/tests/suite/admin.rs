@@ -94,7 +94,10 @@ fn every_bad_value_is_told_with_its_remedy() {
         ),
         ("{ address: \"unix:/a/\" }", "ends with a slash"),
         ("{ address: nowhere }", "write IP:PORT such as 127.0.0.1:9901, or unix:/run/"),
-        ("{ address: \"unix:/a\", mode: 660 }", "admin.mode: is the number 660"),
+        (
+            "{ address: \"unix:/a\", mode: 660 }",
+            "admin.mode: is 660, not a string, put it in quotes: \"660\"",
+        ),
         ("{ address: \"unix:/a\", mode: \"0999\" }", "admin.mode: \"0999\": is no mode"),
         ("{ address: \"unix:/a\", mode: \"1777\" }", "is no mode of three octal digits"),
         ("{ address: 127.0.0.1:1, mode: \"0660\" }", "admin.mode: is for Unix sockets only"),
@@ -102,7 +105,7 @@ fn every_bad_value_is_told_with_its_remedy() {
         ("{ address: 127.0.0.1:1, token_file: gone }", "cannot be read"),
         ("{ address: 127.0.0.1:1, read_token_file: test.yaml }", "stands without `token_file`"),
         ("{ address: 127.0.0.1:1, token_file: test.yaml }", "test.yaml holds no token"),
-        ("{ address: 127.0.0.1:1, tls: {} }", "admin.tls: is not served"),
+        ("{ address: 127.0.0.1:1, tls: {} }", "admin.tls: unknown key"),
         ("{ address: 127.0.0.1:1, tokens: [] }", "admin.tokens: unknown key"),
     ] {
         let output = check(&with_admin(admin));

@@ -471,7 +471,7 @@ const MISTAKES: &[(&str, usize, &str)] = &[
     (
         "upstreams:\n  - name: a\n    load_balancing: { policy: maglev, hash_on: { hint: screens } }\n    endpoints: [ { address: 10.0.0.1:1 } ]",
         6,
-        "hash_on.hint: screens changes",
+        "hash_on.hint: \"screens\": changes from",
     ),
     ("ROUTE: { name: r, filters: [{ name: x }], respond: { status: 200 } }", 8, "has none of `"),
     (

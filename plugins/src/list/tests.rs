@@ -1,7 +1,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use sallyport_config::{File, Files, Node, Place, Problems, Sink, parse};
+use sallyport_config::spec::FilterEntry;
+use sallyport_config::{File, Files, Place, Problems, Sink, decode};
 
 use super::{Entry, Instances, Reader, merge};
 use crate::host::Host;
@@ -18,8 +19,8 @@ fn read(
     let mut reader = Reader::new(&kinds, &host, folder, previous);
     let file = File { path: "f.yaml".into(), text: yaml.to_owned() };
     let mut sink = Sink::new();
-    let value = parse(0, yaml, &mut sink).unwrap();
-    let entries = reader.list("here", Node { value: &value, place: Place::File(0) }, &mut sink);
+    let list = decode::text::<Vec<FilterEntry>>(0, yaml, &mut sink).unwrap();
+    let entries = reader.list("here", &list.value, &Place::File(0), &mut sink);
     let entries = match sink.is_empty() {
         true => Ok(entries.unwrap()),
         false => Err(Problems::locate(sink, &[file]).to_string()),

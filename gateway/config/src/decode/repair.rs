@@ -10,7 +10,7 @@ mod example;
 use serde_json::Value as Json;
 
 use crate::problem::Found;
-use crate::spec::scalar::{self, Refusal, SCALAR, not_text};
+use crate::spec::scalar::{self, KEYS, Refusal, SCALAR, not_text};
 use crate::tree::{Node, Place, Sink, nearest, quoted};
 use crate::value::{Mapping, Value};
 
@@ -101,16 +101,33 @@ impl<'s, 'p> Repair<'s, 'p> {
         };
         let mut repaired = Mapping::default();
         for (key, value) in mapping.iter() {
-            let Value::String(key) = key else {
-                let what = format!("has the key {}", key.shown());
-                self.tell(&node.place, Refusal::new(what, "keys are strings: put it in quotes"));
-                continue;
+            let key = match (key, schema.get(KEYS)) {
+                (Value::String(key), _) | (Value::Number(key), Some(_)) => key,
+                _ => {
+                    let what = format!("has the key {}", key.shown());
+                    let fix = "keys are strings: put it in quotes";
+                    self.tell(&node.place, Refusal::new(what, fix));
+                    continue;
+                }
             };
             // A second value under a key was told when the tree was made.
             if repaired.contains_key(key) {
                 continue;
             }
             let child = Node { value, place: Place::Key(&node.place, key) };
+            if let Some(name) = schema.get(KEYS).and_then(Json::as_str) {
+                let check = scalar::check_of(name);
+                match check.map(|check| check(&Value::String(key.clone()))) {
+                    Some(Err(refusal)) => self.tell(&child.place, refusal),
+                    _ => {
+                        let of_all = schema["patternProperties"].as_object();
+                        let of_all = of_all.and_then(|all| all.values().next());
+                        let value = self.walk(of_all.unwrap_or(&Json::Null), child);
+                        repaired.insert(key, value);
+                    }
+                }
+                continue;
+            }
             if let Some(schema) = schema["properties"].get(&**key) {
                 let value = self.walk(schema, child);
                 repaired.insert(key, value);

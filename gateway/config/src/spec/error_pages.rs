@@ -6,6 +6,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde::{Serialize, Serializer};
 
+use super::scalar::{self, Refusal};
+use crate::value::Value;
+
 /// Files by the status, from 400 to 599, that they are the pages of. Their endings tell their media
 /// types. A file has up to 1 MiB.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,6 +17,16 @@ pub struct ErrorPages(pub Vec<(u16, Box<str>)>);
 impl ErrorPages {
     fn status(key: &str) -> Option<u16> {
         key.parse().ok().filter(|status| (400..600).contains(status))
+    }
+
+    fn check_key(key: &Value) -> Result<(), Refusal> {
+        match key.as_str() {
+            Some(key) if Self::status(key).is_none() => {
+                let what = format!("{key:?} is no status of an error");
+                Err(Refusal::new(what, "write one from 400 to 599"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -75,6 +88,7 @@ impl JsonSchema for ErrorPages {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        scalar::register("ErrorStatus", Self::check_key);
         json_schema!({
             "type": "object",
             "description": "Files by the status, from 400 to 599, that they are the pages of.",
@@ -85,7 +99,8 @@ impl JsonSchema for ErrorPages {
                     "pattern": "[.](?:[hH][tT][mM][lL]?|[tT][xX][tT]|[jJ][sS][oO][nN]|[xX][mM][lL]|[sS][vV][gG]|[mM][dD])$"
                 }
             },
-            "additionalProperties": false
+            "additionalProperties": false,
+            (scalar::KEYS): "ErrorStatus"
         })
     }
 }

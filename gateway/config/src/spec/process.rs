@@ -82,7 +82,8 @@ impl JsonSchema for AccessLog {
 }
 
 impl AccessLog {
-    /// Its name in the schema, and the kind of filters whose settings it holds.
+    /// Its name in the schema, where the settings of the kind stand in for it.
     pub(crate) const NAME: &str = "AccessLog";
-    pub(crate) const KIND: &str = "access_log";
+    /// The kind of filters whose settings it holds.
+    pub const KIND: &str = "access_log";
 }

@@ -5,7 +5,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::scalar::{CookieName, Duration, HeaderName, Int, Method, Name, Percent, RetryReason};
-use super::upstream::SteadyHint;
 use crate::entries::Entries;
 use crate::schema::{at_least_one, never};
 
@@ -82,7 +81,20 @@ pub enum TenantBy {
     /// The value of a header field.
     Header(HeaderName),
     /// What the classifier says.
-    Hint(SteadyHint),
+    Hint(TenantHint),
+}
+
+/// A hint that tells tenants apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(extend("x-wrong" = "changes from one connection to the next"))]
+pub enum TenantHint {
+    /// The network of its address.
+    Network,
+    /// The zone it came in by.
+    Zone,
+    /// What its connection's first payload was.
+    Protocol,
 }
 
 /// When a request is sent again.

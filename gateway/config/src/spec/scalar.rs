@@ -105,6 +105,9 @@ pub(crate) type Check = fn(&Value) -> Result<(), Refusal>;
 /// The key of a schema that names the scalar.
 pub(crate) const SCALAR: &str = "x-scalar";
 
+/// The key of a schema that names the scalar which the keys of a mapping are.
+pub(crate) const KEYS: &str = "x-keys";
+
 /// The scalars of every schema that was made so far, by name: a schema holds no code.
 static CHECKS: Mutex<BTreeMap<String, Check>> = Mutex::new(BTreeMap::new());
 
@@ -114,7 +117,7 @@ pub(crate) fn check_of(name: &str) -> Option<Check> {
 }
 
 /// Makes a check known.
-fn register(name: &str, check: Check) {
+pub(crate) fn register(name: &str, check: Check) {
     CHECKS.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), check);
 }
 

@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use sallyport_config::{Found, Severity};
+use sallyport_config::Found;
 use sallyport_plugin::UpstreamUse;
 
-use super::Places;
+use super::{Places, Spot};
 use crate::config::model::{Action, Config};
 
 /// Adds a warning for each upstream and virtual host that nothing leads to.
@@ -15,16 +15,15 @@ pub(super) fn warn(
     filter_upstreams: &[UpstreamUse],
     problems: &mut Vec<Found>,
 ) {
-    let mut warn = |(file, place): &(usize, String), what: String, fix: &str| {
-        let found = Found::error(*file, place.clone(), what, fix);
-        problems.push(Found { severity: Severity::Warning, ..found });
+    let mut warn = |spot: Spot, what: String, fix: &str| {
+        problems.push(Found::warning(spot.file, spot.to_string(), what, fix));
     };
     let by_filters: HashSet<&str> = filter_upstreams.iter().map(|used| &*used.upstream).collect();
     let by_routes = used(config);
     for (index, upstream) in config.upstreams.iter().enumerate() {
         if !by_routes.contains(&index) && !by_filters.contains(&*upstream.name) {
             let what = format!("no route leads to upstream {:?}", upstream.name);
-            warn(&places.upstreams[index], what, "use it in a route or remove it");
+            warn(places.upstreams[index], what, "use it in a route or remove it");
         }
     }
     for (index, host) in config.virtual_hosts.iter().enumerate() {
@@ -34,7 +33,7 @@ pub(super) fn warn(
         if !config.listeners.iter().any(|listener| serves(&listener.virtual_hosts)) {
             let what = format!("no listener serves virtual host {:?}", host.name);
             let fix = "name it in a listener's `virtual_hosts` or remove it";
-            warn(&places.virtual_hosts[index], what, fix);
+            warn(places.virtual_hosts[index], what, fix);
         }
     }
 }

@@ -200,7 +200,12 @@ fn what_no_authority_could_validate_is_refused() {
         (directory, "{ acme: le, domains: [\"*.a.example\"] }", clear, "is no single name"),
         (directory, "{ acme: le }", clear, "has no `domains`"),
         ("directory: \"http://localhost/dir\"", good, clear, "is no https URL"),
-        ("directory: \"https://l/d\", challenge: dns-01", good, clear, "is not answered here"),
+        (
+            "directory: \"https://l/d\", challenge: dns-01",
+            good,
+            clear,
+            "is no challenge that is answered",
+        ),
         ("directory: \"https://l/d\", contact: [ops]", good, clear, "is no mail address"),
     ] {
         let (status, text) = said(acme, certificate, listener);

@@ -105,9 +105,9 @@ fn every_mistake_has_a_line_and_a_remedy() {
     }
     let own = "certificates: [{ self_signed: true, domains: [localhost] }]";
     for (more, parts) in [
-        ("min_version: \"1.1\"", &[".min_version: ", "is a version that is not spoken"][..]),
-        ("min_version: 1.2", &[".min_version: ", "put it in quotes: \"1.2\""]),
-        ("default: second", &[".default: ", "write refuse"]),
+        ("min_version: \"1.1\"", &[".min_version: ", "is no version of TLS"][..]),
+        ("min_version: 1.2", &[".min_version: ", "is 1.2, not a string"]),
+        ("default: second", &[".default: ", "write first or refuse"]),
         ("forward_client_certificate: true", &["has no effect: no client is asked"]),
         ("handshake_timeout: 10", &["write 10s"]),
         ("max_handshakes: 0", &["is 0"]),

@@ -1,12 +1,14 @@
-use sallyport_config::Place;
+use std::time::Duration;
+
+use sallyport_config::decode;
 
 use super::*;
 
 /// What is read of `yaml`, and the problems.
 fn read(yaml: &str) -> (Option<Push>, String) {
     let mut sink = Sink::new();
-    let value = sallyport_config::parse(0, yaml, &mut sink).expect("YAML");
-    let read = push(Node { value: &value, place: Place::File(0) }, &mut sink);
+    let decoded = decode::text::<spec::Push>(0, yaml, &mut sink);
+    let read = decoded.map(|decoded| push(&decoded.value, &Place::File(0), &mut sink));
     let said = sink.iter().map(|found| format!("{}: {}, {}\n", found.place, found.what, found.fix));
     (read, said.collect())
 }
