@@ -58,9 +58,10 @@ help:
 	@echo "make install         binaries, configuration and units under DESTDIR=$(DESTDIR); install-gateway,"
 	@echo "                     which needs no BPF toolchain, and install-classifier for one of them"
 
-# For a first look, so that it begins soon; whatever is measured or installed is built with --release.
+# For a first look, so that it begins soon: without what a first look does not use (WebAssembly, other
+# sources of configuration). Whatever is measured or installed is built with --release, and whole.
 run: build-deps
-	$(CARGO) run --profile quick --locked --bin sallyport -- demo --config $(CONFIG)
+	$(CARGO) run --profile quick --locked --no-default-features --bin sallyport -- demo --config $(CONFIG)
 
 test: build-deps test-deps xdp guests envoy k6 h2spec lint unit bench-smoke deny
 	@echo "make test: all passed"

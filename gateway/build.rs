@@ -17,6 +17,18 @@ fn main() {
     let shown = commit.as_deref().unwrap_or("unknown, a development build");
     println!("cargo::rustc-env=SALLYPORT_COMMIT_SHOWN={shown}");
     println!("cargo::rustc-env=SALLYPORT_PROFILE={profile}");
+    println!("cargo::rustc-env=SALLYPORT_FEATURES={}", features());
+}
+
+/// What is built in, in the order of the alphabet: what every build has, and what cargo was asked for.
+fn features() -> String {
+    let has = |feature: &&str| {
+        std::env::var_os(format!("CARGO_FEATURE_{}", feature.to_uppercase())).is_some()
+    };
+    let chosen = ["kubernetes", "wasm", "xds"].into_iter().filter(has);
+    let mut all: Vec<&str> = ["http1", "http2", "push", "tls"].into_iter().chain(chosen).collect();
+    all.sort_unstable();
+    all.join(",")
 }
 
 /// The commit that is checked out.

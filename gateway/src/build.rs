@@ -8,7 +8,7 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub const COMMIT: &str = env!("SALLYPORT_COMMIT");
 
 /// What is built in.
-pub const FEATURES: &str = "http1,http2,push,tls,wasm";
+pub const FEATURES: &str = env!("SALLYPORT_FEATURES");
 
 /// As `--version` says it: version, commit, profile and features, a line each.
 pub const LONG_VERSION: &str = concat!(
@@ -17,5 +17,6 @@ pub const LONG_VERSION: &str = concat!(
     env!("SALLYPORT_COMMIT_SHOWN"),
     "\nprofile: ",
     env!("SALLYPORT_PROFILE"),
-    "\nfeatures: http1,http2,push,tls,wasm",
+    "\nfeatures: ",
+    env!("SALLYPORT_FEATURES"),
 );

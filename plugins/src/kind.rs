@@ -21,6 +21,17 @@ pub struct Kind {
     pub schema: SettingsSchema,
 }
 
+/// In the place of `wasm` where its host is not built in: whoever writes one is told why.
+#[cfg(not(feature = "wasm"))]
+const NO_WASM: Kind = Kind {
+    name: "wasm",
+    read: |node, sink, _| {
+        let fix = "run a build with cargo's feature `wasm`, as the packages are";
+        node.refuse(sink, "this build has no host for WebAssembly", fix)
+    },
+    schema: |_| schemars::Schema::default(),
+};
+
 /// The kinds that a gateway knows.
 #[derive(Clone, Debug)]
 pub struct Kinds(Vec<Kind>);
@@ -32,6 +43,8 @@ impl Kinds {
         let kinds = Self(crate::builtin::KINDS.to_vec());
         #[cfg(feature = "wasm")]
         let kinds = kinds.with(crate::wasm::KIND);
+        #[cfg(not(feature = "wasm"))]
+        let kinds = kinds.with(NO_WASM);
         kinds
     }
 
