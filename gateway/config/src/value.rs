@@ -131,7 +131,7 @@ impl Mapping {
     }
 
     /// Adds an entry.
-    pub(crate) fn insert(&mut self, key: &str, value: Value) {
+    pub fn insert(&mut self, key: &str, value: Value) {
         self.0.push((Value::String(key.into()), value));
     }
 
