@@ -1,1 +1,10 @@
-//! Reads an xDS control plane, and Envoy's files, as a source of the gateway's declared configuration.
+//! Envoy's configuration as a source of Sallyport's.
+
+mod descriptors;
+mod fields;
+mod findings;
+mod output;
+mod resources;
+
+pub use findings::{Finding, Findings, Outcome, Report};
+pub use resources::{Resource, ResourceKind, Resources};

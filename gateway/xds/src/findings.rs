@@ -1,0 +1,108 @@
+//! What becomes of each field of Envoy's configuration: taken, ignored or refused.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+
+use serde::Serialize;
+
+/// What becomes of a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Sallyport cannot do what it says, so that its resource is not used.
+    Refused,
+    /// It has no effect here, and the reason why that is safe is told.
+    Ignored,
+    /// It is in force.
+    Taken,
+}
+
+impl Outcome {
+    /// The word for it.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Ignored => "ignored",
+            Self::Taken => "taken",
+        }
+    }
+}
+
+/// What becomes of one field or resource, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct Finding {
+    /// What becomes of it.
+    pub outcome: Outcome,
+    /// The path of the field, by Envoy's own names.
+    pub place: String,
+    /// Why, or what to write instead.
+    pub what: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}: {}: {}", self.outcome.label(), self.place, self.what)
+    }
+}
+
+/// Collects findings while messages are read.
+#[derive(Debug, Default)]
+pub struct Findings {
+    found: RefCell<Vec<Finding>>,
+    /// Fields that were read and kept.
+    taken: Cell<usize>,
+}
+
+impl Findings {
+    /// Notes a finding.
+    pub(crate) fn note(&self, outcome: Outcome, place: &str, what: impl Into<String>) {
+        let finding = Finding { outcome, place: place.to_owned(), what: what.into() };
+        self.found.borrow_mut().push(finding);
+    }
+
+    /// Counts a field that was read.
+    pub(crate) fn count(&self) {
+        self.taken.set(self.taken.get() + 1);
+    }
+
+    /// All findings, each once, in the order of their places.
+    #[must_use]
+    pub fn into_report(self) -> Report {
+        let mut findings = self.found.into_inner();
+        findings
+            .sort_by(|a, b| (&a.place, a.outcome, &a.what).cmp(&(&b.place, b.outcome, &b.what)));
+        findings.dedup();
+        Report { findings, fields_taken: self.taken.get() }
+    }
+}
+
+/// What became of the fields of a configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// What is worth telling, in the order of the places.
+    pub findings: Vec<Finding>,
+    /// How many fields are in force; they are not listed.
+    pub fields_taken: usize,
+}
+
+impl Report {
+    /// The findings with this outcome.
+    pub fn with(&self, outcome: Outcome) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(move |finding| finding.outcome == outcome)
+    }
+
+    /// Whether something is refused.
+    #[must_use]
+    pub fn has_refusals(&self) -> bool {
+        self.with(Outcome::Refused).next().is_some()
+    }
+
+    /// The share of the fields that were set and are in force, in percent.
+    #[must_use]
+    pub fn percent_taken(&self) -> f64 {
+        let lost = self.with(Outcome::Refused).count() + self.with(Outcome::Ignored).count();
+        let all = self.fields_taken + lost;
+        if all == 0 { 100.0 } else { 100.0 * self.fields_taken as f64 / all as f64 }
+    }
+}
