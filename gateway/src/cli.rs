@@ -1,7 +1,11 @@
 //! The command line: one file a command in `cli/`.
 
 pub mod check;
+#[cfg(feature = "xds")]
+pub mod convert;
 pub mod demo;
+#[cfg(feature = "xds")]
+mod envoy;
 pub mod explain;
 pub mod origin;
 pub mod run;
@@ -43,6 +47,9 @@ pub enum Command {
     Explain(explain::Args),
     /// Print the JSON Schema of the configuration, for editors
     Schema,
+    /// Write another proxy's configuration as ours
+    #[cfg(feature = "xds")]
+    Convert(convert::Args),
     /// Have a running gateway replaced by the binary now on disk
     Upgrade(upgrade::Args),
     /// Serve a small HTTP origin for demos and tests
@@ -86,6 +93,8 @@ pub fn dispatch(command: Command, kinds: Kinds, log: Log) -> Result<(), Failure>
         Command::Check(args) => check::main(&args, kinds),
         Command::Explain(args) => explain::main(args, kinds),
         Command::Schema => schema::main(&kinds),
+        #[cfg(feature = "xds")]
+        Command::Convert(args) => convert::main(&args),
         Command::Upgrade(args) => upgrade::main(&args),
         Command::Origin(args) => origin::main(&args),
         Command::Completions(args) => args.print::<Cli>(),

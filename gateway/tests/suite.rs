@@ -64,3 +64,5 @@ mod tunnels;
 mod upgrade;
 #[path = "suite/verdicts.rs"]
 mod verdicts;
+#[path = "suite/xds.rs"]
+mod xds;

@@ -18,8 +18,14 @@ use crate::filters::Filters;
 #[derive(Debug, Parser)]
 pub struct Args {
     /// Configuration files, each a configuration of its own; `-` is standard input
-    #[arg(required = true)]
+    #[cfg_attr(feature = "xds", arg(required_unless_present = "xds_dump"))]
+    #[cfg_attr(not(feature = "xds"), arg(required = true))]
     files: Vec<ConfigFile>,
+    /// Envoy's bootstrap, or the answer of its /config_dump: say what of it would be taken, ignored and
+    /// refused
+    #[cfg(feature = "xds")]
+    #[arg(long, value_name = "FILE", conflicts_with = "files")]
+    xds_dump: Option<ConfigFile>,
     /// Count warnings as errors
     #[arg(long)]
     strict: bool,
@@ -53,6 +59,10 @@ struct Checked {
 /// # Errors
 /// The problems, if there are any that are errors.
 pub fn main(args: &Args, kinds: Kinds) -> Result<(), Failure> {
+    #[cfg(feature = "xds")]
+    if let Some(file) = &args.xds_dump {
+        return super::envoy::check(file, matches!(args.format, Format::Json), args.strict);
+    }
     let filters = Filters::idle(kinds);
     let checked = args.files.iter().map(|file| check(file, &filters));
     let checked = checked.collect::<anyhow::Result<Vec<_>>>()?;
@@ -82,7 +92,7 @@ fn check(file: &Path, filters: &Filters) -> anyhow::Result<Checked> {
     })
 }
 
-fn stdin() -> anyhow::Result<Vec<u8>> {
+pub(super) fn stdin() -> anyhow::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     // One more than is taken, so that what is too much shows.
     let mut input = std::io::stdin().lock().take(FILE_BYTES_MAX + 1);

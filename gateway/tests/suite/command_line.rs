@@ -13,7 +13,8 @@ fn completions_and_manual_pages_know_every_command() {
         );
         String::from_utf8(output.stdout).unwrap()
     };
-    let commands = ["run", "check", "explain", "upgrade", "origin", "demo", "completions", "man"];
+    let commands =
+        ["run", "check", "convert", "explain", "upgrade", "origin", "demo", "completions", "man"];
     for shell in ["bash", "zsh", "fish"] {
         let script = printed(&["completions", shell]);
         for command in commands {

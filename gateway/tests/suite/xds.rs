@@ -1,0 +1,4 @@
+//! Envoy's configuration: its files, and control planes that speak xDS.
+
+#[path = "xds/convert.rs"]
+mod convert;
