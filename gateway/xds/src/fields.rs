@@ -12,6 +12,7 @@ use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, ReflectMessag
 
 use crate::descriptors;
 use crate::findings::{Findings, Outcome};
+use crate::resources::ResourceKind;
 
 /// The message that holds any other.
 const ANY: &str = "google.protobuf.Any";
@@ -143,7 +144,7 @@ impl<'m> Fields<'m> {
 
     /// The name of the chosen value; `None` where it is the one that not set means.
     pub(crate) fn choice(&self, name: &str) -> Option<String> {
-        let number = self.value(name)?.as_enum_number()?;
+        let number = self.value(name)?.as_enum_number().filter(|number| *number != 0)?;
         let Kind::Enum(choices) = self.descriptor(name)?.kind() else { return None };
         let known = choices.get_value(number).map(|value| value.name().to_owned());
         Some(known.unwrap_or_else(|| number.to_string()))
@@ -250,6 +251,13 @@ impl<'m> Fields<'m> {
     /// Refuses the message as a whole: nothing more is told of its fields.
     pub(crate) fn reject<T>(&self, what: impl Into<String>) -> Option<T> {
         self.findings.note(Outcome::Refused, &self.place, what);
+        self.pass_over();
+        None
+    }
+
+    /// Refuses the message, because the resource of this kind and name is not there.
+    pub(crate) fn miss<T>(&self, kind: ResourceKind, name: &str) -> Option<T> {
+        self.findings.miss(&self.place, kind, name);
         self.pass_over();
         None
     }

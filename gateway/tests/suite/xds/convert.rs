@@ -126,10 +126,10 @@ fn what_was_converted_passes_check_and_serves() {
 fn what_is_refused_is_told_with_its_line() {
     let address: SocketAddr = "127.0.0.1:1".parse().unwrap();
     let good = bootstrap(address, address);
-    let bad = good.replace("{ path_redirect: /new }", "{ path_redirect: /new, path_rewrite: x }");
-    let line = 1 + bad.lines().position(|line| line.contains("path_rewrite")).unwrap();
+    let bad = good.replace("{ cluster: news,", "{ cluster: news, internal_redirect_policy: {},");
+    let line = 1 + bad.lines().position(|line| line.contains("internal_redirect")).unwrap();
     let place = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config.route_config\
-                 .virtual_hosts[0].routes[1].redirect.path_rewrite";
+                 .virtual_hosts[0].routes[0].route.internal_redirect_policy";
 
     let output = xds_dump(&bad, &[]);
     assert_eq!(output.status.code(), Some(78));
