@@ -64,5 +64,6 @@ mod tunnels;
 mod upgrade;
 #[path = "suite/verdicts.rs"]
 mod verdicts;
+#[cfg(feature = "xds")]
 #[path = "suite/xds.rs"]
 mod xds;

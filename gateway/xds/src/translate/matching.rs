@@ -257,7 +257,7 @@ fn cookie_match(fields: &Fields<'_>, parts: &mut Parts) -> Option<()> {
     if is_inverted {
         return fields.reject("matches cookies that do not match, which cannot be said");
     }
-    let condition = condition.unwrap_or_else(|| Some(("present", Value::Bool(true))))?;
+    let condition = condition.unwrap_or(Some(("present", Value::Bool(true))))?;
     parts.cookies.push(named(&name, vec![condition]));
     Some(())
 }
