@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::resources::ResourceKind;
+
 /// What becomes of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -59,6 +61,12 @@ impl Findings {
     pub(crate) fn note(&self, outcome: Outcome, place: &str, what: impl Into<String>) {
         let finding = Finding { outcome, place: place.to_owned(), what: what.into() };
         self.found.borrow_mut().push(finding);
+    }
+
+    /// Notes that the resource of this kind and name is not there.
+    pub(crate) fn miss(&self, place: &str, kind: ResourceKind, name: &str) {
+        let what = format!("names {} {name:?}, which is not there", kind.short_name());
+        self.note(Outcome::Refused, place, what);
     }
 
     /// Counts a field that was read.
