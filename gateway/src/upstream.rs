@@ -8,13 +8,14 @@
 pub mod account;
 pub mod admission;
 pub mod attempt;
+pub mod destination;
 pub mod discovery;
 pub mod endpoint;
 pub mod gate;
 pub mod health;
 pub mod introduction;
 mod outlier;
-mod peer;
+pub(crate) mod peer;
 mod priority;
 pub mod retry;
 pub mod set;
@@ -33,6 +34,7 @@ use crate::live::{Live, Pinned};
 pub use account::Account;
 pub use admission::{Admission, OverLimit};
 pub use attempt::{Attempts, Time};
+pub use destination::Destination;
 pub use endpoint::Endpoint;
 pub use gate::Tenant;
 pub use health::Health;
@@ -304,10 +306,12 @@ fn build(
     let members = before.iter().flat_map(|set| set.members());
     let known: HashMap<&Address, &Member> =
         members.map(|member| (&member.endpoint.address, member)).collect();
+    let config = destination::client_config(spec, before);
     let members = found.into_iter().map(|(found, stats)| {
         let known = known.get(&found.address);
         let health = known.filter(|_| keeps_health).map(|known| known.health.clone());
         let peer = peer::peer(spec, &found.address, found.name.as_deref());
+        let destination = Destination::new(spec, &found.address, &peer, config.as_ref());
         let endpoint = known.map(|known| known.endpoint.clone());
         let endpoint = endpoint.unwrap_or_else(|| {
             let endpoint = Endpoint::new(found.address.clone(), stats);
@@ -319,7 +323,8 @@ fn build(
         let sticky = signer.as_ref().map_or(0, |signer| signer.id(&found.address.to_string()));
         let health = health.unwrap_or_default();
         let (weight, priority) = (found.weight, found.priority);
-        Member { endpoint, health, weight, priority, sticky, peer }
+        let destination = Arc::new(destination);
+        Member { endpoint, health, weight, priority, sticky, peer, destination }
     });
     let members: Vec<_> = members.collect();
     EndpointSet::new(spec, members, account.clone(), signer)

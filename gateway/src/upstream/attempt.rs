@@ -5,6 +5,7 @@
 //! discovery changes meanwhile is nothing to it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pingora_core::upstreams::peer::HttpPeer;
@@ -13,7 +14,7 @@ use sallyport_stats::{EjectionReason, ErrorKind};
 
 use super::outlier::Outcome;
 use super::retry::{self, Failure, Resend};
-use super::{Choice, Endpoint, EndpointSet, Token, Upstream};
+use super::{Choice, Destination, Endpoint, EndpointSet, Token, Upstream};
 use crate::config::{Backoff, Retry};
 use crate::live::Pinned;
 
@@ -96,6 +97,12 @@ impl Attempts {
     #[must_use]
     pub fn peer(&self) -> Option<Box<HttpPeer>> {
         Some(self.set()?.peer(self.current?.choice.endpoint))
+    }
+
+    /// How the engine connects for the attempt under way.
+    #[must_use]
+    pub fn destination(&self) -> Option<Arc<Destination>> {
+        Some(self.set()?.destination(self.current?.choice.endpoint).clone())
     }
 
     /// What stands in a cookie for the endpoint that the attempt under way is at.

@@ -19,7 +19,7 @@ use crate::config::{self, OriginTls, Protocol, Transport};
 
 /// How much of a request may wait in the kernel before it is on its way to the origin: as much as of an answer.
 /// Without a bound it is megabytes for an origin that does not read.
-pub(super) const UNSENT_BYTES: u32 = 128 << 10;
+pub(crate) const UNSENT_BYTES: u32 = 128 << 10;
 
 /// The name that is asked for where an endpoint has none: it verifies nothing by chance.
 const NAMELESS: &str = "localhost";
@@ -27,7 +27,7 @@ const NAMELESS: &str = "localhost";
 /// An authority that has certified nothing. Peers that are not verified name it, because Pingora keeps
 /// one store of sessions for all peers without authorities of their own: a session of an origin that
 /// nobody verified must not be resumed with one that has to be.
-const NOBODY: &[u8] = include_bytes!("nobody.der");
+pub(super) const NOBODY: &[u8] = include_bytes!("nobody.der");
 
 /// Builds the peer of the endpoint at `address`, which was found by `name` if by any.
 pub(super) fn peer(spec: &config::Upstream, address: &Address, name: Option<&str>) -> HttpPeer {

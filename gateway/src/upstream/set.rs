@@ -13,7 +13,7 @@ use pingora_core::upstreams::peer::HttpPeer;
 use sallyport_balance::{Address, Balancer, BuildError, Policy, View};
 
 use super::health::Health;
-use super::{Account, Choice, Endpoint, Signer, priority};
+use super::{Account, Choice, Destination, Endpoint, Signer, priority};
 use crate::config::{self, OutlierDetection};
 
 /// An upstream's endpoints with what chooses among them.
@@ -50,6 +50,8 @@ pub struct Member {
     pub priority: u8,
     /// Built once: a pooled connection is used again only by an equal peer.
     pub(super) peer: HttpPeer,
+    /// The same for the engine.
+    pub(super) destination: Arc<Destination>,
 }
 
 impl EndpointSet {
@@ -272,6 +274,12 @@ impl EndpointSet {
     #[must_use]
     pub fn peer(&self, endpoint: usize) -> Box<HttpPeer> {
         Box::new(self.members[endpoint].peer.clone())
+    }
+
+    /// How the engine connects to `endpoint`.
+    #[must_use]
+    pub fn destination(&self, endpoint: usize) -> &Arc<Destination> {
+        &self.members[endpoint].destination
     }
 
     /// Bytes that its balancing table takes.
