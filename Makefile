@@ -50,7 +50,7 @@ help:
 	@echo "make bench-classifier  nanoseconds a packet, in the kernel; needs root"
 	@echo "make bench-classifier-lists  milliseconds an edit of a list takes; needs root"
 	@echo "make adversary       a million packets that want to get past the classifier; needs root"
-	@echo "make fuzz            fuzz the packet parser and classification for a minute"
+	@echo "make fuzz            fuzz the packet parser and classification, and the HTTP/1 codec, for a minute each"
 	@echo "make fuzz-http       fuzz requests against the running gateway, SECONDS=60 SEED=1"
 	@echo "make miri            the push library under Miri; installs a nightly toolchain"
 	@echo "make deb             Debian packages of both binaries, in target/deb"
@@ -70,6 +70,7 @@ lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path ebpf-classifier/xdp/Cargo.toml --check
 	$(CARGO) fmt --manifest-path ebpf-classifier/abi/fuzz/Cargo.toml --check
+	$(CARGO) fmt --manifest-path gateway/http1/fuzz/Cargo.toml --check
 	$(CARGO) fmt --all --manifest-path plugins/examples/rust/Cargo.toml --check
 	$(CARGO) clippy --workspace --all-targets --all-features --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --all-features --locked
@@ -181,6 +182,8 @@ bench-classifier-lists: build-deps test-deps xdp
 fuzz: build-deps
 	$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install cargo-fuzz --locked --quiet
 	cd ebpf-classifier/abi && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run classify -- -max_total_time=60
+	cd gateway/http1 && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run request -- -max_total_time=60
+	cd gateway/http1 && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run response -- -max_total_time=60
 
 # Mutated requests against the running gateway, for SECONDS and from the number SEED.
 fuzz-http: SECONDS ?= 60
