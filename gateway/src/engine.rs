@@ -12,10 +12,11 @@ mod client;
 mod exchange;
 mod head;
 mod origin;
+mod timers;
 
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use pingora_core::connectors::{ConnectorOptions, TransportConnector};
 use pingora_core::upstreams::peer::Peer as _;
@@ -26,6 +27,7 @@ use sallyport_stats::ServedBy;
 use self::client::EngineClient;
 use self::exchange::Exchange;
 use self::origin::Origin;
+use self::timers::Timers;
 use crate::config::{EngineChoice, Protocol};
 use crate::connection::ClientStream;
 use crate::proxy::{Phases, RequestContext, Shared};
@@ -39,6 +41,9 @@ const ATTEMPTS_MAX: usize = 64;
 pub struct Engine {
     phases: Phases,
     connector: TransportConnector,
+    timers: Timers,
+    /// What runs beside the exchanges, on the worker's own runtime.
+    begun: Once,
 }
 
 impl fmt::Debug for Engine {
@@ -62,7 +67,12 @@ impl Engine {
     /// An engine that keeps as many idle connections to origins.
     pub(crate) fn new(shared: Shared, idle_connections: usize) -> Self {
         let options = ConnectorOptions::new(idle_connections);
-        Self { phases: Phases { shared }, connector: TransportConnector::new(Some(options)) }
+        Self {
+            phases: Phases { shared },
+            connector: TransportConnector::new(Some(options)),
+            timers: Timers::new(),
+            begun: Once::new(),
+        }
     }
 
     /// Whether the configuration in force has it serve anything.
@@ -121,6 +131,9 @@ impl Engine {
     }
 
     async fn attempt(&self, client: &mut EngineClient, ctx: &mut RequestContext) -> Result<()> {
+        self.begun.call_once(|| {
+            tokio::spawn(self.timers.turn());
+        });
         let approach = self.phases.choose(ctx).await?;
         let peer = self.phases.peer(&approach, ctx)?;
         let (stream, reused) = match self.connector.get_stream(&*peer).await {
@@ -131,7 +144,8 @@ impl Engine {
             }
         };
         let mut origin = Origin::new(stream, &approach, &peer);
-        let exchange = Exchange::new(&self.phases, client, &mut origin, ctx);
+        let timer = self.timers.timer();
+        let exchange = Exchange::new(&self.phases, client, &mut origin, ctx, timer);
         match exchange.run(reused).await {
             Ok(persists) => {
                 self.phases.leave_origin(ctx);

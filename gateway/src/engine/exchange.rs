@@ -4,9 +4,8 @@
 //! the response. What one side has not taken yet is not read from the other, so that an exchange holds a few parts
 //! and no more. An origin may answer before it has the whole request; then the rest goes on beside the response.
 
-use std::future::{Future as _, poll_fn};
+use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -15,11 +14,11 @@ use http::{Method, Version, header};
 use pingora_core::protocols::http::v1::client::http_req_header_to_wire;
 use pingora_error::{Error, ErrorType, Result, RetryType};
 use sallyport_http1::{Body, BodyWriter, HeadLimits, ResponseCheck, ResponseHead};
-use tokio::time::{Sleep, sleep_until};
 
 use super::client::EngineClient;
 use super::head::{self, Written};
 use super::origin::Origin;
+use super::timers::Timer;
 use crate::proxy::{self, Client as _, Phases, RequestContext};
 
 /// How large the head of a response may be, as Pingora has it.
@@ -50,7 +49,7 @@ pub(super) struct Exchange<'e> {
     /// Whether the origin takes another request afterwards.
     persists: bool,
     waits: Waits,
-    timer: Option<Pin<Box<Sleep>>>,
+    timer: Timer,
     turn_bytes: usize,
 }
 
@@ -81,6 +80,7 @@ impl<'e> Exchange<'e> {
         client: &'e mut EngineClient,
         origin: &'e mut Origin,
         ctx: &'e mut RequestContext,
+        timer: Timer,
     ) -> Self {
         Self {
             phases,
@@ -96,7 +96,7 @@ impl<'e> Exchange<'e> {
             response_done: false,
             persists: false,
             waits: Waits::default(),
-            timer: None,
+            timer,
             turn_bytes: 0,
         }
     }
@@ -424,19 +424,11 @@ impl<'e> Exchange<'e> {
     }
 
     /// Whether it is `due`; otherwise the task is woken when it is.
-    fn poll_timer(&mut self, context: &mut Context<'_>, due: Instant) -> bool {
-        let due = due.into();
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
-        // A timer for an earlier moment is left alone: most waits end before it.
-        if timer.deadline() > due {
-            timer.as_mut().reset(due);
+    fn poll_timer(&mut self, context: &Context<'_>, due: Instant) -> bool {
+        let is_due = Instant::now() >= due;
+        if !is_due {
+            self.timer.wake_at(due, context);
         }
-        while timer.as_mut().poll(context).is_ready() {
-            if timer.deadline() >= due {
-                return true;
-            }
-            timer.as_mut().reset(due);
-        }
-        false
+        is_due
     }
 }
