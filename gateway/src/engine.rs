@@ -12,14 +12,13 @@ mod client;
 mod exchange;
 mod head;
 mod origin;
+mod pool;
 mod timers;
 
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Once};
 
-use pingora_core::connectors::{ConnectorOptions, TransportConnector};
-use pingora_core::upstreams::peer::Peer as _;
 use pingora_error::Result;
 use sallyport_http1::Framing;
 use sallyport_stats::ServedBy;
@@ -27,11 +26,13 @@ use sallyport_stats::ServedBy;
 use self::client::EngineClient;
 use self::exchange::Exchange;
 use self::origin::Origin;
+use self::pool::{Pool, Terms};
 use self::timers::Timers;
 use crate::config::{EngineChoice, Protocol};
 use crate::connection::ClientStream;
 use crate::proxy::{Phases, RequestContext, Shared};
 use crate::turns;
+use crate::upstream::introduction;
 
 /// Attempts at one request: the policy of the route decides, this is for connections from the pool that are found
 /// closed, one after the other.
@@ -40,7 +41,7 @@ const ATTEMPTS_MAX: usize = 64;
 /// What serves the exchanges of one worker.
 pub struct Engine {
     phases: Phases,
-    connector: TransportConnector,
+    pool: Pool,
     timers: Timers,
     /// What runs beside the exchanges, on the worker's own runtime.
     begun: Once,
@@ -66,10 +67,9 @@ pub(crate) enum Served {
 impl Engine {
     /// An engine that keeps as many idle connections to origins.
     pub(crate) fn new(shared: Shared, idle_connections: usize) -> Self {
-        let options = ConnectorOptions::new(idle_connections);
         Self {
             phases: Phases { shared },
-            connector: TransportConnector::new(Some(options)),
+            pool: Pool::new(idle_connections),
             timers: Timers::new(),
             begun: Once::new(),
         }
@@ -132,29 +132,32 @@ impl Engine {
 
     async fn attempt(&self, client: &mut EngineClient, ctx: &mut RequestContext) -> Result<()> {
         self.begun.call_once(|| {
+            tokio::spawn(self.pool.watch());
             tokio::spawn(self.timers.turn());
         });
         let approach = self.phases.choose(ctx).await?;
-        let peer = self.phases.peer(&approach, ctx)?;
-        let (stream, reused) = match self.connector.get_stream(&*peer).await {
+        let destination = self.phases.destination(ctx)?;
+        let introduction =
+            approach.introduction.map(|(version, ends)| introduction::header(version, ends));
+        let receive_bytes = approach.receive_bytes;
+        let terms = Terms { within: approach.connect_timeout, receive_bytes, introduction };
+        let (stream, reused) = match self.pool.connect(&destination, &terms).await {
             Ok(connected) => connected,
-            Err(mut error) => {
-                error.as_up();
-                return Err(self.phases.fail_to_connect(client, error, ctx).into_up());
+            Err(error) => {
+                return Err(self.phases.fail_to_connect(client, error.into_up(), ctx).into_up());
             }
         };
-        let mut origin = Origin::new(stream, &approach, &peer);
+        let mut origin = Origin::new(stream, approach.read_timeout, destination.write_timeout);
         let timer = self.timers.timer();
         let exchange = Exchange::new(&self.phases, client, &mut origin, ctx, timer);
         match exchange.run(reused).await {
             Ok(persists) => {
                 self.phases.leave_origin(ctx);
-                let mut stream = origin.into_stream();
+                let stream = origin.into_stream();
                 if persists {
-                    let key = peer.reuse_hash();
-                    self.connector.release_stream(stream, key, peer.idle_timeout());
+                    self.pool.put(stream, &destination, &terms);
                 } else {
-                    stream.shutdown().await;
+                    stream.close();
                 }
                 Ok(())
             }

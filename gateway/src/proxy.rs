@@ -63,7 +63,6 @@ pub(crate) use self::context::RequestContext;
 pub(crate) use self::forwarded::scheme as forwarded_scheme;
 pub(crate) use self::phases::Phases;
 pub(crate) use self::target::hash_key;
-pub(crate) use self::upstream_peer::Approach;
 use crate::classifier::Classifier;
 use crate::drain::Drain;
 use crate::filters::UpstreamCalls;

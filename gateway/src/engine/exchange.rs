@@ -123,7 +123,7 @@ impl<'e> Exchange<'e> {
 
     /// Puts the request's head into what is to be written.
     fn begin(&mut self, reused: bool) -> Result<()> {
-        let (socket, is_tls) = (self.origin.socket(), self.origin.is_tls);
+        let (socket, is_tls) = (self.origin.socket(), self.origin.is_tls());
         let connected = proxy::Origin { socket, reused, is_http1: true, is_tls };
         let local = || self.origin.local();
         self.phases.connected(self.client, connected, local, self.ctx)?;

@@ -9,65 +9,67 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
-use pingora_core::protocols::Stream;
-use pingora_core::upstreams::peer::{HttpPeer, Peer as _};
 use tokio::io::{AsyncReadExt as _, AsyncWrite};
 
-use crate::proxy::Approach;
+use super::pool::OriginStream;
 
 /// As much as is read at once: the head of a response and a small body.
 const READ_BYTES: usize = 4 << 10;
 /// The same for what is known to be large.
 const READ_BYTES_MAX: usize = 64 << 10;
 
-/// What Pingora's streams hold back before they write; more is written at once.
-const STREAM_BYTES: usize = 1460;
-
 /// A connection to an origin.
 #[derive(Debug)]
 pub(super) struct Origin {
-    stream: Stream,
+    stream: OriginStream,
     /// Read, and not yet passed on.
     pub(super) ahead: BytesMut,
     /// To be written.
     pub(super) out: BytesMut,
-    /// Bytes that the stream has taken, and those of them that the kernel has for certain.
-    taken_bytes: usize,
+    /// Whether TLS may hold back some of what was written.
+    unflushed: bool,
+    /// Bytes that may be on their way.
     pub(super) sent_bytes: usize,
     /// How long a read may wait.
     pub(super) read_timeout: Duration,
     /// How long a write may wait.
     pub(super) write_timeout: Option<Duration>,
-    /// Whether it is encrypted.
-    pub(super) is_tls: bool,
 }
 
 impl Origin {
-    pub(super) fn new(stream: Stream, approach: &Approach, peer: &HttpPeer) -> Self {
+    pub(super) fn new(
+        stream: OriginStream,
+        read_timeout: Duration,
+        write_timeout: Duration,
+    ) -> Self {
         Self {
             stream,
             ahead: BytesMut::new(),
             out: BytesMut::new(),
-            taken_bytes: 0,
+            unflushed: false,
             sent_bytes: 0,
-            read_timeout: approach.read_timeout,
-            write_timeout: peer.options.write_timeout,
-            is_tls: peer.tls(),
+            read_timeout,
+            write_timeout: Some(write_timeout),
         }
     }
 
-    pub(super) fn into_stream(self) -> Stream {
+    pub(super) fn into_stream(self) -> OriginStream {
         self.stream
     }
 
     /// Its socket.
     pub(super) fn socket(&self) -> RawFd {
-        self.stream.id()
+        self.stream.descriptor()
     }
 
     /// Our end of it.
     pub(super) fn local(&self) -> Option<SocketAddr> {
-        self.stream.get_socket_digest()?.local_addr()?.as_inet().copied()
+        self.stream.local()
+    }
+
+    /// Whether it is encrypted.
+    pub(super) fn is_tls(&self) -> bool {
+        self.stream.is_tls()
     }
 
     /// Writes what is to be written; ready once all of it is on its way.
@@ -78,19 +80,19 @@ impl Origin {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.out.advance(written);
-            self.taken_bytes += written;
-            if self.taken_bytes - self.sent_bytes > STREAM_BYTES {
-                self.sent_bytes = self.taken_bytes;
-            }
+            self.sent_bytes += written;
+            self.unflushed = self.stream.is_tls();
         }
-        ready!(Pin::new(&mut self.stream).poll_flush(context))?;
-        self.sent_bytes = self.taken_bytes;
+        if self.unflushed {
+            ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+            self.unflushed = false;
+        }
         Poll::Ready(Ok(()))
     }
 
     /// Whether nothing is left to be written.
     pub(super) fn is_sent(&self) -> bool {
-        self.out.is_empty() && self.sent_bytes == self.taken_bytes
+        self.out.is_empty() && !self.unflushed
     }
 
     /// Reads ahead, more at once if `left` bytes are known to come. Returns how many bytes came, 0 at the end.

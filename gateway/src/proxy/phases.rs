@@ -4,6 +4,7 @@
 //! nothing about a request depends on which of them serves it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use pingora_core::upstreams::peer::HttpPeer;
@@ -22,6 +23,7 @@ use super::{
     upstream_request_filter, upstream_response_filter,
 };
 use crate::turns;
+use crate::upstream::Destination;
 
 /// The phases of all listeners' requests.
 #[derive(Clone, Debug)]
@@ -64,6 +66,11 @@ impl Phases {
         ctx: &mut RequestContext,
     ) -> Result<Box<HttpPeer>> {
         peer::of(ctx, approach).ok_or_else(|| Cause::NoEndpoint.into_error())
+    }
+
+    /// How the engine connects for an attempt.
+    pub(crate) fn destination(&self, ctx: &RequestContext) -> Result<Arc<Destination>> {
+        ctx.attempt.tries.destination().ok_or_else(|| Cause::NoEndpoint.into_error())
     }
 
     /// No connection could be made: returns the error with the word whether to try again.
