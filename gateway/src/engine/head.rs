@@ -11,17 +11,18 @@ use pingora_http::{RequestHeader, ResponseHeader, header_value_from_raw};
 use sallyport_http1::head::content_length;
 use sallyport_http1::{BodyWriter, ResponseHead, fields, written_name};
 
-/// What is about the client's connection only (RFC 9110, 7.6.1).
+/// What is about the client's connection only (RFC 9110, 7.6.1), in the order in which Pingora removes it: a map fills
+/// the gap with its last field, so the order of the others depends on it.
 const HOP_BY_HOP: [HeaderName; 10] = [
-    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
     header::TE,
     header::TRAILER,
     header::TRANSFER_ENCODING,
+    header::CONNECTION,
     header::UPGRADE,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
     HeaderName::from_static("http2-settings"),
 ];
 
