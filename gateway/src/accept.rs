@@ -27,6 +27,7 @@ use crate::descriptors;
 use crate::proxy::Shared;
 
 pub use self::admission::{ListenerState, Seat};
+pub use self::placement::WorkerConnections;
 pub(crate) use self::placement::{Slot, Slots};
 pub use self::socket::Bound;
 

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwapOption;
 use ipnet::IpNet;
 use sallyport_classifier::pinned::abi::{
-    Address, Meta, NameKey, NameKind, Network, NetworkAction, Prefix, Verdict,
+    Address, Meta, NameKey, NameKind, Network, NetworkAction, Prefix, Reason as DropReason, Verdict,
 };
 use sallyport_classifier::pinned::{Access, Map, Maps, OpenError, ktime_ns};
 use sallyport_stats::{HintStats, Registry};
@@ -106,6 +106,31 @@ impl Classifier {
     #[must_use]
     pub fn is_fresh(&self) -> bool {
         self.view.load().as_ref().is_some_and(|view| view.fresh)
+    }
+
+    /// What can be had from the classifier.
+    #[must_use]
+    pub fn state(&self) -> State {
+        match self.view.load().as_ref() {
+            None => State::Absent,
+            Some(view) if view.fresh => State::Fresh,
+            Some(_) => State::Stale,
+        }
+    }
+
+    /// The maps, if there are any, whether somebody tends them or not.
+    #[must_use]
+    pub fn maps(&self) -> Option<Arc<Maps>> {
+        self.view.load().as_ref().map(|view| view.maps.clone())
+    }
+
+    /// Packets dropped so far, in the order of [`Reason::ALL`](DropReason::ALL); `None` where that
+    /// cannot be read.
+    #[must_use]
+    pub fn dropped(&self) -> Option<Vec<u64>> {
+        let maps = self.maps()?;
+        let counted = DropReason::ALL.iter().map(|reason| maps.counted(*reason));
+        counted.map(|counted| Some(counted.ok()?[1].packets)).collect()
     }
 
     /// What is known of the connection from `peer` to `local` when its first request was read. `None`

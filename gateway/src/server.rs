@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use self::admin::AdminListener;
 pub use self::plan::Plan;
 use self::plan::Planned;
-use crate::accept::{Acceptor, Bound, ListenerState, Slot, Slots};
+use crate::accept::{Acceptor, Bound, ListenerState, Slot, Slots, WorkerConnections};
 use crate::admin::AdminSocket;
 use crate::config::{Admin, Listener};
 use crate::connection::{App, OnDemand};
@@ -262,6 +262,12 @@ impl Server {
     #[must_use]
     pub fn connections(&self) -> u64 {
         self.listeners().running.iter().map(|listener| listener.state.open()).sum()
+    }
+
+    /// How many connections each worker has.
+    #[must_use]
+    pub fn worker_connections(&self) -> WorkerConnections {
+        WorkerConnections::of(&self.slots)
     }
 
     /// Ends connections that are idle, and the others with the request under way, whose response says

@@ -66,6 +66,22 @@ impl Slot {
     }
 }
 
+/// How many connections each worker has, for whoever looks.
+#[derive(Clone, Debug)]
+pub struct WorkerConnections(Arc<Slots>);
+
+impl WorkerConnections {
+    pub(crate) fn of(slots: &Arc<Slots>) -> Self {
+        Self(slots.clone())
+    }
+
+    /// In the order of the workers.
+    #[must_use]
+    pub fn counts(&self) -> Vec<usize> {
+        self.0.iter().map(|slot| slot.0.load.get()).collect()
+    }
+}
+
 /// All workers.
 #[derive(Debug)]
 pub(crate) struct Slots(Box<[Slot]>);

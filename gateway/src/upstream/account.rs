@@ -75,7 +75,8 @@ impl Account {
     }
 
     /// What is counted of its queue, once it has had one.
-    pub(super) fn queue(&self) -> Option<&QueueStats> {
+    #[must_use]
+    pub fn queue(&self) -> Option<&QueueStats> {
         self.queue.get()
     }
 

@@ -13,6 +13,7 @@ use std::{
 
 use crate::{
     histogram::{self, BUCKETS},
+    route::add_buckets,
     table::{Row, Table},
 };
 
@@ -167,6 +168,24 @@ impl AttemptStats {
     /// Counts a copy of a request that was meant for this upstream.
     pub fn mirrored(&self, result: Mirrored) {
         self.0.cell()[MIRRORED + result as usize].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl AttemptStats {
+    /// Adds the counts of the durations' buckets to `counts`, as [`histogram`] divides them.
+    pub fn add_durations(&self, counts: &mut [u64; BUCKETS]) {
+        add_buckets(&self.0, HISTOGRAM, counts);
+    }
+
+    /// Attempts that were made again so far, by the value of `reason`; those that never were and that
+    /// nobody expects are left out.
+    pub fn retries(&self) -> Vec<(String, u64)> {
+        AttemptSnapshot::of(&self.0).retries
+    }
+
+    /// Requests that were turned away so far, by limit.
+    pub fn turned_away(&self) -> [(&'static str, u64); Limited::ALL.len()] {
+        Limited::ALL.map(|(limit, label)| (label, self.0.sum(LIMITED + limit as usize)))
     }
 }
 

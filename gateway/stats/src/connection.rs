@@ -61,6 +61,19 @@ impl ConnectionStats {
         self.refused[reason as usize].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// How many were accepted so far.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.total.load(Ordering::Relaxed)
+    }
+
+    /// How many were refused so far, by reason.
+    #[must_use]
+    pub fn refusals(&self) -> [(ConnectionRefusal, u64); ConnectionRefusal::ALL.len()] {
+        ConnectionRefusal::ALL
+            .map(|reason| (reason, self.refused[reason as usize].load(Ordering::Relaxed)))
+    }
+
     /// How many are open.
     #[must_use]
     pub fn active(&self) -> u64 {
@@ -84,9 +97,8 @@ impl ConnectionFigures {
         Self {
             listener: Arc::clone(&stats.listener),
             active: stats.active(),
-            total: stats.total.load(Ordering::Relaxed),
-            refused: ConnectionRefusal::ALL
-                .map(|reason| (reason, stats.refused[reason as usize].load(Ordering::Relaxed))),
+            total: stats.total(),
+            refused: stats.refusals(),
         }
     }
 }

@@ -55,7 +55,7 @@ pub use outcome::{CodeClass, ErrorKind};
 pub use process::ProcessFigures;
 pub use queue::{QueueRejection, QueueStats, QueueWait};
 pub use registry::{HealthSink, Registry};
-pub use route::{RouteSnapshot, RouteStats};
+pub use route::{RouteSnapshot, RouteStats, RouteTotals};
 pub use tls::{CertificateExpiry, TlsHandshake, TlsStats};
 pub use upstream::{EjectionReason, EndpointSnapshot, EndpointStats};
 pub use verdict::VerdictStats;

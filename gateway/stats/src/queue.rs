@@ -62,6 +62,16 @@ impl QueueStats {
         Self(row)
     }
 
+    /// Requests that wait now.
+    pub fn length(&self) -> u64 {
+        self.0.level(LENGTH)
+    }
+
+    /// Requests that were not served so far, by the value of `reason`.
+    pub fn rejections(&self) -> [(&'static str, u64); QueueRejection::ALL.len()] {
+        QueueRejection::ALL.map(|(reason, label)| (label, self.0.sum(REJECTED + reason as usize)))
+    }
+
     /// A request waits until what this returns is dropped.
     pub fn wait(&self) -> QueueWait<'_> {
         self.0.cell()[LENGTH].fetch_add(1, Ordering::Relaxed);

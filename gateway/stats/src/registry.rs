@@ -163,6 +163,13 @@ impl Registry {
         self.idle_max.load(Ordering::Relaxed)
     }
 
+    /// Requests begun and not over, by worker thread in the order of their first request. Below zero
+    /// where one worker began a request and another finished it.
+    #[must_use]
+    pub fn active_by_worker(&self) -> Vec<i64> {
+        route::active_by_worker(self.routes.installed().iter().map(|(_, row)| row))
+    }
+
     /// The first configuration serves. Until this is said no version is exposed.
     pub fn config_loaded(&self, version: u64, sha256: &str) {
         self.config.loaded(version, sha256);

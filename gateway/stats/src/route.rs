@@ -106,6 +106,47 @@ impl RouteStats {
     pub fn snapshot(&self) -> RouteSnapshot {
         RouteSnapshot::of(&self.0)
     }
+
+    /// What was counted so far but for durations: reads one line of memory for each worker, where a
+    /// [`snapshot`](Self::snapshot) reads kilobytes.
+    pub fn totals(&self) -> RouteTotals {
+        let classes = CLASSES..CLASSES + CodeClass::ALL.len();
+        let client_errors = self.0.sum(ERRORS + ErrorKind::ClientError as usize);
+        let errors: u64 = (ERRORS..HISTOGRAM).map(|word| self.0.sum(word)).sum();
+        RouteTotals {
+            requests: classes.map(|word| self.0.sum(word)).sum(),
+            errors: errors.saturating_sub(client_errors),
+            client_errors,
+            active: self.active(),
+        }
+    }
+
+    /// Adds the counts of the histogram's buckets to `counts`, as [`histogram`] divides them.
+    pub fn add_durations(&self, counts: &mut [u64; BUCKETS]) {
+        add_buckets(&self.0, HISTOGRAM, counts);
+    }
+}
+
+/// Adds a row's histogram, which begins at the counter `first`, to `counts`.
+pub(crate) fn add_buckets(row: &Row, first: usize, counts: &mut [u64; BUCKETS]) {
+    for cell in row.cells() {
+        for (sum, count) in counts.iter_mut().zip(&cell[first..]) {
+            *sum += count.load(Ordering::Relaxed);
+        }
+    }
+}
+
+/// What a route has counted, without its durations.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RouteTotals {
+    /// Requests finished.
+    pub requests: u64,
+    /// Those that failed for a reason that is not the client's.
+    pub errors: u64,
+    /// Those that were answered with 4xx.
+    pub client_errors: u64,
+    /// Requests begun and not finished.
+    pub active: u64,
 }
 
 /// Requests begun and not over, one figure for each worker that has cells, summed over `rows`.

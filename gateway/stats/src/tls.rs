@@ -67,6 +67,23 @@ impl TlsStats {
         self.count(kind, version);
     }
 
+    /// Handshakes so far, as (version, result, count): successes always, failures that there were. The
+    /// version is empty where nobody could tell.
+    #[must_use]
+    pub fn handshakes(&self) -> Vec<(&'static str, &'static str, u64)> {
+        let mut handshakes = Vec::new();
+        for (result, counts) in &self.results {
+            for (version, count) in VERSIONS.iter().zip(counts) {
+                let count = count.load(Ordering::Relaxed);
+                // Successes begin at 0, so that a rate sees the first one.
+                if count > 0 || (*result == SUCCESS && !version.is_empty()) {
+                    handshakes.push((*version, *result, count));
+                }
+            }
+        }
+        handshakes
+    }
+
     fn count(&self, result: &str, version: Option<&str>) {
         let version = version.unwrap_or("");
         let index = VERSIONS.iter().position(|known| *known == version);
@@ -113,19 +130,9 @@ pub(crate) struct ListenerTls {
 
 impl ListenerTls {
     fn of(stats: &TlsStats) -> Self {
-        let mut handshakes = Vec::new();
-        for (result, counts) in &stats.results {
-            for (version, count) in VERSIONS.iter().zip(counts) {
-                let count = count.load(Ordering::Relaxed);
-                // Successes begin at 0, so that a rate sees the first one.
-                if count > 0 || (*result == SUCCESS && !version.is_empty()) {
-                    handshakes.push((*version, *result, count));
-                }
-            }
-        }
         Self {
             listener: Arc::clone(&stats.listener),
-            handshakes,
+            handshakes: stats.handshakes(),
             resumed: stats.resumed.load(Ordering::Relaxed),
             under_way: stats.under_way.load(Ordering::Relaxed),
             durations: std::array::from_fn(|index| stats.durations[index].load(Ordering::Relaxed)),

@@ -58,6 +58,12 @@ impl VerdictStats {
         self.connections_refused.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Connections that verdicts refused so far.
+    #[must_use]
+    pub fn connections_refused(&self) -> u64 {
+        self.figures().connections_refused
+    }
+
     pub(crate) fn figures(&self) -> VerdictFigures {
         let mut figures = self.lock().clone();
         figures.connections_refused = self.connections_refused.load(Ordering::Relaxed);

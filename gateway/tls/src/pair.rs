@@ -15,6 +15,7 @@ use rustls::{Error as TlsError, InconsistentKeys, SignatureAlgorithm};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use crate::name::DnsPattern;
+use crate::subject::rfc4514;
 use crate::time::{from_unix, utc};
 
 /// A certificate chain, its key and, where there is one, its OCSP staple.
@@ -171,6 +172,13 @@ impl PairError {
 }
 
 impl Pair {
+    /// Who issued the certificate, as RFC 4514 writes it.
+    #[must_use]
+    pub fn issuer(&self) -> Option<String> {
+        let (_, certificate) = X509Certificate::from_der(self.certified.cert.first()?).ok()?;
+        Some(rfc4514(certificate.issuer()))
+    }
+
     /// Makes a pair of what its files hold: PEM for chain and key, DER for the staple.
     ///
     /// Whether it is valid today is for [`Pair::check_validity`].
