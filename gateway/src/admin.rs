@@ -4,7 +4,10 @@
 //! GET changes nothing. Who is answered at all is in `admin/guard.rs`; what there is, method by
 //! method, in `admin/openapi.rs`.
 
+mod certificates;
 mod config;
+mod connections;
+mod door;
 mod drain;
 mod guard;
 mod history;
@@ -12,8 +15,12 @@ mod json;
 mod listen;
 mod log;
 mod metrics;
+mod now;
 mod openapi;
+mod origins;
+mod page;
 mod problem;
+mod readings;
 mod upgrade;
 mod verdicts;
 
@@ -32,10 +39,14 @@ use serde::Serialize;
 use tokio::sync::{Semaphore, watch};
 
 pub use self::config::Effective;
+pub use self::door::LastDoor;
 use self::json::Json;
 pub use self::listen::{AdminSocket, SocketFile};
 use self::problem::{Parameters, Problem};
+pub use self::readings::Readings;
 pub use self::upgrade::Upgrades;
+use crate::accept::WorkerConnections;
+use crate::classifier::Classifier;
 use crate::config::{Action, parse_hints};
 use crate::drain::Drain;
 use crate::explain::{Question, explain};
@@ -61,6 +72,14 @@ pub struct Admin {
     pub pushing: Arc<Pushing>,
     /// The sources that are shut out.
     pub verdicts: Arc<Verdicts>,
+    /// The outer door, where the configuration has one.
+    pub classifier: Option<Arc<Classifier>>,
+    /// How many connections each worker has.
+    pub worker_connections: WorkerConnections,
+    /// What the page shows of requests.
+    pub readings: Readings,
+    /// What it shows of the outer door.
+    pub door: LastDoor,
     /// Whether new work is wanted.
     pub drain: Arc<Drain>,
     /// Where an upgrade is asked for.
@@ -114,7 +133,17 @@ pub async fn run(
 
 fn router(admin: Arc<Admin>) -> Router {
     Router::new()
-        .route("/", get(index))
+        .route("/", get(page::index))
+        .route("/page/{*name}", get(page::asset))
+        .route("/now", get(now::now))
+        .route("/now/history", get(now::history))
+        .route("/live", get(now::live))
+        .route("/origins", get(origins::list))
+        .route("/connections", get(connections::list))
+        .route("/process", get(connections::process))
+        .route("/certificates", get(certificates::list))
+        .route("/door", get(door::show))
+        .route("/rights", get(guard::rights))
         .route("/metrics", get(metrics::scrape))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(drain::readyz))
@@ -143,11 +172,6 @@ async fn nothing_here() -> Problem {
 async fn no_such_method() -> Problem {
     let what = "this cannot be done here: /openapi.json lists what can be done where";
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, what)
-}
-
-/// One line for each thing there is.
-async fn index() -> String {
-    openapi::lines()
 }
 
 fn unix_s(time: SystemTime) -> Option<f64> {
@@ -252,6 +276,20 @@ async fn upstreams(State(admin): State<Arc<Admin>>) -> Response {
     let upstreams: Vec<_> =
         snapshot.upstreams.iter().map(|upstream| upstream_view(upstream)).collect();
     Json(upstreams).into_response()
+}
+
+/// The name of a policy, as the configuration has it.
+fn policy(policy: sallyport_balance::Policy) -> String {
+    let text = format!("{policy:?}");
+    let name = text.split([' ', '(']).next().unwrap_or_default();
+    let mut words = String::new();
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && !words.is_empty() {
+            words.push('_');
+        }
+        words.push(letter.to_ascii_lowercase());
+    }
+    words
 }
 
 fn upstream_view(upstream: &Upstream) -> UpstreamView<'_> {

@@ -8,29 +8,37 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use serde::Serialize;
+
 use super::Admin;
-use super::problem::Problem;
+use super::json::Json;
+use super::page::is_for_page;
+use super::problem::{Parameters, Problem};
 use crate::config::Admin as Terms;
 
 /// Answers `request` if it may be answered.
 pub(super) async fn guard(
     State(admin): State<Arc<Admin>>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let snapshot = admin.reloader.live().current();
     let admitted = match &snapshot.admin {
         Some(terms) => admit(terms, &request),
-        None => Ok(()),
+        None => Ok(May::Everything),
     };
     drop(snapshot);
     let mut response = match admitted {
-        Ok(()) => next.run(request).await,
+        Ok(may) => {
+            request.extensions_mut().insert(may);
+            next.run(request).await
+        }
         Err(refusal) => refusal.into_response(),
     };
     // What is shown here is of this moment, and is no page that another may frame or read as one.
@@ -77,7 +85,23 @@ impl IntoResponse for Refusal {
     }
 }
 
-fn admit<B>(terms: &Terms, request: &axum::http::Request<B>) -> Result<(), Refusal> {
+/// What whoever asks may do.
+#[derive(Serialize)]
+struct RightsView {
+    /// Whether more than reading is allowed.
+    change: bool,
+}
+
+/// `/rights`.
+pub(super) async fn rights(
+    Extension(may): Extension<May>,
+    parameters: Parameters,
+) -> Result<Response, Problem> {
+    parameters.only(&[])?;
+    Ok(Json(RightsView { change: may == May::Everything }).into_response())
+}
+
+fn admit<B>(terms: &Terms, request: &axum::http::Request<B>) -> Result<May, Refusal> {
     let host = host(request)?;
     if let Some(host) = &host
         && !is_ours(host, &terms.hosts)
@@ -92,9 +116,11 @@ fn admit<B>(terms: &Terms, request: &axum::http::Request<B>) -> Result<(), Refus
     refuse_other_origins(request, host.as_deref())?;
     let may = shown(terms, request.headers());
     match may {
+        // It is the same for everybody; what it shows is not.
+        May::Nothing if is_for_page(request) => Ok(May::Nothing),
         May::Nothing => Err(Refusal::Unknown),
         May::Read if changes(request.method()) => Err(Refusal::ReadOnly),
-        May::Read | May::Everything => Ok(()),
+        May::Read | May::Everything => Ok(may),
     }
 }
 
@@ -165,7 +191,8 @@ fn refuse_other_origins<B>(
 }
 
 /// What a request may do.
-enum May {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum May {
     Nothing,
     Read,
     Everything,

@@ -25,9 +25,13 @@ use tokio::sync::{Semaphore, watch};
 use crate::config::AdminAddress;
 use crate::upgrade::{Handed, SocketName};
 
-/// Connections at once. Half of what is kept in reserve of descriptors (`descriptors.rs`) goes to
-/// others; few people and scrapers have one each.
-const CONNECTIONS_MAX: usize = 64;
+/// Connections at once: three for each of fifty pages that are open, of which a browser keeps two idle
+/// for a while, and a hundred for scrapers, probes and people.
+const CONNECTIONS_MAX: usize = 256;
+
+/// How long a client may leave what it was sent unacknowledged: one that is gone, or that never reads,
+/// holds its place no longer.
+const UNREAD_MAX: Duration = Duration::from_secs(60);
 
 /// How long a connection may take to send a head, and how long it is kept between two requests: a
 /// little more than the minute between two scrapes.
@@ -205,7 +209,10 @@ impl Listener for tokio::net::TcpListener {
     type Stream = tokio::net::TcpStream;
 
     async fn next(&self) -> io::Result<Self::Stream> {
-        self.accept().await.map(|(stream, _)| stream)
+        let (stream, _) = self.accept().await?;
+        // Where the kernel refuses, the connection works without it.
+        socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNREAD_MAX)).ok();
+        Ok(stream)
     }
 }
 

@@ -34,6 +34,10 @@ enum Place {
 enum Body {
     Nothing,
     Text,
+    /// HTML or text, by what is accepted.
+    Page,
+    /// Server-sent events.
+    Events,
     Object,
     List,
     Problem,
@@ -52,13 +56,102 @@ const fn repeated(parameter: Parameter) -> Parameter {
     Parameter { is_repeated: true, ..parameter }
 }
 
+const SEARCH: Parameter = query("search", "Text that names contain, in any case", "checkout");
+const OFFSET: Parameter = query("offset", "Rows that are skipped", "0");
+const LIMIT: Parameter = query("limit", "Rows at most, up to 500", "50");
+
+const PAGED: [Parameter; 3] = [SEARCH, OFFSET, LIMIT];
+
+const NOW: [Parameter; 9] = [
+    query("of", "virtual_hosts, routes or upstreams", "routes"),
+    SEARCH,
+    query(
+        "sort",
+        "configuration, name, requests, errors, client_errors, active, p50, p99 or p999",
+        "requests",
+    ),
+    query("order", "asc, or desc, which is the default but for configuration and name", "desc"),
+    OFFSET,
+    LIMIT,
+    query("virtual_host", "What is told of besides: a virtual host", "shop"),
+    query("route", "A route of that virtual host", "checkout"),
+    query("upstream", "Or an upstream", "api"),
+];
+
 const OPERATIONS: &[Operation] = &[
     Operation {
         method: "get",
         path: "/",
-        summary: "What there is here, a line each",
+        summary: "The page, for who accepts text/html; otherwise what there is here, a line each",
         parameters: &[],
-        answers: &[(200, Body::Text)],
+        answers: &[(200, Body::Page)],
+    },
+    Operation {
+        method: "get",
+        path: "/now",
+        summary: "Requests, errors and latencies of the last five to ten seconds",
+        parameters: &NOW,
+        answers: &[(200, Body::Object)],
+    },
+    Operation {
+        method: "get",
+        path: "/live",
+        summary: "The same every second, as server-sent events; at most 50 at once",
+        parameters: &NOW,
+        answers: &[(200, Body::Events), (503, Body::Problem)],
+    },
+    Operation {
+        method: "get",
+        path: "/now/history",
+        summary: "The last hour of everything, or of one virtual host, route or upstream",
+        parameters: &[
+            query("virtual_host", "A virtual host", "shop"),
+            query("route", "A route of that virtual host", "checkout"),
+            query("upstream", "An upstream", "api"),
+        ],
+        answers: &[(200, Body::Object), (404, Body::Problem)],
+    },
+    Operation {
+        method: "get",
+        path: "/origins",
+        summary: "Upstreams and endpoints: health, ejections, retries, queues",
+        parameters: &PAGED,
+        answers: &[(200, Body::Object)],
+    },
+    Operation {
+        method: "get",
+        path: "/certificates",
+        summary: "Certificates of listeners, those that expire first in front",
+        parameters: &PAGED,
+        answers: &[(200, Body::Object)],
+    },
+    Operation {
+        method: "get",
+        path: "/connections",
+        summary: "Clients' connections by listener, and by worker",
+        parameters: &[],
+        answers: &[(200, Body::Object)],
+    },
+    Operation {
+        method: "get",
+        path: "/process",
+        summary: "What the process takes: CPU time, memory, descriptors",
+        parameters: &[],
+        answers: &[(200, Body::Object)],
+    },
+    Operation {
+        method: "get",
+        path: "/door",
+        summary: "What the classifier sees and drops: zones, networks, top sources, reasons",
+        parameters: &[],
+        answers: &[(200, Body::Object)],
+    },
+    Operation {
+        method: "get",
+        path: "/rights",
+        summary: "Whether the token that is shown allows changes",
+        parameters: &[],
+        answers: &[(200, Body::Object)],
     },
     Operation {
         method: "get",
@@ -305,6 +398,12 @@ fn answer(status: u16, body: Body) -> Value {
     let (media, schema) = match body {
         Body::Nothing => return json!({ "description": said }),
         Body::Text => ("text/plain", json!({ "type": "string" })),
+        Body::Page => {
+            let text = json!({ "schema": { "type": "string" } });
+            let content = json!({ "text/plain": text, "text/html": text });
+            return json!({ "description": said, "content": content });
+        }
+        Body::Events => ("text/event-stream", json!({ "type": "string" })),
         Body::Object => ("application/json", json!({ "type": "object" })),
         Body::List => ("application/json", json!({ "type": "array" })),
         Body::Problem => (problem::MEDIA_TYPE, json!({ "$ref": "#/components/schemas/Problem" })),

@@ -17,7 +17,7 @@ fn request(method: Method, fields: &[(&str, &str)]) -> Request<()> {
 }
 
 fn get(fields: &[(&str, &str)]) -> Result<(), Refusal> {
-    admit(&terms(), &request(Method::GET, fields))
+    admit(&terms(), &request(Method::GET, fields)).map(drop)
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn only_http_1_0_has_requests_for_nobody() {
     assert!(matches!(get(&[]), Err(Refusal::Host(_))));
     let mut old = request(Method::GET, &[]);
     *old.version_mut() = Version::HTTP_10;
-    assert_eq!(admit(&terms(), &old), Ok(()));
+    assert_eq!(admit(&terms(), &old), Ok(May::Everything));
     let twice = [("host", "localhost"), ("host", "localhost")];
     assert!(matches!(get(&twice), Err(Refusal::Host(_))));
     let mut other = request(Method::GET, &[("host", "localhost")]);
@@ -93,7 +93,7 @@ fn a_token_is_asked_for_and_one_may_only_read() {
         Terms { token: Token::of(b"all", "a"), read_token: Token::of(b"some", "b"), ..terms() };
     let with = |method: Method, authorization: &str| {
         let fields = [("host", "localhost"), ("authorization", authorization)];
-        admit(&terms, &request(method, &fields))
+        admit(&terms, &request(method, &fields)).map(drop)
     };
     for method in [Method::GET, Method::HEAD, Method::PUT, Method::POST, Method::DELETE] {
         assert_eq!(with(method.clone(), "Bearer all"), Ok(()));
@@ -109,4 +109,24 @@ fn a_token_is_asked_for_and_one_may_only_read() {
     }
     let without = request(Method::GET, &[("host", "localhost")]);
     assert_eq!(admit(&terms, &without), Err(Refusal::Unknown));
+}
+
+#[test]
+fn the_page_itself_is_for_everybody_and_nothing_else_is() {
+    let terms = Terms { token: Token::of(b"all", "a"), ..terms() };
+    let ask = |method: Method, path: &str, fields: &[(&str, &str)]| {
+        let mut request = request(method, fields);
+        *request.uri_mut() = path.parse().unwrap();
+        admit(&terms, &request)
+    };
+    let (local, html) = (("host", "localhost"), ("accept", "text/html,*/*"));
+    assert_eq!(ask(Method::GET, "/", &[local, html]), Ok(May::Nothing));
+    assert_eq!(ask(Method::GET, "/page/page.js", &[local]), Ok(May::Nothing));
+    for path in ["/", "/config", "/now", "/pages/page.js", "//page/page.js"] {
+        assert_eq!(ask(Method::GET, path, &[local]), Err(Refusal::Unknown), "{path}");
+    }
+    assert_eq!(ask(Method::GET, "/config", &[local, html]), Err(Refusal::Unknown));
+    assert_eq!(ask(Method::POST, "/page/page.js", &[local, html]), Err(Refusal::Unknown));
+    let stranger = ask(Method::GET, "/", &[("host", "evil.example"), html]);
+    assert!(matches!(stranger, Err(Refusal::Stranger(_))), "{stranger:?}");
 }
