@@ -60,6 +60,23 @@ fn a_verdict_is_earned_enforced_in_xdp_and_expires() {
     eventually("the second verdict", || {
         edge.net.get(CLIENTS[3], address, "/").is_none().then_some(())
     });
+    let dropped = || {
+        let view: serde_json::Value = serde_json::from_str(&edge.admin("GET", "/door")).unwrap();
+        assert_eq!((&view["state"], &view["enforces_verdicts"]), (&"fresh".into(), &true.into()));
+        assert_eq!(view["zones"][0]["zone"], "internet");
+        assert_eq!(view["networks"][0]["network"], "friends");
+        let counters = view["counters"].as_array().unwrap();
+        let verdicts = counters.iter().find(|it| it["reason"] == "verdict").unwrap();
+        verdicts["dropped_packets"].as_u64().unwrap()
+    };
+    let before = eventually("drops to be told", || Some(dropped()).filter(|dropped| *dropped > 0));
     edge.admin("DELETE", &format!("/verdicts/{}", CLIENTS[3]));
     assert!(edge.net.get(CLIENTS[3], address, "/").is_some(), "lifted by hand");
+    // What was on its way may still have been dropped; what comes now is not.
+    let lifted = edge.counted("verdict").1;
+    for _ in 0..5 {
+        assert!(edge.net.get(CLIENTS[3], address, "/").is_some());
+    }
+    assert_eq!(edge.counted("verdict").1, lifted, "no more packets are dropped");
+    eventually("the page to tell it", || (dropped() == lifted && lifted >= before).then_some(()));
 }
