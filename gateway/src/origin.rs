@@ -3,12 +3,12 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use axum::{Router, serve};
 use bytes::Bytes;
@@ -20,14 +20,30 @@ pub struct Origin {
     name: Arc<str>,
     latency: Duration,
     body: Option<Bytes>,
+    /// Since when it fails now and then, if it does.
+    fails_since: Option<Instant>,
 }
+
+/// An origin that fails now and then does so at the end of every such period.
+const PERIOD: Duration = Duration::from_secs(30);
+
+/// For how long it fails then.
+const FAILING: Duration = Duration::from_secs(6);
 
 impl Origin {
     /// An origin that answers as `name` after `latency`, with a description of the request or with
     /// `body_bytes` bytes.
     #[must_use]
     pub fn new(name: String, latency: Duration, body_bytes: Option<usize>) -> Self {
-        Self { name: name.into(), latency, body: body_bytes.map(|bytes| vec![b'x'; bytes].into()) }
+        let body = body_bytes.map(|bytes| vec![b'x'; bytes].into());
+        Self { name: name.into(), latency, body, fails_since: None }
+    }
+
+    /// As this origin, but for some seconds of every half minute it answers half of the requests with
+    /// 503.
+    #[must_use]
+    pub fn failing_now_and_then(self) -> Self {
+        Self { fails_since: Some(Instant::now()), ..self }
     }
 
     /// Listens on `address`.
@@ -59,12 +75,21 @@ async fn answer(State(origin): State<Origin>, request: Request) -> Response {
         None => Body::from(description(&origin.name, &request)),
     };
     let mut response = Response::new(body);
+    if origin.fails_since.is_some_and(|since| fails(since.elapsed()) && fastrand::bool()) {
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    }
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     if let Ok(name) = HeaderValue::from_str(&origin.name) {
         headers.insert("x-origin", name);
     }
     response
+}
+
+/// Whether this is one of the times at which an origin fails.
+fn fails(elapsed: Duration) -> bool {
+    let into_s = elapsed.as_secs() % PERIOD.as_secs();
+    into_s >= (PERIOD - FAILING).as_secs()
 }
 
 fn description(name: &str, request: &Request) -> String {

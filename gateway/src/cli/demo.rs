@@ -1,6 +1,13 @@
-//! `sallyport demo`: origins and gateway in one process, to try things out.
+//! `sallyport demo`: origins, gateway and clients in one process, to try things out.
+//!
+//! Of the three origins the second is slow, and the third fails now and then, so that the page has
+//! something to show.
+
+mod traffic;
 
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
@@ -19,12 +26,18 @@ use crate::server::Addresses;
 /// What the origins are called, in the order of the endpoints.
 const NAMES: [&str; 3] = ["one", "two", "three"];
 
-/// Serve three origins and the gateway in one process.
+/// How late the slow origin answers.
+const SLOW: Duration = Duration::from_millis(60);
+
+/// Serve three origins and the gateway in one process, with some traffic.
 #[derive(Debug, Parser)]
 pub struct Args {
     /// The configuration file; an origin is started for its first three endpoints on loopback
     #[arg(long, default_value = "conf/quickstart.yaml")]
     config: ConfigFile,
+    /// Send no requests but yours
+    #[arg(long)]
+    quiet: bool,
 }
 
 /// Serves until told to end.
@@ -38,7 +51,16 @@ pub fn main(args: &Args, kinds: Kinds, log: Log) -> Result<(), Failure> {
     origins.block_on(start_origins(&loaded))?;
     let domain = first_domain(&loaded);
     let sticky = first_sticky(&loaded);
-    let greet = |addresses: &Addresses| greet(&args.config, addresses, &domain, sticky.as_ref());
+    let clear = loaded.config.listeners.iter().find(|listener| listener.tls.is_none());
+    let clear = clear.map(|listener| listener.name.clone()).filter(|_| !args.quiet);
+    let plan = Arc::new(traffic::Plan::of(&loaded.config));
+    let greet = |addresses: &Addresses| {
+        greet(&args.config, addresses, &domain, sticky.as_ref());
+        let address = clear.and_then(|name| addresses.get(&*name)?.parse().ok());
+        if let Some(address) = address {
+            origins.spawn(traffic::drive(address, plan));
+        }
+    };
     process.serve(&args.config, loaded, greet)
 }
 
@@ -54,7 +76,9 @@ async fn start_origins(loaded: &Loaded) -> anyhow::Result<()> {
     addresses.sort();
     addresses.dedup();
     for (address, name) in addresses.into_iter().zip(NAMES) {
-        let origin = Origin::new(name.to_owned(), std::time::Duration::ZERO, None);
+        let latency = if name == NAMES[1] { SLOW } else { Duration::ZERO };
+        let origin = Origin::new(name.to_owned(), latency, None);
+        let origin = if name == NAMES[2] { origin.failing_now_and_then() } else { origin };
         let socket = origin.bind(address).await?;
         tokio::spawn(async move {
             if let Err(error) = origin.serve(socket).await {
@@ -102,7 +126,10 @@ fn greet(
         if name == "admin" {
             match address.strip_prefix("unix:") {
                 Some(path) => println!("  curl --unix-socket {path} http://localhost/metrics"),
-                None => println!("  curl http://{address}/metrics"),
+                None => {
+                    println!("  http://{address}/ in a browser shows what happens");
+                    println!("  curl http://{address}/metrics");
+                }
             }
             continue;
         }
