@@ -11,7 +11,7 @@ BUILD_TOOLS = cc:gcc cmake:cmake
 TEST_TOOLS  = curl:curl nginx:nginx-light wrk:wrk promtool:prometheus node:nodejs npm:npm systemd-analyze:systemd \
               taskset:util-linux setpriv:util-linux mount:mount ip:iproute2 python3:python3 \
               htpasswd:apache2-utils argon2:argon2 openssl:openssl \
-              pebble:pebble
+              pebble:pebble chromium:chromium
 # What builds the XDP program where there is no nightly toolchain with rust-src.
 BPF_TOOLS   = /usr/bin/rustc:rustc-web /usr/bin/cargo:cargo-web \
               /usr/lib/rustlib/src/rust/library:rust-web-src \
@@ -28,12 +28,13 @@ BENCHED     = -p sallyport-route -p sallyport-balance -p sallyport-stats --featu
 .PHONY: help run test lint unit bench bench-smoke bench-overhead bench-push bench-plugins bench-classifier \
         bench-classifier-lists \
         adversary pgo compare fairness mouse simulate loadtest-k6 loadtest-wrk guests envoy k6 h2spec classifier xdp \
-        fuzz fuzz-http miri \
+        test-page page-pictures page-deps fuzz fuzz-http miri \
         deny install install-gateway install-classifier deb test-deb build-deps bpf-deps test-deps cargo-there
 
 help:
 	@echo "make run             build and start the demo on $(CONFIG)"
 	@echo "make test            install what the tests need and run all of them"
+	@echo "make test-page       the page of the admin listener in a browser"
 	@echo "make bench           Criterion benchmarks of routing, balancing and counting"
 	@echo "make bench-overhead  CPU and memory beside nginx and a bare Pingora proxy"
 	@echo "make bench-push      what recording and pushing statistics costs, with receivers and without"
@@ -63,7 +64,7 @@ help:
 run: build-deps
 	$(CARGO) run --profile quick --locked --no-default-features --bin sallyport -- demo --config $(CONFIG)
 
-test: build-deps test-deps xdp guests envoy k6 h2spec lint unit bench-smoke deny
+test: build-deps test-deps xdp guests envoy k6 h2spec lint unit test-page bench-smoke deny
 	@echo "make test: all passed"
 
 lint:
@@ -80,6 +81,22 @@ lint:
 unit:
 	$(CARGO) build --workspace --bins --locked
 	SALLYPORT_REQUIRE_TOOLS=1 $(CARGO) test --workspace --all-features --locked
+
+# The page in Debian's Chromium. The binary is the one that `make unit` builds.
+test-page: page-deps
+	$(CARGO) build --workspace --bins --locked
+	cd gateway/tests/page && npm test --silent
+
+# The pictures in docs/, of the demo after two minutes.
+page-pictures: page-deps
+	$(CARGO) build --workspace --bins --locked
+	cd gateway/tests/page && node pictures.js
+
+# `npm ci` installs what the lock file names, once.
+page-deps: cargo-there
+	@sh loadtest/install-tools.sh node:nodejs npm:npm chromium:chromium
+	@cd gateway/tests/page && { cmp -s package-lock.json node_modules/.installed || \
+	  { npm ci --silent --ignore-scripts --no-audit --no-fund && cp package-lock.json node_modules/.installed; }; }
 
 bench-smoke:
 	$(CARGO) bench --locked $(BENCHED) --benches -- --test
