@@ -1,15 +1,18 @@
 //! Why a request goes where it goes: the decision, with what it passed over and why.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use http::{HeaderMap, Method};
-use sallyport_route::{Hints, Request, Scheme, normalise_host, normalise_path};
+use http::{HeaderMap, HeaderValue, Method, Version, header};
+use pingora_http::RequestHeader;
+use sallyport_route::{Hints, PathRegex, Request, normalise_host, normalise_path};
 use serde::Serialize;
 
-use crate::config::{Action, Certificate, Forward, Listener, Target};
+use crate::config::{Action, Certificate, Forward, Redirect, Target};
 use crate::decide;
-use crate::proxy::{forwarded_scheme, hash_key};
+use crate::proxy::{Hypothetical, Sender, hash_key};
 use crate::snapshot::{Host, Snapshot};
 
 /// Routes passed over that are listed; a table of 100,000 is not read by anybody.
@@ -26,7 +29,7 @@ pub struct Question {
     pub method: Method,
     /// The header fields.
     pub headers: HeaderMap,
-    /// The client's address.
+    /// The address at the other end of the connection.
     pub client: Option<IpAddr>,
     /// What the classifier is taken to say of the client.
     pub hints: Option<Hints>,
@@ -100,9 +103,9 @@ fn shown(snapshot: &Snapshot, listener: usize, name: &str) -> Result<String, Str
     })
 }
 
-/// Decides as the proxy would.
+/// Decides as a request would be decided.
 #[must_use]
-pub fn explain(snapshot: &Snapshot, question: &Question) -> Explanation {
+pub fn explain(snapshot: &Arc<Snapshot>, question: &Question) -> Explanation {
     let mut answer = Explanation {
         listener: snapshot
             .listeners
@@ -110,17 +113,9 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Explanation {
             .map(|listener| listener.name.to_string()),
         ..Explanation::default()
     };
-    let (path, query) = match question.path.split_once('?') {
-        Some((path, query)) => (path, Some(query)),
-        None => (question.path.as_str(), None),
-    };
-    let host = match normalise_host(&question.host) {
-        Ok(host) => host,
-        Err(error) => return refused(answer, 400, format!("the host is malformed: {error}")),
-    };
-    let path = match normalise_path(path.as_bytes()) {
-        Ok(path) => path,
-        Err(error) => return refused(answer, 400, format!("the path is malformed: {error}")),
+    let (head, host) = match head(question) {
+        Ok(head) => head,
+        Err(why) => return refused(answer, 400, why),
     };
     answer.host = Some(host.to_string());
     if let Some(name) = &question.sni {
@@ -132,22 +127,21 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Explanation {
             }
         }
     }
-    answer.path = Some(path.to_string());
-    let scheme = snapshot.listeners.get(question.listener).map_or(Scheme::Http, |listener| {
-        let trusts_some = !listener.trusted_proxies.is_empty();
-        let forwarded = trusts_some.then(|| forwarded_scheme(&question.headers)).flatten();
-        let own = if listener.tls.is_some() { Scheme::Https } else { Scheme::Http };
-        forwarded.unwrap_or(own)
-    });
-    let listener = snapshot.listeners.get(question.listener);
-    if let Some(listener) = listener.filter(|it| decide::redirects_all(it, scheme, &path)) {
-        redirect_all(&mut answer, listener, question, &path, query);
+    let (listener, peer, hints) = (question.listener, question.client, question.hints.clone());
+    let sender = Sender { listener, peer, hints };
+    let mut request = Hypothetical::new(Arc::new(snapshot.clone()), head, sender);
+    if let Err((status, why)) = request.find() {
+        return refused(answer, status, why.to_owned());
+    }
+    answer.path = Some(request.head().uri.path().to_owned());
+    let redirect = snapshot.listeners.get(question.listener).and_then(|it| it.redirect.as_ref());
+    if let Some(redirect) = redirect.filter(|_| request.is_redirected()) {
+        redirect_to(&mut answer, redirect, question, &request, None);
         return answer;
     }
-    let Some(found) = snapshot.host(question.listener, &host) else {
+    let Some(host_index) = request.host() else {
         return refused(answer, 404, "no virtual host has this domain".into());
     };
-    let host_index = found;
     let found = &snapshot.hosts[host_index];
     answer.virtual_host = Some(found.name.to_string());
     if let (Some(name), Some(tls)) = (&question.sni, snapshot.tls(question.listener)) {
@@ -157,17 +151,9 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Explanation {
             return refused(answer, 421, why);
         }
     }
-    let request = Request {
-        method: &question.method,
-        path: &path,
-        query: query.unwrap_or(""),
-        headers: &question.headers,
-        scheme,
-        hints: question.hints.as_ref(),
-    };
-    let route = found.table.route(&request);
-    pass_over(&mut answer, found, &request, route.unwrap_or(found.routes.len()));
-    let Some(index) = route else {
+    let index = request.place().map(|(_, route)| route);
+    pass_over(&mut answer, found, &request, index.unwrap_or(found.routes.len()));
+    let Some(index) = index else {
         return refused(answer, 404, "no route matches".into());
     };
     let route = &found.routes[index];
@@ -177,30 +163,9 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Explanation {
     });
     answer.route = Some(route.name.to_string());
     match &route.action {
-        Action::Forward(forward) => {
-            forward_to(&mut answer, snapshot, question, forward, &path, query)
-        }
+        Action::Forward(forward) => forward_to(&mut answer, snapshot, forward, &request),
         Action::Redirect(redirect) => {
-            answer.action = Some("redirect");
-            answer.status = Some(redirect.status.as_u16());
-            let path_and_query = match query {
-                Some(query) => format!("{path}?{query}"),
-                None => path.to_string(),
-            };
-            let asked = decide::Asked {
-                scheme: scheme.as_str(),
-                authority: &question.host,
-                path: &path,
-                path_and_query: &path_and_query,
-                regex: found.path_regex(index),
-            };
-            match decide::location(redirect, &asked) {
-                Some(location) => answer.location = Some(location),
-                None => {
-                    answer.status = Some(400);
-                    answer.error = Some("the path makes no host to redirect to".into());
-                }
-            }
+            redirect_to(&mut answer, redirect, question, &request, found.path_regex(index));
         }
         Action::Respond(respond) => {
             answer.action = Some("respond");
@@ -210,40 +175,74 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Explanation {
     answer
 }
 
+/// The head of the request, and the host that it is for.
+fn head(question: &Question) -> Result<(RequestHeader, Cow<'_, str>), String> {
+    let host = normalise_host(&question.host)
+        .map_err(|error| format!("the host is malformed: {error}"))?;
+    let path = question.path.split_once('?').map_or(&*question.path, |(path, _)| path);
+    normalise_path(path.as_bytes()).map_err(|error| format!("the path is malformed: {error}"))?;
+    let target = question.path.as_bytes();
+    let head = RequestHeader::build_no_case(question.method.clone(), target, None);
+    let mut head = head.map_err(|_| "the path is malformed".to_owned())?;
+    head.set_version(Version::HTTP_11);
+    let named = HeaderValue::from_str(&question.host);
+    let named = named.map_err(|error| format!("the host is malformed: {error}"))?;
+    // A `Host` among the fields would be a second one.
+    let others = question.headers.iter().filter(|(name, _)| **name != header::HOST);
+    for (name, value) in [(&header::HOST, &named)].into_iter().chain(others) {
+        head.append_header(name, value).map_err(|_| format!("{name} is malformed"))?;
+    }
+    Ok((head, host))
+}
+
 fn refused(mut answer: Explanation, status: u16, error: String) -> Explanation {
     answer.status = Some(status);
     answer.error = Some(error);
     answer
 }
 
-/// What a listener answers that sends everything elsewhere.
-fn redirect_all(
+/// Where a redirect sends the request.
+fn redirect_to(
     answer: &mut Explanation,
-    listener: &Listener,
+    redirect: &Redirect,
     question: &Question,
-    path: &str,
-    query: Option<&str>,
+    request: &Hypothetical,
+    regex: Option<&PathRegex>,
 ) {
-    let Some(redirect) = &listener.redirect else { return };
-    let path_and_query = query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+    let uri = &request.head().uri;
     let asked = decide::Asked {
-        scheme: Scheme::Http.as_str(),
+        scheme: request.scheme().as_str(),
         authority: &question.host,
-        path,
-        path_and_query: &path_and_query,
-        regex: None,
+        path: uri.path(),
+        path_and_query: uri.path_and_query().map_or("/", |path| path.as_str()),
+        regex,
     };
     answer.action = Some("redirect");
     answer.status = Some(redirect.status.as_u16());
-    answer.location = decide::location(redirect, &asked);
+    match decide::location(redirect, &asked) {
+        Some(location) => answer.location = Some(location),
+        None => {
+            answer.status = Some(400);
+            answer.error = Some("the path makes no host to redirect to".into());
+        }
+    }
 }
 
-fn pass_over(answer: &mut Explanation, host: &Host, request: &Request<'_>, until: usize) {
+fn pass_over(answer: &mut Explanation, host: &Host, request: &Hypothetical, until: usize) {
+    let head = request.head();
+    let request = Request {
+        method: &head.method,
+        path: head.uri.path(),
+        query: head.uri.query().unwrap_or(""),
+        headers: &head.headers,
+        scheme: request.scheme(),
+        hints: request.hints(),
+    };
     let passed = host.table.matches()[..until].iter().zip(&host.routes);
     answer.passed_over = passed
         .take(PASSED_OVER_MAX)
         .filter_map(|(matches, route)| {
-            let because = matches.mismatch(request)?.to_string();
+            let because = matches.mismatch(&request)?.to_string();
             Some(PassedOver { route: route.name.to_string(), because })
         })
         .collect();
@@ -253,10 +252,8 @@ fn pass_over(answer: &mut Explanation, host: &Host, request: &Request<'_>, until
 fn forward_to(
     answer: &mut Explanation,
     snapshot: &Snapshot,
-    question: &Question,
     forward: &Forward,
-    path: &str,
-    query: Option<&str>,
+    request: &Hypothetical,
 ) {
     answer.action = Some("forward");
     let name = |index: usize| snapshot.upstreams[index].spec.name.to_string();
@@ -274,13 +271,14 @@ fn forward_to(
         .max_by_key(|target| (target.weight > 0 && is_available(target), target.weight));
     let Some(target) = target else { return };
     let upstream = &snapshot.upstreams[target.upstream];
+    let head = request.head();
     let key = hash_key(
         &upstream.spec.hash_on,
-        question.client,
-        path,
-        query,
-        &question.headers,
-        question.hints.as_ref(),
+        request.client(),
+        head.uri.path(),
+        head.uri.query(),
+        &head.headers,
+        request.hints(),
     );
     answer.upstream = Some(name(target.upstream));
     answer.policy = Some(format!("{:?}", upstream.spec.policy));

@@ -1,6 +1,7 @@
 //! `sallyport explain`: a decision without a server.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Parser;
@@ -82,7 +83,7 @@ pub fn main(args: Args, kinds: Kinds) -> Result<(), Failure> {
         sni: args.sni,
         listener,
     };
-    let answer = explain(&snapshot, &question);
+    let answer = explain(&Arc::new(snapshot), &question);
     if args.json {
         println!(
             "{}",

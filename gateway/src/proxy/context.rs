@@ -170,6 +170,11 @@ impl RequestContext {
         true
     }
 
+    /// Settles the listener of a request that came by no connection.
+    pub(super) fn listen(&mut self, listener: usize) {
+        self.listener = listener;
+    }
+
     /// What the request came by.
     pub(super) fn connection(&self) -> Option<&Connection> {
         self.connection.as_deref()
@@ -259,6 +264,11 @@ impl RequestContext {
     /// Settles which route takes this request: `None` is no match.
     pub(super) fn set_route(&mut self, route: Option<(usize, usize)>) {
         self.route = route;
+    }
+
+    /// The indices of the virtual host and the route that take it.
+    pub(super) fn place(&self) -> Option<(usize, usize)> {
+        self.route
     }
 
     /// Counts this request in under its route. Only the first call counts.

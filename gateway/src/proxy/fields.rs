@@ -10,7 +10,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 use pingora_http::RequestHeader;
 
 use super::cause::Cause;
-use super::client::Client;
 use super::context::Upgrade;
 use super::forwarded;
 use crate::config::HeaderNames;
@@ -24,17 +23,24 @@ const CLIENT_CERTIFICATE: [&str; 2] = ["client-cert", "client-cert-chain"];
 /// Options of `Connection` in one request. Browsers send two; each is a name to look up and remove.
 const OPTIONS_MAX: usize = 32;
 
-/// Removes what does not go further; says which protocol the client may change to. `trusted` is whether the peer's
-/// forwarding fields are believed.
+/// What a head says of its connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Admitted {
+    /// Which protocol the client may change to.
+    pub(super) upgrade: Upgrade,
+    /// Whether the client wants it closed afterwards.
+    pub(super) closes: bool,
+}
+
+/// Removes what does not go further. `trusted` is whether the peer's forwarding fields are believed.
 ///
 /// # Errors
 /// `Connection` is malformed, or names a field that is not the client's to remove.
 pub(super) fn admit(
-    client: &mut impl Client,
+    head: &mut RequestHeader,
     names: HeaderNames,
     trusted: bool,
-) -> Result<Upgrade, Cause> {
-    let head = client.request();
+) -> Result<Admitted, Cause> {
     let mut on_connection = false;
     let mut removed: Vec<HeaderName> = Vec::new();
     // One pass over the names, and nothing more for nearly every request.
@@ -48,28 +54,27 @@ pub(super) fn admit(
     }
     let hop = if on_connection { Some(Hop::of(head)?) } else { None };
     let Some(hop) = hop else {
-        remove(client, &removed);
-        return Ok(Upgrade::No);
+        remove(head, &removed);
+        return Ok(Admitted { upgrade: Upgrade::No, closes: false });
     };
     removed.extend(hop.nominated);
     removed.push(header::CONNECTION);
     removed.push(header::UPGRADE);
-    remove(client, &removed);
-    if hop.close {
-        client.keep_alive(None);
-    }
-    let Some((upgrade, protocols)) = hop.upgrade else { return Ok(Upgrade::No) };
-    let head = client.request_mut();
+    remove(head, &removed);
+    let closes = hop.close;
+    let Some((upgrade, protocols)) = hop.upgrade else {
+        return Ok(Admitted { upgrade: Upgrade::No, closes });
+    };
     let written = head
         .insert_header(header::UPGRADE, protocols)
         .and_then(|()| head.insert_header(header::CONNECTION, HeaderValue::from_static("upgrade")));
     written.map_err(|_| Cause::Internal)?;
-    Ok(upgrade)
+    Ok(Admitted { upgrade, closes })
 }
 
-fn remove(client: &mut impl Client, names: &[HeaderName]) {
+fn remove(head: &mut RequestHeader, names: &[HeaderName]) {
     for name in names {
-        client.request_mut().remove_header(name);
+        head.remove_header(name);
     }
 }
 

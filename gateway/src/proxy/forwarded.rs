@@ -78,7 +78,7 @@ fn chain(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> + '_ {
 
 /// What `X-Forwarded-Proto` says. Of a list the nearest entry counts: the others were said to a trusted
 /// proxy by somebody who may be anybody.
-pub(crate) fn scheme(headers: &HeaderMap) -> Option<Scheme> {
+pub(super) fn scheme(headers: &HeaderMap) -> Option<Scheme> {
     let last = headers.get_all(PROTO).iter().next_back()?;
     let entry = last.to_str().ok()?.rsplit(',').next()?.trim();
     Scheme::ALL.into_iter().find(|it| entry.eq_ignore_ascii_case(it.as_str()))

@@ -7,15 +7,13 @@ use std::num::NonZeroU16;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use pingora_error::Result;
-use pingora_http::RequestHeader;
-use sallyport_route::Request;
 
 use super::cause::Cause;
 use super::client::Client;
 use super::context::{RequestContext, Upgrade};
 use super::grpc::Grpc;
-use super::target::{self, Target, asked_host, hash_key};
-use super::{Shared, conformance, cookies, fields, filters, forwarded, hints, reply, sticky};
+use super::target::{self, asked_host, hash_key};
+use super::{Shared, cookies, filters, forwarded, hints, place, reply, sticky};
 use crate::config::{Action, Redirect, TenantBy};
 use crate::decide;
 use crate::upstream::Tenant;
@@ -78,7 +76,7 @@ pub(super) async fn proceed(
         Box::pin(reply::answer(client, ctx, StatusCode::OK, &[], answer)).await?;
         return Ok(true);
     }
-    if admitted.is_ok() && asks_for_the_server(client.request()) {
+    if admitted.is_ok() && place::asks_for_the_server(client.request()) {
         Box::pin(reply::answer(client, ctx, StatusCode::OK, &[], Bytes::new())).await?;
         return Ok(true);
     }
@@ -89,7 +87,7 @@ pub(super) async fn proceed(
             Box::pin(reply::from_filter(client, ctx, *answer)).await?;
             return Ok(true);
         }
-        aim_filtered(client, ctx);
+        aim(client, ctx);
     }
     if admitted.is_ok() && ctx.forward().is_some() {
         return Ok(false);
@@ -198,43 +196,22 @@ fn route(client: &mut impl Client, ctx: &mut RequestContext) -> std::result::Res
     if let Some(refusal) = client.refusal() {
         return Err(refusal.into());
     }
-    conformance::check(client.request(), ctx.limits())?;
-    let names = ctx.limits().header_names;
-    ctx.attempt.upgrade = fields::admit(client, names, ctx.origin.peer_trusted)?;
-    name_host(client, ctx)?;
-    if asks_for_the_server(client.request()) {
-        return Ok(());
+    if place::find(client.request_mut(), ctx)? {
+        client.keep_alive(None);
     }
-    let head = client.request();
-    let target = Target::of(head)?;
-    ctx.is_redirected = decide::redirects_all(ctx.listener(), ctx.scheme(), &target.path);
-    let request = Request {
-        method: &head.method,
-        path: &target.path,
-        query: target.query.as_deref().unwrap_or(""),
-        headers: &head.headers,
-        scheme: ctx.scheme(),
-        hints: ctx.all_hints(),
-    };
-    let place = if ctx.is_redirected {
-        None
-    } else {
-        decide::route(ctx.snapshot(), ctx.listener_index(), &target.host, &request)
-    };
-    ctx.set_route(place);
-    if place.is_none() {
-        ctx.routeless_host = ctx.snapshot().host(ctx.listener_index(), &target.host);
+    if place::asks_for_the_server(client.request()) {
+        return Ok(());
     }
     if is_misdirected(ctx) {
         return Err(Cause::Misdirected);
     }
-    if place.is_some() && ctx.chain().is_none() {
-        aim(ctx, &target.path, target.query.as_deref(), &head.headers);
+    if ctx.route().is_none() && !ctx.is_redirected {
+        return Err(Cause::NoRoute);
     }
-    if let Some(rewritten) = target.rewritten() {
-        target::set(client.request_mut(), &rewritten)?;
+    if ctx.chain().is_none() {
+        aim(client, ctx);
     }
-    if place.is_none() && !ctx.is_redirected { Err(Cause::NoRoute) } else { Ok(()) }
+    Ok(())
 }
 
 /// What an authority is answered that asks in clear text whether a name is ours (RFC 8555, 8.3),
@@ -274,30 +251,10 @@ fn is_misdirected(ctx: &RequestContext) -> bool {
     tls.rules_of(asked) != rules
 }
 
-/// RFC 9110, 9.3.7: about the server and none of its resources, so that no route has a say in it.
-fn asks_for_the_server(head: &RequestHeader) -> bool {
-    head.method == Method::OPTIONS && head.uri.path() == "*"
-}
-
-/// A client of HTTP/1.0 may name no host. The one it means is then the address it has connected to (RFC 9112,
-/// 3.3), and what is sent on as HTTP/1.1 has to name one (3.2).
-fn name_host(client: &mut impl Client, ctx: &RequestContext) -> std::result::Result<(), Cause> {
-    let head = client.request();
-    if head.version >= Version::HTTP_11 || head.headers.contains_key(header::HOST) {
-        return Ok(());
-    }
-    let Some(local) = local_authority(ctx) else { return Ok(()) };
-    let named = client.request_mut().insert_header(header::HOST, local);
-    named.map_err(|_| Cause::BadRequest("Host is missing"))
-}
-
-/// The address that the client has connected to, as an authority.
-fn local_authority(ctx: &RequestContext) -> Option<String> {
-    ctx.connection().map(|connection| connection.local.to_string())
-}
-
 /// Chooses the upstream and what its balancer goes by.
-fn aim(ctx: &mut RequestContext, path: &str, query: Option<&str>, headers: &HeaderMap) {
+fn aim(client: &impl Client, ctx: &mut RequestContext) {
+    let head = client.request();
+    let (path, query, headers) = (head.uri.path(), head.uri.query(), &head.headers);
     let Some(forward) = ctx.forward() else { return };
     let upstreams = &ctx.snapshot().upstreams;
     let is_available = |index: usize| upstreams[index].is_available();
@@ -345,12 +302,6 @@ fn tenant(ctx: &RequestContext, upstream: usize, headers: &HeaderMap) -> Tenant 
     }
 }
 
-/// As [`aim`], by the request as its filters have left it.
-fn aim_filtered(client: &impl Client, ctx: &mut RequestContext) {
-    let head = client.request();
-    aim(ctx, head.uri.path(), head.uri.query(), &head.headers);
-}
-
 /// RFC 9110, 10.2.2: where the client is to go instead.
 fn location(
     client: &impl Client,
@@ -360,7 +311,7 @@ fn location(
     let head = client.request();
     let asked_host = ctx.asked_host.clone().or_else(|| asked_host(head));
     // HTTP/1.0 may name no host; then the address that it came to is all there is to return to.
-    let local = || local_authority(ctx).unwrap_or_default();
+    let local = || place::local_authority(ctx).unwrap_or_default();
     let authority = asked_host.as_ref().and_then(|host| host.to_str().ok());
     let authority = authority.map_or_else(|| Cow::Owned(local()), Cow::Borrowed);
     let path_and_query = head.uri.path_and_query().map_or("/", |path| path.as_str());

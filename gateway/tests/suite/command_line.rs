@@ -30,3 +30,56 @@ fn completions_and_manual_pages_know_every_command() {
         assert!(page.exists(), "{}", page.display());
     }
 }
+
+#[test]
+fn explain_believes_what_a_request_would_be_believed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("test.yaml");
+    std::fs::write(
+        &file,
+        "listeners:
+  - { name: web, address: 127.0.0.1:0, trusted_proxies: [10.0.0.0/8], redirect: { scheme: https } }
+upstreams:
+  - name: up
+    load_balancing: { policy: maglev, hash_on: source_ip }
+    endpoints: [{ address: 127.0.0.1:1 }, { address: 127.0.0.1:2 }, { address: 127.0.0.1:3 }]
+virtual_hosts:
+  - name: all
+    domains: [\"*\"]
+    routes:
+      - { name: zone, match: { headers: [{ name: x-sallyport-zone, exact: a }] }, respond: { status: 418 } }
+      - { name: rest, forward: { upstream: up } }
+",
+    )
+    .unwrap();
+    let explain = |more: &[&str]| {
+        let mut command = sallyport();
+        command.args(["explain", file.to_str().unwrap(), "--host", "a.test", "--path", "/a/../b"]);
+        let output = command.args(more).arg("--json").output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).expect(&told)
+    };
+    let https = ["--header", "x-forwarded-proto: https"];
+    let by = |client: &'static str, rest: &[&'static str]| {
+        explain(&[&["--client", client][..], &https[..], rest].concat())
+    };
+    // Only from a proxy that is trusted.
+    let stranger = by("192.0.2.1", &[]);
+    assert_eq!((&stranger["action"], &stranger["path"]), (&"redirect".into(), &"/b".into()));
+    assert_eq!(by("10.0.0.1", &[])["route"], "rest");
+    // A client is hashed by the address that such a proxy names, and never by one that it names itself.
+    let endpoints: Vec<_> = (1..20)
+        .map(|last| {
+            let named = format!("x-forwarded-for: 192.0.2.{last}");
+            let by_proxy =
+                explain(&["--client", "10.0.0.1", https[0], https[1], "--header", &named]);
+            by_proxy["endpoint"].clone()
+        })
+        .collect();
+    assert!(endpoints.iter().any(|endpoint| *endpoint != endpoints[0]), "{endpoints:?}");
+    // What only the gateway writes is no client's to say.
+    let hinted = by("10.0.0.1", &["--header", "x-sallyport-zone: a"]);
+    assert_eq!(hinted["route"], "rest", "{hinted}");
+    let refused = by("10.0.0.1", &["--header", "connection: host"]);
+    assert_eq!(refused["status"], 400, "{refused}");
+}
