@@ -47,6 +47,10 @@ pub(super) struct EngineClient {
     ignores_interim: bool,
     closes_if_unfinished: bool,
     response: Option<Box<ResponseHeader>>,
+    /// Whether any of the final head is on its way: until then another may take its place.
+    begun: bool,
+    /// Where in what is to be written the final head stands.
+    head_at: usize,
     writer: BodyWriter,
     bytes_sent: usize,
     /// To be written.
@@ -85,6 +89,8 @@ impl EngineClient {
             ignores_interim: false,
             closes_if_unfinished: true,
             response: None,
+            begun: false,
+            head_at: 0,
             writer: BodyWriter::Done,
             bytes_sent: 0,
             out: BytesMut::new(),
@@ -195,8 +201,12 @@ impl EngineClient {
         if is_interim && self.ignores_interim {
             return Ok(());
         }
-        if self.response.as_ref().is_some_and(|head| !head.status.is_informational()) {
-            return Ok(());
+        if self.has_final_head() {
+            if self.begun {
+                return Ok(());
+            }
+            self.out.truncate(self.head_at);
+            self.bytes_sent = 0;
         }
         if self.closes_if_unfinished && !self.body.is_done() {
             self.keep_alive = false;
@@ -210,9 +220,14 @@ impl EngineClient {
                 self.keep_alive = false;
             }
         }
+        self.head_at = self.out.len();
         head::write_response(&head, written, &mut self.out);
         self.response = Some(head);
         Ok(())
+    }
+
+    fn has_final_head(&self) -> bool {
+        self.response.as_ref().is_some_and(|head| !head.status.is_informational())
     }
 
     /// RFC 9112, 6.3.
@@ -271,6 +286,7 @@ impl EngineClient {
                 written => written,
             };
             self.unflushed = true;
+            self.begun |= self.has_final_head();
             self.out.advance(written.map_err(failed)?);
         }
         if self.unflushed {
@@ -280,7 +296,8 @@ impl EngineClient {
         Poll::Ready(Ok(()))
     }
 
-    async fn write_out(&mut self) -> Result<()> {
+    /// Waits until what is to be written is on its way.
+    pub(super) async fn write_out(&mut self) -> Result<()> {
         let within = self.write_timeout;
         let writing = poll_fn(|context| self.poll_write_out(context));
         match within {
@@ -403,7 +420,7 @@ impl Client for EngineClient {
     }
 
     fn response(&self) -> Option<&ResponseHeader> {
-        self.response.as_deref()
+        self.response.as_deref().filter(|_| self.begun || !self.has_final_head())
     }
 
     async fn answer(&mut self, head: Box<ResponseHeader>, body: Option<Bytes>) -> Result<()> {

@@ -237,10 +237,15 @@ impl<'e> Exchange<'e> {
                 }
                 continue;
             };
-            let piece = body.gather(&mut self.origin.ahead).map_err(|what| {
-                Error::explain(ErrorType::Custom("chunks of a response are malformed"), what)
-                    .into_up()
-            })?;
+            let piece = match body.gather(&mut self.origin.ahead) {
+                Ok(piece) => piece,
+                Err(what) => {
+                    // What came before it is the client's.
+                    self.client.write_out().await.map_err(|error| error.into_down())?;
+                    let kind = ErrorType::Custom("chunks of a response are malformed");
+                    return Err(Error::explain(kind, what).into_up());
+                }
+            };
             let end = body.is_done();
             if piece.data == 0 && !end {
                 self.origin.ahead.advance(piece.bytes());

@@ -181,3 +181,6 @@ fn titled(name: &HeaderName) -> &str {
         _ => name.as_str(),
     }
 }
+
+#[cfg(test)]
+mod tests;
