@@ -70,7 +70,7 @@ enum Event {
     FromOrigin(usize),
     /// The request cannot be written.
     SendFailed(Box<Error>),
-    /// What was to be written to the client is on its way.
+    /// What was to be written on one side is on its way.
     Flushed,
 }
 
@@ -331,6 +331,10 @@ impl<'e> Exchange<'e> {
         }
         if let Poll::Ready(event) = self.poll_origin(context) {
             return Poll::Ready(event);
+        }
+        if self.is_over() {
+            // The last of the request has gone out behind its answer.
+            return Poll::Ready(Ok(Event::Flushed));
         }
         if let Poll::Ready(event) = self.poll_client(context) {
             return Poll::Ready(event);

@@ -181,6 +181,3 @@ fn titled(name: &HeaderName) -> &str {
         _ => name.as_str(),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,6 +1,8 @@
 //! The gateway's own engine for HTTP/1.1, beside Pingora: which of them serves what, and that nobody can tell.
 
-use crate::support::{Client, Gateway, Origin, check, config, get, request};
+use std::io::{Read as _, Write as _};
+
+use crate::support::{Client, Gateway, Origin, check, config, forward_all, get, request};
 
 #[path = "engine/differential.rs"]
 mod differential;
@@ -71,6 +73,43 @@ fn pingora_serves_everything_where_it_is_told_to() {
     assert_eq!(client.send(ask).receive().body, "a");
     served(&gateway, "http1", 1);
     served(&gateway, "pingora", 3);
+}
+
+#[test]
+fn an_upload_that_is_answered_early_goes_on_to_its_end_and_the_connection_closes() {
+    let (begun, has_begun) = std::sync::mpsc::channel();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let origin = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut received = vec![0; 1 << 16];
+        let mut bytes = 0;
+        while !received[..bytes].windows(4).any(|four| four == b"\r\n\r\n") {
+            bytes += stream.read(&mut received[bytes..]).unwrap();
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly").unwrap();
+        has_begun.recv().unwrap();
+        let mut body = received[..bytes].to_vec();
+        while !body.ends_with(b"end") {
+            let bytes = stream.read(&mut received).unwrap();
+            assert!(bytes > 0, "the origin has the whole request");
+            body.extend_from_slice(&received[..bytes]);
+        }
+    });
+    let gateway = Gateway::start(
+        &forward_all(&[address]).replace("upstreams:", "insecure: { engine: auto }\nupstreams:"),
+    );
+    let mut client = Client::connect(gateway.web());
+    client.send("PUT / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 20003\r\n\r\n");
+    client.send([b'x'; 100]);
+    let answer = client.receive();
+    assert_eq!((answer.status, answer.body.as_str()), (200, "early"));
+    assert_eq!(answer.field("connection").as_deref(), Some("close"));
+    begun.send(()).unwrap();
+    client.send([b'x'; 19_900]).send("end");
+    origin.join().unwrap();
+    assert_eq!(client.read_to_end(), b"");
+    served(&gateway, "http1", 1);
 }
 
 #[test]
