@@ -9,6 +9,8 @@ use tokio::net::{TcpListener, TcpStream, UnixListener};
 
 use super::*;
 
+mod tls;
+
 /// What nothing here waits for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
