@@ -26,7 +26,8 @@ mod tls;
 use std::path::{Path, PathBuf};
 
 use sallyport_config::schema::Schema;
-use sallyport_config::{Files, Found, Problems, Sources};
+use sallyport_config::spec::Spec;
+use sallyport_config::{File, Files, Found, Problems, Sources};
 use sallyport_plugin::{Instances, Kinds, Reader};
 use sallyport_route::Hints;
 
@@ -143,9 +144,55 @@ pub fn resolve(
     filters: &mut Reader<'_>,
 ) -> Result<Loaded, Problems> {
     let mut problems = Vec::new();
-    let declared = Declared::of_files(sources.files(), &mut problems);
+    let declared = Declared::of_files(sources.files(), filters, &mut problems);
+    resolve_declared(&declared, problems, sources, running, filters)
+}
+
+/// As [`resolve`], for a configuration that was put together elsewhere, from the files of `sources` and
+/// what else there is. Problems name the main file and places in `spec`.
+///
+/// # Errors
+/// As [`load`].
+pub fn resolve_spec(
+    spec: Spec,
+    sources: &Sources,
+    running: Option<&RestartOnly>,
+    filters: &mut Reader<'_>,
+) -> Result<Loaded, Problems> {
+    let path = sources.files().first().map(|file| file.path.clone()).unwrap_or_default();
+    // Without a text: places in the whole are not those of the file.
+    let origin = File { path, text: String::new() };
+    resolve_declared(&Declared::of_spec(spec, &origin), Vec::new(), sources, running, filters)
+}
+
+/// What the files declare, as one: what is included is part of it, and references are filled in.
+///
+/// # Errors
+/// What cannot be read of it.
+pub fn declare(sources: &Sources, filters: &mut Reader<'_>) -> Result<Spec, Problems> {
+    let mut found = Vec::new();
+    let declared = Declared::of_files(sources.files(), filters, &mut found);
+    found.iter_mut().for_each(|found| declared.hide_values(found));
+    let mut problems = Problems::locate(found, sources.files());
+    problems.extend(sources.problems());
+    if problems.are_fatal(false) { Err(problems) } else { Ok(declared.into_whole()) }
+}
+
+/// The files of one configuration as one, with every default, and references as they are written.
+#[must_use]
+pub fn effective(files: &[File]) -> Option<serde_json::Value> {
+    declared::as_written(files)
+}
+
+fn resolve_declared(
+    declared: &Declared<'_>,
+    mut problems: Vec<Found>,
+    sources: &Sources,
+    running: Option<&RestartOnly>,
+    filters: &mut Reader<'_>,
+) -> Result<Loaded, Problems> {
     let told = problems.len();
-    let config = resolve::resolve(&declared, filters, &mut problems);
+    let config = resolve::resolve(declared, filters, &mut problems);
     let found = problems.split_off(told);
     problems.extend(found.into_iter().filter(|found| !declared.is_of_replaced(found)));
     if let Some(running) = running
@@ -153,7 +200,8 @@ pub fn resolve(
     {
         running.check(&config, &mut problems);
     }
-    let mut problems = Problems::locate(problems, sources.files());
+    problems.iter_mut().for_each(|found| declared.hide_values(found));
+    let mut problems = Problems::locate(problems, declared.origins);
     problems.extend(sources.problems());
     if problems.are_fatal(false) {
         return Err(problems);

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use self::repair::Repair;
 use crate::problem::Found;
+use crate::references::{self, Reference};
 use crate::schema::{self, JsonSchema};
 use crate::strict::Strict;
 use crate::tree::{Node, Place, Sink};
@@ -22,6 +23,8 @@ pub struct Decoded<T> {
     pub value: T,
     /// The places that hold an example in place of what could not be read.
     pub replaced: Replaced,
+    /// The values with references in them.
+    pub references: Vec<Reference>,
 }
 
 /// Places of one file that hold an example in place of what could not be read.
@@ -67,11 +70,43 @@ pub fn text<T: DeserializeOwned + JsonSchema>(
     sink: &mut Sink,
 ) -> Option<Decoded<T>> {
     if let Ok(value) = T::deserialize(Strict(serde_yaml::Deserializer::from_str(text))) {
-        return Some(Decoded { value, replaced: Replaced::default() });
+        return Some(Decoded { value, replaced: Replaced::default(), references: Vec::new() });
     }
     let before = sink.len();
     let tree = crate::parse(file, text, sink)?;
     told(Node { value: &tree, place: Place::File(file) }, sink, before)
+}
+
+/// As [`text`], with references filled in with what `read` says of them.
+pub fn filled<T: DeserializeOwned + JsonSchema>(
+    file: usize,
+    text: &str,
+    read: &mut references::Read<'_>,
+    sink: &mut Sink,
+) -> Option<Decoded<T>> {
+    if !references::may_be_in(text) {
+        return self::text(file, text, sink);
+    }
+    let mut tree = crate::parse(file, text, sink)?;
+    let place = Place::File(file);
+    let references = references::fill(&mut tree, &place, read, sink);
+    let told = sink.len();
+    let mut decoded = node::<T>(Node { value: &tree, place }, sink);
+    // A number is text in the environment. What wants a number has refused the text.
+    let is_wrong =
+        |reference: &Reference| sink[told..].iter().any(|found| found.place == reference.place);
+    if references::make_plain(&mut tree, &references, is_wrong) {
+        sink.truncate(told);
+        decoded = node::<T>(Node { value: &tree, place }, sink);
+    }
+    let mut decoded = decoded?;
+    let missing = references.iter().filter(|reference| reference.value.is_none());
+    let missing = Replaced(missing.map(|reference| reference.place.clone()).collect());
+    let found = sink.split_off(told);
+    sink.extend(found.into_iter().filter(|found| !missing.holds(&found.place)));
+    decoded.replaced.0.extend(missing.0);
+    decoded.references = references;
+    Some(decoded)
 }
 
 /// Decodes a value of a tree, as [`text`] does.
@@ -92,7 +127,7 @@ pub fn build<S: DeserializeOwned + JsonSchema, T>(
 ) -> Option<T> {
     let errors = |sink: &Sink| sink.iter().filter(|found| found.is_error()).count();
     let before = errors(sink);
-    let Decoded { value, replaced } = self::node::<S>(node, sink)?;
+    let Decoded { value, replaced, .. } = self::node::<S>(node, sink)?;
     let told = sink.len();
     let built = build(&value, &node.place, sink);
     // What stands in for something that could not be read was told as that.
@@ -108,7 +143,9 @@ fn told<T: DeserializeOwned + JsonSchema>(
     before: usize,
 ) -> Option<Decoded<T>> {
     let error = match T::deserialize(node.value) {
-        Ok(value) => return Some(Decoded { value, replaced: Replaced::default() }),
+        Ok(value) => {
+            return Some(Decoded { value, replaced: Replaced::default(), references: Vec::new() });
+        }
         Err(error) => error,
     };
     let schema = schema::of::<T>();
@@ -121,7 +158,7 @@ fn told<T: DeserializeOwned + JsonSchema>(
         sink.push(Found::error(file, place, error.to_string(), "see `sallyport schema`"));
     }
     let value = T::deserialize(&repaired).ok()?;
-    Some(Decoded { value, replaced: Replaced(replaced) })
+    Some(Decoded { value, replaced: Replaced(replaced), references: Vec::new() })
 }
 
 #[cfg(test)]

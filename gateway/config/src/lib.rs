@@ -31,6 +31,7 @@ mod files;
 mod lines;
 mod problem;
 pub mod process;
+pub mod references;
 pub mod regular;
 pub mod scalar;
 pub mod schema;

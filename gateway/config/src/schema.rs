@@ -55,7 +55,17 @@ pub fn of_gateway<'k>(kinds: impl IntoIterator<Item = (&'k str, SettingsSchema)>
         *entry = settings.clone().into();
     }
     RecursiveTransform(tidy).transform(&mut schema);
+    RecursiveTransform(take_references).transform(&mut schema);
     schema
+}
+
+/// Lets a reference stand for a text with a pattern: what it stands for is not known to an editor.
+fn take_references(schema: &mut Schema) {
+    if schema.get("type").is_some_and(|kind| kind == "string")
+        && let Some(Value::String(pattern)) = schema.get_mut("pattern")
+    {
+        *pattern = format!("(?:{pattern})|[$][{{](?:env|file):[^}}]+[}}]");
+    }
 }
 
 /// Takes the `null` out that stands for a key which is not written: a file leaves the key out. And

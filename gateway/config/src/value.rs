@@ -13,6 +13,7 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Vis
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
 use crate::problem::{Found, Severity};
+use crate::references::Step;
 
 /// Collections within one another; a configuration has about ten.
 const DEPTH_MAX: usize = 100;
@@ -145,12 +146,31 @@ impl Mapping {
         self.0.iter().map(|(key, value)| (key, value))
     }
 
+    /// Keys with their values, which may be changed.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (&Value, &mut Value)> {
+        self.0.iter_mut().map(|(key, value)| (&*key, value))
+    }
+
     fn repeated(&self) -> Option<&Value> {
         if let [(one, _), (other, _)] = &self.0[..] {
             return (one == other).then_some(other);
         }
         let mut seen = HashSet::with_capacity(self.0.len());
         self.keys().find(|key| !seen.insert(*key))
+    }
+}
+
+impl Value {
+    /// The value that is one step within this one.
+    pub(crate) fn step_mut(&mut self, step: &Step) -> Option<&mut Self> {
+        match (self, step) {
+            (Self::Sequence(items), Step::Item(index)) => items.get_mut(*index),
+            (Self::Mapping(mapping), Step::Key(key)) => {
+                let mut entries = mapping.iter_mut();
+                entries.find_map(|(found, value)| (found.as_str() == Some(key)).then_some(value))
+            }
+            _ => None,
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The effective configuration is made of the text that is in force, by the types that declare every
 //! key: what a file leaves out has its default, times and sizes are as one writes them, and files that
-//! are included are part of the whole. Secrets are left out.
+//! are included are part of the whole. Secrets are left out, and references are shown as they are written.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,7 +10,6 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use sallyport_config::File;
-use sallyport_config::spec::{Included, Spec};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -108,20 +107,9 @@ fn limit_view(value: u64) -> Value {
     if value == u64::MAX { "unlimited".into() } else { value.into() }
 }
 
-/// The files of one configuration as one, with every default.
+/// The files of one configuration as one, with every default and without secrets.
 fn effective(files: &[File]) -> Option<Value> {
-    let mut sink = Vec::new();
-    let (main, others) = files.split_first()?;
-    let mut spec = sallyport_config::decode::text::<Spec>(0, &main.text, &mut sink)?.value;
-    for (index, file) in others.iter().enumerate() {
-        // One that is empty has nothing to add.
-        let read = sallyport_config::decode::text::<Included>(index + 1, &file.text, &mut sink);
-        let Some(included) = read else { continue };
-        spec.upstreams.extend(included.value.upstreams);
-        spec.virtual_hosts.extend(included.value.virtual_hosts);
-    }
-    spec.include.clear();
-    let mut value = serde_json::to_value(&spec).ok()?;
+    let mut value = crate::config::effective(files)?;
     tidy(&mut value);
     Some(value)
 }

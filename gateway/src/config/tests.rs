@@ -120,3 +120,27 @@ fn what_needs_a_restart_is_refused_in_a_reload_and_listeners_do_not() {
     let said = problems.unwrap_err().to_string();
     assert!(said.contains("a.yaml:2: limits.upstream_idle_connections: "), "{said}");
 }
+
+#[test]
+fn what_is_put_together_elsewhere_is_resolved_as_a_file_is() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("parts")).unwrap();
+    let main = write(folder.path(), "a.yaml", MAIN);
+    write(folder.path(), "b.yaml", "upstreams: []");
+    write(folder.path(), "parts/1.yaml", PART);
+    let sources = Sources::read(&main).unwrap();
+    let (filters, previous) = (Filters::idle(Kinds::builtin()), Instances::default());
+    let mut reader = filters.reader(&main, &previous);
+    let mut spec = super::declare(&sources, &mut reader).unwrap();
+    assert_eq!((spec.upstreams.len(), spec.virtual_hosts.len()), (2, 1));
+    assert!(spec.include.is_empty());
+    let loaded = super::resolve_spec(spec.clone(), &sources, None, &mut reader).unwrap();
+    assert_eq!(loaded.config.virtual_hosts[0].routes.len(), 1);
+    assert_eq!(loaded.sha256, sources.sha256());
+
+    spec.upstreams.remove(0);
+    let problems = super::resolve_spec(spec, &sources, None, &mut reader).unwrap_err();
+    let said = problems.to_string();
+    let place = "a.yaml:1: virtual_hosts[0].routes[0].forward.split[1].upstream: unknown upstream";
+    assert!(said.contains(place), "{said}");
+}

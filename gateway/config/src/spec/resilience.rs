@@ -87,7 +87,7 @@ pub enum TenantBy {
 /// A hint that tells tenants apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-#[schemars(extend("x-wrong" = "changes from one connection to the next"))]
+#[schemars(extend("x-wrong" = "is no hint that tells tenants apart"))]
 pub enum TenantHint {
     /// The network of its address.
     Network,

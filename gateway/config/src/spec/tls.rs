@@ -83,7 +83,7 @@ pub enum TlsDefault {
 
 /// A version of TLS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[schemars(extend("x-wrong" = "is no version of TLS"))]
+#[schemars(extend("x-wrong" = "is no version of TLS that is spoken"))]
 pub enum TlsVersion {
     /// RFC 5246.
     #[default]

@@ -130,7 +130,7 @@ pub enum HashOn {
 /// A hint that is the same for all connections of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-#[schemars(extend("x-wrong" = "changes from one connection to the next"))]
+#[schemars(extend("x-wrong" = "is no hint that is the same for all connections of a client"))]
 pub enum SteadyHint {
     /// The network of its address.
     Network,

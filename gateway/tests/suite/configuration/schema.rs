@@ -1,5 +1,6 @@
 //! `sallyport schema` says of a file what `check` says of it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -56,11 +57,14 @@ const BROKEN: &[&str] = &[
     "include: a.yaml",
 ];
 
-fn schema() -> Validator {
+fn printed() -> Value {
     let output = sallyport().arg("schema").output().unwrap();
     assert!(output.status.success(), "{}", text(&output));
-    let schema: Value = serde_json::from_slice(&output.stdout).unwrap();
-    jsonschema::validator_for(&schema).unwrap()
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn schema() -> Validator {
+    jsonschema::validator_for(&printed()).unwrap()
 }
 
 /// The YAML as JSON; `None` if it is no YAML, which any editor tells.
@@ -149,4 +153,60 @@ fn what_is_refused_of_filters_is_refused_by_the_schema() {
     }
     assert!(alike > beyond.len(), "{alike} alike\n{}", beyond.join("\n"));
     assert!(beyond.len() <= BEYOND_FILTERS, "{}:\n{}", beyond.len(), beyond.join("\n"));
+}
+
+/// Every key that `schema` declares anywhere.
+fn keys(schema: &Value, found: &mut BTreeSet<String>) {
+    match schema {
+        Value::Object(entries) => {
+            if let Some(Value::Object(properties)) = entries.get("properties") {
+                found.extend(properties.keys().cloned());
+            }
+            // Conditions name keys that are declared elsewhere.
+            let conditions = ["if", "then", "not", "contains"];
+            let entries = entries.iter().filter(|(key, _)| !conditions.contains(&&***key));
+            entries.for_each(|(_, inner)| keys(inner, found));
+        }
+        Value::Array(items) => items.iter().for_each(|item| keys(item, found)),
+        _ => {}
+    }
+}
+
+/// The code of `document`: what stands between backticks.
+fn code(document: &str) -> Vec<&str> {
+    document.split('`').skip(1).step_by(2).collect()
+}
+
+#[test]
+fn every_key_is_documented_and_every_documented_path_is_one_of_keys() {
+    let mut known = BTreeSet::new();
+    keys(&printed(), &mut known);
+    let folder = |path: &str| fs::read_dir(root().join(path)).unwrap().map(|it| it.unwrap().path());
+    let readmes = folder("plugins/src/builtin").map(|filter| filter.join("README.md"));
+    let others = ["README.md", "plugins/src/wasm/README.md"].map(|file| root().join(file));
+    let pages = folder("docs").chain(readmes).chain(others);
+    let pages = pages.filter(|page| page.extension().is_some_and(|ending| ending == "md"));
+    let pages: Vec<_> = pages.filter_map(|page| fs::read_to_string(page).ok()).collect();
+    let is_of_word = |letter: char| letter.is_ascii_alphanumeric() || "_-".contains(letter);
+    let spans = pages.iter().flat_map(|page| code(page));
+    let words: BTreeSet<&str> =
+        spans.flat_map(|span| span.split(|letter| !is_of_word(letter))).collect();
+    let undocumented: Vec<_> = known.iter().filter(|key| !words.contains(&***key)).collect();
+    assert!(undocumented.is_empty(), "in no page: {undocumented:?}");
+
+    // The other pages name keys of the classifier's file, and properties, as well.
+    for page in ["configuration.md", "resilience.md", "tls.md"] {
+        let text = fs::read_to_string(root().join("docs").join(page)).unwrap();
+        for span in code(&text).into_iter().filter(|span| !span.contains(['$', '\n', '/'])) {
+            let path = span.split([' ', ':', ',']).next().unwrap_or("").replace("[]", "");
+            let segments: Vec<_> = path.split('.').collect();
+            let are_words = segments.iter().all(|segment| {
+                !segment.is_empty() && segment.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+            });
+            if segments.len() > 1 && are_words && known.contains(segments[0]) {
+                let unknown = segments.iter().find(|segment| !known.contains(**segment));
+                assert!(unknown.is_none(), "{page}: `{span}` has no key {unknown:?}");
+            }
+        }
+    }
 }

@@ -42,7 +42,7 @@ impl<'s> Choice<'s> {
 
     fn shown(&self, root: &Json) -> Vec<String> {
         match self {
-            Self::Words(words) => words.iter().map(|word| (*word).to_owned()).collect(),
+            Self::Words(words) => words.iter().map(|word| as_written(word)).collect(),
             Self::Key(key, schema) => {
                 vec![format!("{{ {key}: {} }}", example::flow(root, schema))]
             }
@@ -143,6 +143,14 @@ impl Repair<'_, '_> {
     }
 }
 
+/// A word as it is written: in quotes where YAML would take it for a number.
+fn as_written(word: &str) -> String {
+    match word.parse::<f64>() {
+        Ok(_) => format!("{word:?}"),
+        Err(_) => word.to_owned(),
+    }
+}
+
 /// Whether `schema` is for values of this kind.
 fn takes(schema: &Json, value: &Value) -> bool {
     let is = |kind: &str| match &schema["type"] {
@@ -177,7 +185,10 @@ fn refusal(root: &Json, schema: &Json, choices: &[Choice<'_>], value: &Value) ->
             };
             Refusal::new(format!("{text:?}: {wrong}"), fix)
         }
-        Value::Number(_) | Value::Bool(_) if are_words => Refusal::new(not_text(value).what, fix),
+        Value::Number(_) | Value::Bool(_) if are_words => match not_text(value) {
+            refusal if shown.contains(&format!("\"{}\"", value.shown())) => refusal,
+            refusal => Refusal::new(refusal.what, fix),
+        },
         _ => Refusal::new(format!("is {}", value.shown()), fix),
     }
 }
