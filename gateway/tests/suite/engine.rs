@@ -6,6 +6,8 @@ use crate::support::{Client, Gateway, Origin, check, config, forward_all, get, r
 
 #[path = "engine/differential.rs"]
 mod differential;
+#[path = "engine/generated.rs"]
+mod generated;
 
 /// One upstream of each kind of interest, and the switch.
 fn both(engine: &str, origin: &Origin) -> String {

@@ -14,7 +14,7 @@ use crate::support::{Client, Gateway, Origin, Received, config};
 type Answers = Arc<Mutex<Vec<Vec<u8>>>>;
 
 /// Both engines in front of one origin that plays a script.
-struct Pair {
+pub(super) struct Pair {
     own: Gateway,
     pingora: Gateway,
     origin: Origin,
@@ -29,7 +29,7 @@ struct Outcome {
 }
 
 impl Pair {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let answers = Answers::default();
         let script = answers.clone();
         let origin = Origin::start(move |received, stream| {
@@ -69,7 +69,7 @@ virtual_hosts:
 
     /// Sends `requests` as they stand, and then one by which the connection ends; the origin answers `/0`, `/1` and so
     /// on with `answers`.
-    fn compare(&self, name: &str, requests: &[u8], answers: &[&[u8]]) {
+    pub(super) fn compare(&self, name: &str, requests: &[u8], answers: &[&[u8]]) {
         *self.answers.lock().unwrap() = answers.iter().map(|answer| answer.to_vec()).collect();
         let own = self.outcome(&self.own, requests);
         let pingora = self.outcome(&self.pingora, requests);
@@ -77,7 +77,7 @@ virtual_hosts:
     }
 
     /// Makes sure that it was the engine that was compared.
-    fn is_of_engine(&self) {
+    pub(super) fn is_of_engine(&self) {
         let served = |engine| {
             self.own.metric(&format!("sallyport_engine_requests_total{{engine=\"{engine}\"}}"))
         };
