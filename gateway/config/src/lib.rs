@@ -26,6 +26,7 @@
 //! ```
 
 pub mod decode;
+pub mod delivery;
 mod entries;
 mod files;
 mod lines;

@@ -14,11 +14,13 @@ mod action;
 mod admin;
 mod error_pages;
 mod filter;
+mod fragment;
 mod limits;
 mod listener;
 mod matching;
 mod origins;
 mod process;
+mod providers;
 pub mod push;
 mod resilience;
 pub mod scalar;
@@ -27,13 +29,15 @@ mod upstream;
 mod verdicts;
 mod virtual_host;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 pub use action::{Forward, Redirect, RedirectScheme, RedirectStatus, Respond, Target};
 pub use admin::Admin;
 pub use error_pages::ErrorPages;
 pub use filter::FilterEntry;
+pub use fragment::Fragment;
 pub use limits::{HeaderNames, Limits};
 pub use listener::{
     Classifier, HintName, Http2, Https, Listener, ListenerRedirect, ListenerTimeouts, ProxyProtocol,
@@ -43,10 +47,12 @@ pub use matching::{
     Scheme, SynRate,
 };
 pub use origins::{
-    DiscoveredEndpoints, Discovery, Endpoint, InsecureTls, OriginClientCertificate, OriginHttp2,
-    OriginProtocol, OriginTls, ProxyProtocolVersion, Resolver,
+    DiscoveredEndpoints, Discovery, Endpoint, InsecureTls, KubernetesService,
+    OriginClientCertificate, OriginHttp2, OriginProtocol, OriginTls, ProxyProtocolVersion,
+    Resolver,
 };
 pub use process::{AccessLog, EngineChoice, Insecure, LogFormat, LogSettings, Shutdown};
+pub use providers::{IngressListeners, Kubernetes, Providers};
 pub use push::Push;
 pub use resilience::{
     Backoff, Mirror, OutlierDetection, Queue, Retry, Sticky, StickySplit, TenantBy, TenantHint,
@@ -69,15 +75,17 @@ use scalar::Name;
 /// The configuration of a Sallyport gateway. `sallyport check FILE` tells every problem of one.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(title = "Sallyport")]
+#[schemars(title = "Sallyport", transform = listeners_or_providers)]
 pub struct Spec {
     /// Files and globs with more `upstreams` and `virtual_hosts`, beside this file where they are
     /// relative. Included files cannot include others.
     #[serde(default)]
     pub include: Vec<Name>,
-    /// Where requests are taken.
-    #[schemars(length(min = 1))]
+    /// Where requests are taken. None are needed beside `providers`, which bring their own.
+    #[serde(default)]
     pub listeners: Vec<Listener>,
+    /// Sources of listeners, virtual hosts and upstreams besides this file. None by default.
+    pub providers: Option<Providers>,
     /// Accounts with authorities that issue certificates by themselves (ACME).
     #[serde(default)]
     pub acme: Vec<Acme>,
@@ -114,6 +122,17 @@ pub struct Spec {
     /// Domains and their routes.
     #[serde(default)]
     pub virtual_hosts: Vec<VirtualHost>,
+}
+
+/// Demands a listener where no other source brings any.
+fn listeners_or_providers(schema: &mut Schema) {
+    schema.insert(
+        "anyOf".into(),
+        json!([
+            { "required": ["listeners"], "properties": { "listeners": { "minItems": 1 } } },
+            { "required": ["providers"] }
+        ]),
+    );
 }
 
 /// A file that another includes: what there may be many of. What there is one of stays in one place.

@@ -45,6 +45,8 @@ enum Wake {
     Folder,
     /// Somebody asked for it.
     Asked,
+    /// Something else than a file has changed.
+    Other,
 }
 
 /// Asks the watching thread to look.
@@ -56,6 +58,12 @@ impl Waker {
     /// do it.
     pub fn ask(&self) -> bool {
         self.0.send(Wake::Asked).is_ok()
+    }
+
+    /// Has the files looked at again, together with something else that has changed. Returns whether the
+    /// thread is there to do it.
+    pub fn look(&self) -> bool {
+        self.0.send(Wake::Other).is_ok()
     }
 }
 

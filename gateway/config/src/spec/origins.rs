@@ -3,7 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::scalar::{DnsServer, DomainName, Duration, EndpointAddress, Int, Name, ServerName};
+use super::scalar::{
+    DnsServer, DomainName, Duration, EndpointAddress, Int, Name, ObjectName, PortName, ServerName,
+};
 use crate::schema::exactly_one;
 
 /// One server that takes requests, or a name for several.
@@ -32,12 +34,37 @@ fn priority() -> Int<0, 127> {
 /// Where further endpoints are found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(transform = exactly_one(&["srv", "file"]))]
+#[schemars(transform = exactly_one(&Discovery::KEYS))]
 pub struct Discovery {
     /// The name of SRV records.
     pub srv: Option<DomainName>,
     /// A file with `endpoints`, followed by itself.
     pub file: Option<Name>,
+    /// A Service of the cluster under `providers.kubernetes`.
+    pub kubernetes: Option<KubernetesService>,
+}
+
+impl Discovery {
+    /// The keys of which one is written.
+    pub const KEYS: [&'static str; 3] = ["srv", "file", "kubernetes"];
+}
+
+/// A Service of a Kubernetes cluster, whose EndpointSlices are the endpoints.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KubernetesService {
+    /// Its namespace and name: NAMESPACE/NAME.
+    pub service: ObjectName,
+    /// The port of the Service, by its number or its name.
+    pub port: PortName,
+}
+
+impl KubernetesService {
+    /// How the provider's groups of endpoints are named.
+    #[must_use]
+    pub fn group(&self) -> String {
+        format!("{}:{}", self.service, self.port)
+    }
 }
 
 /// What a file of endpoints holds.

@@ -21,13 +21,14 @@ mod size;
 mod text;
 mod time;
 
-pub use fields::{HeaderName, HeaderValue, Method, RetryReason, StatusRange};
-pub use network::{Address, Network, RemoteAddress};
+pub use fields::{HeaderName, HeaderValue, Method, PortName, RetryReason, StatusRange};
+pub use network::{Address, IpAddress, Network, RemoteAddress};
 pub use number::{Int, Percent};
 pub use size::{Bytes, BytesOrUnlimited, RateOrOff};
 pub use text::{
     AbsolutePath, AdminAddress, CookieName, DnsServer, Domain, DomainName, EndpointAddress,
-    FileMode, HostName, HostPort, Name, NonEmpty, Regex, ServerName, UrlPath, UrlTarget,
+    FileMode, HostName, HostPort, Name, NonEmpty, ObjectName, Regex, ServerName, UrlPath,
+    UrlTarget,
 };
 pub use time::{Duration, DurationOrZero};
 

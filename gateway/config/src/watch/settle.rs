@@ -54,7 +54,7 @@ impl Settling {
                 }
             }
             Wake::Asked => self.is_asked = true,
-            Wake::Folder => {}
+            Wake::Folder | Wake::Other => {}
         }
         let (began, _) = self.times.unwrap_or((now, now));
         self.times = Some((began, now));

@@ -263,6 +263,53 @@ impl Serialize for RetryReason {
     }
 }
 
+/// A port of a Service: its number, or its name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum PortName {
+    /// Its number.
+    Number(u16),
+    /// Its name.
+    Name(Box<str>),
+}
+
+impl NumberOrText for PortName {
+    const NAME: &'static str = "PortName";
+    const NUMBERS: (u64, u64) = (1, 65_535);
+    const PATTERN: &'static str = "^[a-z0-9-]{1,63}$";
+    const FIX: &'static str = "write the port's number such as 80, or its name such as http";
+
+    fn of_text(text: &str) -> Result<Self, String> {
+        let is_letter =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        match (1..=63).contains(&text.len()) && text.bytes().all(is_letter) {
+            true => Ok(Self::Name(text.into())),
+            false => Err("is no name of a port".to_owned()),
+        }
+    }
+
+    fn of_number(number: u16) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl fmt::Display for PortName {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(out),
+            Self::Name(name) => name.fmt(out),
+        }
+    }
+}
+
+impl Serialize for PortName {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Number(number) => to.serialize_u16(*number),
+            Self::Name(name) => to.serialize_str(name),
+        }
+    }
+}
+
 macro_rules! number_or_text {
     ($($type:ty: $example:expr;)*) => {$(
         impl<'de> Deserialize<'de> for $type {
@@ -286,6 +333,7 @@ macro_rules! number_or_text {
 number_or_text! {
     StatusRange: 200;
     RetryReason: "connect";
+    PortName: "http";
 }
 
 macro_rules! as_text {

@@ -30,7 +30,12 @@ pub struct RemoteAddress(pub SocketAddr);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Network(pub IpNet);
 
+/// An IP address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct IpAddress(pub IpAddr);
+
 crate::scalar!(Address);
+crate::scalar!(IpAddress);
 crate::scalar!(RemoteAddress);
 crate::scalar!(Network);
 
@@ -80,6 +85,28 @@ impl Scalar for RemoteAddress {
             }
             address => Ok(Self(address)),
         }
+    }
+}
+
+impl Scalar for IpAddress {
+    fn name() -> String {
+        "IpAddress".to_owned()
+    }
+
+    fn pattern() -> String {
+        format!("^(?:{IPV4}|{IPV6})$")
+    }
+
+    fn example() -> String {
+        "192.0.2.1".to_owned()
+    }
+
+    fn fix() -> String {
+        "write an IP address, such as 192.0.2.1 or 2001:db8::1".to_owned()
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        text.parse().map(Self).map_err(|_| "is not an IP address".to_owned())
     }
 }
 
@@ -134,6 +161,12 @@ impl Scalar for Network {
 }
 
 impl fmt::Display for Address {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(out)
+    }
+}
+
+impl fmt::Display for IpAddress {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(out)
     }

@@ -182,6 +182,16 @@ fn server_name(text: &str) -> Result<(), &'static str> {
     if is_one { Ok(()) } else { Err("is no name that a certificate can be for") }
 }
 
+/// A namespace and a name, of the letters that Kubernetes takes (RFC 1123).
+fn object_name(text: &str) -> Result<(), &'static str> {
+    let (namespace, name) = text.split_once('/').ok_or("has no namespace")?;
+    let is_letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let is_namespace = (1..=63).contains(&namespace.len()) && namespace.bytes().all(is_letter);
+    let is_name =
+        (1..=253).contains(&name.len()) && name.bytes().all(|byte| is_letter(byte) || byte == b'.');
+    if is_namespace && is_name { Ok(()) } else { Err("is no namespace and name of an object") }
+}
+
 /// As `sallyport_route::normalise_path` leaves a path: what stands for itself, and escapes of the rest.
 const URL_PATH: &str = "^/(?!(?:.*/)?[.]{1,2}(?:/|$))(?:[/A-Za-z0-9._~!$&'()*+,;=:@-]|\
     %(?!00|2[DE]|3[0-9]|4[1-9A-F]|5[0-9AF]|6[1-9A-F]|7[0-9AE])[0-9A-F]{2})*$";
@@ -257,6 +267,10 @@ texts! {
     /// The name of a host, without a port.
     HostName: pattern "^[0-9A-Za-z._-]+$", example "admin.internal",
     fix "write a name such as admin.internal", parse host_name;
+
+    /// An object of a Kubernetes cluster: its namespace and its name.
+    ObjectName: pattern "^[a-z0-9-]+/[a-z0-9.-]+$", example "shop/api",
+    fix "write NAMESPACE/NAME, such as shop/api", parse object_name;
 
     /// A path of this machine's filesystem that begins with `/`.
     AbsolutePath: pattern "^/", example "/sys/fs/bpf/sallyport",
