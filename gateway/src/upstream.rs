@@ -171,6 +171,16 @@ impl Upstream {
         tracing::debug!(upstream = &*self.spec.name, endpoints, "endpoints changed");
     }
 
+    /// Takes the endpoints that were told before there was a task that listens.
+    pub fn introduce(&self, endpoints: &[config::Endpoint], registry: &Registry) {
+        let known = self.answers();
+        if known.listed.as_deref() == Some(endpoints) {
+            return;
+        }
+        let settled = endpoints.iter().all(|it| matches!(it.location, Location::At(_)));
+        self.found(Answers { listed: Some(endpoints.to_vec()), settled, ..known }, registry);
+    }
+
     /// Puts the set of `found` in the place of the one there is; endpoints that stay keep their state.
     ///
     /// # Errors

@@ -1,4 +1,5 @@
-//! Finding endpoints: names that are resolved, SRV records, and files of endpoints.
+//! Finding endpoints: names that are resolved, SRV records, files of endpoints, and other sources of
+//! configuration.
 //!
 //! Each upstream that has something to find has a task, which asks for each of its names when the TTL
 //! of the last answer is over, follows its file, and replaces the upstream's set when the outcome is
@@ -24,6 +25,7 @@ use self::dns::{Addresses, Dns};
 use self::file::Files;
 use super::Upstream;
 use crate::config::{Discovery, Endpoint, Location, Name, Resolver};
+use crate::sources::{Group, Groups};
 
 /// How long changes are gathered before a set is built: a hundred names whose answers change at the
 /// same time cost one set, and an endpoint is used at most so much later.
@@ -54,6 +56,7 @@ pub struct Discoverer {
     resolver: Resolver,
     dns: Option<Arc<Dns>>,
     files: Files,
+    groups: Groups,
     running: Vec<Running>,
 }
 
@@ -66,9 +69,9 @@ struct Running {
 impl Discoverer {
     /// Without tasks yet; they will run on `runtime`.
     #[must_use]
-    pub fn new(runtime: Handle, registry: Arc<Registry>) -> Self {
+    pub fn new(runtime: Handle, registry: Arc<Registry>, groups: Groups) -> Self {
         let (resolver, files) = (Resolver::default(), Files::default());
-        Self { runtime, registry, resolver, dns: None, files, running: Vec::new() }
+        Self { runtime, registry, resolver, dns: None, files, groups, running: Vec::new() }
     }
 
     /// Finds the endpoints of `upstreams` from now on, and of no others. Tasks of upstreams that were
@@ -117,6 +120,9 @@ impl Discoverer {
             None => None,
             Some(Discovery::Srv(name)) => Some(List::Srv(name.clone())),
             Some(Discovery::File(path)) => Some(List::File(self.files.follow(path))),
+            Some(Discovery::Source(source, group)) => {
+                Some(List::Source(self.groups.follow(source, group)))
+            }
         };
         let finding = Finding {
             upstream: upstream.clone(),
@@ -137,6 +143,7 @@ impl Discoverer {
 enum List {
     Srv(Arc<str>),
     File(file::Followed),
+    Source(Group),
 }
 
 /// What became of one question.
@@ -228,6 +235,10 @@ impl Finding {
                         };
                         Outcome::List { list: List::Srv(name), listed, next }
                     }
+                    List::Source(mut group) => {
+                        let listed = Ok(group.next().await);
+                        Outcome::List { list: List::Source(group), listed, next: Duration::ZERO }
+                    }
                     List::File(mut followed) => {
                         let listed = followed.next().await;
                         let list = List::File(followed);
@@ -258,6 +269,7 @@ impl Finding {
                 let name = match &list {
                     List::Srv(name) => name.clone(),
                     List::File(followed) => followed.name(),
+                    List::Source(group) => group.name().clone(),
                 };
                 let failures = self.upstream.list_failures(failed);
                 self.report(&name, listed.as_ref().err().copied(), failures);
