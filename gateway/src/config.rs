@@ -220,7 +220,7 @@ fn resolve_declared(
 /// Whether what cannot change without a restart may have been left out because of this problem, so that
 /// it would seem to be gone.
 fn hides_restart_only(found: &Found) -> bool {
-    const SECTIONS: [&str; 2] = ["limits", "classifier"];
+    const SECTIONS: [&str; 3] = ["limits", "classifier", "providers"];
     let is_one = |place: &str| SECTIONS.iter().any(|section| place.starts_with(section));
     found.is_error() && found.file == 0 && (found.place.is_empty() || is_one(&found.place))
 }

@@ -28,6 +28,7 @@ use crate::live::Live;
 use crate::push::Pushing;
 use crate::server::{Plan, Server};
 use crate::snapshot::Snapshot;
+use crate::sources::{self, Merge};
 use crate::upstream::discovery::Discoverer;
 use crate::upstream::health::Probes;
 use crate::verdicts::Verdicts;
@@ -61,6 +62,7 @@ pub struct Reloader {
     verdicts: Arc<Verdicts>,
     pushing: Arc<Pushing>,
     filters: Filters,
+    sources: Arc<sources::Sources>,
     restart_only: RestartOnly,
     status: Mutex<Status>,
     history: Mutex<History>,
@@ -76,6 +78,8 @@ pub struct Reloader {
 pub struct Memory {
     /// The fingerprint seen last, whether it was put in force or refused.
     seen: String,
+    /// That of the files alone.
+    files_seen: String,
     /// The files that the configuration named in that attempt.
     named_files: Files,
     /// The filters in force, and the named files as they are in force.
@@ -107,6 +111,32 @@ pub fn spawn(
     })
 }
 
+/// What was loaded from `path`, with what sources said to an earlier process. What of that cannot be
+/// used is left out and told.
+#[must_use]
+pub fn restored(
+    path: &Path,
+    loaded: Loaded,
+    sources: &sources::Sources,
+    filters: &Filters,
+) -> Loaded {
+    let Ok(files) = Sources::read(path) else { return loaded };
+    let mut merge = sources.merge(files);
+    while merge.has_fragments() {
+        match config::load_sources(path, merge.sources(), filters) {
+            Ok(whole) => {
+                merge.tell();
+                let (files, warnings) = (merge.paths(), loaded.warnings);
+                return Loaded { files, warnings, ..whole };
+            }
+            Err(problems) if merge.prune(&problems) || merge.fall_back(&problems) => {}
+            Err(_) => break,
+        }
+    }
+    merge.tell();
+    loaded
+}
+
 impl Reloader {
     /// Puts what was loaded from `path` in force. The memory is for [`spawn`].
     ///
@@ -119,6 +149,7 @@ impl Reloader {
         verdicts: Arc<Verdicts>,
         pushing: Arc<Pushing>,
         filters: Filters,
+        sources: Arc<sources::Sources>,
         probes: tokio::runtime::Handle,
     ) -> anyhow::Result<(Self, Memory)> {
         let restart_only = RestartOnly::of(&loaded.config);
@@ -130,10 +161,11 @@ impl Reloader {
         };
         let mut memory = Memory {
             seen: loaded.sha256.clone(),
+            files_seen: String::new(),
             named_files: loaded.named_files.clone(),
             filters: loaded.filters.clone(),
             files_in_force: loaded.named_files.clone(),
-            discoverer: Discoverer::new(probes.clone(), registry.clone()),
+            discoverer: Discoverer::new(probes.clone(), registry.clone(), sources.groups().clone()),
             probes: Probes::new(probes),
             retry: false,
         };
@@ -143,6 +175,7 @@ impl Reloader {
         registry.config_loaded(1, &loaded.sha256);
         let metrics = &filters.host.metrics;
         let snapshot = Arc::new(Snapshot::compile(loaded, 1, None, &registry, metrics)?);
+        snapshot.introduce(sources.groups(), &registry);
         registry.certificates(snapshot.certificate_expiries());
         registry.expose_idle(idle_series(&snapshot));
         verdicts.configure(snapshot.verdicts.as_ref());
@@ -158,6 +191,7 @@ impl Reloader {
             verdicts,
             pushing,
             filters,
+            sources,
             restart_only,
             status: Mutex::new(status),
             history: Mutex::new(history),
@@ -173,6 +207,12 @@ impl Reloader {
         log.configure(settings.format, settings.level.as_deref());
         // It is given once.
         self.log.set(log).ok();
+    }
+
+    /// The sources besides the file.
+    #[must_use]
+    pub fn sources(&self) -> &Arc<sources::Sources> {
+        &self.sources
     }
 
     /// Where the snapshot in force is found.
@@ -210,8 +250,8 @@ impl Reloader {
     fn reload(&self, attempt: Attempt, memory: &mut Memory, server: &Server) {
         let Attempt { sources, is_asked, started } = attempt;
         let reason = if is_asked { Reason::Asked } else { Reason::Edit };
-        let sources = match sources {
-            Ok(sources) => sources,
+        let mut merge = match sources {
+            Ok(sources) => self.sources.merge(sources),
             Err(problems) => {
                 memory.retry = true;
                 let seen = problems.to_string();
@@ -224,6 +264,10 @@ impl Reloader {
         };
         let again = std::mem::take(&mut memory.retry) && !is_asked;
         let current = self.live.current();
+        let sources = merge.sources();
+        let are_files_seen = memory.files_seen == merge.files().sha256();
+        let reason = if are_files_seen && !is_asked { Reason::Delivered } else { reason };
+        memory.files_seen = merge.files().sha256().to_owned();
         let is_seen = memory.seen == sources.sha256() && memory.named_files.are_current();
         let is_in_force = current.sha256 == sources.sha256() && memory.files_in_force.are_current();
         memory.seen = sources.sha256().to_owned();
@@ -243,26 +287,18 @@ impl Reloader {
                     "nothing changed: it is in force already"
                 );
             }
+            self.sources.settle(&merge);
             return;
         }
         if is_seen && !is_asked {
             return;
         }
-        let previous = memory.filters.clone();
-        let mut reader = self.filters.reader(&self.path, &previous);
-        let resolved = config::resolve(&sources, Some(&self.restart_only), &mut reader);
-        memory.named_files = reader.files().clone();
-        let planned = resolved.and_then(|loaded| {
-            let Config { listeners, admin, .. } = &loaded.config;
-            let plan = server.prepare(listeners, admin.as_ref());
-            let plan = plan.map_err(|found| Problems::locate(found, sources.files()))?;
-            Ok((loaded, plan))
-        });
-        match planned {
+        let seen = memory.seen.clone();
+        match self.prepare(&mut merge, memory, are_files_seen, server) {
             Ok((loaded, plan)) => {
                 log_warnings(&loaded.warnings);
                 let served = (server, plan);
-                self.apply(loaded, served, &current, memory, (&sources, reason), started);
+                self.apply(loaded, served, &current, memory, (&merge, reason), started);
             }
             Err(problems) => {
                 if descriptors::are_scarce() {
@@ -272,10 +308,71 @@ impl Reloader {
                 }
                 let known = || self.status().refused.is_some_and(|it| it.problems == problems);
                 if !again || !known() {
-                    self.refuse(problems, reason, Some(sources.sha256()));
+                    self.refuse(problems, reason, Some(&seen));
                 }
             }
         }
+    }
+
+    /// Resolves files and fragments together and binds sockets for them. Parts of fragments that cannot
+    /// be used are left out.
+    fn prepare(
+        &self,
+        merge: &mut Merge,
+        memory: &mut Memory,
+        are_files_seen: bool,
+        server: &Server,
+    ) -> Result<(Loaded, Plan), Problems> {
+        let previous = memory.filters.clone();
+        loop {
+            let problems = match self.prepare_once(merge, memory, &previous, server) {
+                Ok((mut loaded, plan)) => {
+                    loaded.files = merge.paths();
+                    if merge.has_fragments() {
+                        loaded.warnings = self.warnings(merge, &previous, are_files_seen);
+                    }
+                    return Ok((loaded, plan));
+                }
+                Err(problems) => problems,
+            };
+            if !merge.has_fragments() {
+                return Err(problems);
+            }
+            if merge.prune(&problems) {
+                continue;
+            }
+            // If it is the file's fault, its own lines tell more than those of the whole.
+            let mut reader = self.filters.reader(&self.path, &previous);
+            config::resolve(merge.files(), Some(&self.restart_only), &mut reader)?;
+            if !merge.fall_back(&problems) {
+                return Err(problems);
+            }
+        }
+    }
+
+    /// What is worth knowing of the files, at their own lines; once, however much is delivered.
+    fn warnings(&self, merge: &Merge, previous: &Instances, are_files_seen: bool) -> Problems {
+        let mut reader = self.filters.reader(&self.path, previous);
+        let alone = (!are_files_seen)
+            .then(|| config::resolve(merge.files(), Some(&self.restart_only), &mut reader));
+        alone.and_then(Result::ok).map_or_else(|| Problems::of(Vec::new()), |it| it.warnings)
+    }
+
+    fn prepare_once(
+        &self,
+        merge: &Merge,
+        memory: &mut Memory,
+        previous: &Instances,
+        server: &Server,
+    ) -> Result<(Loaded, Plan), Problems> {
+        let mut reader = self.filters.reader(&self.path, previous);
+        let resolved = config::resolve(merge.sources(), Some(&self.restart_only), &mut reader);
+        memory.named_files = reader.files().clone();
+        let loaded = resolved?;
+        let Config { listeners, admin, .. } = &loaded.config;
+        let plan = server.prepare(listeners, admin.as_ref());
+        let plan = plan.map_err(|found| Problems::locate(found, merge.sources().files()))?;
+        Ok((loaded, plan))
     }
 
     fn apply(
@@ -284,7 +381,7 @@ impl Reloader {
         (server, plan): (&Server, Plan),
         current: &Arc<Snapshot>,
         memory: &mut Memory,
-        (sources, reason): (&Sources, Reason),
+        (merge, reason): (&Merge, Reason),
         started: Instant,
     ) {
         let (files, sha256) = (loaded.files.clone(), loaded.sha256.clone());
@@ -300,6 +397,7 @@ impl Reloader {
             }
         };
         filters.prepare(&self.filters.host);
+        snapshot.introduce(self.sources.groups(), registry);
         registry.certificates(snapshot.certificate_expiries());
         self.configure_process(&snapshot, current);
         self.verdicts.configure(snapshot.verdicts.as_ref());
@@ -309,7 +407,8 @@ impl Reloader {
         self.with_status(|status| {
             *status = Status { files, applied_at: Some(SystemTime::now()), refused: None };
         });
-        self.swap(snapshot.clone(), sources, reason);
+        self.swap(snapshot.clone(), merge.sources(), reason);
+        self.sources.settle(merge);
         for (name, address) in server.apply(plan) {
             tracing::info!(%name, %address, "listening");
         }

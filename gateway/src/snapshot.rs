@@ -15,9 +15,10 @@ use sallyport_stats::{CertificateExpiry, Registry, RouteStats};
 use sallyport_tls::{ClientMode, Tickets};
 
 use crate::config::{
-    Action, Admin, Challenges, Config, EngineChoice, ErrorPages, HintField, Limits, Listener,
-    Loaded, LogSettings, Push, Resolver, Shutdown, Verdicts, VirtualHost,
+    Action, Admin, Challenges, Config, Discovery, EngineChoice, ErrorPages, HintField, Limits,
+    Listener, Loaded, LogSettings, Push, Resolver, Shutdown, Verdicts, VirtualHost,
 };
+use crate::sources::Groups;
 use crate::upstream::{self, Account, Found, Upstream};
 
 pub use chains::Chains;
@@ -142,6 +143,7 @@ impl Snapshot {
             resolver,
             upstreams,
             virtual_hosts,
+            providers: _,
         } = loaded.config;
         let upstream_hints = classifier.map(|classifier| classifier.upstream_headers);
         let upstream_hints = upstream_hints.unwrap_or_default();
@@ -182,6 +184,18 @@ impl Snapshot {
             tls,
             tickets,
         })
+    }
+
+    /// Gives upstreams the endpoints that other sources have told of already, so that the first request
+    /// finds them.
+    pub fn introduce(&self, groups: &Groups, registry: &Registry) {
+        for upstream in &self.upstreams {
+            if let Some(Discovery::Source(source, group)) = &upstream.spec.discovery
+                && let Some(endpoints) = groups.known(source, group)
+            {
+                upstream.introduce(&endpoints, registry);
+            }
+        }
     }
 
     /// The index of the listener called `name`, or of the first one.

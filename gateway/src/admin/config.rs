@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 use super::problem::{Parameters, Problem};
 use super::{Admin, heavy, unix_s};
 use crate::reload::history::{SECRET, holds_secret};
+use crate::sources::SourceView;
 
 #[derive(Serialize)]
 struct ConfigView<'v> {
@@ -24,8 +25,44 @@ struct ConfigView<'v> {
     applied_at_unix_s: Option<f64>,
     files: Vec<String>,
     refused: Option<RefusalView>,
+    /// Sources besides the files.
+    sources: Vec<SourceReport>,
     limits: Map<String, Value>,
     effective: Option<&'v Value>,
+}
+
+#[derive(Serialize)]
+struct SourceReport {
+    name: &'static str,
+    version: Option<String>,
+    /// When the source said what is in force of it.
+    since_unix_s: Option<f64>,
+    /// How long ago that was.
+    age_s: Option<f64>,
+    /// Whether it was read from disk: the source has said nothing yet.
+    restored: bool,
+    in_touch: bool,
+    away_since_unix_s: Option<f64>,
+    away_because: Option<String>,
+    problems: Vec<String>,
+}
+
+impl From<SourceView> for SourceReport {
+    fn from(view: SourceView) -> Self {
+        let age = view.since.and_then(|since| since.elapsed().ok());
+        let (away_since, away_because) = view.away.unzip();
+        Self {
+            name: view.name,
+            version: view.version,
+            since_unix_s: view.since.and_then(unix_s),
+            age_s: age.map(|age| age.as_secs_f64()),
+            restored: view.is_restored,
+            in_touch: away_since.is_none(),
+            away_since_unix_s: away_since.and_then(unix_s),
+            away_because,
+            problems: view.problems,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -85,6 +122,7 @@ fn json(admin: &Admin) -> Response {
             at_unix_s: unix_s(refusal.at),
             problems: refusal.problems.iter().map(ToString::to_string).collect(),
         }),
+        sources: admin.reloader.sources().views().into_iter().map(Into::into).collect(),
         limits: limits.into_iter().chain([names]).collect(),
         effective: effective.as_deref(),
     })

@@ -32,6 +32,7 @@ use crate::proxy::Shared;
 use crate::push::{Pushing, Sources};
 use crate::reload::{self, Reloader};
 use crate::server::{Addresses, Server};
+use crate::sources;
 use crate::upgrade::heir::Heritage;
 use crate::upgrade::{Failed, Launch};
 use crate::upstream;
@@ -146,6 +147,9 @@ impl Process {
         loaded: Loaded,
         ready: impl FnOnce(&Addresses),
     ) -> Result<(), Failure> {
+        let providers = loaded.config.providers.clone();
+        let sources = sources::Sources::of(providers.as_ref());
+        let loaded = reload::restored(path, loaded, &sources, &self.filters);
         let Self { process, threads, background, mut signals, live, filters, log, .. } = self;
         let (launch, mut heritage) = (self.launch, self.heritage);
         let mut upgrade_signal = self.upgrade_signal;
@@ -159,8 +163,8 @@ impl Process {
             .transpose()?
             .map(Arc::new);
         let verdicts = Arc::new(Verdicts::new(registry.clone(), classifier.clone()));
-        let sources = Sources { registry: registry.clone(), filters: metrics.clone(), process };
-        let pushing = Arc::new(Pushing::new(sources));
+        let figures = Sources { registry: registry.clone(), filters: metrics.clone(), process };
+        let pushing = Arc::new(Pushing::new(figures));
         let (reloader, memory) = Reloader::start(
             path,
             loaded,
@@ -168,6 +172,7 @@ impl Process {
             verdicts.clone(),
             pushing.clone(),
             filters,
+            sources.clone(),
             probes.handle().clone(),
         )?;
         let reloader = Arc::new(reloader);
@@ -225,6 +230,8 @@ impl Process {
         ready(&server.apply(plan));
         let waker = reload::spawn(reloader.clone(), memory, server.clone())
             .context("cannot start the reload thread")?;
+        sources.wake_by(waker.clone());
+        sources::start(&sources, providers.as_ref(), background.handle());
         notify(NotifyState::Ready);
         if let Some(heritage) = heritage {
             heritage.serves();

@@ -10,6 +10,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use ipnet::IpNet;
 use sallyport_balance::Policy;
+use sallyport_config::spec::Providers;
 use sallyport_plugin::Entry;
 use sallyport_route::{Domain, Match, Replacement};
 use sallyport_stats::push::ExporterSpec;
@@ -33,6 +34,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// The admin listener, if there is one.
     pub admin: Option<Admin>,
+    /// The sources besides the file, if there are any.
+    pub providers: Option<Providers>,
     /// What it may at most hold.
     pub limits: Limits,
     /// How the process ends.

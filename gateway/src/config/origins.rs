@@ -55,6 +55,8 @@ pub enum Discovery {
     Srv(Arc<str>),
     /// In this file.
     File(PathBuf),
+    /// In this group of this source of configuration.
+    Source(&'static str, Arc<str>),
 }
 
 /// How an upstream's origins are spoken to.

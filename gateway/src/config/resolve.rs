@@ -40,6 +40,7 @@ use sallyport_tls::AcmeAccount;
 use super::declared::{Declared, Spot};
 use super::error_pages;
 use super::model::Config;
+use super::origins::Discovery;
 
 pub(super) use matching::{known_protocol, known_screen};
 pub(super) use origins::endpoint;
@@ -82,6 +83,7 @@ pub(super) fn resolve(
         virtual_hosts: spots_of(&hosts),
         domains,
     };
+    resolver.refuse_endpoints_of_nobody(&config, &places);
     resolver.domains(&config.listeners, &config.virtual_hosts, &places);
     resolver.warn_of_the_whole(&config, &places);
     config
@@ -117,6 +119,21 @@ struct Resolver<'p, 'f, 's> {
 impl Resolver<'_, '_, '_> {
     fn refuse(&mut self, file: usize, place: String, what: String, fix: impl Into<String>) {
         self.problems.push(Found::error(file, place, what, fix));
+    }
+
+    /// Endpoints come from a source only where the source is.
+    fn refuse_endpoints_of_nobody(&mut self, config: &Config, places: &Places) {
+        if config.providers.as_ref().is_some_and(|providers| providers.kubernetes.is_some()) {
+            return;
+        }
+        for (upstream, spot) in config.upstreams.iter().zip(&places.upstreams) {
+            if matches!(upstream.discovery, Some(Discovery::Source(crate::sources::KUBERNETES, _)))
+            {
+                let at = format!("{spot}.discovery.kubernetes");
+                let what = "there is no cluster to ask".to_owned();
+                self.refuse(spot.file, at, what, "add `providers: { kubernetes: {} }`");
+            }
+        }
     }
 
     fn has_errors(&self) -> bool {

@@ -5,6 +5,7 @@
 //! a file in force would be worse than none of it.
 
 use sallyport_config::Found;
+use sallyport_config::spec::Providers;
 
 use super::model::{Classifier, Config};
 
@@ -13,6 +14,7 @@ use super::model::{Classifier, Config};
 pub struct RestartOnly {
     upstream_idle_connections: u64,
     classifier: Option<Classifier>,
+    providers: Option<Providers>,
 }
 
 const FIX: &str = "restart sallyport to apply this, or undo it to apply the rest";
@@ -24,6 +26,7 @@ impl RestartOnly {
         Self {
             upstream_idle_connections: config.limits.upstream_idle_connections,
             classifier: config.classifier.clone(),
+            providers: config.providers.clone(),
         }
     }
 
@@ -34,6 +37,9 @@ impl RestartOnly {
         };
         if config.limits.upstream_idle_connections != self.upstream_idle_connections {
             refuse("limits.upstream_idle_connections", "the size of the pool changed");
+        }
+        if config.providers != self.providers {
+            refuse("providers", "a source changed, came or went");
         }
         let maps = |classifier: &Option<Classifier>| {
             classifier.as_ref().map(|it| (it.pin_path.clone(), it.required))

@@ -31,6 +31,8 @@ pub enum Reason {
     Edit,
     /// Somebody asked, by SIGHUP.
     Asked,
+    /// A source besides the file said something else.
+    Delivered,
 }
 
 impl Reason {
@@ -41,6 +43,7 @@ impl Reason {
             Self::Start => "start",
             Self::Edit => "edit",
             Self::Asked => "asked",
+            Self::Delivered => "delivered",
         }
     }
 }

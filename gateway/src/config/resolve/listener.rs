@@ -48,7 +48,9 @@ impl Resolver<'_, '_, '_> {
         admin: Option<&Admin>,
         hosts: &HashMap<&str, usize>,
     ) -> Vec<Listener> {
-        if specs.is_empty() && !self.has_errors() {
+        // Where other sources are, they bring their own.
+        let is_alone = self.declared.main().providers.is_none();
+        if specs.is_empty() && is_alone && !self.has_errors() {
             self.refuse(0, "listeners".into(), "is empty".into(), "add a listener");
         }
         let mut names = HashMap::new();

@@ -26,9 +26,13 @@ impl Resolver<'_, '_, '_> {
         });
         let verdicts = main.verdicts.as_ref();
         let push = main.push.as_ref();
+        if let Some(providers) = &main.providers {
+            crate::sources::check(providers, &at("providers"), problems);
+        }
         Config {
             listeners: Vec::new(),
             admin,
+            providers: main.providers.clone(),
             limits: self.limits.clone(),
             shutdown: (&main.shutdown).into(),
             engine: main.insecure.engine,
