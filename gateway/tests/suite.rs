@@ -36,6 +36,9 @@ mod guests;
 mod hints;
 #[path = "suite/http2.rs"]
 mod http2;
+#[cfg(feature = "kubernetes")]
+#[path = "suite/kubernetes.rs"]
+mod kubernetes;
 #[path = "suite/logs.rs"]
 mod logs;
 #[path = "suite/origins.rs"]

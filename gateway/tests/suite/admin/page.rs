@@ -56,9 +56,9 @@ impl Events {
 /// Whether the gateway has a thread that takes readings.
 fn reads(gateway: &Gateway) -> bool {
     let tasks = std::fs::read_dir(format!("/proc/{}/task", gateway.pid())).unwrap();
-    let mut names =
+    let names =
         tasks.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
-    names.any(|name| name.trim() == "readings")
+    names.into_iter().any(|name| name.trim() == "readings")
 }
 
 #[test]
@@ -159,8 +159,8 @@ fn nothing_is_read_until_somebody_asks_and_then_all_see_the_same() {
     assert!(!reads(&gateway), "nobody has asked for readings");
     let mut first = Events::open(admin, "of=routes&sort=requests");
     let mut second = Events::open(admin, "of=upstreams&upstream=up");
-    first.next();
     assert!(reads(&gateway));
+    first.next();
     // Every request of this connection counts, whatever becomes of the first reading.
     let mut client = Client::connect(gateway.web());
     let shown = eventually("traffic of the route", || {
@@ -298,23 +298,25 @@ fn readings_follow_the_configuration() {
 #[test]
 fn origins_say_who_is_left_out_and_why() {
     let well = Origin::named("one");
-    // Nobody listens there, and no test ever will.
-    let gone = SocketAddr::from(([127, 0, 0, 1], 1));
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let yaml = forward_all(&[well.address, gone]).replace(
         "    endpoints:\n",
         "    health_check: { tcp: {}, interval: 100ms, unhealthy: 1 }\n    endpoints:\n",
     );
     let gateway = Gateway::start(&yaml);
     let admin = gateway.admin();
-    let (view, endpoint) = eventually("the endpoint that is gone", || {
+    let view = eventually("the endpoint that is gone", || {
         let view = ask(admin, "/origins");
-        let mut endpoints = view["upstreams"][0]["endpoints"].as_array().unwrap().iter();
-        let endpoint = endpoints.find(|it| it["address"] == gone.to_string()).unwrap().clone();
-        (endpoint["state"] == "unhealthy").then_some((view, endpoint))
+        (view["out"] == 1).then_some(view)
     });
-    assert_eq!((&view["upstreams"][0]["upstream"], &view["endpoints"]), (&"up".into(), &2.into()));
-    assert!(view["out"].as_u64().unwrap() >= 1);
-    assert!(!endpoint["reason"].as_str().unwrap().is_empty());
+    let upstream = &view["upstreams"][0];
+    assert_eq!((&upstream["upstream"], &view["endpoints"]), (&"up".into(), &2.into()));
+    let endpoints = upstream["endpoints"].as_array().unwrap();
+    let of = |address: SocketAddr| {
+        endpoints.iter().find(|it| it["address"] == address.to_string()).unwrap().clone()
+    };
+    assert_eq!(of(gone)["state"], "unhealthy");
+    assert!(!of(gone)["reason"].as_str().unwrap().is_empty());
     eventually("the other one", || {
         let view = ask(admin, &format!("/origins?search={}", well.address));
         (view["upstreams"][0]["healthy"] == 1).then_some(())
@@ -334,12 +336,12 @@ fn connections_and_certificates_are_told() {
     let _open = Client::connect(gateway.web());
     let view = eventually("the connection", || {
         let view = ask(admin, "/connections");
-        let workers = view["workers"].as_array().unwrap();
-        let held: u64 = workers.iter().map(|it| it["connections"].as_u64().unwrap()).sum();
-        (view["listeners"][0]["open"] == 1 && held == 1).then_some(view)
+        (view["listeners"][0]["open"] == 1).then_some(view)
     });
     assert_eq!(view["listeners"][1]["tls"], true);
-    assert_eq!(view["workers"].as_array().unwrap().len(), 2);
+    let workers = view["workers"].as_array().unwrap();
+    let held: u64 = workers.iter().map(|it| it["connections"].as_u64().unwrap()).sum();
+    assert_eq!((workers.len(), held), (2, 1));
     let view = ask(admin, "/certificates?search=B.example");
     let certificate = &view["certificates"][0];
     assert_eq!((&view["found"], &certificate["source"]), (&1.into(), &"self_signed".into()));
