@@ -197,7 +197,7 @@ fn filters_of_rules_change_requests() {
             "group": "example.com", "kind": "Foo", "name": "x" } }],
           "backendRefs": [{ "name": "one", "port": 80 }] },
         { "matches": [{ "path": { "type": "PathPrefix", "value": "/slow" } }],
-          "timeouts": { "request": "100ms" },
+          "timeouts": { "request": "30s" },
           "retry": { "codes": [503], "attempts": 1, "backoff": "1ms" },
           "backendRefs": [{ "name": "one", "port": 80, "weight": 9 }, { "name": "two", "port": 80, "weight": 0 }] },
     ] });
