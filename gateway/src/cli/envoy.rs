@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use sallyport_config::{FILE_BYTES_MAX, File, Found, Mapping, Problems, Severity, Value, to_yaml};
-use sallyport_xds::translate::{Inline, Inlined, NoInline, Translation, translate};
+use sallyport_xds::translate::{Inline, Inlined, NoInline, Setting, Translation, translate};
 use sallyport_xds::{Finding, Outcome, Report};
 use serde::Serialize;
 
@@ -66,7 +66,7 @@ impl Envoy {
             let (what, fix) = what.split_once(", ").unwrap_or((&what, "write Envoy's bootstrap"));
             Failure::Config(Problems::with_file(path.to_path_buf(), what, fix))
         })?;
-        let translation = translate(&read.resources, &Files, read.findings);
+        let translation = translate(&read.resources, &Files, Setting::File, read.findings);
         Ok(Self { source, translation, admin: read.admin })
     }
 

@@ -40,6 +40,9 @@ pub struct Finding {
     pub place: String,
     /// Why, or what to write instead.
     pub what: String,
+    /// The resource that is not there: what is refused for it may be taken once it comes.
+    #[serde(skip)]
+    pub waits_for: Option<(ResourceKind, String)>,
 }
 
 impl fmt::Display for Finding {
@@ -59,14 +62,18 @@ pub struct Findings {
 impl Findings {
     /// Notes a finding.
     pub(crate) fn note(&self, outcome: Outcome, place: &str, what: impl Into<String>) {
-        let finding = Finding { outcome, place: place.to_owned(), what: what.into() };
-        self.found.borrow_mut().push(finding);
+        let (place, what) = (place.to_owned(), what.into());
+        self.found.borrow_mut().push(Finding { outcome, place, what, waits_for: None });
     }
 
     /// Notes that the resource of this kind and name is not there.
     pub(crate) fn miss(&self, place: &str, kind: ResourceKind, name: &str) {
-        let what = format!("names {} {name:?}, which is not there", kind.short_name());
-        self.note(Outcome::Refused, place, what);
+        self.found.borrow_mut().push(Finding {
+            outcome: Outcome::Refused,
+            place: place.to_owned(),
+            what: format!("names {} {name:?}, which is not there", kind.short_name()),
+            waits_for: Some((kind, name.to_owned())),
+        });
     }
 
     /// Counts a field that was read.

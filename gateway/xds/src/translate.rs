@@ -26,6 +26,7 @@ use std::collections::BTreeMap;
 
 use sallyport_config::Value;
 
+pub(crate) use self::cluster::of_resource as endpoints_of;
 pub use self::data::{Inline, Inlined, NoInline};
 use self::fraction::Runtime;
 use crate::fields::Fields;
@@ -59,14 +60,29 @@ impl Translation {
     }
 }
 
+/// What resources are part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setting {
+    /// A file, in which all are there or never will be.
+    File,
+    /// What a control plane says: endpoints come apart from their clusters, and what is not there may
+    /// come yet.
+    Live,
+}
+
 /// Translates `resources`. What stands in them in place of a file goes through `inline`; findings are
 /// added to `findings`.
 #[must_use]
-pub fn translate(resources: &Resources, inline: &dyn Inline, findings: Findings) -> Translation {
+pub fn translate(
+    resources: &Resources,
+    inline: &dyn Inline,
+    setting: Setting,
+    findings: Findings,
+) -> Translation {
     let (listeners, virtual_hosts, upstreams) = {
         let runtime = Runtime::of(resources, &findings);
         let hashing = RefCell::default();
-        let scope = Scope { resources, inline, findings: &findings, runtime, hashing };
+        let scope = Scope { resources, inline, setting, findings: &findings, runtime, hashing };
         let gates = listener::all(&scope);
         let virtual_hosts = routes::all(&scope, &gates);
         let upstreams = cluster::all(&scope);
@@ -83,6 +99,7 @@ pub fn translate(resources: &Resources, inline: &dyn Inline, findings: Findings)
 struct Scope<'r> {
     resources: &'r Resources,
     inline: &'r dyn Inline,
+    setting: Setting,
     findings: &'r Findings,
     runtime: Runtime,
     /// What the routes of a cluster hash on, by the cluster's name.

@@ -136,10 +136,7 @@ fn known(scope: &Scope<'_>, fields: &Fields<'_>, cluster: &str) -> Option<()> {
     match scope.resources.find(ResourceKind::Cluster, cluster) {
         Some(_) => Some(()),
         None => {
-            fields.remark(
-                crate::Outcome::Refused,
-                format!("names cluster {cluster:?}, which is not there"),
-            );
+            scope.findings.miss(fields.place(), ResourceKind::Cluster, cluster);
             None
         }
     }
@@ -166,7 +163,9 @@ fn split(scope: &Scope<'_>, fields: &Fields<'_>) -> Option<Targets> {
         }
         let cluster = one.text("name").unwrap_or_default();
         let weight = one.uint("weight").unwrap_or(0);
-        known(scope, &one, &cluster)?;
+        if known(scope, &one, &cluster).is_none() {
+            continue;
+        }
         targets.push((cluster.clone(), weight));
         clusters.push(cluster);
     }

@@ -14,6 +14,7 @@ use crate::output::{self, Map, entry, number, text};
 use crate::resources::ResourceKind;
 
 pub(super) use self::endpoints::host_names;
+pub(crate) use self::endpoints::of_resource;
 
 /// The time that Envoy gives a connection where nothing else is said.
 const CONNECT_TIMEOUT_DEFAULT: std::time::Duration = std::time::Duration::from_secs(5);
@@ -43,6 +44,7 @@ fn cluster(scope: &Scope<'_>, fields: &Fields<'_>, name: &str) -> Option<Value> 
     let outlier = resilience::outlier_detection(fields, panic, has_health_check);
     let connect = fields.time("connect_timeout").unwrap_or(CONNECT_TIMEOUT_DEFAULT);
     let (balancing, spoken, socket) = (balancing?, spoken?, socket?);
+    let (place, endpoints) = endpoints?;
     let protocol = match spoken.protocol {
         // By ALPN, where both are offered.
         Protocol::Http1 if socket.offers_http2 => None,
@@ -55,7 +57,7 @@ fn cluster(scope: &Scope<'_>, fields: &Fields<'_>, name: &str) -> Option<Value> 
     let out = Map::new()
         .with("name", text(name))
         .with_some("load_balancing", balancing.written)
-        .with("endpoints", endpoints?)
+        .with(place, endpoints)
         .with_some("protocol", protocol.map(text))
         .with_some("http2", spoken.http2.filter(|_| protocol.is_some()))
         .with_some("tls", socket.tls)

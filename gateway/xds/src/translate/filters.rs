@@ -414,7 +414,7 @@ fn discovered(
     }
     match fields.any("default_config") {
         Some(config) => of_type(scope, &config, name, is_off, false),
-        None => fields.reject(format!("the configuration of filter {name:?} is not there")),
+        None => fields.miss(ResourceKind::Extension, name),
     }
 }
 

@@ -68,6 +68,18 @@ impl Mutations {
         Self { request: read("request_mutations"), response: read("response_mutations") }
     }
 
+    /// Refuses several `Set-Cookie` fields at `fields`: one key of ours has one value, and theirs cannot be
+    /// joined as those of other fields can (RFC 9110, 5.3).
+    pub(super) fn check_cookies(&self, fields: &Fields<'_>) {
+        let is_cookie = |(name, change): &&(String, Change)| {
+            name == "set-cookie" && matches!(change, Change::Add(_))
+        };
+        if self.response.0.iter().filter(is_cookie).count() > 1 {
+            let what = "adds several Set-Cookie fields, write one, or a filter in WebAssembly";
+            fields.remark(crate::Outcome::Refused, what);
+        }
+    }
+
     /// Whether nothing is changed.
     pub(super) fn is_empty(&self) -> bool {
         self.request.0.is_empty() && self.response.0.is_empty()

@@ -263,7 +263,7 @@ fn routes(scope: &Scope<'_>, fields: &Fields<'_>, listener: &str) -> Option<Rout
                 message: resource.message.clone(),
                 place: resource.place.clone(),
             }),
-            None => rds.reject(format!("route configuration {name:?} is not there")),
+            None => rds.miss(ResourceKind::RouteConfiguration, &name),
         };
     }
     fields.refuse("scoped_routes", "a listener has one route configuration, write rds");

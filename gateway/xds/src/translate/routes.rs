@@ -13,7 +13,7 @@ use super::filters::{Chain, PerRoute};
 use super::headers::Mutations;
 use super::listener::{Gate, RouteUse};
 use super::matching::{self, Matched};
-use super::{Scope, redirect, retry};
+use super::{Scope, Setting, redirect, retry};
 use crate::fields::Fields;
 use crate::output::{self, Map, entry, filled, list, text};
 
@@ -175,6 +175,7 @@ fn virtual_host(
     let domains = domains?;
     let mut filters = of.chain.hosted();
     level.filters.add_to(&mut filters);
+    level.changes.check_cookies(fields);
     filters.extend(level.changes.written(None));
     let out = Map::new()
         .with("name", text(&*name))
@@ -316,7 +317,9 @@ fn route(
         filters.push(entry("rewrite", rewrite));
     }
     if !changes.is_empty() {
-        filters.extend(level.changes_with(&changes).written(None));
+        let changes = level.changes_with(&changes);
+        changes.check_cookies(fields);
+        filters.extend(changes.written(None));
     }
     let matches = match act.path {
         Some(path) => Some(with_path(matched.written, path)),
@@ -352,7 +355,17 @@ struct Act {
 
 fn act(scope: &Scope<'_>, fields: &Fields<'_>, matched: &Matched, level: &Level) -> Option<Act> {
     if let Some(forward) = fields.message("route") {
-        let read = action::read(scope, &forward, matched, &level.inherited)?;
+        let Some(read) = action::read(scope, &forward, matched, &level.inherited) else {
+            // As Envoy does, until the cluster comes.
+            let is_live = scope.setting == Setting::Live && forward.has("cluster");
+            let answer = entry("status", output::number(503));
+            return is_live.then_some(Act {
+                key: "respond",
+                value: answer,
+                rewrite: None,
+                path: None,
+            });
+        };
         return Some(Act {
             key: "forward",
             value: read.forward,

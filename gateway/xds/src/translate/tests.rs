@@ -2,7 +2,7 @@
 
 use sallyport_config::{Value, to_yaml};
 
-use super::{NoInline, Translation, translate};
+use super::{NoInline, Setting, Translation, translate};
 use crate::file;
 use crate::findings::Outcome;
 
@@ -16,7 +16,7 @@ fn translated(text: &str) -> Translation {
     let tree = sallyport_config::parse(0, text, &mut problems).expect("it is YAML");
     assert!(problems.is_empty(), "{problems:?}");
     let file = file::read(&tree).expect("it is Envoy's");
-    translate(&file.resources, &NoInline, file.findings)
+    translate(&file.resources, &NoInline, Setting::File, file.findings)
 }
 
 /// Our file for one of Envoy's, of which nothing is refused.

@@ -216,7 +216,7 @@ fn named<'s>(scope: &'s Scope<'_>, fields: &Fields<'_>) -> Option<Fields<'s>> {
             secret.text("name");
             Some(secret)
         }
-        None => fields.reject(format!("names secret {name:?}, which is not there")),
+        None => fields.miss(ResourceKind::Secret, &name),
     }
 }
 

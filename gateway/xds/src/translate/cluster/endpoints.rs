@@ -2,11 +2,12 @@
 
 use sallyport_config::Value;
 
-use super::super::Scope;
 use super::super::listener::{config_source, socket_address};
+use super::super::{Scope, Setting};
 use crate::fields::Fields;
-use crate::output::{self, Map, number, text};
-use crate::resources::ResourceKind;
+use crate::findings::Findings;
+use crate::output::{self, Map, entry, number, text};
+use crate::resources::{Resource, ResourceKind};
 
 /// The largest weight of an endpoint.
 const WEIGHT_MAX: u64 = 65_535;
@@ -14,8 +15,12 @@ const WEIGHT_MAX: u64 = 65_535;
 /// The highest priority, by number.
 const PRIORITY_MAX: u64 = 127;
 
-/// `endpoints` of an upstream.
-pub(super) fn of_cluster(scope: &Scope<'_>, fields: &Fields<'_>, name: &str) -> Option<Value> {
+/// `endpoints` of an upstream, or `discovery` that finds them.
+pub(super) fn of_cluster(
+    scope: &Scope<'_>,
+    fields: &Fields<'_>,
+    name: &str,
+) -> Option<(&'static str, Value)> {
     let kind = fields.choice("type");
     if let Some(custom) = fields.message("cluster_type") {
         custom.text("name");
@@ -32,7 +37,12 @@ pub(super) fn of_cluster(scope: &Scope<'_>, fields: &Fields<'_>, name: &str) -> 
             fields.ignore("eds_cluster_config", "its endpoints stand in the cluster");
             let assignment = fields.message("load_assignment");
             match assignment {
-                Some(assignment) => of_assignment(&assignment),
+                Some(assignment) => match of_assignment(&assignment)? {
+                    endpoints if endpoints.is_empty() => {
+                        assignment.reject("has no endpoint that may be used")
+                    }
+                    endpoints => Some(listed(endpoints)),
+                },
                 None => fields.reject("has no endpoints, write load_assignment"),
             }
         }
@@ -41,14 +51,32 @@ pub(super) fn of_cluster(scope: &Scope<'_>, fields: &Fields<'_>, name: &str) -> 
             let service = discovered(fields);
             let service = service.as_deref().unwrap_or(name);
             match scope.find(ResourceKind::ClusterLoadAssignment, service) {
-                Some(assignment) => of_assignment(&assignment),
-                None => fields.reject(format!("the endpoints of {service:?} (EDS) are not there")),
+                _ if scope.setting == Setting::Live => {
+                    Some(("discovery", entry("xds", text(service))))
+                }
+                Some(assignment) => match of_assignment(&assignment)? {
+                    endpoints if endpoints.is_empty() => {
+                        assignment.reject("has no endpoint that may be used")
+                    }
+                    endpoints => Some(listed(endpoints)),
+                },
+                None => fields.miss(ResourceKind::ClusterLoadAssignment, service),
             }
         }
         Some(other) => {
             fields.reject(format!("type is {other}, write STATIC, STRICT_DNS, LOGICAL_DNS or EDS"))
         }
     }
+}
+
+fn listed(endpoints: Vec<Value>) -> (&'static str, Value) {
+    ("endpoints", output::list(endpoints))
+}
+
+/// The endpoints of a `ClusterLoadAssignment`; there may be none.
+pub(crate) fn of_resource(resource: &Resource, findings: &Findings) -> Option<Value> {
+    let fields = Fields::new(&resource.message, resource.place.clone(), findings);
+    of_assignment(&fields).map(output::list)
 }
 
 /// The name that the endpoints are found by.
@@ -74,7 +102,7 @@ fn dns(config: &Fields<'_>) {
     );
 }
 
-fn of_assignment(fields: &Fields<'_>) -> Option<Value> {
+fn of_assignment(fields: &Fields<'_>) -> Option<Vec<Value>> {
     fields.text("cluster_name");
     fields.refuse("named_endpoints", "endpoints stand in their locality");
     if let Some(policy) = fields.message("policy") {
@@ -111,10 +139,7 @@ fn of_assignment(fields: &Fields<'_>) -> Option<Value> {
     if !is_good {
         return None;
     }
-    match endpoints.is_empty() {
-        true => fields.reject("has no endpoint that may be used"),
-        false => Some(output::list(endpoints)),
-    }
+    Some(endpoints)
 }
 
 /// An endpoint; `None` within where it takes no requests.

@@ -110,6 +110,13 @@ const ENDPOINTS: &str = "    load_assignment:
       endpoints: [ { lb_endpoints: [ { endpoint: { address: { socket_address: { address: api.internal, port_value: 443 } } } } ] } ]\n";
 
 #[test]
+fn what_is_written_and_is_the_default_is_the_default() {
+    let plain = ENDPOINTS.replace("api.internal", "10.0.0.1");
+    let written = format!("    type: STATIC\n    lb_policy: ROUND_ROBIN\n{plain}");
+    assert_eq!(upstream(&written), upstream(&plain));
+}
+
+#[test]
 fn a_cluster_with_everything() {
     let found = upstream(&format!(
         "    type: STRICT_DNS
@@ -180,7 +187,7 @@ limits:
 fn a_cluster_whose_endpoints_are_chosen_otherwise_is_refused() {
     for (rest, part) in [
         ("    type: ORIGINAL_DST\n", "type is ORIGINAL_DST"),
-        ("    type: EDS\n", "the endpoints of \"api\" (EDS) are not there"),
+        ("    type: EDS\n", "names ClusterLoadAssignment \"api\""),
         ("    type: STRICT_DNS\n", "has no endpoints"),
     ] {
         let found = refused(&cluster(rest));

@@ -211,7 +211,7 @@ fn what_cannot_be_said_is_refused_with_its_place() {
             "{ cluster: api, rate_limits: [ { actions: [ { remote_address: {} } ] } ] }",
             "rate_limits",
         ),
-        ("{ cluster: gone }", "names cluster \"gone\""),
+        ("{ cluster: gone }", "names Cluster \"gone\""),
         ("{ cluster: api, retry_policy: { retry_on: cancelled } }", "retry_on has cancelled"),
         ("{ cluster: api, retry_policy: { retry_on: 5xx, num_retries: 99 } }", "num_retries is 99"),
         ("{ cluster: api, internal_redirect_policy: {} }", "internal_redirect_policy"),
