@@ -28,6 +28,7 @@ mod tls;
 mod upstream;
 mod verdicts;
 mod virtual_host;
+mod xds;
 
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
@@ -69,6 +70,7 @@ pub use upstream::{
 };
 pub use verdicts::{Offence, VerdictRule, Verdicts};
 pub use virtual_host::{Route, VirtualHost};
+pub use xds::{Xds, XdsCertificate, XdsLocality, XdsNode, XdsTls, XdsVariant};
 
 use scalar::Name;
 

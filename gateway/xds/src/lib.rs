@@ -4,11 +4,13 @@
 //! turns its resources into the gateway's own declared configuration, and says of each field whether it
 //! is taken, ignored or refused. Nothing here knows what becomes of that configuration, nor of requests.
 
+pub mod client;
 mod descriptors;
 mod fields;
 pub mod file;
 mod findings;
 mod output;
+mod references;
 mod resources;
 pub mod translate;
 

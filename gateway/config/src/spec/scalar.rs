@@ -28,7 +28,7 @@ pub use size::{Bytes, BytesOrUnlimited, RateOrOff};
 pub use text::{
     AbsolutePath, AdminAddress, CookieName, DnsServer, Domain, DomainName, EndpointAddress,
     FileMode, HostName, HostPort, Name, NonEmpty, ObjectName, Regex, ServerName, UrlPath,
-    UrlTarget,
+    UrlTarget, XdsServer,
 };
 pub use time::{Duration, DurationOrZero};
 

@@ -175,6 +175,27 @@ fn dns_server(text: &str) -> Result<(), &'static str> {
     }
 }
 
+/// The address of a control plane: a scheme, and a host with a port or a path.
+fn control_plane(text: &str) -> Result<(), &'static str> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        return match path {
+            path if !path.starts_with('/') => Err("has a path that does not begin with /"),
+            path if path.len() > SOCKET_PATH_BYTES_MAX => Err("has a path of more than 107 bytes"),
+            _ => Ok(()),
+        };
+    }
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    let (host, port) =
+        rest.and_then(|rest| rest.rsplit_once(':')).ok_or("has no scheme or no port")?;
+    let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let is_host = match inner {
+        Some(inner) => inner.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => host.parse::<std::net::Ipv4Addr>().is_ok() || domain_name(host).is_ok(),
+    };
+    let is_port = port.parse::<u16>().is_ok_and(|port| port > 0) && !port.starts_with('+');
+    if is_host && is_port { Ok(()) } else { Err("has no host or no port from 1 to 65535") }
+}
+
 /// A name or an address that a certificate can be for.
 fn server_name(text: &str) -> Result<(), &'static str> {
     let is_name = domain_name(text).is_ok() && !text.contains('_');
@@ -263,6 +284,11 @@ texts! {
     /// A name or an IP address that a certificate can be for.
     ServerName: pattern "^[0-9A-Za-z.:-]+$", example "api.internal",
     fix "write a name such as api.internal, or an IP address", parse server_name;
+
+    /// Where a control plane is.
+    XdsServer: pattern r"^(?:https?://(?:[0-9A-Za-z._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}|unix:/.{0,106})$",
+    example "http://control.internal:18000",
+    fix "write http://HOST:PORT, https://HOST:PORT or unix:/PATH", parse control_plane;
 
     /// The name of a host, without a port.
     HostName: pattern "^[0-9A-Za-z._-]+$", example "admin.internal",
