@@ -33,6 +33,9 @@ pub use self::start::start;
 /// The name of a Kubernetes cluster as a source.
 pub const KUBERNETES: &str = "kubernetes";
 
+/// A control plane that speaks xDS as a source.
+pub const XDS: &str = "xds";
+
 /// Problems of one source that are shown: a cluster full of mistakes must not fill a page.
 const PROBLEMS_SHOWN: usize = 1_000;
 
@@ -42,8 +45,25 @@ pub fn check(providers: &Providers, place: &Place<'_>, sink: &mut Sink) {
         let what = "this binary was built without its feature `kubernetes`";
         Place::Key(place, KUBERNETES).refuse::<()>(sink, what, "remove it, or use another build");
     }
-    if providers.kubernetes.is_none() {
-        place.refuse::<()>(sink, "names no source", "add `kubernetes: {}`, or remove it");
+    if cfg!(not(feature = "xds")) && providers.xds.is_some() {
+        let what = "this binary was built without its feature `xds`";
+        Place::Key(place, XDS).refuse::<()>(sink, what, "remove it, or use another build");
+    }
+    if let Some(xds) = &providers.xds
+        && xds.tls.is_some()
+        && !xds.server.starts_with("https:")
+    {
+        let place = Place::Key(place, XDS);
+        let what = "is of no use towards a server in clear text";
+        let fix = "write https:// in `server`, or remove it";
+        Place::Key(&place, "tls").refuse::<()>(sink, what, fix);
+    }
+    if providers.kubernetes.is_none() && providers.xds.is_none() {
+        place.refuse::<()>(
+            sink,
+            "names no source",
+            "add `kubernetes: {}` or `xds: {…}`, or remove it",
+        );
     }
 }
 
@@ -56,6 +76,9 @@ pub struct Sources {
     held: Mutex<BTreeMap<&'static str, Held>>,
     /// What makes the reload thread look; set once it runs.
     waker: OnceLock<Waker>,
+    /// What is counted of a control plane, where the file names one.
+    #[cfg(feature = "xds")]
+    xds: Option<sallyport_xds::client::Figures>,
 }
 
 /// What is held of one source.
@@ -116,10 +139,15 @@ impl Sources {
             groups: Groups::default(),
             held: Mutex::default(),
             waker: OnceLock::new(),
+            #[cfg(feature = "xds")]
+            xds: providers.and_then(|it| it.xds.as_ref()).map(|_| Default::default()),
         };
         let kubernetes = providers.and_then(|providers| providers.kubernetes.as_ref());
         if kubernetes.is_some() {
             sources.restore(KUBERNETES);
+        }
+        if providers.is_some_and(|providers| providers.xds.is_some()) {
+            sources.restore(XDS);
         }
         Arc::new(sources)
     }
@@ -128,6 +156,15 @@ impl Sources {
     #[must_use]
     pub fn none() -> Arc<Self> {
         Self::of(None)
+    }
+
+    /// What sources count.
+    #[must_use]
+    pub fn families(&self) -> Vec<prometheus::proto::MetricFamily> {
+        let mut families = Vec::new();
+        #[cfg(feature = "xds")]
+        families.extend(self.xds.iter().flat_map(sallyport_xds::client::Figures::families));
+        families
     }
 
     /// The endpoints that sources know of.

@@ -35,6 +35,7 @@ fn render(admin: &Admin, names: &HashSet<String>) -> String {
     others.extend(admin.process.figures().families());
     others.push(build_info(build::VERSION, build::COMMIT, build::FEATURES));
     others.extend(admin.pushing.families());
+    others.extend(admin.reloader.sources().families());
     admin.registry.render_wanted(others, |name| names.is_empty() || names.contains(name))
 }
 

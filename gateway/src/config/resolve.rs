@@ -123,16 +123,25 @@ impl Resolver<'_, '_, '_> {
 
     /// Endpoints come from a source only where the source is.
     fn refuse_endpoints_of_nobody(&mut self, config: &Config, places: &Places) {
-        if config.providers.as_ref().is_some_and(|providers| providers.kubernetes.is_some()) {
-            return;
-        }
+        let providers = config.providers.as_ref();
+        let has_kubernetes = providers.is_some_and(|providers| providers.kubernetes.is_some());
+        let has_xds = providers.is_some_and(|providers| providers.xds.is_some());
         for (upstream, spot) in config.upstreams.iter().zip(&places.upstreams) {
-            if matches!(upstream.discovery, Some(Discovery::Source(crate::sources::KUBERNETES, _)))
-            {
-                let at = format!("{spot}.discovery.kubernetes");
-                let what = "there is no cluster to ask".to_owned();
-                self.refuse(spot.file, at, what, "add `providers: { kubernetes: {} }`");
-            }
+            let (key, what, fix) = match upstream.discovery {
+                Some(Discovery::Source(crate::sources::KUBERNETES, _)) if !has_kubernetes => (
+                    crate::sources::KUBERNETES,
+                    "there is no cluster to ask",
+                    "add `providers: { kubernetes: {} }`",
+                ),
+                Some(Discovery::Source(crate::sources::XDS, _)) if !has_xds => (
+                    crate::sources::XDS,
+                    "there is no control plane to ask",
+                    "add `providers: { xds: { server: http://HOST:PORT, node: { id: NAME } } }`",
+                ),
+                _ => continue,
+            };
+            let at = format!("{spot}.discovery.{key}");
+            self.refuse(spot.file, at, what.to_owned(), fix);
         }
     }
 

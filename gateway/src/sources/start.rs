@@ -15,6 +15,11 @@ pub fn start(sources: &Arc<Sources>, providers: Option<&Providers>, runtime: &Ha
         let (outlet, outcomes) = sources.outlet(super::KUBERNETES);
         runtime.spawn(sallyport_kubernetes::run(kubernetes.clone(), outlet, outcomes));
     }
-    #[cfg(not(feature = "kubernetes"))]
+    #[cfg(feature = "xds")]
+    if let (Some(xds), Some(figures)) = (&providers.xds, &sources.xds) {
+        let (outlet, outcomes) = sources.outlet(super::XDS);
+        runtime.spawn(sallyport_xds::client::run(xds.clone(), outlet, outcomes, figures.clone()));
+    }
+    #[cfg(not(any(feature = "kubernetes", feature = "xds")))]
     let _ = (sources, providers, runtime);
 }

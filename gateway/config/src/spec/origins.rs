@@ -42,11 +42,13 @@ pub struct Discovery {
     pub file: Option<Name>,
     /// A Service of the cluster under `providers.kubernetes`.
     pub kubernetes: Option<KubernetesService>,
+    /// The name of endpoints (EDS) of the control plane under `providers.xds`.
+    pub xds: Option<Name>,
 }
 
 impl Discovery {
     /// The keys of which one is written.
-    pub const KEYS: [&'static str; 3] = ["srv", "file", "kubernetes"];
+    pub const KEYS: [&'static str; 4] = ["srv", "file", "kubernetes", "xds"];
 }
 
 /// A Service of a Kubernetes cluster, whose EndpointSlices are the endpoints.

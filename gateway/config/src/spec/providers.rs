@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::scalar::{AbsolutePath, Address, Int, IpAddress, Name};
+use super::xds::Xds;
 use crate::schema::at_least_one;
 
 /// Sources of listeners, virtual hosts and upstreams besides the file.
@@ -17,11 +18,13 @@ pub struct Providers {
     pub storage: AbsolutePath,
     /// A Kubernetes cluster: its Ingress and Gateway API objects.
     pub kubernetes: Option<Kubernetes>,
+    /// A control plane that speaks xDS.
+    pub xds: Option<Xds>,
 }
 
 impl Providers {
     /// The keys of which one at least is written.
-    pub const SOURCES: [&'static str; 1] = ["kubernetes"];
+    pub const SOURCES: [&'static str; 2] = ["kubernetes", "xds"];
 }
 
 fn storage() -> AbsolutePath {

@@ -59,7 +59,8 @@ impl Draft<'_> {
             None => {
                 let service = ObjectName::from(service.to_string().as_str());
                 let service = KubernetesService { service, port: PortName::Number(number) };
-                let discovery = Discovery { srv: None, file: None, kubernetes: Some(service) };
+                let discovery =
+                    Discovery { srv: None, file: None, kubernetes: Some(service), xds: None };
                 (None, Some(discovery))
             }
         };
@@ -156,7 +157,8 @@ impl Draft<'_> {
     pub(super) fn nowhere(&mut self) -> String {
         let name = "kubernetes/nowhere".to_owned();
         let service = KubernetesService { service: "none/none".into(), port: PortName::Number(1) };
-        let discovery = Some(Discovery { srv: None, file: None, kubernetes: Some(service) });
+        let discovery =
+            Some(Discovery { srv: None, file: None, kubernetes: Some(service), xds: None });
         let upstream = Upstream { discovery, ..plain(&name) };
         self.upstreams.entry(name.clone()).or_insert(upstream);
         name

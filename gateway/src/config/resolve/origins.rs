@@ -50,9 +50,13 @@ pub(super) fn discovery(
     files: &Reader<'_>,
     sink: &mut Sink,
 ) -> Option<Discovery> {
-    let spec::Discovery { srv, file, kubernetes } = spec;
-    let keys =
-        [("srv", srv.is_some()), ("file", file.is_some()), ("kubernetes", kubernetes.is_some())];
+    let spec::Discovery { srv, file, kubernetes, xds } = spec;
+    let keys = [
+        ("srv", srv.is_some()),
+        ("file", file.is_some()),
+        ("kubernetes", kubernetes.is_some()),
+        ("xds", xds.is_some()),
+    ];
     place.exactly_one(sink, &keys)?;
     let file =
         file.as_ref().map(|file| endpoints_file(file, &Place::Key(place, "file"), files, sink));
@@ -60,7 +64,8 @@ pub(super) fn discovery(
         .as_ref()
         .map(|service| Discovery::Source(crate::sources::KUBERNETES, service.group().into()));
     let srv = srv.as_ref().map(|name| Discovery::Srv(lower(name)));
-    srv.or(file.map(Discovery::File)).or(service)
+    let group = xds.as_ref().map(|name| Discovery::Source(crate::sources::XDS, (**name).into()));
+    srv.or(file.map(Discovery::File)).or(service).or(group)
 }
 
 /// A file of endpoints is followed by itself: what is wrong with it now is a warning, since it may be
