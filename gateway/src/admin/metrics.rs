@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use sallyport_stats::{CONTENT_TYPE, build_info};
+use sallyport_stats::{Format, build_info};
 
 use super::problem::Parameters;
 use super::{Admin, heavy};
@@ -24,23 +24,25 @@ pub(super) async fn scrape(
     parameters: Parameters,
     headers: HeaderMap,
 ) -> Response {
-    let gzip = accepts_gzip(&headers);
+    let (gzip, format) = (accepts_gzip(&headers), format(&headers));
     let names: HashSet<String> = parameters.all("name[]").map(str::to_owned).collect();
-    heavy(admin, |admin| &admin.scrapes, move |admin| answer(render(admin, &names), gzip)).await
+    let answer = move |admin: &Admin| answer(render(admin, format, &names), format, gzip);
+    heavy(admin, |admin| &admin.scrapes, answer).await
 }
 
 /// No names are all of them.
-fn render(admin: &Admin, names: &HashSet<String>) -> String {
+fn render(admin: &Admin, format: Format, names: &HashSet<String>) -> String {
     let mut others = admin.filter_metrics.gather();
     others.extend(admin.process.figures().families());
     others.push(build_info(build::VERSION, build::COMMIT, build::FEATURES));
     others.extend(admin.pushing.families());
     others.extend(admin.reloader.sources().families());
-    admin.registry.render_wanted(others, |name| names.is_empty() || names.contains(name))
+    admin.registry.render_as(format, others, |name| names.is_empty() || names.contains(name))
 }
 
-fn answer(text: String, gzip: bool) -> Response {
-    let fields = [(header::CONTENT_TYPE, CONTENT_TYPE), (header::VARY, "accept-encoding")];
+fn answer(text: String, format: Format, gzip: bool) -> Response {
+    let vary = "accept-encoding, accept";
+    let fields = [(header::CONTENT_TYPE, format.content_type()), (header::VARY, vary)];
     if !gzip {
         return (fields, text).into_response();
     }
@@ -51,6 +53,33 @@ fn answer(text: String, gzip: bool) -> Response {
         Ok(body) => (fields, [(header::CONTENT_ENCODING, "gzip")], body).into_response(),
         Err(_) => (fields, text).into_response(),
     }
+}
+
+/// OpenMetrics for who names it and does not like the older format better, as Prometheus does.
+fn format(headers: &HeaderMap) -> Format {
+    let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let ranges: Vec<(&str, f32)> = values.flat_map(|list| list.split(',')).map(range).collect();
+    let weight_of = |wanted: &str| {
+        let named = ranges.iter().filter(|(name, _)| name.eq_ignore_ascii_case(wanted));
+        named.map(|(_, weight)| *weight).fold(0.0, f32::max)
+    };
+    let weight = weight_of("application/openmetrics-text");
+    if weight > 0.0 && weight >= weight_of("text/plain") {
+        Format::OpenMetrics
+    } else {
+        Format::Text
+    }
+}
+
+/// A media type and its weight, whatever parameters stand between; one that cannot be read is none.
+fn range(text: &str) -> (&str, f32) {
+    let mut parts = text.split(';').map(str::trim);
+    let name = parts.next().unwrap_or_default();
+    let weight = parts.find_map(|part| {
+        let (key, value) = part.split_once('=')?;
+        key.trim().eq_ignore_ascii_case("q").then(|| value.trim().parse().unwrap_or(0.0))
+    });
+    (name, weight.unwrap_or(1.0))
 }
 
 /// RFC 9110, 12.5.3: `gzip` is named, by itself or by `*`, and not with a weight of 0.
@@ -79,6 +108,27 @@ fn coding(text: &str) -> (&str, f32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn openmetrics_is_for_who_prefers_it() {
+        const PROMETHEUS: &str = "application/openmetrics-text;version=1.0.0;q=0.5,\
+            application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+        for (sent, expected) in [
+            (PROMETHEUS, Format::OpenMetrics),
+            ("application/openmetrics-text", Format::OpenMetrics),
+            ("Application/OpenMetrics-Text; version=1.0.0", Format::OpenMetrics),
+            ("text/plain, application/openmetrics-text;q=0.9", Format::Text),
+            ("application/openmetrics-text;q=0", Format::Text),
+            ("application/openmetrics-text;q=x", Format::Text),
+            ("*/*", Format::Text),
+            ("", Format::Text),
+        ] {
+            let mut fields = HeaderMap::new();
+            fields.insert(header::ACCEPT, HeaderValue::from_static(sent));
+            assert_eq!(format(&fields), expected, "{sent}");
+        }
+        assert_eq!(format(&HeaderMap::new()), Format::Text);
+    }
 
     #[test]
     fn rfc9110_12_5_3_gzip_is_for_who_accepts_it() {

@@ -10,10 +10,12 @@
 
 mod family;
 mod figures;
+mod openmetrics;
 mod process;
 #[cfg(feature = "push")]
 mod push;
 mod tls;
+mod tracing;
 
 use prometheus::{TextEncoder, proto::MetricFamily};
 
@@ -41,9 +43,27 @@ pub use self::process::build_info;
 pub(crate) use self::process::process_families;
 #[cfg(feature = "push")]
 pub(crate) use self::push::push_families;
+pub(crate) use self::tracing::tracing_families;
 
-/// The `Content-Type` of what [`Registry::render`] returns.
-pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// A form that a scrape may have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Format {
+    /// The Prometheus text format 0.0.4.
+    #[default]
+    Text,
+    /// OpenMetrics 1.0, with exemplars.
+    OpenMetrics,
+}
+
+impl Format {
+    /// Its `Content-Type`.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
 
 /// A family's name, and how it is built of the figures that it is about.
 type Built<F> = (&'static str, fn(&str, &F) -> MetricFamily);
@@ -125,13 +145,20 @@ const DISCOVERY: &[Built<[UpstreamLookups]>] = &[
 
 pub(crate) fn render(
     registry: &Registry,
+    format: Format,
     extra: Vec<MetricFamily>,
     wanted: impl Fn(&str) -> bool,
 ) -> String {
     let mut text = String::new();
-    each(registry, &wanted, registry.idle_max(), |family| append(&mut text, &family));
-    for family in extra.iter().filter(|family| wanted(family.name())) {
-        append(&mut text, family);
+    let mut append = |family: &MetricFamily| match format {
+        _ if !family::is_encodable(family) => {}
+        Format::Text => append(&mut text, family),
+        Format::OpenMetrics => openmetrics::append(&mut text, family, registry.exemplars()),
+    };
+    each(registry, &wanted, registry.idle_max(), |family| append(&family));
+    extra.iter().filter(|family| wanted(family.name())).for_each(append);
+    if format == Format::OpenMetrics {
+        text.push_str(openmetrics::END);
     }
     text
 }
@@ -183,13 +210,11 @@ fn build<F: ?Sized>(
     }
 }
 
-/// Appends a family unless the encoder would have nothing to say of it.
+/// Appends a family of which the encoder has something to say.
 fn append(text: &mut String, family: &MetricFamily) {
-    if family::is_encodable(family) {
-        TextEncoder::new()
-            .encode_utf8(family::alone(family), text)
-            .expect("a family with a name and metrics encodes into memory");
-    }
+    TextEncoder::new()
+        .encode_utf8(family::alone(family), text)
+        .expect("a family with a name and metrics encodes into memory");
 }
 
 fn route_requests(name: &str, routes: &[RouteFigures]) -> MetricFamily {

@@ -39,6 +39,17 @@ pub fn bucket(duration_ns: u64) -> usize {
     PARTS * octave as usize + (units >> octave) as usize
 }
 
+/// How many buckets are exposed, the one above all edges among them.
+pub(crate) fn exposed_buckets() -> usize {
+    EXPOSED_OCTAVES.count() + 1
+}
+
+/// The exposed bucket of a duration, counted from the lowest; the last is above all edges.
+pub(crate) fn exposed_index(duration: Duration) -> usize {
+    let edges = EXPOSED_OCTAVES.map(|octave| Duration::from_micros(1 << octave));
+    edges.take_while(|edge| duration > *edge).count()
+}
+
 /// The duration below which a share `q` of what was counted lies, by nearest rank: the middle of
 /// the bucket that holds it. `None` if nothing was counted.
 ///

@@ -21,7 +21,8 @@ use crate::{
     connection::{ConnectionStats, ConnectionTable},
     discovery::DiscoveryStats,
     engine::{EngineStats, ServedBy},
-    exposition,
+    exemplar::Exemplars,
+    exposition::{self, Format},
     http2::Http2Stats,
     queue::{self, QueueStats},
     route::{self, RouteName, RouteStats},
@@ -55,6 +56,7 @@ pub struct Registry {
     pub(crate) connections: ConnectionTable,
     pub(crate) tls: TlsTable,
     pub(crate) discovery: DiscoveryStats,
+    exemplars: Exemplars,
     /// With how many routes, or endpoints, those without traffic are exposed as well.
     idle_max: AtomicUsize,
 }
@@ -84,6 +86,7 @@ impl Registry {
             connections: ConnectionTable::default(),
             tls: TlsTable::default(),
             discovery: DiscoveryStats::default(),
+            exemplars: Exemplars::default(),
             idle_max: AtomicUsize::new(0),
         }
     }
@@ -97,6 +100,7 @@ impl Registry {
     /// takes some hundred bytes for its name, and 3.7 KiB of address space for each shard that
     /// become memory with its first request.
     pub fn routes(&self, names: &[(Arc<str>, Arc<str>)]) -> Vec<RouteStats> {
+        self.exemplars.keep(names);
         self.routes.install(names).into_iter().map(RouteStats::new).collect()
     }
 
@@ -237,6 +241,11 @@ impl Registry {
         &self.discovery
     }
 
+    /// Requests that can be looked up, for each bucket of each route's durations.
+    pub fn exemplars(&self) -> &Exemplars {
+        &self.exemplars
+    }
+
     /// Everything counted, in the Prometheus text format 0.0.4.
     ///
     /// Routes, endpoints and upstreams without any traffic are left out unless there are few
@@ -275,6 +284,16 @@ impl Registry {
     /// As [`render_with`](Self::render_with), only the families whose names are `wanted`. What is not
     /// wanted of routes and endpoints is not even read.
     pub fn render_wanted(&self, extra: Vec<MetricFamily>, wanted: impl Fn(&str) -> bool) -> String {
-        exposition::render(self, extra, wanted)
+        self.render_as(Format::Text, extra, wanted)
+    }
+
+    /// As [`render_wanted`](Self::render_wanted), in another format.
+    pub fn render_as(
+        &self,
+        format: Format,
+        extra: Vec<MetricFamily>,
+        wanted: impl Fn(&str) -> bool,
+    ) -> String {
+        exposition::render(self, format, extra, wanted)
     }
 }

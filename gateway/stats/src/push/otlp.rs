@@ -13,11 +13,15 @@ mod grpc;
 #[cfg(feature = "otlp-http")]
 mod http;
 mod sums;
+#[cfg(all(feature = "otlp-grpc", feature = "otlp-http"))]
+mod traces;
 
 #[cfg(feature = "otlp-grpc")]
 pub use self::grpc::OtlpGrpcConfig;
 #[cfg(feature = "otlp-http")]
 pub use self::http::OtlpHttpConfig;
+#[cfg(all(feature = "otlp-grpc", feature = "otlp-http"))]
+pub use self::traces::{TraceClient, TraceReceiver};
 
 use opentelemetry_proto::tonic::collector::metrics::v1::{
     ExportMetricsServiceRequest, ExportMetricsServiceResponse,

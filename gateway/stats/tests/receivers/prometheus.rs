@@ -11,7 +11,7 @@ use std::{
 };
 
 use sallyport_stats::{
-    CONTENT_TYPE, Registry,
+    Format, Registry,
     push::{
         Catalog, Distributions, NoopRecorder, Pipeline, PipelineConfig, Recorder, http::HttpConfig,
         remote_write::RemoteWriteConfig,
@@ -123,9 +123,9 @@ fn serve(text: String) -> u16 {
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
-            let length = text.len();
+            let (content_type, length) = (Format::Text.content_type(), text.len());
             let head = format!(
-                "HTTP/1.1 200 OK\r\ncontent-type: {CONTENT_TYPE}\r\ncontent-length: {length}\r\n\
+                "HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\n\
                  connection: close\r\n\r\n"
             );
             let mut room = [0; 4_096];

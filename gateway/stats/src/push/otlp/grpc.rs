@@ -7,9 +7,12 @@ use opentelemetry_proto::tonic::collector::metrics::v1::{
     metrics_service_client::MetricsServiceClient,
 };
 use prost::Message;
-use tokio::runtime::{Builder, Runtime};
+use tokio::{
+    runtime::{Builder, Runtime},
+    time::timeout,
+};
 use tonic::{
-    Code, Request, Status,
+    Code, Request, Response, Status,
     metadata::{AsciiMetadataKey, AsciiMetadataValue},
     transport::{Channel, ClientTlsConfig, Endpoint},
 };
@@ -44,7 +47,7 @@ impl OtlpGrpcConfig {
     pub fn spec(self, name: impl Into<Arc<str>>) -> ExporterSpec {
         let identity = format!("{self:?}");
         let build = move || -> Result<Box<dyn Exporter>, ExportError> {
-            Ok(Box::new(OtlpGrpcExporter::new(&self).map_err(ExportError::SetUp)?))
+            Ok(Box::new(OtlpGrpcExporter::new(&self)?))
         };
         ExporterSpec::new(name, build).identity(identity)
     }
@@ -54,20 +57,58 @@ impl OtlpGrpcConfig {
 struct OtlpGrpcExporter {
     requests: Requests,
     link: Link,
+}
+
+/// A connection to a receiver, made when it is needed.
+#[derive(Debug)]
+pub(super) struct Link {
+    endpoint: Endpoint,
+    channel: Option<Channel>,
+    metadata: Vec<(AsciiMetadataKey, AsciiMetadataValue)>,
+    deadline: Duration,
     /// Dropped last: the channel has a task on it.
     runtime: Runtime,
 }
 
-#[derive(Debug)]
-struct Link {
-    endpoint: Endpoint,
-    client: Option<MetricsServiceClient<Channel>>,
-    metadata: Vec<(AsciiMetadataKey, AsciiMetadataValue)>,
-    deadline: Duration,
+impl OtlpGrpcExporter {
+    fn new(config: &OtlpGrpcConfig) -> Result<Self, ExportError> {
+        Ok(Self { requests: Requests::new(&config.otlp), link: Link::new(config)? })
+    }
 }
 
-impl OtlpGrpcExporter {
-    fn new(config: &OtlpGrpcConfig) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+impl Exporter for OtlpGrpcExporter {
+    fn observe(&mut self, batch: &Batch) {
+        self.requests.observe(batch);
+    }
+
+    fn export(&mut self, batch: &Batch, tally: &mut Tally) -> Result<(), ExportError> {
+        let Self { requests, link } = self;
+        requests.send(batch, tally, |request, tally| post(link, request, tally))
+    }
+
+    fn finish(&mut self, tally: &mut Tally) -> Result<(), ExportError> {
+        let Self { requests, link } = self;
+        requests.finish(tally, |request, tally| post(link, request, tally))
+    }
+}
+
+fn post(
+    link: &mut Link,
+    request: ExportMetricsServiceRequest,
+    tally: &mut Tally,
+) -> Result<ExportMetricsServiceResponse, ExportError> {
+    tally.bytes += request.encoded_len() as u64;
+    link.call(request, |channel, request| async move {
+        MetricsServiceClient::new(channel).export(request).await
+    })
+}
+
+impl Link {
+    pub(super) fn new(config: &OtlpGrpcConfig) -> Result<Self, ExportError> {
+        Self::set_up(config).map_err(ExportError::SetUp)
+    }
+
+    fn set_up(config: &OtlpGrpcConfig) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let mut endpoint = Endpoint::from_shared(config.url.clone())?;
         endpoint = endpoint.connect_timeout(config.deadline).tcp_nodelay(true);
         if config.url.starts_with("https:") {
@@ -78,54 +119,32 @@ impl OtlpGrpcExporter {
             metadata.push((key.parse()?, value.parse()?));
         }
         let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
-        let link = Link { endpoint, client: None, metadata, deadline: config.deadline };
-        Ok(Self { requests: Requests::new(&config.otlp), link, runtime })
-    }
-}
-
-impl Exporter for OtlpGrpcExporter {
-    fn observe(&mut self, batch: &Batch) {
-        self.requests.observe(batch);
+        Ok(Self { endpoint, channel: None, metadata, deadline: config.deadline, runtime })
     }
 
-    fn export(&mut self, batch: &Batch, tally: &mut Tally) -> Result<(), ExportError> {
-        let Self { requests, link, runtime } = self;
-        requests.send(batch, tally, |request, tally| link.post(runtime, request, tally))
-    }
-
-    fn finish(&mut self, tally: &mut Tally) -> Result<(), ExportError> {
-        let Self { requests, link, runtime } = self;
-        requests.finish(tally, |request, tally| link.post(runtime, request, tally))
-    }
-}
-
-impl Link {
-    fn post(
+    /// Sends `message` by `ask` and waits for the answer. After an error the connection, and with it
+    /// the name's address, is forgotten.
+    pub(super) fn call<M, A, F>(
         &mut self,
-        runtime: &Runtime,
-        request: ExportMetricsServiceRequest,
-        tally: &mut Tally,
-    ) -> Result<ExportMetricsServiceResponse, ExportError> {
-        tally.bytes += request.encoded_len() as u64;
-        runtime.block_on(self.call(request))
-    }
-
-    /// One request. After an error the connection, and with it the name's address, is forgotten.
-    async fn call(
-        &mut self,
-        message: ExportMetricsServiceRequest,
-    ) -> Result<ExportMetricsServiceResponse, ExportError> {
-        let mut client = match self.client.take() {
-            Some(client) => client,
-            None => self.connect().await?,
+        message: M,
+        ask: impl FnOnce(Channel, Request<M>) -> F,
+    ) -> Result<A, ExportError>
+    where
+        F: Future<Output = Result<Response<A>, Status>>,
+    {
+        let channel = match self.channel.take() {
+            Some(channel) => channel,
+            None => self.runtime.block_on(self.connect())?,
         };
         let mut request = Request::new(message);
         for (key, value) in &self.metadata {
             request.metadata_mut().insert(key.clone(), value.clone());
         }
-        match tokio::time::timeout(self.deadline, client.export(request)).await {
+        let asked = ask(channel.clone(), request);
+        let answer = self.runtime.block_on(async { timeout(self.deadline, asked).await });
+        match answer {
             Ok(Ok(answer)) => {
-                self.client = Some(client);
+                self.channel = Some(channel);
                 Ok(answer.into_inner())
             }
             Ok(Err(status)) => Err(failure(&status)),
@@ -133,11 +152,11 @@ impl Link {
         }
     }
 
-    async fn connect(&self) -> Result<MetricsServiceClient<Channel>, ExportError> {
+    async fn connect(&self) -> Result<Channel, ExportError> {
         let failed =
             |source| ExportError::Connect { address: self.endpoint.uri().to_string(), source };
-        match tokio::time::timeout(self.deadline, self.endpoint.connect()).await {
-            Ok(Ok(channel)) => Ok(MetricsServiceClient::new(channel)),
+        match timeout(self.deadline, self.endpoint.connect()).await {
+            Ok(Ok(channel)) => Ok(channel),
             Ok(Err(error)) => Err(failed(io::Error::other(error))),
             Err(_late) => Err(failed(io::ErrorKind::TimedOut.into())),
         }
