@@ -25,6 +25,7 @@ pub mod push;
 mod resilience;
 pub mod scalar;
 mod tls;
+mod tracing;
 mod upstream;
 mod verdicts;
 mod virtual_host;
@@ -64,6 +65,7 @@ pub use tls::{
     ClientCertificateMode, ClientCertificates, ExternalAccount, ListenerProtocol, ListenerTls,
     TlsDefault, TlsVersion,
 };
+pub use tracing::{Tracing, TracingOtlp, TracingOverride, Trust};
 pub use upstream::{
     GrpcProbe, HashOn, HealthCheck, HttpProbe, LoadBalancing, OneOrMany, Policy, ProbeMethod,
     SteadyHint, TcpProbe, Upstream, UpstreamTimeouts,
@@ -102,6 +104,8 @@ pub struct Spec {
     pub verdicts: Option<Verdicts>,
     /// Where statistics are pushed. Nowhere by default.
     pub push: Option<Push>,
+    /// Which requests are traced, and where their spans go. None by default.
+    pub tracing: Option<Tracing>,
     /// How the process ends.
     #[serde(default)]
     pub shutdown: Shutdown,

@@ -11,6 +11,7 @@ pub use exporter::{
     Breaker, DatagramAddress, DogStatsd, Emf, EmfAddress, Exporter, Histograms, Otlp, OtlpProtocol,
     Queue, RemoteWrite, Secret, Statsd, StatsdTags, Temporality, Url,
 };
+pub(super) use exporter::{FRAMING, resource, timeout};
 
 /// Where statistics are pushed, how often, and what that may take.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -23,7 +23,7 @@ mod time;
 
 pub use fields::{HeaderName, HeaderValue, Method, PortName, RetryReason, StatusRange};
 pub use network::{Address, IpAddress, Network, RemoteAddress};
-pub use number::{Int, Percent};
+pub use number::{Int, Percent, Share};
 pub use size::{Bytes, BytesOrUnlimited, RateOrOff};
 pub use text::{
     AbsolutePath, AdminAddress, CookieName, DnsServer, Domain, DomainName, EndpointAddress,

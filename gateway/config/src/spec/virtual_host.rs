@@ -9,6 +9,7 @@ use super::filter::FilterEntry;
 use super::matching::Match;
 use super::scalar::{Domain, Name};
 use super::tls::ClientCertificates;
+use super::tracing::TracingOverride;
 use crate::schema::exactly_one;
 
 /// Domains and the routes of the requests for them.
@@ -27,6 +28,8 @@ pub struct VirtualHost {
     pub client_certificates: Option<ClientCertificates>,
     /// What clients read in place of the gateway's own errors.
     pub error_pages: Option<ErrorPages>,
+    /// What of tracing is another for its requests.
+    pub tracing: Option<TracingOverride>,
     /// Its routes; the first match wins.
     pub routes: Vec<Route>,
 }
@@ -44,6 +47,8 @@ pub struct Route {
     /// Its filters, besides those of its virtual host and the listener.
     #[serde(default)]
     pub filters: Vec<FilterEntry>,
+    /// What of tracing is another for them, in place of what the virtual host says.
+    pub tracing: Option<TracingOverride>,
     /// Sends them to an upstream.
     pub forward: Option<Forward>,
     /// Sends the client elsewhere.

@@ -161,7 +161,7 @@ fn namespace() -> NonEmpty {
 }
 
 /// Header fields that are the request's own.
-const FRAMING: [&str; 6] = [
+pub(in crate::spec) const FRAMING: [&str; 6] = [
     "connection",
     "content-encoding",
     "content-length",
@@ -191,7 +191,7 @@ pub struct RemoteWrite {
     pub every: Duration,
 }
 
-fn timeout() -> Duration {
+pub(in crate::spec) fn timeout() -> Duration {
     Duration::seconds(5)
 }
 
@@ -230,7 +230,7 @@ pub struct Otlp {
     pub histograms: Histograms,
 }
 
-fn resource() -> Entries<NonEmpty> {
+pub(in crate::spec) fn resource() -> Entries<NonEmpty> {
     Entries(vec![("service.name".into(), "sallyport".into())])
 }
 

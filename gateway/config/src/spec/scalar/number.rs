@@ -73,3 +73,68 @@ impl fmt::Display for Percent {
         write!(out, "{}%", self.0)
     }
 }
+
+/// A share that may be small, such as `0.1%`, in millionths of a percent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Share(pub u32);
+
+crate::scalar!(Share);
+
+/// The digits behind the point.
+const SHARE_DIGITS: usize = 6;
+
+impl Share {
+    /// A hundred percent.
+    pub const ALL: Self = Self(100_000_000);
+}
+
+impl Default for Share {
+    fn default() -> Self {
+        Self::ALL
+    }
+}
+
+impl Scalar for Share {
+    fn name() -> String {
+        "Share".to_owned()
+    }
+
+    fn pattern() -> String {
+        r"^0*(?:100(?:\.0{1,6})?|[0-9]{1,2}(?:\.[0-9]{1,6})?) *%$".to_owned()
+    }
+
+    fn example() -> String {
+        "1%".to_owned()
+    }
+
+    fn fix() -> String {
+        "write a share from 0% to 100%, such as 1% or 0.1%".to_owned()
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let wrong = || "is not a share in percent".to_owned();
+        let number = text.strip_suffix('%').ok_or_else(wrong)?.trim_end();
+        let (whole, part) = match number.split_once('.') {
+            Some((whole, part)) if (1..=SHARE_DIGITS).contains(&part.len()) => (whole, part),
+            Some(_) => return Err(wrong()),
+            None => (number, ""),
+        };
+        let digits = format!("{whole}{part:0<SHARE_DIGITS$}");
+        if whole.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(wrong());
+        }
+        let millionths = digits.parse().ok().filter(|share| *share <= Self::ALL.0);
+        millionths.map(Self).ok_or_else(wrong)
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whole, part) = (self.0 / 1_000_000, self.0 % 1_000_000);
+        if part == 0 {
+            return write!(out, "{whole}%");
+        }
+        let part = format!("{part:06}");
+        write!(out, "{whole}.{}%", part.trim_end_matches('0'))
+    }
+}
