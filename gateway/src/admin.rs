@@ -54,6 +54,7 @@ use crate::process::Process;
 use crate::push::Pushing;
 use crate::reload::Reloader;
 use crate::snapshot::Snapshot;
+use crate::trace::Tracing;
 use crate::upstream::{Member, Upstream};
 use crate::verdicts::Verdicts;
 
@@ -70,6 +71,8 @@ pub struct Admin {
     pub process: Process,
     /// The pushing of statistics.
     pub pushing: Arc<Pushing>,
+    /// The sending of traces.
+    pub tracing: Arc<Tracing>,
     /// The sources that are shut out.
     pub verdicts: Arc<Verdicts>,
     /// The outer door, where the configuration has one.

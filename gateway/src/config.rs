@@ -22,6 +22,7 @@ mod retry;
 mod sticky;
 mod texts;
 mod tls;
+mod tracing;
 
 use std::path::{Path, PathBuf};
 
@@ -52,6 +53,7 @@ pub use process::{EngineChoice, LogSettings, Shutdown};
 pub use restart_only::RestartOnly;
 pub use texts::Texts;
 pub use tls::{Certificate, Tls};
+pub use tracing::{Tracing, Trust};
 
 pub use admission::{Queue, TenantBy, UpstreamLimits};
 pub use outlier::{OutlierDetection, Resilience};

@@ -10,6 +10,7 @@ use sallyport_plugin::{Host, Instances, Kinds, Metrics, Reader};
 
 pub use self::calls::UpstreamCalls;
 use crate::live::Live;
+use crate::trace::SpanQueue;
 
 /// The kinds of filters and what they may use.
 #[derive(Clone, Debug)]
@@ -30,18 +31,21 @@ impl Filters {
     #[must_use]
     pub fn idle(kinds: Kinds) -> Self {
         let host = Host { cache: cache_folder(), ..Host::idle() };
-        Self { kinds, host: Arc::new(host), calls: UpstreamCalls::new(LiveLater::default()) }
+        let calls = UpstreamCalls::new(LiveLater::default(), Arc::default());
+        Self { kinds, host: Arc::new(host), calls }
     }
 
-    /// For serving with so many workers. `live` must be set before the first request.
+    /// For serving with so many workers. `live` must be set before the first request; `spans` is where
+    /// the spans of calls are put.
     #[must_use]
     pub fn serving(
         kinds: Kinds,
         workers: usize,
         background: tokio::runtime::Handle,
         live: LiveLater,
+        spans: Arc<SpanQueue>,
     ) -> Self {
-        let calls = UpstreamCalls::new(live);
+        let calls = UpstreamCalls::new(live, spans);
         let host = Host {
             calls: Arc::new(calls.clone()),
             metrics: Metrics::default(),

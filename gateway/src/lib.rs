@@ -29,6 +29,7 @@ pub mod reload;
 pub mod server;
 pub mod snapshot;
 pub mod sources;
+pub mod trace;
 pub mod tunnel;
 pub mod turns;
 pub mod upgrade;

@@ -38,6 +38,7 @@ mod request_id;
 mod response_filter;
 mod sticky;
 mod target;
+mod trace;
 mod upstream_peer;
 mod upstream_request_filter;
 mod upstream_response_filter;
@@ -64,10 +65,12 @@ pub(crate) use self::context::RequestContext;
 pub(crate) use self::phases::Phases;
 pub(crate) use self::place::{Hypothetical, Sender};
 pub(crate) use self::target::hash_key;
+pub(crate) use self::trace::CallSpan;
 use crate::classifier::Classifier;
 use crate::drain::Drain;
 use crate::filters::UpstreamCalls;
 use crate::live::Live;
+use crate::trace::SpanQueue;
 use crate::verdicts::Verdicts;
 
 /// What all listeners' proxies share.
@@ -85,6 +88,8 @@ pub struct Shared {
     pub drain: Arc<Drain>,
     /// What copies of requests go by.
     pub calls: UpstreamCalls,
+    /// Where spans of requests are put.
+    pub spans: Arc<SpanQueue>,
 }
 
 /// The proxy of one worker.

@@ -29,6 +29,7 @@ use crate::push::Pushing;
 use crate::server::{Plan, Server};
 use crate::snapshot::Snapshot;
 use crate::sources::{self, Merge};
+use crate::trace::Tracing;
 use crate::upstream::discovery::Discoverer;
 use crate::upstream::health::Probes;
 use crate::verdicts::Verdicts;
@@ -61,6 +62,7 @@ pub struct Reloader {
     registry: Arc<Registry>,
     verdicts: Arc<Verdicts>,
     pushing: Arc<Pushing>,
+    tracing: Arc<Tracing>,
     filters: Filters,
     sources: Arc<sources::Sources>,
     restart_only: RestartOnly,
@@ -147,7 +149,7 @@ impl Reloader {
         loaded: Loaded,
         registry: Arc<Registry>,
         verdicts: Arc<Verdicts>,
-        pushing: Arc<Pushing>,
+        (pushing, tracing): (Arc<Pushing>, Arc<Tracing>),
         filters: Filters,
         sources: Arc<sources::Sources>,
         probes: tokio::runtime::Handle,
@@ -180,6 +182,7 @@ impl Reloader {
         registry.expose_idle(idle_series(&snapshot));
         verdicts.configure(snapshot.verdicts.as_ref());
         pushing.configure(snapshot.push.as_ref());
+        tracing.configure(snapshot.tracing.as_ref());
         memory.discoverer.follow(&snapshot.upstreams, &snapshot.resolver);
         memory.probes.follow(&snapshot.upstreams);
         memory.filters.prepare(&filters.host);
@@ -190,6 +193,7 @@ impl Reloader {
             registry,
             verdicts,
             pushing,
+            tracing,
             filters,
             sources,
             restart_only,
@@ -402,6 +406,7 @@ impl Reloader {
         self.configure_process(&snapshot, current);
         self.verdicts.configure(snapshot.verdicts.as_ref());
         self.pushing.configure(snapshot.push.as_ref());
+        self.tracing.configure(snapshot.tracing.as_ref());
         server.retire(&plan, current);
         // Before anybody can see the new version: what was refused before it is no more.
         self.with_status(|status| {

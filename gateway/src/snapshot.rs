@@ -16,9 +16,10 @@ use sallyport_tls::{ClientMode, Tickets};
 
 use crate::config::{
     Action, Admin, Challenges, Config, Discovery, EngineChoice, ErrorPages, HintField, Limits,
-    Listener, Loaded, LogSettings, Push, Resolver, Shutdown, Verdicts, VirtualHost,
+    Listener, Loaded, LogSettings, Push, Resolver, Shutdown, Tracing, Verdicts, VirtualHost,
 };
 use crate::sources::Groups;
+use crate::trace::context::Sample;
 use crate::upstream::{self, Account, Found, Upstream};
 
 pub use chains::Chains;
@@ -56,6 +57,10 @@ pub struct Snapshot {
     pub verdicts: Option<Verdicts>,
     /// Where statistics are pushed.
     pub push: Option<Push>,
+    /// Where traces are sent.
+    pub tracing: Option<Tracing>,
+    /// The share of requests of no virtual host that are recorded.
+    pub sample: Sample,
     /// What clients read in place of the gateway's own errors.
     pub error_pages: ErrorPages,
     /// How names of endpoints are resolved.
@@ -85,6 +90,8 @@ pub struct Host {
     pub error_pages: ErrorPages,
     /// Whether its clients must have shown a certificate.
     pub needs_client_certificate: bool,
+    /// The share of its requests that are recorded where no route says another.
+    pub sample: Sample,
     /// The matching of its routes.
     pub table: RouteTable,
     /// Its routes, in order.
@@ -100,6 +107,8 @@ pub struct Route {
     pub action: Action,
     /// Its counters.
     pub stats: RouteStats,
+    /// The share of its requests that are recorded.
+    pub sample: Sample,
     /// Its filters and those of the places it belongs to.
     filters: Chains,
 }
@@ -139,6 +148,7 @@ impl Snapshot {
             challenges,
             verdicts,
             push,
+            tracing,
             error_pages,
             resolver,
             upstreams,
@@ -155,7 +165,9 @@ impl Snapshot {
         let before = previous.map_or(&[][..], |previous| &previous.tls);
         let tls = compile_tls(&listeners, &virtual_hosts, before, &tickets, registry)?;
         let upstreams = compile_upstreams(upstreams, previous, registry)?;
-        let (hosts, unmatched) = compile_hosts(virtual_hosts, &listeners, registry, metrics)?;
+        let sample = tracing.as_ref().map_or(Sample::NONE, |tracing| tracing.sample);
+        let (hosts, unmatched) =
+            compile_hosts(virtual_hosts, sample, &listeners, registry, metrics)?;
         expect_retries(&hosts, &upstreams);
         count_queues(&upstreams, registry);
         let unmatched_filters = Chains::new(&listeners, &[], metrics);
@@ -174,6 +186,8 @@ impl Snapshot {
             upstream_hints,
             verdicts,
             push,
+            tracing,
+            sample,
             error_pages,
             resolver,
             upstreams,
@@ -275,6 +289,7 @@ fn host_table(listener: &Listener, hosts: &[VirtualHost]) -> anyhow::Result<Host
 
 fn compile_hosts(
     hosts: Vec<VirtualHost>,
+    sample: Sample,
     listeners: &[Listener],
     registry: &Registry,
     metrics: &Metrics,
@@ -290,27 +305,33 @@ fn compile_hosts(
     let filters = |host: &VirtualHost, route: &crate::config::Route| {
         Chains::new(listeners, &[&host.filters, &route.filters], metrics)
     };
-    let hosts = hosts.into_iter().map(|host| compile_host(host, &mut stats, filters)).collect();
+    let compile = |host| compile_host(host, sample, &mut stats, filters);
+    let hosts = hosts.into_iter().map(compile).collect();
     Ok((hosts, unmatched))
 }
 
 fn compile_host(
     mut host: VirtualHost,
+    sample: Sample,
     stats: &mut impl Iterator<Item = RouteStats>,
     filters: impl Fn(&VirtualHost, &crate::config::Route) -> Chains,
 ) -> Host {
+    let of_host = host.sample.unwrap_or(sample);
     let (matches, routes) = std::mem::take(&mut host.routes)
         .into_iter()
         .zip(stats)
         .map(|(route, stats)| {
             let filters = filters(&host, &route);
-            (route.matches, Route { name: route.name, action: route.action, stats, filters })
+            let sample = route.sample.unwrap_or(of_host);
+            let (name, action) = (route.name, route.action);
+            (route.matches, Route { name, action, stats, sample, filters })
         })
         .unzip();
     let needs_client_certificate =
         host.clients.as_ref().is_some_and(|rules| rules.mode() == ClientMode::Required);
     Host {
         needs_client_certificate,
+        sample: of_host,
         name: host.name,
         domains: host.domains,
         error_pages: host.error_pages,

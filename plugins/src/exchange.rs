@@ -9,6 +9,8 @@ use http::uri::PathAndQuery;
 use http::{StatusCode, Uri, request, response};
 use sallyport_route::{ClientCertificate, Hints, PathRegex};
 
+use crate::trace::TraceContext;
+
 /// A filter's state for one request.
 pub(crate) type Slot = Option<Box<dyn Any + Send + Sync>>;
 
@@ -148,6 +150,8 @@ pub struct About<'a> {
     /// The time from the request's head going upstream to the latest part of the response; known to
     /// filters that [ask](crate::Filter::asks_of_exchange).
     pub backend_latency: Option<Duration>,
+    /// The request's trace, and its span in it; `None` where there is no tracing.
+    pub trace: Option<TraceContext>,
 }
 
 /// What TLS has settled of a client's connection.
@@ -192,6 +196,7 @@ impl About<'static> {
             upstream_local: None,
             attempts: 0,
             backend_latency: None,
+            trace: None,
         }
     }
 }

@@ -14,6 +14,7 @@ use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, 
 
 use crate::exchange::Marks;
 use crate::filter::BoxFuture;
+use crate::trace::TraceContext;
 
 /// What the process provides.
 #[derive(Clone, Debug)]
@@ -78,6 +79,9 @@ pub struct Call {
     pub timeout: Duration,
     /// Body bytes of the response that are taken; a longer one is an error.
     pub reply_bytes_max: usize,
+    /// The span of the request that it is made for, of which its own is a part. `None` where it is made
+    /// for no request, or its header fields say already what it belongs to.
+    pub trace: Option<TraceContext>,
 }
 
 /// The response to a [`Call`].

@@ -20,6 +20,7 @@ mod kind;
 mod list;
 pub mod template;
 pub mod testing;
+mod trace;
 #[cfg(feature = "wasm")]
 pub mod wasm;
 
@@ -29,3 +30,4 @@ pub use filter::{Answer, Body, BoxFuture, Filter, Flow, Next, Phases, Stop, body
 pub use host::{Call, CallError, Calls, Host, Metrics, NoCalls, Reply};
 pub use kind::{Kind, Kinds, Setting, UpstreamUse};
 pub use list::{Entry, Instance, Instances, Reader, merge};
+pub use trace::TraceContext;

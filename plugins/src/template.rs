@@ -12,6 +12,7 @@
 //! | `${host}` | the host that the client asked for, with its port if it has one, whatever a filter made of it |
 //! | `${client}`, `${peer}` | the client's address; the address at the other end of the connection |
 //! | `${request_id}` | `X-Request-Id`, as the origin gets it |
+//! | `${trace_id}`, `${span_id}` | the request's trace, and its span in it, where there is tracing |
 //! | `${listener}`, `${virtual_host}`, `${route}`, `${upstream}`, `${endpoint}` | where it belongs |
 //! | `${header.NAME}` | a header field of the request; several lines are joined by `, `, those of `cookie` by `; ` |
 //! | `${capture.GROUP}` | a group, by name or number, of the regex that the route matched the path with |
@@ -73,6 +74,10 @@ pub enum Variable {
     Peer,
     /// The request's id.
     RequestId,
+    /// The request's trace.
+    TraceId,
+    /// The request's span in it.
+    SpanId,
     /// The listener's name.
     Listener,
     /// The virtual host's name.
@@ -291,6 +296,8 @@ impl Variable {
             "client" => Self::Client,
             "peer" => Self::Peer,
             "request_id" => Self::RequestId,
+            "trace_id" => Self::TraceId,
+            "span_id" => Self::SpanId,
             "listener" => Self::Listener,
             "virtual_host" => Self::VirtualHost,
             "route" => Self::Route,
@@ -355,6 +362,8 @@ impl Variable {
             Self::Client => about.client.map(|client| client.to_string().into()),
             Self::Peer => about.peer.map(|peer| peer.to_string().into()),
             Self::RequestId => field(&x.request.headers, "x-request-id"),
+            Self::TraceId => about.trace.map(|trace| trace.trace_id_text().into()),
+            Self::SpanId => about.trace.map(|trace| trace.span_id_text().into()),
             Self::Listener => Some(about.listener.into()),
             Self::VirtualHost => Some(about.virtual_host.into()),
             Self::Route => Some(about.route.into()),

@@ -37,6 +37,7 @@ fn render(admin: &Admin, format: Format, names: &HashSet<String>) -> String {
     others.push(build_info(build::VERSION, build::COMMIT, build::FEATURES));
     others.extend(admin.pushing.families());
     others.extend(admin.reloader.sources().families());
+    others.extend(admin.tracing.families());
     admin.registry.render_as(format, others, |name| names.is_empty() || names.contains(name))
 }
 

@@ -33,6 +33,7 @@ use crate::push::{Pushing, Sources};
 use crate::reload::{self, Reloader};
 use crate::server::{Addresses, Server};
 use crate::sources;
+use crate::trace::{SpanQueue, Tracing};
 use crate::upgrade::heir::Heritage;
 use crate::upgrade::{Failed, Launch};
 use crate::upstream;
@@ -89,6 +90,7 @@ pub(super) struct Process {
     upgrade_signal: Signal,
     live: LiveLater,
     filters: Filters,
+    spans: Arc<SpanQueue>,
     log: Log,
     /// How the binary that replaces this one is started; `None` where none can.
     launch: Option<Launch>,
@@ -118,7 +120,9 @@ impl Process {
             signals.context("cannot listen for signals")?
         };
         let live = LiveLater::default();
-        let filters = Filters::serving(kinds, threads, background.handle().clone(), live.clone());
+        let spans = Arc::new(SpanQueue::default());
+        let handle = background.handle().clone();
+        let filters = Filters::serving(kinds, threads, handle, live.clone(), spans.clone());
         Ok(Self {
             process,
             threads,
@@ -129,6 +133,7 @@ impl Process {
             upgrade_signal,
             live,
             filters,
+            spans,
             log,
             launch: None,
             heritage: None,
@@ -151,7 +156,7 @@ impl Process {
         let sources = sources::Sources::of(providers.as_ref());
         let loaded = reload::restored(path, loaded, &sources, &self.filters);
         let Self { process, threads, background, mut signals, live, filters, log, .. } = self;
-        let (launch, mut heritage) = (self.launch, self.heritage);
+        let (launch, mut heritage, spans) = (self.launch, self.heritage, self.spans);
         let mut upgrade_signal = self.upgrade_signal;
         let (admin_runtime, probes) = (self.admin, self.probes);
         let metrics = filters.host.metrics.clone();
@@ -165,12 +170,13 @@ impl Process {
         let verdicts = Arc::new(Verdicts::new(registry.clone(), classifier.clone()));
         let figures = Sources { registry: registry.clone(), filters: metrics.clone(), process };
         let pushing = Arc::new(Pushing::new(figures));
+        let tracing = Arc::new(Tracing::new(spans.clone(), registry.clone()));
         let (reloader, memory) = Reloader::start(
             path,
             loaded,
             registry.clone(),
             verdicts.clone(),
-            pushing.clone(),
+            (pushing.clone(), tracing.clone()),
             filters,
             sources.clone(),
             probes.handle().clone(),
@@ -191,6 +197,7 @@ impl Process {
             registry: registry.clone(),
             drain: drain.clone(),
             calls,
+            spans,
         };
         let workers = Workers::start(threads).context("cannot start the worker threads")?;
         let server = Arc::new(Server::new(workers, &shared));
@@ -208,6 +215,7 @@ impl Process {
             filter_metrics: metrics,
             process,
             pushing: pushing.clone(),
+            tracing: tracing.clone(),
             verdicts: verdicts.clone(),
             classifier: classifier.clone(),
             worker_connections: server.worker_connections(),
@@ -273,6 +281,7 @@ impl Process {
         if !access_log::flush(FLUSH) {
             tracing::warn!("access log lines were left unwritten");
         }
+        tracing.shutdown(TRACES);
         pushing.shutdown(PUSH);
         server.end_admin();
         // They have nothing to finish.
@@ -305,6 +314,9 @@ const FLUSH: Duration = Duration::from_secs(2);
 /// How long exporters may take at the end to send what was counted last: a receiver that is there
 /// takes it in milliseconds.
 const PUSH: Duration = Duration::from_secs(3);
+
+/// The same for the receiver of traces.
+const TRACES: Duration = Duration::from_secs(3);
 
 /// How often the classifier's heartbeat is looked at, and verdicts that have expired are dropped.
 const LOOK_EVERY: Duration = Duration::from_millis(250);

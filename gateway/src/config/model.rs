@@ -26,6 +26,8 @@ use super::process::{EngineChoice, LogSettings, Shutdown};
 use super::retry::Retry;
 use super::sticky::{Mirror, Sticky};
 use super::tls::Tls;
+use super::tracing::Tracing;
+use crate::trace::context::Sample;
 
 /// Everything the gateway is told.
 #[derive(Debug)]
@@ -54,6 +56,8 @@ pub struct Config {
     pub verdicts: Option<Verdicts>,
     /// Where statistics are pushed, if they are.
     pub push: Option<Push>,
+    /// Where traces are sent, if they are.
+    pub tracing: Option<Tracing>,
     /// What clients read in place of the gateway's own errors, where a virtual host says nothing else.
     pub error_pages: ErrorPages,
     /// How names of endpoints are resolved.
@@ -458,6 +462,8 @@ pub struct VirtualHost {
     pub error_pages: ErrorPages,
     /// What it asks of clients that connect by its names with TLS, in place of what the listener asks.
     pub clients: Option<Arc<ClientAuth>>,
+    /// The share of its requests that are recorded, in place of what is said for all.
+    pub sample: Option<Sample>,
     /// Its routes; the first match wins.
     pub routes: Vec<Route>,
 }
@@ -471,6 +477,8 @@ pub struct Route {
     pub matches: Match,
     /// Its filters, besides those of its virtual host and the listener.
     pub filters: Vec<Entry>,
+    /// The share of them that are recorded, in place of what is said for the virtual host.
+    pub sample: Option<Sample>,
     /// What becomes of them.
     pub action: Action,
 }

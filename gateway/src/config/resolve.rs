@@ -22,6 +22,7 @@ mod routes;
 mod sections;
 mod sticky;
 mod tls;
+mod tracing;
 mod unused;
 mod upstream;
 mod upstreams;

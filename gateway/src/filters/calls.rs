@@ -18,7 +18,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::LiveLater;
 use crate::config::Retry;
 use crate::descriptors;
-use crate::proxy::Cause;
+use crate::proxy::{CallSpan, Cause};
+use crate::trace::SpanQueue;
+use crate::trace::context::{TRACEPARENT, traceparent};
 use crate::upstream::introduction::introduce;
 use crate::upstream::{Attempts, Failure, Resend, Tenant, Time, Upstream};
 
@@ -29,12 +31,13 @@ const STALE_MAX: usize = 16;
 #[derive(Clone)]
 pub struct UpstreamCalls {
     live: LiveLater,
+    spans: Arc<SpanQueue>,
     connector: Arc<Connector>,
 }
 
 impl UpstreamCalls {
-    pub(super) fn new(live: LiveLater) -> Self {
-        Self { live, connector: Arc::new(Connector::new(None)) }
+    pub(super) fn new(live: LiveLater, spans: Arc<SpanQueue>) -> Self {
+        Self { live, spans, connector: Arc::new(Connector::new(None)) }
     }
 
     /// As [`Calls::call`], to an endpoint of `upstream` other than the one at `avoid`.
@@ -44,10 +47,20 @@ impl UpstreamCalls {
     pub async fn call_elsewhere(
         &self,
         upstream: &Arc<Upstream>,
-        call: Call,
+        mut call: Call,
         avoid: &Address,
     ) -> Result<Reply, CallError> {
-        self.send_to(upstream, &call, Some(avoid)).await
+        let span = self.begin_span(&upstream.spec.name, &mut call);
+        let result = self.send_to(upstream, &call, Some(avoid)).await;
+        end_span(span, &result);
+        result
+    }
+
+    /// The span of a call that is made for a request with a trace. What is called is told of it.
+    fn begin_span(&self, upstream: &str, call: &mut Call) -> Option<CallSpan> {
+        let span = CallSpan::begin(&self.spans, &call.trace?, &call.method, upstream);
+        call.headers.insert(TRACEPARENT, traceparent(span.context()));
+        Some(span)
     }
 
     async fn send(&self, upstream: &str, call: &Call) -> Result<Reply, CallError> {
@@ -203,8 +216,19 @@ impl std::fmt::Debug for UpstreamCalls {
 
 impl Calls for UpstreamCalls {
     fn call(&self, upstream: &str, call: Call) -> BoxFuture<'static, Result<Reply, CallError>> {
-        let (calls, upstream) = (self.clone(), upstream.to_owned());
-        Box::pin(async move { calls.send(&upstream, &call).await })
+        let (calls, upstream, mut call) = (self.clone(), upstream.to_owned(), call);
+        Box::pin(async move {
+            let span = calls.begin_span(&upstream, &mut call);
+            let result = calls.send(&upstream, &call).await;
+            end_span(span, &result);
+            result
+        })
+    }
+}
+
+fn end_span(span: Option<CallSpan>, result: &Result<Reply, CallError>) {
+    if let Some(span) = span {
+        span.end(result.as_ref().map(|reply| reply.status.as_u16()).map_err(ToString::to_string));
     }
 }
 

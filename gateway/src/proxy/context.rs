@@ -19,7 +19,9 @@ use crate::proxy::grpc::Grpc;
 use crate::proxy::hedge::Hedge;
 use crate::proxy::mirror::Copied;
 use crate::proxy::pace::Pace;
+use crate::proxy::trace::Trace;
 use crate::snapshot::{Host, Route, Snapshot};
+use crate::trace::context::Sample;
 use crate::tunnel::{Relayed, Tunnel};
 use crate::upstream::{
     Admission, Attempts, Endpoint, Failure, Resend, Tenant, Time, Token, Upstream,
@@ -77,6 +79,8 @@ pub struct RequestContext {
     pub(super) grpc: Option<Grpc>,
     /// The tunnel that this attempt may become, where the request asks for one.
     pub(super) tunnel: Option<Arc<Tunnel>>,
+    /// Which trace it belongs to, where there is tracing.
+    pub(super) trace: Option<Trace>,
 }
 
 /// The choice of upstream and endpoint, over all attempts.
@@ -158,6 +162,7 @@ impl RequestContext {
             pace: Pace::default(),
             grpc: None,
             tunnel: None,
+            trace: None,
         }
     }
 
@@ -350,12 +355,19 @@ impl RequestContext {
     /// `None` if there is no endpoint to use.
     pub(super) fn begin_attempt(&mut self, preferred: Option<SocketAddr>) -> Option<()> {
         let upstream = &self.snapshot.upstreams[self.attempt.upstream];
-        self.attempt.tries.begin(upstream, preferred).map(drop)
+        self.attempt.tries.begin(upstream, preferred)?;
+        if let (Some(trace), Some(endpoint)) = (&mut self.trace, self.attempt.tries.endpoint()) {
+            trace.attempt_began(&upstream.spec.name, &endpoint.address);
+        }
+        Some(())
     }
 
     /// The head of an answer came from the endpoint.
     pub(super) fn answered(&mut self, status: u16) {
         self.attempt.tries.answered(status);
+        if let Some(trace) = &mut self.trace {
+            trace.answered(status);
+        }
     }
 
     /// Whether the request is sent again after this failure; if it is, the attempt after it is counted.
@@ -377,16 +389,34 @@ impl RequestContext {
     pub(super) fn attempt_failed(&mut self, failure: Failure) {
         let kind = self.cause.and_then(Cause::upstream_kind);
         self.attempt.tries.failed(failure, kind);
+        self.trace_attempt_end();
     }
 
     /// Counts the request out at its endpoint, if it is at one.
     pub(super) fn finish_at_endpoint(&mut self) {
         let kind = self.cause.and_then(Cause::upstream_kind);
         self.attempt.tries.finish(kind);
+        self.trace_attempt_end();
+    }
+
+    fn trace_attempt_end(&mut self) {
+        if let Some(trace) = &mut self.trace {
+            trace.attempt_ended(self.cause);
+        }
+    }
+
+    /// The share of requests that are recorded where the caller has not decided.
+    pub(super) fn sample(&self) -> Sample {
+        let of_route = self.route().map(|(_, route)| route.sample);
+        let of_host = || self.host().map(|host| host.sample);
+        of_route.or_else(of_host).unwrap_or(self.snapshot.sample)
     }
 
     /// Counts bytes of the bodies that the client sent and was sent.
-    pub(super) fn record_body_bytes(&self, received: u64, sent: u64) {
+    pub(super) fn record_body_bytes(&mut self, received: u64, sent: u64) {
+        if let Some(trace) = &mut self.trace {
+            trace.body_bytes(received, sent);
+        }
         if self.counted {
             self.stats().record_body_bytes(received, sent);
         }
@@ -399,6 +429,9 @@ impl RequestContext {
         if std::mem::take(&mut self.counted) {
             let kind = self.cause.and_then(Cause::kind);
             self.stats().finish(status, kind, self.started.elapsed());
+            if let Some(trace) = self.trace.take() {
+                trace.finish(status, self.cause);
+            }
         }
     }
 

@@ -15,6 +15,7 @@ use super::cause::Cause;
 use super::client::Client;
 use super::context::RequestContext;
 use super::target::asked_host;
+use super::trace::Trace;
 use super::{error_page, lent, pace, request_id};
 use crate::connection::Connection;
 use crate::snapshot::NONE;
@@ -71,6 +72,7 @@ fn about(ctx: &RequestContext) -> About<'_> {
         upstream_local: visit.local,
         attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
         backend_latency: visit.asked.zip(visit.answered).map(|(from, to)| to - from),
+        trace: ctx.trace.as_ref().map(Trace::context),
     }
 }
 

@@ -23,6 +23,7 @@ use super::cause::Cause;
 use super::client::Client;
 use super::context::{RequestContext, Upgrade};
 use super::pace;
+use super::trace::Trace;
 use crate::turns;
 
 /// The largest answer that is held; a larger one is left to the first attempt.
@@ -87,6 +88,7 @@ pub(super) fn begin(
         body: Bytes::new(),
         timeout,
         reply_bytes_max: ANSWER_BYTES_MAX,
+        trace: ctx.trace.as_ref().map(Trace::context),
     };
     let race = Arc::new(Race { first: AtomicI32::new(first), second: Mutex::default() });
     let (shared_race, calls) = (race.clone(), shared.calls.clone());

@@ -106,6 +106,8 @@ fn send(shared: &Shared, ctx: &mut RequestContext) {
         body: copied.body.freeze(),
         timeout,
         reply_bytes_max: ANSWER_BYTES_MAX,
+        // Its fields say that it is part of the attempt that it is a copy of.
+        trace: None,
     };
     tokio::spawn(run(shared.calls.clone(), upstream, call, slot));
 }

@@ -13,7 +13,7 @@ use super::client::Client;
 use super::context::{RequestContext, Upgrade};
 use super::grpc::Grpc;
 use super::target::{self, asked_host, hash_key};
-use super::{Shared, cookies, filters, forwarded, hints, place, reply, sticky};
+use super::{Shared, cookies, filters, forwarded, hints, place, reply, sticky, trace};
 use crate::config::{Action, Redirect, TenantBy};
 use crate::decide;
 use crate::upstream::Tenant;
@@ -72,6 +72,7 @@ pub(super) async fn proceed(
     };
     hints::count(shared.classifier.as_deref(), ctx);
     ctx.enter();
+    trace::begin(&shared.spans, client, ctx);
     if let Some(answer) = challenge_answer(client, ctx) {
         Box::pin(reply::answer(client, ctx, StatusCode::OK, &[], answer)).await?;
         return Ok(true);

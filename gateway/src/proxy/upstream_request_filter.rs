@@ -7,11 +7,11 @@ use pingora_http::RequestHeader;
 
 use super::client::Client;
 use super::context::{RequestContext, Upgrade};
-use super::{fields, forwarded, hints, lent, request_id, upstream_response_filter};
+use super::{fields, forwarded, hints, lent, request_id, trace, upstream_response_filter};
 use crate::config::{HeaderNames, Protocol};
 
-/// What `X-Forwarded-*` and the id add at most.
-const FIELDS_ADDED_MAX: usize = 4;
+/// What `X-Forwarded-*`, the id and the trace add at most.
+const FIELDS_ADDED_MAX: usize = 5;
 
 /// Fields that end with this hop (RFC 9110, 7.6.1), for upgrades that Pingora passes on whole.
 const HOP_BY_HOP: [HeaderName; 5] = [
@@ -60,6 +60,7 @@ fn rewrite_fields(headers: &mut HeaderMap, ctx: &RequestContext) {
         headers.insert(HeaderName::from_static("client-cert"), value);
     }
     request_id::ensure(headers);
+    trace::write(headers, ctx);
     if ctx.grpc.is_some() && ctx.upstream().spec.transport.protocol != Protocol::Http1 {
         // Pingora removes it with what is this hop's only; gRPC servers insist on it.
         headers.insert(header::TE, HeaderValue::from_static("trailers"));

@@ -163,6 +163,7 @@ impl ExternalAuth {
             body: Bytes::new(),
             timeout: self.timeout,
             reply_bytes_max: REPLY_BYTES_MAX,
+            trace: about.trace,
         }
     }
 }

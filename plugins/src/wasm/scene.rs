@@ -12,6 +12,7 @@ use sallyport_route::Hints;
 use super::buffer::Buffer;
 use crate::exchange::{About, Marks, Outcome};
 use crate::filter::Answer;
+use crate::trace::TraceContext;
 
 /// The phase that a guest is called in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,6 +94,7 @@ impl Scene {
         std::mem::swap(&mut self.request, props.request);
         std::mem::swap(&mut self.marks, props.marks);
         self.place.scheme = props.about.scheme;
+        self.place.trace = props.about.trace;
         if let Some(response) = &mut props.response {
             std::mem::swap(&mut self.response, response);
         }
@@ -115,6 +117,8 @@ pub(super) struct Place {
     pub(super) peer: Option<SocketAddr>,
     pub(super) local: Option<SocketAddr>,
     pub(super) scheme: &'static str,
+    /// Like the scheme, noted with each call.
+    pub(super) trace: Option<TraceContext>,
     pub(super) peer_trusted: bool,
     pub(super) hints: Option<Hints>,
     pub(super) started: Option<Instant>,

@@ -58,6 +58,7 @@ impl Resolver<'_, '_, '_> {
             let place = at("client_certificates");
             tls::client_certificates(spec, &place, self.filters, self.problems)
         });
+        let sample = self.sample(spec.tracing.as_ref(), place);
         let of_host: HashSet<&str> = filters.iter().map(|entry| &**entry.name()).collect();
         let known = |name: &str| shared_filters.contains(name) || of_host.contains(name);
         let mut names = HashMap::new();
@@ -79,7 +80,7 @@ impl Resolver<'_, '_, '_> {
         }
         let name = (*spec.name).into();
         drop(of_host);
-        (VirtualHost { name, domains, filters, error_pages, clients, routes }, readable)
+        (VirtualHost { name, domains, filters, error_pages, clients, sample, routes }, readable)
     }
 
     /// Refuses to turn off what no less specific place has turned on: that is a slip of the name.

@@ -171,17 +171,26 @@ fn otlp(name: &str, spec: &spec::Otlp, place: &Place<'_>, sink: &mut Sink) -> Op
     if spec.protocol == spec::OtlpProtocol::Http {
         return Some(OtlpHttpConfig { http, otlp }.spec(name));
     }
-    // A name that ends so holds bytes, which a file cannot say.
-    if http.headers.iter().any(|(name, _)| name.ends_with("-bin")) {
-        let what = "has a header whose name ends in `-bin`";
-        return place.refuse(sink, what, "leave it out, or use `protocol: http`");
-    }
+    refuse_binary(&http.headers, place, sink)?;
     let mut config = OtlpGrpcConfig::new(http.url);
     (config.metadata, config.deadline, config.otlp) = (http.headers, http.deadline, otlp);
     Some(config.spec(name))
 }
 
-fn http(
+/// A name that ends in `-bin` holds bytes in gRPC, which a file cannot say.
+pub(super) fn refuse_binary(
+    headers: &[(String, String)],
+    place: &Place<'_>,
+    sink: &mut Sink,
+) -> Option<()> {
+    if headers.iter().any(|(name, _)| name.ends_with("-bin")) {
+        let what = "has a header whose name ends in `-bin`";
+        return place.refuse(sink, what, "leave it out, or use `protocol: http`");
+    }
+    Some(())
+}
+
+pub(super) fn http(
     url: &spec::Url,
     headers: &Entries<spec::Secret>,
     place: &Place<'_>,
@@ -255,7 +264,9 @@ fn text(text: Option<&str>) -> Option<String> {
 }
 
 /// Keys and values of the user's own.
-fn pairs<T: std::ops::Deref<Target = str>>(entries: &Entries<T>) -> Vec<(String, String)> {
+pub(super) fn pairs<T: std::ops::Deref<Target = str>>(
+    entries: &Entries<T>,
+) -> Vec<(String, String)> {
     let pairs = entries.0.iter();
     pairs.map(|(key, value)| (String::from(key.clone()), (**value).to_owned())).collect()
 }

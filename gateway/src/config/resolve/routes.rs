@@ -55,12 +55,13 @@ impl Resolver<'_, '_, '_> {
             let what = format!("is never reached: {list}[{by}] takes what it would");
             place.warn(self.problems, what, "move it before that one or remove it");
         }
+        let sample = self.sample(spec.tracing.as_ref(), place);
         let action = match (forward, redirect, respond) {
             (Some(forward), ..) => Action::Forward(forward?),
             (None, Some(redirect), _) => Action::Redirect(redirect?),
             (None, None, respond) => Action::Respond(respond??),
         };
-        Some(Route { name: (*spec.name).into(), matches: matches?, filters, action })
+        Some(Route { name: (*spec.name).into(), matches: matches?, filters, sample, action })
     }
 
     fn forward(&mut self, spec: &spec::Forward, place: &Place<'_>) -> Option<Forward> {

@@ -4,7 +4,7 @@ use sallyport_config::spec::{self, Spec};
 use sallyport_config::{Place, Sink};
 
 use super::listener::networks;
-use super::{Resolver, acme, admin, origins, process, push};
+use super::{Resolver, acme, admin, origins, process, push, tracing};
 use crate::config::limits::{HeaderNames, Limits};
 use crate::config::model::{
     Classifier, Config, HintField, Offence, VERDICT_RULES_MAX, VerdictRule, Verdicts,
@@ -29,6 +29,7 @@ impl Resolver<'_, '_, '_> {
         if let Some(providers) = &main.providers {
             crate::sources::check(providers, &at("providers"), problems);
         }
+        let tracing = main.tracing.as_ref();
         Config {
             listeners: Vec::new(),
             admin,
@@ -42,6 +43,7 @@ impl Resolver<'_, '_, '_> {
             classifier: main.classifier.as_ref().map(Into::into),
             verdicts: verdicts.map(|spec| self::verdicts(spec, &at("verdicts"), problems)),
             push: push.map(|spec| push::push(spec, &at("push"), problems)),
+            tracing: tracing.and_then(|spec| tracing::tracing(spec, &at("tracing"), problems)),
             error_pages,
             resolver: origins::resolver(&main.resolver, &at("resolver"), is_ttl_read, problems),
             upstreams: Vec::new(),

@@ -21,7 +21,7 @@ const QUEUE_LINES: u64 = 8192;
 const FIELDS_MAX: usize = 64;
 
 /// The fields of a line where the configuration names none.
-const FIELDS: [(&str, &str); 17] = [
+const FIELDS: [(&str, &str); 18] = [
     ("time", "${time}"),
     ("method", "${method}"),
     ("path", "${client_path}"),
@@ -32,6 +32,7 @@ const FIELDS: [(&str, &str); 17] = [
     ("response_bytes", "${response_bytes}"),
     ("client", "${client}"),
     ("request_id", "${request_id}"),
+    ("trace_id", "${trace_id}"),
     ("virtual_host", "${virtual_host}"),
     ("route", "${route}"),
     ("upstream", "${upstream}"),

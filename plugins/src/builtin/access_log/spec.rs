@@ -18,7 +18,7 @@ pub struct AccessLogSpec {
     pub to: TargetSpec,
     /// What a line looks like.
     pub format: FormatSpec,
-    /// The fields of a line of JSON, by name; values are templates. Seventeen by default.
+    /// The fields of a line of JSON, by name; values are templates. Eighteen by default.
     #[schemars(extend("minProperties" = 1, "maxProperties" = 64))]
     pub fields: Option<Entries<Box<str>>>,
     /// Lines that may wait to be written; those beyond are dropped and counted.

@@ -146,6 +146,7 @@ fn call(path: String, host: String) -> Call {
         body: Bytes::new(),
         timeout: TIMEOUT,
         reply_bytes_max: REPLY_BYTES_MAX,
+        trace: None,
     }
 }
 

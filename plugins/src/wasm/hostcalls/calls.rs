@@ -69,7 +69,10 @@ fn http_call(
     let upstream = allowed.iter().find(|name| ***name == *upstream);
     let upstream = upstream.ok_or(Status::BadArgument)?.clone();
     let pairs = maps::read(fields.of(memory)?).ok_or(Status::BadArgument)?;
-    let call = call(&pairs, body.into(), timeout_ms).ok_or(Status::BadArgument)?;
+    let mut call = call(&pairs, body.into(), timeout_ms).ok_or(Status::BadArgument)?;
+    if state.scene.stream != 0 && state.scene.stream == state.context() {
+        call.trace = state.scene.place.trace;
+    }
     let number = begin(state, &upstream, call)?;
     Ok(write_number(guest, out, number)?)
 }
@@ -103,6 +106,7 @@ fn call(pairs: &[(&[u8], &[u8])], body: Bytes, timeout_ms: u32) -> Option<Call> 
         body,
         timeout: timeout.min(TIMEOUT_MAX),
         reply_bytes_max: REPLY_BYTES_MAX,
+        trace: None,
     })
 }
 
