@@ -61,6 +61,8 @@ mod statistics;
 mod systemd;
 #[path = "suite/tls.rs"]
 mod tls;
+#[path = "suite/tracing.rs"]
+mod tracing;
 #[path = "suite/tunnels.rs"]
 mod tunnels;
 #[path = "suite/upgrade.rs"]
