@@ -10,7 +10,20 @@ mod sending;
 #[path = "tracing/spans.rs"]
 mod spans;
 
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+
+use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket};
+
 use crate::support::{Gateway, Origin, Response, forward_all, request};
+
+/// An address at which nobody listens, and nobody else can, for as long as the socket is held.
+fn nobody() -> (OwnedFd, SocketAddr) {
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    bind(&socket, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+    let address = getsockname(&socket).unwrap().try_into().unwrap();
+    (socket, address)
+}
 
 /// `tracing:` to `url`, and whatever else.
 fn tracing(url: &str, more: &str) -> String {

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::collector::{Collector, SERVER, over_http};
-use super::{TRACE, ask, gateway, parent, tracing};
+use super::{TRACE, ask, gateway, nobody, parent, tracing};
 use crate::support::{Client, Gateway, Origin, check, eventually, forward_all};
 
 fn dropped(gateway: &Gateway, reason: &str) -> f64 {
@@ -64,10 +64,7 @@ fn headers_are_metadata_over_grpc() {
 #[test]
 fn a_dead_collector_costs_spans_and_no_request() {
     let origin = Origin::named("a");
-    // Bound and not listening for long: nobody else gets the port.
-    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = socket.local_addr().unwrap();
-    drop(socket);
+    let (_held, address) = nobody();
     let gateway = gateway(&origin, &format!("http://{address}"), "  queue: 10\n");
     requested(&gateway, 2_000);
     assert!(dropped(&gateway, "queue_full") > 0.0);

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use super::collector::{CLIENT, Collector, SERVER, Seen};
-use super::{TRACE, ask, gateway, parent, told, tracing};
+use super::{TRACE, ask, gateway, nobody, parent, told, tracing};
 use crate::support::{Gateway, Origin, config, eventually, forward_all, get, request};
 
 fn only(spans: &[Seen], kind: i32) -> &Seen {
@@ -101,13 +101,15 @@ fn each_attempt_has_a_span_and_its_origin_is_told_of_it() {
     assert_eq!((second.at("http.response.status_code"), second.is_error), ("200", false));
     assert_eq!((server.at("http.response.status_code"), server.is_error), ("200", false));
     assert_eq!(spans.len(), 3, "{spans:#?}");
+    let id = alive.last().fields("x-request-id");
+    assert_eq!([server.at("http.request.header.x-request-id")], [&*id[0]]);
 }
 
 #[test]
 fn errors_are_told_by_their_cause() {
     let collector = Collector::start();
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let gateway = Gateway::start(&(forward_all(&[nobody]) + &tracing(&collector.url(), "")));
+    let (_held, address) = nobody();
+    let gateway = Gateway::start(&(forward_all(&[address]) + &tracing(&collector.url(), "")));
     assert_eq!(ask(&gateway, "/", &[&parent("01")]).status, 502);
     let spans = collector.taken.trace(TRACE);
     let server = only(&spans, SERVER);
