@@ -91,7 +91,8 @@ proptest! {
         if let Ok(value) = HeaderValue::from_bytes(&bytes) {
             let mut headers = HeaderMap::new();
             headers.insert(TRACEPARENT, value);
-            read(&headers);
+            let found = read(&headers);
+            assert!(found.is_none_or(|span| span.trace_id != 0 && span.span_id != 0));
         }
     }
 }
