@@ -1,6 +1,6 @@
 use super::{
     AbsolutePath, Address, Bytes, BytesOrUnlimited, Domain, Duration, DurationOrZero, HeaderName,
-    HeaderValue, Method, Name, Network, Percent, RateOrOff, RemoteAddress, Scalar, UrlTarget,
+    HeaderValue, Method, Name, Network, Percent, RateOrOff, RemoteAddress, Scalar, Share, UrlTarget,
 };
 
 /// Whether the schema takes `text`.
@@ -26,6 +26,16 @@ fn agree<T: Scalar + schemars::JsonSchema>(good: &[&str], bad: &[&str]) {
 }
 
 #[test]
+fn shares_are_written_as_they_are_read() {
+    for (text, millionths) in
+        [("1%", 1_000_000), ("0.1%", 100_000), ("0.000001%", 1), ("100%", 100_000_000)]
+    {
+        assert_eq!(Share::parse(text), Ok(Share(millionths)));
+        assert_eq!(Share(millionths).to_string(), text);
+    }
+}
+
+#[test]
 fn the_pattern_takes_what_the_reader_takes() {
     agree::<Duration<0>>(
         &["15s", "250ms", "1.5m", ".5s", "24h", "1440m", "86400.0s", "1us", "100 us", "0.5h"],
@@ -41,6 +51,10 @@ fn the_pattern_takes_what_the_reader_takes() {
     agree::<BytesOrUnlimited>(&["unlimited", "0B", "10MiB"], &["never", "10"]);
     agree::<BytesOrUnlimited<65_536>>(&["64KiB", "unlimited", "1GiB"], &["63KiB", "1B"]);
     agree::<RateOrOff>(&["off", "0", "240B", "1KiB"], &["on", "240"]);
+    agree::<Share>(
+        &["0%", "100%", "100.0%", "0.1%", "1.000001%", "7 %", "007%"],
+        &["101%", "100.1%", "50", "-1%", "1.%", ".5%", "1.0000001%"],
+    );
     agree::<Percent>(&["0%", "100%", "7 %"], &["101%", "50", "-1%", "1.5%"]);
 }
 
