@@ -195,11 +195,14 @@ fn mistakes_are_told_with_what_to_write() {
         ("tracing: {}", "tracing: has no `otlp`"),
         ("tracing: { otlp: {} }", "tracing.otlp: has no `url`"),
         ("tracing: { otlp: { url: c:4317 } }", "write http://HOST:PORT/PATH"),
-        (&format!("tracing: {{ {otlp}, sample: 1 }}"), "tracing.sample: is 1, not a string"),
+        (
+            &format!("tracing: {{ {otlp}, sample: 1 }}"),
+            "tracing.sample: is 1, which is no share, write a share from 0%",
+        ),
         (&format!("tracing: {{ {otlp}, sample: 101% }}"), "such as 1% or 0.1%"),
         (
             &format!("tracing: {{ {otlp}, trust: all }}"),
-            "write everyone or trusted_proxies or nobody",
+            "write everyone, trusted_proxies or nobody",
         ),
         (&format!("tracing: {{ {otlp}, queue: 0 }}"), "tracing.queue: is 0"),
         (&format!("tracing: {{ {otlp}, exporter: zipkin }}"), "unknown key `exporter`"),

@@ -6,7 +6,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Error, Unexpected};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::Scalar;
+use super::{Refusal, Scalar};
+use crate::value::Value;
 
 /// A whole number from `LEAST` to `MOST`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -125,6 +126,11 @@ impl Scalar for Share {
         }
         let millionths = digits.parse().ok().filter(|share| *share <= Self::ALL.0);
         millionths.map(Self).ok_or_else(wrong)
+    }
+
+    /// A number in quotes would be none either.
+    fn refuse(value: &Value) -> Refusal {
+        Refusal::new(format!("is {}, which is no share", value.shown()), Self::fix())
     }
 }
 

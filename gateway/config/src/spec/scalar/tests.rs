@@ -1,6 +1,7 @@
 use super::{
     AbsolutePath, Address, Bytes, BytesOrUnlimited, Domain, Duration, DurationOrZero, HeaderName,
-    HeaderValue, Method, Name, Network, Percent, RateOrOff, RemoteAddress, Scalar, Share, UrlTarget,
+    HeaderValue, Method, Name, Network, Percent, RateOrOff, RemoteAddress, Scalar, Share,
+    UrlTarget,
 };
 
 /// Whether the schema takes `text`.
