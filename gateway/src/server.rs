@@ -19,6 +19,7 @@ use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::http_proxy;
 use sallyport_config::Found;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use self::admin::AdminListener;
 pub use self::plan::Plan;
@@ -215,14 +216,14 @@ impl Server {
     /// Sets how the admin listener is served: on its socket, until the flag is raised.
     pub fn serve_admin_by(
         &self,
-        serve: impl Fn(AdminSocket, watch::Receiver<bool>) + Send + 'static,
+        serve: impl Fn(AdminSocket, watch::Receiver<bool>) -> JoinHandle<()> + Send + 'static,
     ) {
         self.admin().serve_by(Box::new(serve));
     }
 
-    /// Ends the admin listener.
+    /// Ends the admin listener and waits until its answers are written.
     pub fn end_admin(&self) {
-        self.admin().end();
+        self.admin().finish();
     }
 
     fn admin(&self) -> MutexGuard<'_, AdminListener> {
@@ -253,9 +254,16 @@ impl Server {
         Ok(handed)
     }
 
-    /// Leaves the admin listener to another process that has its socket.
+    /// Leaves the admin listener to another process that has its socket: when this returns, none but
+    /// that accepts.
     pub fn leave_admin(&self) {
         self.admin().leave();
+    }
+
+    /// Whether connections may still come: a backlog is emptied after accepting was stopped.
+    #[must_use]
+    pub fn is_accepting(&self) -> bool {
+        self.listeners().running.iter().any(|listener| listener.stop.receiver_count() > 0)
     }
 
     /// Connections that are open.
@@ -296,7 +304,7 @@ impl Server {
         self.end_connections();
         let mut deadline = Instant::now() + within;
         let mut was_hasty = false;
-        while in_flight() > 0 && Instant::now() < deadline {
+        while (in_flight() > 0 || self.is_accepting()) && Instant::now() < deadline {
             if !was_hasty && is_hasty() {
                 was_hasty = true;
                 deadline = deadline.min(Instant::now() + HASTE);

@@ -9,7 +9,7 @@ mod tls;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use sallyport_plugin::{Chain, Metrics};
+use sallyport_plugin::{Chain, Instances, Metrics};
 use sallyport_route::{HostTable, PathMatch, PathRegex, RouteTable};
 use sallyport_stats::{CertificateExpiry, Registry, RouteStats};
 use sallyport_tls::{ClientMode, Tickets};
@@ -76,7 +76,8 @@ pub struct Snapshot {
     tables: Vec<HostTable>,
     /// The TLS of each listener, where it speaks TLS.
     tls: Vec<Option<Arc<ListenerTls>>>,
-    tickets: Arc<Tickets>,
+    tickets: Tickets,
+    filters: Instances,
 }
 
 /// A virtual host, compiled.
@@ -161,7 +162,7 @@ impl Snapshot {
             .iter()
             .map(|listener| host_table(listener, &virtual_hosts))
             .collect::<Result<_, _>>()?;
-        let tickets = previous.map_or_else(Arc::default, |previous| previous.tickets.clone());
+        let tickets = previous.map_or_else(Tickets::default, |previous| previous.tickets.clone());
         let before = previous.map_or(&[][..], |previous| &previous.tls);
         let tls = compile_tls(&listeners, &virtual_hosts, before, &tickets, registry)?;
         let upstreams = compile_upstreams(upstreams, previous, registry)?;
@@ -197,6 +198,7 @@ impl Snapshot {
             tables,
             tls,
             tickets,
+            filters: loaded.filters,
         })
     }
 
@@ -221,6 +223,18 @@ impl Snapshot {
         let mut listeners = self.listeners.iter();
         let found = listeners.position(|listener| *listener.name == *name);
         found.ok_or_else(|| format!("there is no listener {name:?}"))
+    }
+
+    /// The keys of session tickets.
+    #[must_use]
+    pub fn tickets(&self) -> &Tickets {
+        &self.tickets
+    }
+
+    /// The filters, wherever they are set up.
+    #[must_use]
+    pub fn filters(&self) -> &Instances {
+        &self.filters
     }
 
     /// The TLS of the listener with this index, if it speaks TLS.

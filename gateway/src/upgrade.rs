@@ -2,7 +2,8 @@
 //!
 //! The sockets stay the same ones, so that no connection that waits in one of their queues is lost;
 //! nobody ever shuts a shared socket down. They go over a socket that is the new process's standard
-//! input, a frame each (`upgrade/frame.rs`), since Pingora's own way ends at 32 descriptors. The old
+//! input, a frame each (`upgrade/frame.rs`), since Pingora's own way ends at 32 descriptors; verdicts
+//! and the keys of session tickets go with them (`upgrade/state.rs`). The old
 //! process takes connections until the new one has said that it does, and for a second longer: one
 //! that dies early is then no worse than none.
 //!
@@ -10,6 +11,7 @@
 
 mod frame;
 pub mod heir;
+pub mod state;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -20,6 +22,7 @@ use std::time::{Duration, Instant};
 
 pub use self::frame::SocketName;
 use self::frame::{Frame, receive, send};
+use self::state::StatePart;
 
 /// The variable that tells a process to look for sockets at its standard input.
 const HEIR_VARIABLE: &str = "SALLYPORT_HEIR";
@@ -108,12 +111,12 @@ impl Launch {
         Ok(Self { binary, arguments: arguments.collect() })
     }
 
-    /// Starts the binary now on disk and hands it `sockets`. Returns the number of the new process
+    /// Starts the binary now on disk and hands it `sockets` and `state`. Returns the number of the new process
     /// once it serves.
     ///
     /// # Errors
     /// If it does not come to that. Its process is gone then.
-    pub fn hand_over(&self, sockets: &[Handed]) -> Result<u32, Failed> {
+    pub fn hand_over(&self, sockets: &[Handed], state: Vec<StatePart>) -> Result<u32, Failed> {
         let (ours, theirs) = UnixStream::pair()?;
         let child = Command::new(&self.binary)
             .args(&self.arguments)
@@ -122,7 +125,7 @@ impl Launch {
             .spawn()
             .map_err(|error| Failed::Start { binary: self.binary.clone(), error })?;
         let mut heir = Heir { child, stream: ours, is_kept: false };
-        heir.give(sockets)?;
+        heir.give(sockets, state)?;
         heir.until_it_serves()?;
         heir.is_kept = true;
         Ok(heir.child.id())
@@ -147,15 +150,18 @@ impl Drop for Heir {
 }
 
 impl Heir {
-    fn give(&mut self, sockets: &[Handed]) -> Result<(), Failed> {
+    fn give(&mut self, sockets: &[Handed], state: Vec<StatePart>) -> Result<(), Failed> {
         self.stream.set_write_timeout(Some(PATIENCE))?;
-        let give = || -> io::Result<()> {
+        let give = move |stream: &UnixStream| -> io::Result<()> {
             for Handed { name, socket } in sockets {
-                send(&self.stream, &Frame::Socket(name.clone()), Some(socket))?;
+                send(stream, &Frame::Socket(name.clone()), Some(socket))?;
             }
-            send(&self.stream, &Frame::End, None)
+            for part in state {
+                send(stream, &Frame::State(part), None)?;
+            }
+            send(stream, &Frame::End, None)
         };
-        match give() {
+        match give(&self.stream) {
             Ok(()) => Ok(()),
             // Whoever ended does not read. How it ended says more than that.
             Err(error) => Err(self.exited(LOOK_EVERY * 10).map_or(error.into(), Failed::Ended)),

@@ -69,6 +69,17 @@ pub struct Listed {
     pub left: Duration,
 }
 
+/// A verdict as one process hands it to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The source.
+    pub source: IpNet,
+    /// When it ends, by the kernel's clock.
+    pub expires_ns: u64,
+    /// The number of its reason.
+    pub reason: u32,
+}
+
 /// The verdicts of one gateway.
 #[derive(Debug)]
 pub struct Verdicts {
@@ -244,6 +255,41 @@ impl Verdicts {
             .collect();
         listed.sort_by_key(|listed| listed.address);
         Ok(listed)
+    }
+
+    /// The gateway's own verdicts, for the process that replaces this one.
+    #[must_use]
+    pub fn held(&self) -> Vec<Held> {
+        let now_ns = ktime_ns();
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        let held = table.held.iter().filter(|(_, verdict)| verdict.expires_ns > now_ns);
+        let held = held.map(|(source, verdict)| {
+            let Verdict { expires_ns, reason, .. } = *verdict;
+            Held { source: *source, expires_ns, reason }
+        });
+        held.collect()
+    }
+
+    /// Goes on with verdicts of a process that this one replaces, as far as the configuration lets
+    /// them be. They were counted and logged there.
+    pub fn take_over(&self, verdicts: impl IntoIterator<Item = Held>) {
+        let (now_ns, prefix) = (ktime_ns(), self.ipv6_prefix());
+        let mut table = self.lock();
+        let max = table.rules.as_ref().map_or(ACTIVE_MAX, |rules| rules.max);
+        for Held { source, expires_ns, reason } in verdicts {
+            let rules = table.rules.as_ref();
+            let exempt = |net: &IpNet| net.contains(&source);
+            let is_exempt = rules.is_some_and(|rules| rules.exempt.iter().any(exempt));
+            // One of another length would never be found again.
+            let is_found = source == self::source(source.addr(), prefix);
+            if is_exempt || !is_found || expires_ns <= now_ns || table.held.len() >= max {
+                continue;
+            }
+            let verdict = Verdict { expires_ns, reason, ..Verdict::default() };
+            table.held.insert(source, verdict);
+            self.write(source, Some(verdict));
+        }
+        self.count(&table);
     }
 
     /// Drops what has expired, and writes what holds into maps that were opened since.

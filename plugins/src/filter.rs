@@ -85,6 +85,16 @@ pub trait Filter: Send + Sync + 'static {
         Ok(())
     }
 
+    /// What this filter has counted, for the process that replaces this one. It may be read by
+    /// another version.
+    fn counted(&self) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Goes on from what the same filter of the process that this one replaces has counted. Called
+    /// before the first request, if at all; what cannot be made sense of is ignored.
+    fn go_on_from(&self, _counted: &[u8]) {}
+
     /// The request has ended, however it did.
     fn log(&self, _x: Exchange<'_>, _outcome: &Outcome<'_>) {}
 }

@@ -99,12 +99,45 @@ impl Instances {
         }
     }
 
+    /// What each filter that counts has counted, for another process.
+    #[must_use]
+    pub fn counted(&self) -> Vec<Counted> {
+        let each = self.0.iter().filter_map(|((scope, name), instance)| {
+            let state = instance.filter.counted()?;
+            let (name, kind) = (name.to_string(), instance.kind.to_owned());
+            Some(Counted { scope: scope.clone(), name, kind, state })
+        });
+        each.collect()
+    }
+
+    /// Lets the same filter go on from what it has counted in another process, if there is one.
+    pub fn go_on_from(&self, counted: Counted) {
+        let Counted { scope, name, kind, state } = counted;
+        let instance = self.0.get(&(scope, Arc::from(name)));
+        if let Some(instance) = instance.filter(|instance| instance.kind == kind) {
+            instance.filter.go_on_from(&state);
+        }
+    }
+
     /// Tells every new filter that it is in force.
     pub fn start(&self, host: &Arc<Host>) {
         for instance in self.0.values() {
             instance.start(host);
         }
     }
+}
+
+/// What a filter has counted, and which one it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// The place that sets it up.
+    pub scope: String,
+    /// Its name.
+    pub name: String,
+    /// Its kind.
+    pub kind: String,
+    /// What it has counted, in a form of its own.
+    pub state: Vec<u8>,
 }
 
 /// Reads the lists of one configuration.

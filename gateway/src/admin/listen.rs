@@ -3,6 +3,7 @@
 //! Connections are bounded in number and in the time that a head may take, so that whoever may connect
 //! cannot take what is kept in reserve for others. The loop is our own: axum's has no such bounds.
 
+use std::future::ready;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -10,10 +11,13 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use axum::Router;
+use axum::middleware::map_response;
+use axum::response::Response;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -21,6 +25,7 @@ use rustix::fs::{Mode, fchmod};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
 
 use crate::config::AdminAddress;
 use crate::upgrade::{Handed, SocketName};
@@ -36,6 +41,12 @@ const UNREAD_MAX: Duration = Duration::from_secs(60);
 /// How long a connection may take to send a head, and how long it is kept between two requests: a
 /// little more than the minute between two scrapes.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// How long a connection that was accepted last may take to send its first request.
+const FIRST_REQUEST: Duration = Duration::from_millis(500);
+
+/// How long answers under way may take to be read at the end.
+const GOODBYE: Duration = Duration::from_secs(2);
 
 /// How long accepting pauses when the process is out of descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -230,10 +241,12 @@ async fn accept(
     listener: impl Listener,
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
+    // Told apart from `stop`, whose receiver says that the socket is open.
+    let end = watch::Sender::new(false);
     loop {
         let permit = permits.clone().acquire_owned().await.map_err(io::Error::other)?;
         let next = tokio::select! {
-            () = raised(&mut stop) => return Ok(()),
+            () = raised(&mut stop) => break,
             next = listener.next() => next,
         };
         let stream = match next {
@@ -243,21 +256,45 @@ async fn accept(
                 continue;
             }
         };
-        let router = TowerToHyperService::new(router.clone());
-        let mut stop = stop.clone();
+        let (router, end) = (router.clone(), end.subscribe());
         tokio::spawn(async move {
-            let mut http = http1::Builder::new();
-            http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-            let mut connection = pin!(http.serve_connection(TokioIo::new(stream), router));
-            // What goes wrong is the client's.
-            tokio::select! {
-                _ = connection.as_mut() => {}
-                () = raised(&mut stop) => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await.ok();
-                }
-            }
+            connection(stream, router, end).await;
             drop(permit);
         });
     }
+    drop((listener, stop));
+    end.send_replace(true);
+    // Who reads its answer more slowly does without the rest of it.
+    timeout(GOODBYE, end.closed()).await.ok();
+    Ok(())
+}
+
+/// Serves one connection until the client or `end` ends it. What goes wrong with it is the client's.
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    router: Router,
+    mut end: watch::Receiver<bool>,
+) {
+    let is_answered = Arc::new(AtomicBool::new(false));
+    let answered = is_answered.clone();
+    let router = router.layer(map_response(move |response: Response| {
+        answered.store(true, Ordering::Relaxed);
+        ready(response)
+    }));
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    let service = TowerToHyperService::new(router);
+    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = raised(&mut end) => {}
+    }
+    // The first request may be on its way.
+    if !is_answered.load(Ordering::Relaxed)
+        && timeout(FIRST_REQUEST, connection.as_mut()).await.is_ok()
+    {
+        return;
+    }
+    connection.as_mut().graceful_shutdown();
+    connection.await.ok();
 }

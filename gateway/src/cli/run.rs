@@ -35,6 +35,7 @@ use crate::server::{Addresses, Server};
 use crate::sources;
 use crate::trace::{SpanQueue, Tracing};
 use crate::upgrade::heir::Heritage;
+use crate::upgrade::state::StateHolders;
 use crate::upgrade::{Failed, Launch};
 use crate::upstream;
 use crate::verdicts::Verdicts;
@@ -182,6 +183,9 @@ impl Process {
             probes.handle().clone(),
         )?;
         let reloader = Arc::new(reloader);
+        if let Some(heritage) = &mut heritage {
+            StateHolders::of(&reloader.live().current(), &verdicts).import(heritage.state());
+        }
         // Nobody else sets them.
         live.set(reloader.live().clone()).ok();
         let in_force = reloader.live().clone();
@@ -230,7 +234,7 @@ impl Process {
         });
         let (served, runtime) = (admin.clone(), admin_runtime.handle().clone());
         server.serve_admin_by(move |socket, stop| {
-            runtime.spawn(admin_listener(socket, served.clone(), stop));
+            runtime.spawn(admin_listener(socket, served.clone(), stop))
         });
         background.spawn(look_after(classifier, verdicts));
         background.spawn(expiry::watch(reloader.live().clone()));
@@ -248,7 +252,9 @@ impl Process {
         let successor = loop {
             let event = next_event(&mut signals, &waker, &mut upgrade_signal, &mut asked);
             let Event::Upgrade(reply) = background.block_on(event) else { break None };
-            match replace(launch.as_ref(), &server) {
+            let snapshot = reloader.live().current();
+            let state = StateHolders::of(&snapshot, &admin.verdicts);
+            match replace(launch.as_ref(), &server, &state) {
                 Ok(process) => break Some((process, reply)),
                 Err(failed) => {
                     tracing::error!(%failed, "not upgraded: this process serves on");
@@ -264,8 +270,9 @@ impl Process {
             Some((process, reply)) => {
                 tracing::info!(process, "upgraded: another process serves, this one drains");
                 server.stop_accepting();
-                answer(reply, Ok(process));
+                // Before the answer: whoever has it asks the other process.
                 server.leave_admin();
+                answer(reply, Ok(process));
                 delay = delay.max(LINGER);
             }
             None => {
@@ -275,7 +282,7 @@ impl Process {
         }
         let hurry = watch::Sender::new(false);
         background.spawn(hurry_if_told_again(signals, hurry.clone()));
-        let is_over = || is_replaced && server.connections() == 0;
+        let is_over = || is_replaced && !server.is_accepting() && server.connections() == 0;
         background.block_on(announced(delay, hurry.subscribe(), is_over));
         let cut_off = server.drain(deadline, || reloader.in_flight(), || *hurry.borrow());
         if !access_log::flush(FLUSH) {
@@ -373,11 +380,15 @@ fn answer(reply: Option<Reply>, result: Result<u32, Failed>) {
 }
 
 /// Starts the binary now on disk with all sockets; the number of its process, once it serves.
-fn replace(launch: Option<&Launch>, server: &Server) -> Result<u32, Failed> {
+fn replace(
+    launch: Option<&Launch>,
+    server: &Server,
+    state: &StateHolders<'_>,
+) -> Result<u32, Failed> {
     let launch = launch.ok_or(Failed::Impossible)?;
     let sockets = server.handed()?;
     tracing::info!(sockets = sockets.len(), "upgrading: starting the binary now on disk");
-    launch.hand_over(&sockets)
+    launch.hand_over(&sockets, state.export())
 }
 
 /// Waits for as long as the end is announced before nobody is taken any more, or until it `is_over`.

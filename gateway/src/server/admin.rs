@@ -5,13 +5,21 @@ use std::fs::Permissions;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
+use std::time::{Duration, Instant};
 
 use sallyport_config::Found;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::admin::{AdminSocket, SocketFile};
 use crate::config::{Admin, AdminAddress};
 use crate::upgrade::Handed;
+
+/// How long a socket may take to be closed, and answers under way to be written.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How often it is looked whether they are.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// The admin listener, if there is one, and how it is served.
 #[derive(Default)]
@@ -20,9 +28,11 @@ pub(super) struct AdminListener {
     serve: Option<Box<Serve>>,
     /// A socket that another process has left to this one, and where that had it in its configuration.
     inherited: Option<(String, OwnedFd)>,
+    /// Those that accept no more, until their answers are written.
+    ending: Vec<JoinHandle<()>>,
 }
 
-type Serve = dyn Fn(AdminSocket, watch::Receiver<bool>) + Send;
+type Serve = dyn Fn(AdminSocket, watch::Receiver<bool>) -> JoinHandle<()> + Send;
 
 struct Running {
     configured: AdminAddress,
@@ -31,6 +41,7 @@ struct Running {
     /// The socket once more, for a process that replaces this one.
     handed: Handed,
     stop: watch::Sender<bool>,
+    task: Option<JoinHandle<()>>,
 }
 
 /// What becomes of the admin listener.
@@ -94,11 +105,9 @@ impl AdminListener {
                 self.end();
                 let (address, file) = (socket.address().to_string(), socket.file());
                 let stop = watch::Sender::new(false);
-                if let Some(serve) = &self.serve {
-                    serve(socket, stop.subscribe());
-                }
+                let task = self.serve.as_ref().map(|serve| serve(socket, stop.subscribe()));
                 let shown = address.clone();
-                self.running = Some(Running { configured, address, file, handed, stop });
+                self.running = Some(Running { configured, address, file, handed, stop, task });
                 Some(shown)
             }
         }
@@ -118,7 +127,16 @@ impl AdminListener {
     pub(super) fn leave(&mut self) {
         if let Some(left) = self.running.take() {
             left.stop.send_replace(true);
+            // One that it would accept now would be asked for by somebody who means the other process.
+            wait_until(|| left.stop.receiver_count() == 0);
+            self.ending.extend(left.task);
         }
+    }
+
+    /// Ends the listener, and returns when its answers are written.
+    pub(super) fn finish(&mut self) {
+        self.end();
+        wait_until(|| self.ending.iter().all(JoinHandle::is_finished));
     }
 
     /// Ends the listener: connections when they are idle.
@@ -126,6 +144,8 @@ impl AdminListener {
         let Some(gone) = self.running.take() else { return };
         tracing::info!(name = "admin", address = gone.address, "no longer listening");
         gone.stop.send_replace(true);
+        self.ending.retain(|task| !task.is_finished());
+        self.ending.extend(gone.task);
         if let Some(file) = gone.file {
             file.remove();
         }
@@ -140,6 +160,14 @@ impl AdminListener {
             tracing::error!(%error, "the admin socket keeps the mode it has");
         }
         running.configured = address;
+    }
+}
+
+/// Waits until `condition` holds, but not for ever.
+fn wait_until(condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() && Instant::now() < deadline {
+        std::thread::sleep(LOOK_EVERY);
     }
 }
 

@@ -7,6 +7,7 @@ use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -14,8 +15,13 @@ use rustix::net::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::state::StatePart;
+
 /// The largest message: a reason is a few lines.
 const MESSAGE_BYTES_MAX: u32 = 64 << 10;
+
+/// How long the rest of a frame may take that has begun. Whoever sends it may have to wait for a CPU.
+const FRAME_PATIENCE: Duration = Duration::from_secs(30);
 
 /// One frame.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,12 +29,17 @@ const MESSAGE_BYTES_MAX: u32 = 64 << 10;
 pub(super) enum Frame {
     /// A listening socket comes with it.
     Socket(SocketName),
+    /// A part of what the new process goes on from.
+    State(StatePart),
     /// Those were all.
     End,
     /// The new process serves.
     Ready,
     /// It does not, for this reason.
     Failed(String),
+    /// What this version does not know.
+    #[serde(skip)]
+    Unknown,
 }
 
 /// Which listening socket it is.
@@ -69,7 +80,7 @@ pub(super) fn send(
 ///
 /// # Errors
 /// As reading; a timeout before the first byte of a frame leaves the stream as it was.
-pub(super) fn receive(mut stream: &UnixStream) -> io::Result<Option<(Frame, Option<OwnedFd>)>> {
+pub(super) fn receive(stream: &UnixStream) -> io::Result<Option<(Frame, Option<OwnedFd>)>> {
     let mut length = [0; 4];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -83,14 +94,33 @@ pub(super) fn receive(mut stream: &UnixStream) -> io::Result<Option<(Frame, Opti
         _ => None,
     });
     let descriptor = descriptors.next();
-    stream.read_exact(&mut length[read..])?;
+    read_rest(stream, &mut length[read..])?;
     let length = u32::from_be_bytes(length);
     if length > MESSAGE_BYTES_MAX {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "a frame is too long"));
     }
     let mut message = vec![0; length as usize];
-    stream.read_exact(&mut message)?;
-    Ok(Some((serde_json::from_slice(&message)?, descriptor)))
+    read_rest(stream, &mut message)?;
+    let message: serde_json::Value = serde_json::from_slice(&message)?;
+    Ok(Some((Frame::deserialize(message).unwrap_or(Frame::Unknown), descriptor)))
+}
+
+/// Fills `rest` with what follows in a frame, whatever the read timeout of the stream: to give up in
+/// the middle of one would be to take its rest for another.
+fn read_rest(mut stream: &UnixStream, rest: &mut [u8]) -> io::Result<()> {
+    let deadline = Instant::now() + FRAME_PATIENCE;
+    let mut filled = 0;
+    while filled < rest.len() {
+        match stream.read(&mut rest[filled..]) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error)
+                if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < deadline => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -129,6 +159,45 @@ mod tests {
         assert!(matches!(receive(&theirs).unwrap().unwrap(), (Frame::End, None)));
         sender.join().unwrap();
         assert!(receive(&theirs).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_frame_may_pause_longer_than_its_reader_looks_at_other_things() {
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        let look_every = Duration::from_millis(1);
+        theirs.set_read_timeout(Some(look_every)).unwrap();
+        let error = receive(&theirs).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "nothing has begun");
+        let message = serde_json::to_vec(&Frame::Ready).unwrap();
+        let bytes = [&(message.len() as u32).to_be_bytes()[..], &message].concat();
+        let sender = std::thread::spawn(move || {
+            for byte in bytes {
+                std::thread::sleep(look_every * 3);
+                ours.write_all(&[byte]).unwrap();
+            }
+        });
+        let frame = loop {
+            match receive(&theirs) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                other => break other.unwrap().unwrap().0,
+            }
+        };
+        assert_eq!(frame, Frame::Ready);
+        sender.join().unwrap();
+    }
+
+    #[test]
+    fn what_only_another_version_knows_is_passed_over() {
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        let messages: [&[u8]; 3] =
+            [br#"{"later":{"a":1}}"#, br#"{"state":{"later":[]}}"#, br#""later""#];
+        for message in messages {
+            ours.write_all(&(message.len() as u32).to_be_bytes()).unwrap();
+            ours.write_all(message).unwrap();
+            assert!(matches!(receive(&theirs).unwrap().unwrap(), (Frame::Unknown, None)));
+        }
+        send(&ours, &Frame::Ready, None).unwrap();
+        assert_eq!(receive(&theirs).unwrap().unwrap().0, Frame::Ready);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use sallyport_config::process::{NotifyState, notify};
 
 use super::HEIR_VARIABLE;
 use super::frame::{Frame, SocketName, receive, send};
+use super::state::StatePart;
 use crate::accept::Bound;
 
 /// How long the old process may take to hand its sockets over.
@@ -33,6 +34,7 @@ pub struct Inherited {
 pub struct Heritage {
     stream: UnixStream,
     sockets: Vec<(SocketName, OwnedFd)>,
+    state: Vec<StatePart>,
 }
 
 impl Heritage {
@@ -47,16 +49,17 @@ impl Heritage {
         let stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
         // It stays the standard input as well, which nobody else reads.
         stream.set_read_timeout(Some(PATIENCE))?;
-        let mut sockets = Vec::new();
+        let (mut sockets, mut state) = (Vec::new(), Vec::new());
         loop {
             let received = receive(&stream).context("the old process hands nothing over")?;
             match received.context("the old process has gone")? {
                 (Frame::Socket(name), Some(socket)) => sockets.push((name, socket)),
+                (Frame::State(part), _) => state.push(part),
                 (Frame::End, _) => break,
                 _ => {}
             }
         }
-        Ok(Some(Self { stream, sockets }))
+        Ok(Some(Self { stream, sockets, state }))
     }
 
     /// The sockets of listeners for `workers`, each with its name and the address that the old process
@@ -83,6 +86,12 @@ impl Heritage {
     pub fn admin(&mut self) -> Option<(String, OwnedFd)> {
         let found = self.sockets.extract_if(.., |(name, _)| name.is_admin).next();
         found.map(|(name, socket)| (name.configured, socket))
+    }
+
+    /// What the old process knew, once.
+    #[must_use]
+    pub fn state(&mut self) -> Vec<StatePart> {
+        std::mem::take(&mut self.state)
     }
 
     /// Says that this process serves, to the old one and to the service manager.

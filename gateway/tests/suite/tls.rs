@@ -9,7 +9,7 @@ mod handshakes;
 #[path = "tls/mistakes.rs"]
 mod mistakes;
 #[path = "tls/pki.rs"]
-mod pki;
+pub(crate) mod pki;
 #[path = "tls/real_clients.rs"]
 mod real_clients;
 #[path = "tls/requests.rs"]
@@ -22,7 +22,7 @@ use std::net::SocketAddr;
 use crate::support::forward_all;
 
 /// A file with one listener called `web` that speaks TLS as `tls` says, an admin listener, and `rest`.
-fn with_tls(tls: &str, rest: &str) -> String {
+pub(crate) fn with_tls(tls: &str, rest: &str) -> String {
     format!(
         "listeners:\n  - name: web\n    address: 127.0.0.1:0\n    tls: {tls}\n\
          admin: {{ address: 127.0.0.1:0 }}\n{rest}"
@@ -30,7 +30,7 @@ fn with_tls(tls: &str, rest: &str) -> String {
 }
 
 /// A virtual host for every name that answers `text`.
-fn answering(text: &str) -> String {
+pub(crate) fn answering(text: &str) -> String {
     format!(
         "virtual_hosts:\n  - name: all\n    domains: [\"*\"]\n    \
          routes: [ {{ name: r, respond: {{ status: 200, body: {text} }} }} ]\n"
@@ -38,7 +38,7 @@ fn answering(text: &str) -> String {
 }
 
 /// A virtual host for every name that sends everything to `origin`.
-fn forwarding(origin: SocketAddr) -> String {
+pub(crate) fn forwarding(origin: SocketAddr) -> String {
     let whole = forward_all(&[origin]);
     let upstreams = whole.find("upstreams:").expect("there is one");
     whole[upstreams..].to_owned()

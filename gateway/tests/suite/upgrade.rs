@@ -1,6 +1,13 @@
 //! Upgrades: the binary now on disk takes over every socket, and nothing is lost; one that cannot serve
 //! changes nothing.
 
+#[path = "upgrade/encrypted.rs"]
+mod encrypted;
+#[path = "upgrade/state.rs"]
+mod state;
+#[path = "upgrade/tunnels.rs"]
+mod tunnels;
+
 use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -91,7 +98,10 @@ fn is_running(process: u32) -> bool {
         .is_ok_and(|stat| !stat.rsplit(')').next().unwrap().starts_with(" Z"))
 }
 
-/// Clients that send one request after the other, on connections that are kept or not.
+/// A client that sends one request each time it is called, and fails the test if that fails.
+type Requests = Box<dyn FnMut() + Send>;
+
+/// Clients that send one request after the other.
 struct Load {
     ended: Arc<AtomicBool>,
     served: Arc<AtomicUsize>,
@@ -99,25 +109,30 @@ struct Load {
 }
 
 impl Load {
+    /// Clients without TLS, on connections that are kept or not.
     fn on(address: SocketAddr) -> Self {
+        Self::of([true, true, false].map(|keeps| in_clear(address, keeps)))
+    }
+
+    fn of(clients: impl IntoIterator<Item = Requests>) -> Self {
         let (ended, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        let client = |keeps: bool| {
+        let client = |mut request: Requests| {
             let (ended, served) = (ended.clone(), served.clone());
             thread::spawn(move || {
-                let mut kept = None;
                 while !ended.load(Ordering::Relaxed) {
-                    let mut client = kept.take().unwrap_or_else(|| Client::connect(address));
-                    let answer = client.send(GET).try_receive(false).expect("an answer");
-                    assert_eq!(answer.status, 200);
+                    request();
                     served.fetch_add(1, Ordering::Relaxed);
-                    if keeps && answer.field("connection").as_deref() != Some("close") {
-                        kept = Some(client);
-                    }
                 }
             })
         };
-        let clients = [true, true, false].map(client).into();
+        let clients = clients.into_iter().map(client).collect();
         Self { ended, served, clients }
+    }
+
+    /// Waits until another request was served.
+    fn goes_on(&self) {
+        let before = self.served.load(Ordering::Relaxed);
+        eventually("requests", || (self.served.load(Ordering::Relaxed) > before).then_some(()));
     }
 
     /// Ends it; how many requests were served. None may have failed.
@@ -130,6 +145,18 @@ impl Load {
     }
 }
 
+fn in_clear(address: SocketAddr, keeps: bool) -> Requests {
+    let mut kept = None;
+    Box::new(move || {
+        let mut client = kept.take().unwrap_or_else(|| Client::connect(address));
+        let answer = client.send(GET).try_receive(false).expect("an answer");
+        assert_eq!(answer.status, 200);
+        if keeps && answer.field("connection").as_deref() != Some("close") {
+            kept = Some(client);
+        }
+    })
+}
+
 #[test]
 fn twenty_upgrades_under_load_lose_nothing() {
     let origin = Origin::named("a");
@@ -138,9 +165,8 @@ fn twenty_upgrades_under_load_lose_nothing() {
     let first = upgradable.gateway.pid();
     let load = Load::on(web);
     for _ in 0..20 {
-        let before = load.served.load(Ordering::Relaxed);
         upgradable.upgrade(&admin);
-        eventually("requests", || (load.served.load(Ordering::Relaxed) > before).then_some(()));
+        load.goes_on();
     }
     assert!(load.end() > 100);
     assert!(upgradable.gateway.wait().success(), "the first process has drained");

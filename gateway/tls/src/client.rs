@@ -38,6 +38,10 @@ impl RulesId {
         }
         Self(hash.finalize().into())
     }
+
+    pub(crate) fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
 }
 
 /// Rules for client certificates: who may issue them, which are revoked, and whether one is needed.

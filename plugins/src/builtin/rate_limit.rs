@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header, response};
@@ -158,6 +158,12 @@ impl Told {
 }
 
 impl RateLimit {
+    /// The buckets' time at `instant`.
+    fn since_epoch_ns(&self, instant: Instant) -> u64 {
+        let since = instant.saturating_duration_since(self.epoch);
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX / 2)
+    }
+
     fn bucket(&self, x: &Exchange<'_>) -> u64 {
         let about = x.about;
         let of = |kind: u8, value: &[u8]| self.buckets.hash(&(kind, value));
@@ -171,6 +177,12 @@ impl RateLimit {
         };
         named.unwrap_or_else(|| self.buckets.hash(&source(x)))
     }
+}
+
+/// Unix time; 0 where the clock is before 1970.
+fn unix_ns() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Requests without a known source share the last number, which is no address of anybody.
@@ -194,8 +206,7 @@ impl Filter for RateLimit {
     fn request_headers<'a>(&'a self, mut x: Exchange<'a>) -> Flow<'a> {
         // The head's arrival is the time that counts, and reading it again would cost as much as the
         // rest of this.
-        let now = x.about.started.saturating_duration_since(self.epoch);
-        let now_ns = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX / 2);
+        let now_ns = self.since_epoch_ns(x.about.started);
         let taken = self.buckets.take(self.bucket(&x), now_ns);
         let flow = if taken.is_admitted {
             Flow::Continue
@@ -208,6 +219,19 @@ impl Filter for RateLimit {
             x.keep(taken);
         }
         flow
+    }
+
+    fn counted(&self) -> Option<Vec<u8>> {
+        let counted = self.buckets.export(self.since_epoch_ns(Instant::now()));
+        // Both processes know the time of day; how long the one took to start is seen by it.
+        Some([&unix_ns().to_be_bytes()[..], &counted].concat())
+    }
+
+    fn go_on_from(&self, counted: &[u8]) {
+        let Some((at, buckets)) = counted.split_first_chunk() else { return };
+        let elapsed_ns = unix_ns().saturating_sub(u64::from_be_bytes(*at));
+        // Those of another rate are as if they were full.
+        self.buckets.import(buckets, elapsed_ns, self.since_epoch_ns(Instant::now()));
     }
 
     fn response_headers<'a>(

@@ -26,13 +26,13 @@ use crate::support::PATIENCE;
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// A folder with an authority's certificate (`ca.pem`, `ca.key`) and what it has issued.
-pub(super) struct Pki {
+pub(crate) struct Pki {
     folder: TempDir,
     authority: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Pki {
-    pub(super) fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![
@@ -50,17 +50,17 @@ impl Pki {
         Self { folder, authority }
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// The authority, to sign what is not a usual certificate.
-    pub(super) fn authority(&self) -> &CertifiedIssuer<'static, KeyPair> {
+    pub(crate) fn authority(&self) -> &CertifiedIssuer<'static, KeyPair> {
         &self.authority
     }
 
     /// A certificate for `names` and its key, both PEM.
-    pub(super) fn pair(
+    pub(crate) fn pair(
         &self,
         names: &[&str],
         change: impl FnOnce(&mut CertificateParams),
@@ -75,12 +75,12 @@ impl Pki {
     }
 
     /// Issues a certificate for `names` as `NAME.pem` and `NAME.key`.
-    pub(super) fn issue(&self, name: &str, names: &[&str]) {
+    pub(crate) fn issue(&self, name: &str, names: &[&str]) {
         self.issue_changed(name, names, |_| {});
     }
 
     /// As [`Pki::issue`], after `change`.
-    pub(super) fn issue_changed(
+    pub(crate) fn issue_changed(
         &self,
         name: &str,
         names: &[&str],
@@ -92,25 +92,34 @@ impl Pki {
     }
 
     /// The entry of `certificates` for what was issued as `name`.
-    pub(super) fn entry(&self, name: &str) -> String {
+    pub(crate) fn entry(&self, name: &str) -> String {
         let path = |ending: &str| self.path(&format!("{name}.{ending}")).display().to_string();
         format!("{{ cert: {}, key: {} }}", path("pem"), path("key"))
     }
 
     /// A client that trusts the authority, and makes a full handshake each time: one that resumes is
     /// not shown the certificate again.
-    pub(super) fn forgetful_client(&self, identity: Option<(&Self, &str)>) -> Arc<ClientConfig> {
+    pub(crate) fn forgetful_client(&self, identity: Option<(&Self, &str)>) -> Arc<ClientConfig> {
         let mut config = Arc::unwrap_or_clone(self.client(identity));
         config.resumption = Resumption::disabled();
         Arc::new(config)
     }
 
     /// A client that trusts the authority, and shows what was issued as `identity`.
-    pub(super) fn client(&self, identity: Option<(&Self, &str)>) -> Arc<ClientConfig> {
+    pub(crate) fn client(&self, identity: Option<(&Self, &str)>) -> Arc<ClientConfig> {
+        self.client_of(rustls::ALL_VERSIONS, identity)
+    }
+
+    /// As [`Pki::client`], of these versions of TLS.
+    pub(crate) fn client_of(
+        &self,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+        identity: Option<(&Self, &str)>,
+    ) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.authority.der().clone()).unwrap();
         let builder = ClientConfig::builder_with_provider(sallyport_tls::provider())
-            .with_protocol_versions(rustls::ALL_VERSIONS)
+            .with_protocol_versions(versions)
             .unwrap()
             .with_root_certificates(roots);
         Arc::new(match identity {
@@ -128,16 +137,16 @@ impl Pki {
 
 /// What a client has seen of one connection.
 #[derive(Debug)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     /// The serial number of the server's certificate, in upper-case hexadecimal.
-    pub(super) serial: String,
-    pub(super) resumed: bool,
+    pub(crate) serial: String,
+    pub(crate) resumed: bool,
     /// The whole response.
-    pub(super) answer: String,
+    pub(crate) answer: String,
 }
 
 /// A TLS stream to `address` that asks for `name`.
-pub(super) fn connect(
+pub(crate) fn connect(
     config: &Arc<ClientConfig>,
     address: SocketAddr,
     name: &str,
@@ -153,7 +162,7 @@ pub(super) fn connect(
 }
 
 /// Asks for `/` of `host` on a new connection by `name`.
-pub(super) fn ask(
+pub(crate) fn ask(
     config: &Arc<ClientConfig>,
     address: SocketAddr,
     name: &str,
@@ -172,7 +181,7 @@ pub(super) fn ask(
 }
 
 /// A client that trusts every server.
-pub(super) fn trusting() -> Arc<ClientConfig> {
+pub(crate) fn trusting() -> Arc<ClientConfig> {
     let config = ClientConfig::builder_with_provider(sallyport_tls::provider())
         .with_protocol_versions(rustls::ALL_VERSIONS)
         .unwrap()

@@ -4,10 +4,9 @@
 //! (ITU-T I.371) in nanoseconds. It knows no clock and no requests. A crate such as `governor` keeps
 //! the same number, in a table that only grows.
 
-use std::collections::hash_map::RandomState;
 use std::fmt;
-use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
-use std::sync::{Mutex, PoisonError};
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
+use std::sync::{Mutex, PoisonError, RwLock};
 
 use lru::LruCache;
 
@@ -20,6 +19,9 @@ const KEYS_PER_SHARD_MIN: u64 = 1024;
 /// Buckets that are full again, looked at when a new one is made: more than one, so that the table
 /// shrinks.
 const SWEPT: usize = 2;
+
+/// Buckets that go over to another process: some 16 MB, and those used longest ago stay behind.
+const EXPORTED_MAX: usize = 1_000_000;
 
 /// How fast a bucket fills, and how much it holds.
 #[derive(Clone, Copy, Debug)]
@@ -67,10 +69,35 @@ impl Rate {
 /// thousand million among 100,000 keys, share a bucket.
 pub(super) struct Buckets {
     rate: Rate,
-    /// With a secret of the process, so that nobody can aim at another's bucket.
-    hasher: RandomState,
+    secret: RwLock<Secret>,
     shards: Box<[Mutex<Shard>]>,
     shard_keys_max: usize,
+}
+
+/// What makes the hash of a key unknown outside, so that nobody can aim at another's bucket. A
+/// process that replaces this one goes on with it.
+#[derive(Clone, Copy)]
+struct Secret(u64, u64);
+
+impl Secret {
+    fn random() -> Self {
+        let random = || RandomState::new().hash_one(0);
+        Self(random(), random())
+    }
+
+    #[expect(deprecated, reason = "the standard library's other hasher keeps its keys to itself")]
+    fn hasher(self) -> std::hash::SipHasher {
+        std::hash::SipHasher::new_with_keys(self.0, self.1)
+    }
+}
+
+/// The next `N` numbers, if there are that many.
+fn next<const N: usize>(numbers: &mut impl Iterator<Item = u64>) -> Option<[u64; N]> {
+    let mut next = [0; N];
+    for number in &mut next {
+        *number = numbers.next()?;
+    }
+    Some(next)
 }
 
 /// The time at which each bucket is full, the least recently used bucket last.
@@ -84,7 +111,7 @@ impl Buckets {
         let shard = || Mutex::new(Shard::unbounded_with_hasher(BuildHasherDefault::default()));
         Self {
             rate,
-            hasher: RandomState::new(),
+            secret: RwLock::new(Secret::random()),
             shards: (0..shards).map(|_| shard()).collect(),
             shard_keys_max: usize::try_from(keys_max.div_ceil(shards)).unwrap_or(usize::MAX),
         }
@@ -92,14 +119,18 @@ impl Buckets {
 
     /// The bucket of a key.
     pub(super) fn hash(&self, key: &impl Hash) -> u64 {
-        self.hasher.hash_one(key)
+        let mut hasher = self.secret().hasher();
+        key.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    fn secret(&self) -> Secret {
+        *self.secret.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes one request out of a bucket.
     pub(super) fn take(&self, bucket: u64, now_ns: u64) -> Taken {
-        // The map of a shard uses the bits at both ends.
-        let at = (bucket >> 32) as usize & (self.shards.len() - 1);
-        let mut shard = self.shards[at].lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shard = self.shard(bucket).lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(full_at_ns) = shard.get_mut(&bucket) {
             return self.rate.take(full_at_ns, now_ns);
         }
@@ -120,6 +151,50 @@ impl Buckets {
         if shard.len() >= self.shard_keys_max {
             shard.pop_lru();
         }
+    }
+
+    /// The buckets that are not full at `now_ns`, in a form for [`Buckets::import`].
+    pub(super) fn export(&self, now_ns: u64) -> Vec<u8> {
+        let Secret(first, second) = self.secret();
+        let Rate { interval_ns, burst } = self.rate;
+        let head = [first, second, interval_ns, burst];
+        let mut exported: Vec<u8> = head.into_iter().flat_map(u64::to_be_bytes).collect();
+        for shard in &self.shards {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            // The one that was used longest ago first: it is to be the first to go there as well.
+            let used = shard.iter().rev().filter(|(_, full_at_ns)| **full_at_ns > now_ns);
+            for (bucket, full_at_ns) in used.take(EXPORTED_MAX / self.shards.len()) {
+                exported.extend(bucket.to_be_bytes());
+                exported.extend((full_at_ns - now_ns).to_be_bytes());
+            }
+        }
+        exported
+    }
+
+    /// Goes on with buckets that were exported `elapsed_ns` ago at another process, if their rate is
+    /// this one. Returns whether it was.
+    pub(super) fn import(&self, exported: &[u8], elapsed_ns: u64, now_ns: u64) -> bool {
+        let (numbers, []) = exported.as_chunks::<8>() else { return false };
+        let mut numbers = numbers.iter().map(|bytes| u64::from_be_bytes(*bytes));
+        let Some([first, second, interval_ns, burst]) = next(&mut numbers) else { return false };
+        if (interval_ns, burst) != (self.rate.interval_ns, self.rate.burst) {
+            return false;
+        }
+        *self.secret.write().unwrap_or_else(PoisonError::into_inner) = Secret(first, second);
+        while let Some([bucket, missing_ns]) = next(&mut numbers) {
+            // No bucket lacks more than it holds, whatever the other process says.
+            let missing_ns = missing_ns.min(interval_ns * burst).saturating_sub(elapsed_ns);
+            let mut shard = self.shard(bucket).lock().unwrap_or_else(PoisonError::into_inner);
+            if missing_ns > 0 && shard.len() < self.shard_keys_max {
+                shard.put(bucket, now_ns + missing_ns);
+            }
+        }
+        true
+    }
+
+    /// The map of a shard uses the bits at both ends of a bucket's number.
+    fn shard(&self, bucket: u64) -> &Mutex<Shard> {
+        &self.shards[(bucket >> 32) as usize & (self.shards.len() - 1)]
     }
 
     #[cfg(test)]
@@ -216,6 +291,55 @@ mod tests {
             buckets.take(bucket, SECOND);
         }
         assert_eq!(buckets.len(), 100);
+    }
+
+    #[test]
+    fn another_process_goes_on_where_the_buckets_were() {
+        let (old, new) = (ten_a_second(10), ten_a_second(10));
+        let key = "ann";
+        assert!((0..3).all(|_| old.take(old.hash(&key), 5 * SECOND).is_admitted));
+        let exported = old.export(5 * SECOND);
+        // There, the clock shows something else.
+        assert!(new.import(&exported, 0, SECOND));
+        assert_eq!(new.hash(&key), old.hash(&key));
+        assert!(!new.take(new.hash(&key), SECOND).is_admitted);
+        assert!(new.take(new.hash(&"bob"), SECOND).is_admitted);
+        let later = ten_a_second(10);
+        assert!(later.import(&exported, SECOND / 10, SECOND));
+        assert!(later.take(later.hash(&key), SECOND).is_admitted, "one was added on the way");
+        assert!(!later.take(later.hash(&key), SECOND).is_admitted);
+    }
+
+    #[test]
+    fn what_is_full_or_of_another_rate_does_not_go_over() {
+        let old = ten_a_second(10);
+        old.take(1, 0);
+        let (head, new) = (old.export(SECOND), ten_a_second(10));
+        assert_eq!(head.len(), 32);
+        assert!(new.import(&head, 0, 0) && new.len() == 0);
+        let other = Buckets::new(Rate { interval_ns: SECOND / 10, burst: 4 }, 10);
+        let exported = old.export(0);
+        assert!(!other.import(&exported, 0, 0));
+        for cut in 1..exported.len() {
+            assert_eq!(new.import(&exported[..cut], 0, 0), cut >= 32 && cut % 8 == 0, "{cut}");
+        }
+    }
+
+    #[test]
+    fn an_import_lacks_no_more_than_a_bucket_holds_and_fills_no_more_than_the_table() {
+        let (old, new) = (ten_a_second(100), ten_a_second(2));
+        for bucket in 0..100 {
+            old.take(bucket, 0);
+        }
+        let mut exported = old.export(0);
+        let last = exported.len() - 8;
+        exported[last..].fill(0xff);
+        assert!(new.import(&exported, 0, 0));
+        assert_eq!(new.len(), 2);
+        let all = ten_a_second(100);
+        assert!(all.import(&exported, 0, 0));
+        let taken: Vec<_> = (0..100).map(|bucket| all.take(bucket, 0).wait_ns).collect();
+        assert!(taken.iter().all(|wait_ns| *wait_ns <= SECOND / 10), "{taken:?}");
     }
 
     #[test]
