@@ -6,9 +6,10 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use sallyport_stats::{Issuance, Registry};
 use sallyport_tls::{AcmeAccount, Pair};
 
 use crate::config::Certificate;
@@ -41,22 +42,97 @@ struct Wanted {
 /// What was tried for one certificate.
 #[derive(Clone, Debug, Default)]
 struct Tried {
+    /// In a row, until now.
     failures: u32,
+    issued: u64,
+    failed: u64,
+    /// Why it failed the last time, until it succeeds.
+    error: Option<String>,
     not_before: Option<Instant>,
     asked: Option<Instant>,
     /// When the authority suggests to renew.
     suggested: Option<SystemTime>,
 }
 
+/// A certificate that an authority issues, as people are shown it.
+#[derive(Clone, Debug)]
+pub struct Issued {
+    /// The account with the authority.
+    pub account: Box<str>,
+    /// What it is for.
+    pub domains: Vec<String>,
+    /// Until when the one there is holds; `None` where one of the gateway's own stands in.
+    pub not_after: Option<SystemTime>,
+    /// When it is going to be renewed.
+    pub renewal: Option<SystemTime>,
+    /// How often in a row it was not issued.
+    pub failures: u32,
+    /// Why, the last time.
+    pub error: Option<String>,
+    /// How long nothing is tried.
+    pub next_try: Duration,
+}
+
+/// What became of each certificate.
+#[derive(Debug, Default)]
+pub struct Issuances(Mutex<Vec<Issued>>);
+
+impl Issuances {
+    /// Of every certificate that the configuration in force asks an authority for.
+    #[must_use]
+    pub fn all(&self) -> Vec<Issued> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn publish(&self, all: &[Wanted], tried: &HashMap<PathBuf, Tried>, registry: &Registry) {
+        let of = |wanted: &Wanted| tried.get(&wanted.account.file(&wanted.domains)).cloned();
+        let each: Vec<_> = all.iter().map(|it| (it, of(it).unwrap_or_default())).collect();
+        registry.issuances(each.iter().map(|(wanted, tried)| figures(wanted, tried)).collect());
+        let issued = each.iter().map(|(wanted, tried)| Issued::of(wanted, tried)).collect();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = issued;
+    }
+}
+
+impl Issued {
+    fn of(wanted: &Wanted, tried: &Tried) -> Self {
+        let pair = wanted.pair.as_ref();
+        let left = |at: Instant| at.saturating_duration_since(Instant::now());
+        Self {
+            account: wanted.account.name.clone(),
+            domains: wanted.domains.clone(),
+            not_after: pair.map(|pair| pair.not_after),
+            renewal: pair.map(|pair| renew_at(pair, tried.suggested)),
+            failures: tried.failures,
+            error: tried.error.clone(),
+            next_try: tried.not_before.map_or(Duration::ZERO, left),
+        }
+    }
+}
+
+fn figures(wanted: &Wanted, tried: &Tried) -> Issuance {
+    let unix_s = |at: SystemTime| at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    Issuance {
+        account: wanted.account.name.to_string(),
+        domain: wanted.domains.first().cloned().unwrap_or_default(),
+        issued: tried.issued,
+        failed: tried.failed,
+        failing: tried.failures,
+        renewal_unix_s: wanted.pair.as_ref().map(|pair| unix_s(renew_at(pair, tried.suggested))),
+    }
+}
+
 /// Keeps the certificates of the configuration in force issued, for as long as the process runs.
-pub async fn run(live: Arc<Live>) {
+pub async fn run(live: Arc<Live>, issuances: Arc<Issuances>, registry: Arc<Registry>) {
     let mut tried: HashMap<PathBuf, Tried> = HashMap::new();
     loop {
         let all = wanted(&live.current());
         tried.retain(|file, _| all.iter().any(|it| it.account.file(&it.domains) == *file));
-        for wanted in all {
-            let tried = tried.entry(wanted.account.file(&wanted.domains)).or_default();
-            look_after(&wanted, tried).await;
+        issuances.publish(&all, &tried, &registry);
+        for wanted in &all {
+            let of = tried.entry(wanted.account.file(&wanted.domains)).or_default();
+            look_after(wanted, of).await;
+            // One that waits for its authority does not keep what became of the others to itself.
+            issuances.publish(&all, &tried, &registry);
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
@@ -93,12 +169,16 @@ async fn look_after(wanted: &Wanted, tried: &mut Tried) {
     match issue(wanted).await {
         Ok(true) => {
             tracing::info!(%account, %domains, "a certificate was issued");
-            *tried = Tried { not_before: Some(Instant::now() + SETTLED), ..Tried::default() };
+            let (issued, failed) = (tried.issued + 1, tried.failed);
+            let not_before = Some(Instant::now() + SETTLED);
+            *tried = Tried { issued, failed, not_before, ..Tried::default() };
         }
         // Another gateway does it, and what it gets is for all.
         Ok(false) => tried.not_before = Some(Instant::now() + BACK_OFF),
         Err(error) => {
             tried.failures += 1;
+            tried.failed += 1;
+            tried.error = Some(error.to_string());
             let wait = back_off(tried.failures, fastrand::f64());
             tried.not_before = Some(Instant::now() + wait);
             let again_in_s = wait.as_secs();

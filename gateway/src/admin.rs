@@ -46,6 +46,7 @@ use self::problem::{Parameters, Problem};
 pub use self::readings::Readings;
 pub use self::upgrade::Upgrades;
 use crate::accept::WorkerConnections;
+use crate::acme::Issuances;
 use crate::classifier::Classifier;
 use crate::config::{Action, parse_hints};
 use crate::drain::Drain;
@@ -83,6 +84,8 @@ pub struct Admin {
     pub readings: Readings,
     /// What it shows of the outer door.
     pub door: LastDoor,
+    /// What became of certificates that authorities issue.
+    pub issuances: Arc<Issuances>,
     /// Whether new work is wanted.
     pub drain: Arc<Drain>,
     /// Where an upgrade is asked for.

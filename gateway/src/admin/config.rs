@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 
 use super::problem::{Parameters, Problem};
 use super::{Admin, heavy, unix_s};
+use crate::acme::Issued;
 use crate::reload::history::{SECRET, holds_secret};
 use crate::sources::SourceView;
 
@@ -28,6 +29,7 @@ struct ConfigView<'v> {
     /// Sources besides the files.
     sources: Vec<SourceReport>,
     limits: Map<String, Value>,
+    acme: Vec<IssuedView>,
     effective: Option<&'v Value>,
 }
 
@@ -69,6 +71,36 @@ impl From<SourceView> for SourceReport {
 struct RefusalView {
     at_unix_s: Option<f64>,
     problems: Vec<String>,
+}
+
+/// A certificate that an authority issues.
+#[derive(Serialize)]
+struct IssuedView {
+    account: Box<str>,
+    domains: Vec<String>,
+    /// `issued`, or what stands in its place: `self_signed`.
+    serves: &'static str,
+    not_after_unix_s: Option<f64>,
+    renewal_unix_s: Option<f64>,
+    failures: u32,
+    error: Option<String>,
+    next_try_in_s: u64,
+}
+
+impl From<Issued> for IssuedView {
+    fn from(issued: Issued) -> Self {
+        let Issued { account, domains, not_after, renewal, failures, error, next_try } = issued;
+        Self {
+            account,
+            domains,
+            serves: if not_after.is_some() { "issued" } else { "self_signed" },
+            not_after_unix_s: not_after.and_then(unix_s),
+            renewal_unix_s: renewal.and_then(unix_s),
+            failures,
+            error,
+            next_try_in_s: next_try.as_secs(),
+        }
+    }
 }
 
 /// The effective configuration that was asked for last, by its version: making one of 10,000 routes
@@ -124,6 +156,7 @@ fn json(admin: &Admin) -> Response {
         }),
         sources: admin.reloader.sources().views().into_iter().map(Into::into).collect(),
         limits: limits.into_iter().chain([names]).collect(),
+        acme: admin.issuances.all().into_iter().map(IssuedView::from).collect(),
         effective: effective.as_deref(),
     })
     .into_response()

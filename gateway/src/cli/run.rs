@@ -213,7 +213,9 @@ impl Process {
 
         reloader.log_to(log.clone());
         let (upgrades, mut asked) = mpsc::channel(1);
+        let issuances = Arc::new(acme::Issuances::default());
         let admin = Arc::new(Admin {
+            issuances: issuances.clone(),
             reloader: reloader.clone(),
             registry: registry.clone(),
             filter_metrics: metrics,
@@ -238,7 +240,7 @@ impl Process {
         });
         background.spawn(look_after(classifier, verdicts));
         background.spawn(expiry::watch(reloader.live().clone()));
-        background.spawn(acme::run(reloader.live().clone()));
+        background.spawn(acme::run(reloader.live().clone(), issuances, registry.clone()));
         ready(&server.apply(plan));
         let waker = reload::spawn(reloader.clone(), memory, server.clone())
             .context("cannot start the reload thread")?;

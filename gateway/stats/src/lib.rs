@@ -59,7 +59,7 @@ pub use process::ProcessFigures;
 pub use queue::{QueueRejection, QueueStats, QueueWait};
 pub use registry::{HealthSink, Registry};
 pub use route::{RouteSnapshot, RouteStats, RouteTotals};
-pub use tls::{CertificateExpiry, TlsHandshake, TlsStats};
+pub use tls::{CertificateExpiry, Issuance, TlsHandshake, TlsStats};
 pub use tracing::{SpanLoss, TracingFigures};
 pub use upstream::{EjectionReason, EndpointSnapshot, EndpointStats};
 pub use verdict::VerdictStats;

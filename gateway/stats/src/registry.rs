@@ -27,7 +27,7 @@ use crate::{
     queue::{self, QueueStats},
     route::{self, RouteName, RouteStats},
     table::Table,
-    tls::{CertificateExpiry, TlsStats, TlsTable},
+    tls::{CertificateExpiry, Issuance, TlsStats, TlsTable},
     upstream::{self, EndpointName, EndpointStats},
     verdict::VerdictStats,
 };
@@ -234,6 +234,11 @@ impl Registry {
     /// Exposes when these certificates expire, and no others.
     pub fn certificates(&self, certificates: Vec<CertificateExpiry>) {
         self.tls.certificates(certificates);
+    }
+
+    /// Exposes what became of these certificates that authorities issue, and of no others.
+    pub fn issuances(&self, issuances: Vec<Issuance>) {
+        self.tls.issuances(issuances);
     }
 
     /// What is counted of looking endpoints up.

@@ -115,6 +115,23 @@ pub struct CertificateExpiry {
     pub unix_s: u64,
 }
 
+/// A certificate that an authority issues, and what became of asking for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issuance {
+    /// The account with the authority.
+    pub account: String,
+    /// The first name that it is for.
+    pub domain: String,
+    /// How often it was issued to this process.
+    pub issued: u64,
+    /// How often it was not.
+    pub failed: u64,
+    /// How often in a row, until now.
+    pub failing: u32,
+    /// When it is going to be renewed, in seconds since 1970; `None` where there is none.
+    pub renewal_unix_s: Option<u64>,
+}
+
 /// What is exposed of one listener.
 #[derive(Debug)]
 pub(crate) struct ListenerTls {
@@ -146,6 +163,7 @@ impl ListenerTls {
 pub(crate) struct TlsFigures {
     pub(crate) listeners: Vec<ListenerTls>,
     pub(crate) certificates: Vec<CertificateExpiry>,
+    pub(crate) issuances: Vec<Issuance>,
 }
 
 /// The listeners that are counted, and the certificates in force.
@@ -153,6 +171,7 @@ pub(crate) struct TlsFigures {
 pub(crate) struct TlsTable {
     listeners: Mutex<Vec<Weak<TlsStats>>>,
     certificates: Mutex<Vec<CertificateExpiry>>,
+    issuances: Mutex<Vec<Issuance>>,
 }
 
 impl TlsTable {
@@ -178,6 +197,11 @@ impl TlsTable {
         *self.certificates.lock().unwrap_or_else(PoisonError::into_inner) = certificates;
     }
 
+    /// Replaces the certificates that authorities issue.
+    pub(crate) fn issuances(&self, issuances: Vec<Issuance>) {
+        *self.issuances.lock().unwrap_or_else(PoisonError::into_inner) = issuances;
+    }
+
     pub(crate) fn figures(&self) -> TlsFigures {
         let table = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         let certificates = self.certificates.lock().unwrap_or_else(PoisonError::into_inner);
@@ -188,6 +212,7 @@ impl TlsTable {
                 .map(|stats| ListenerTls::of(&stats))
                 .collect(),
             certificates: certificates.clone(),
+            issuances: self.issuances.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
 }

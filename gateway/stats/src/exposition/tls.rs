@@ -1,13 +1,13 @@
 //! The families of TLS.
 
-use prometheus::proto::{Histogram, MetricFamily};
+use prometheus::proto::{Histogram, LabelPair, MetricFamily};
 
 use super::{
     Built,
     family::{counter, gauge, histogram, label},
     figures::bucket,
 };
-use crate::tls::{EDGES_US, ListenerTls, TlsFigures};
+use crate::tls::{EDGES_US, Issuance, ListenerTls, TlsFigures};
 
 pub(super) const TLS: &[Built<TlsFigures>] = &[
     ("sallyport_tls_handshakes_total", handshakes),
@@ -15,6 +15,9 @@ pub(super) const TLS: &[Built<TlsFigures>] = &[
     ("sallyport_tls_handshakes_active", under_way),
     ("sallyport_tls_handshake_duration_seconds", durations),
     ("sallyport_tls_certificate_expiry_seconds", expiries),
+    ("sallyport_acme_issues_total", issues),
+    ("sallyport_acme_failures", failing),
+    ("sallyport_acme_renewal_timestamp_seconds", renewals),
 ];
 
 fn handshakes(name: &str, tls: &TlsFigures) -> MetricFamily {
@@ -54,6 +57,31 @@ fn expiries(name: &str, tls: &TlsFigures) -> MetricFamily {
         (vec![label("listener", &it.listener), label("name", &it.name)], it.unix_s as f64)
     });
     gauge(name, "When a certificate expires, in seconds since 1970.", samples)
+}
+
+fn issues(name: &str, tls: &TlsFigures) -> MetricFamily {
+    let samples = tls.issuances.iter().flat_map(|it| {
+        [("issued", it.issued), ("failed", it.failed)].map(|(result, count)| {
+            let labels = [of_issuance(it), vec![label("result", result)]].concat();
+            (labels, count)
+        })
+    });
+    counter(name, "Certificates that an authority was asked for, by result.", samples)
+}
+
+fn failing(name: &str, tls: &TlsFigures) -> MetricFamily {
+    let samples = tls.issuances.iter().map(|it| (of_issuance(it), f64::from(it.failing)));
+    gauge(name, "How often in a row a certificate was not issued.", samples)
+}
+
+fn renewals(name: &str, tls: &TlsFigures) -> MetricFamily {
+    let samples = tls.issuances.iter();
+    let samples = samples.filter_map(|it| Some((of_issuance(it), it.renewal_unix_s? as f64)));
+    gauge(name, "When a certificate is going to be renewed, in seconds since 1970.", samples)
+}
+
+fn of_issuance(issuance: &Issuance) -> Vec<LabelPair> {
+    vec![label("account", &issuance.account), label("domain", &issuance.domain)]
 }
 
 fn cumulative(listener: &ListenerTls) -> Histogram {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::answering;
 use super::pki::{Pki, ask, trusting};
-use crate::support::{Gateway, check, tool};
+use crate::support::{Gateway, check, eventually, tool};
 
 /// A port that is free now.
 fn free_port() -> u16 {
@@ -45,6 +45,11 @@ impl Authority {
 
     /// Starts it; every fifth of its nonces is bad.
     fn start(&self) -> Running {
+        self.start_with(&[])
+    }
+
+    /// As [`Authority::start`], with these settings besides.
+    fn start_with(&self, more: &[(&str, serde_json::Value)]) -> Running {
         let dns = format!("127.0.0.1:{}", free_port());
         let names = Command::new("pebble-challtestsrv")
             .args([
@@ -65,7 +70,7 @@ impl Authority {
             .spawn()
             .unwrap();
         let path = |name: &str| self.pki.path(name).display().to_string();
-        let settings = serde_json::json!({ "pebble": {
+        let mut settings = serde_json::json!({ "pebble": {
             "listenAddress": format!("127.0.0.1:{}", self.port),
             "managementListenAddress": format!("127.0.0.1:{}", free_port()),
             "certificate": path("pebble.pem"),
@@ -75,6 +80,9 @@ impl Authority {
             "ocspResponderURL": "",
             "externalAccountBindingRequired": false,
         }});
+        for (key, value) in more {
+            settings["pebble"][*key] = value.clone();
+        }
         fs::write(self.pki.path("pebble.json"), settings.to_string()).unwrap();
         let pebble = Command::new("pebble")
             .args(["-config", &path("pebble.json"), "-dnsserver", &dns])
@@ -161,6 +169,59 @@ fn a_certificate_is_issued_by_http_once_the_authority_is_there() {
     assert_ne!(renewed, first);
     let expiry = r#"sallyport_tls_certificate_expiry_seconds{listener="web",name="b.example"}"#;
     assert!(again.metric(expiry).is_some());
+}
+
+#[test]
+fn an_external_account_is_bound_and_a_certificate_is_renewed_by_the_clock() {
+    const KEY: &str = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W";
+    if !tool("pebble") || !tool("pebble-challtestsrv") {
+        return;
+    }
+    let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
+    let _running = authority.start_with(&[
+        ("externalAccountBindingRequired", true.into()),
+        ("externalAccountMACKeys", serde_json::json!({ "kid-1": KEY })),
+        // Two thirds of that are soon over.
+        ("certificateValidityPeriod", 60.into()),
+    ]);
+    let yaml = authority.yaml("http-01", folder.path(), authority.http, authority.tls);
+    let gateway = Gateway::start(&yaml);
+    let figure = |name: &str, more: &str| {
+        let labels = format!("account=\"pebble\",domain=\"a.example\"{more}");
+        gateway.metric(&format!("sallyport_acme_{name}{{{labels}}}"))
+    };
+    let state = || gateway.config_view()["acme"][0].clone();
+    // The authority knows nobody who is not bound to an account of its own.
+    gateway.logged("no certificate was issued");
+    let failed = eventually("a failure", || {
+        figure("failures", "").filter(|failures| *failures > 0.0).and(Some(state()))
+    });
+    assert_eq!((&failed["serves"], &failed["account"]), (&"self_signed".into(), &"pebble".into()));
+    assert_eq!(failed["domains"], serde_json::json!(["a.example", "b.example"]));
+    assert!(failed["error"].is_string() && failed["failures"].as_u64() > Some(0), "{failed}");
+    assert_eq!(figure("renewal_timestamp_seconds", ""), None);
+    let own = serial(&gateway);
+    fs::write(folder.path().join("hmac"), KEY).unwrap();
+    let bound = format!(
+        "challenge: http-01, external_account: {{ key_id: kid-1, hmac_file: {} }}",
+        folder.path().join("hmac").display()
+    );
+    gateway.replace(&yaml.replace("challenge: http-01", &bound));
+    let first = issued(&gateway, &own);
+    eventually("its figures", || {
+        let is_well = figure("failures", "") == Some(0.0);
+        (is_well && figure("renewal_timestamp_seconds", "").is_some()).then_some(())
+    });
+    assert_eq!(figure("issues_total", ",result=\"issued\""), Some(1.0));
+    let served = state();
+    assert_eq!((&served["serves"], &served["error"]), (&"issued".into(), &().into()));
+    let at = |key: &str| served[key].as_f64().unwrap();
+    let early = at("not_after_unix_s") - at("renewal_unix_s");
+    assert!((15.0..25.0).contains(&early), "a third of its life is left: {served}");
+    assert_ne!(issued(&gateway, &first), own, "another of the authority");
+    eventually("the second", || {
+        (figure("issues_total", ",result=\"issued\"") >= Some(2.0)).then_some(())
+    });
 }
 
 #[test]
