@@ -29,7 +29,7 @@ BENCHED     = -p sallyport-route -p sallyport-balance -p sallyport-stats --featu
         bench-classifier-lists \
         adversary pgo compare fairness mouse simulate loadtest-k6 loadtest-wrk guests envoy k6 h2spec classifier xdp \
         test-page page-pictures page-deps fuzz fuzz-http miri \
-        deny install install-gateway install-classifier deb test-deb build-deps bpf-deps test-deps cargo-there
+        deny install install-gateway install-classifier deb test-deb test-systemd build-deps bpf-deps test-deps cargo-there
 
 help:
 	@echo "make run             build and start the demo on $(CONFIG)"
@@ -56,6 +56,7 @@ help:
 	@echo "make miri            the push library under Miri; installs a nightly toolchain"
 	@echo "make deb             Debian packages of both binaries, in target/deb"
 	@echo "make test-deb        packages, linted, installed, upgraded and purged; needs root"
+	@echo "make test-systemd    the gateway under a systemd that was booted; needs root"
 	@echo "make install         binaries, configuration and units under DESTDIR=$(DESTDIR); install-gateway,"
 	@echo "                     which needs no BPF toolchain, and install-classifier for one of them"
 
@@ -259,6 +260,12 @@ test-deb: build-deps
 	@sh loadtest/install-tools.sh dpkg-shlibdeps:dpkg-dev readelf:binutils lintian:lintian debootstrap:debootstrap
 	$(CARGO) build --workspace --bins --locked
 	systemd/debian/test.sh target/debug
+
+# The binary of `make unit` under a systemd that was booted in a Debian of its own; needs root.
+test-systemd: build-deps
+	@sh loadtest/install-tools.sh debootstrap:debootstrap systemd-nspawn:systemd-container
+	$(CARGO) build --workspace --bins --locked
+	systemd/debian/booted.sh target/debug
 
 build-deps: cargo-there
 	@sh loadtest/install-tools.sh $(BUILD_TOOLS)

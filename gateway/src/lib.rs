@@ -27,6 +27,7 @@ pub mod proxy;
 pub mod push;
 pub mod reload;
 pub mod server;
+pub mod service;
 pub mod snapshot;
 pub mod sources;
 pub mod trace;

@@ -11,6 +11,7 @@ mod plan;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ use pingora_core::apps::{HttpServerApp as _, HttpServerOptions};
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::http_proxy;
 use sallyport_config::Found;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -30,6 +32,7 @@ use crate::config::{Admin, Listener};
 use crate::connection::{App, OnDemand};
 use crate::engine::Engine;
 use crate::proxy::{Proxy, Shared};
+use crate::service::Store;
 use crate::snapshot::Snapshot;
 use crate::turns::InTurns;
 use crate::upgrade::heir::{Heritage, Inherited};
@@ -49,6 +52,8 @@ pub struct Server {
     admin: Mutex<AdminListener>,
     /// What the process that this one replaces has left to it, until it is made use of.
     inherited: Mutex<Vec<Inherited>>,
+    /// What the service manager keeps for a process after this one.
+    stored: Mutex<Store>,
 }
 
 /// The listeners at work.
@@ -118,6 +123,7 @@ impl Server {
             listeners: Mutex::default(),
             admin: Mutex::default(),
             inherited: Mutex::default(),
+            stored: Mutex::default(),
         }
     }
 
@@ -132,6 +138,41 @@ impl Server {
             self.admin().inherit(configured, socket);
         }
         Ok(())
+    }
+
+    /// Uses sockets that a service manager hands over where they are where a listener is to be, and
+    /// has it keep those in use for a process after this one.
+    ///
+    /// # Errors
+    /// If they cannot be used.
+    pub fn activate(&self, mut sockets: Vec<(String, OwnedFd)>) -> anyhow::Result<()> {
+        *self.stored() = Store::holding(sockets.iter().map(|(name, _)| name.clone()));
+        if let Some((_, socket)) = sockets.extract_if(.., |(name, _)| name == "admin").next() {
+            match AdminSocket::place(&socket) {
+                Some(configured) => self.admin().inherit(configured, socket),
+                None => tracing::warn!("the socket \"admin\" is neither of TCP nor has it a path"),
+            }
+        }
+        *self.inherited() = Inherited::activated(sockets, self.slots.len())?;
+        Ok(())
+    }
+
+    fn stored(&self) -> MutexGuard<'_, Store> {
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the service manager keep the sockets that are in use now.
+    fn store(&self) {
+        match self.handed() {
+            Ok(handed) => self.stored().keep(&handed),
+            Err(error) => tracing::debug!(%error, "no sockets for the service manager to keep"),
+        }
+    }
+
+    /// The runtime of each worker.
+    #[must_use]
+    pub fn runtimes(&self) -> Vec<Handle> {
+        self.slots.iter().map(|slot| slot.runtime().clone()).collect()
     }
 
     fn inherited(&self) -> MutexGuard<'_, Vec<Inherited>> {
@@ -210,6 +251,7 @@ impl Server {
         drop(listeners);
         let admin = self.admin().apply(admin);
         addresses.extend(admin.map(|address| ("admin".to_owned(), address)));
+        self.store();
         addresses
     }
 

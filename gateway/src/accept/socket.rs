@@ -51,15 +51,32 @@ impl Bound {
     }
 
     /// Takes over `sockets`, which listen on one address already, for `count` workers. Where they are
-    /// fewer, others are bound beside them.
+    /// fewer, others are bound beside them, or workers share them where that cannot be.
     ///
     /// # Errors
     /// If they are not listening sockets, or none; or if others are needed and cannot be bound.
     pub fn inherited(sockets: Vec<TcpListener>, count: usize) -> io::Result<Self> {
         let mut bound = Self::of(sockets)?;
         let missing = count.saturating_sub(bound.sockets.len());
-        if missing > 0 {
-            bound.sockets.extend(Self::sharing(bound.address, missing)?.sockets);
+        if missing == 0 {
+            return Ok(bound);
+        }
+        match Self::sharing(bound.address, missing) {
+            Ok(others) => bound.sockets.extend(others.sockets),
+            // One that a service manager opened need not share its address, and may be at a port that
+            // this process may not bind: workers share it then.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied
+                ) =>
+            {
+                for index in 0..missing {
+                    let copy = bound.sockets[index].try_clone()?;
+                    bound.sockets.push(Arc::new(copy));
+                }
+            }
+            Err(error) => return Err(error),
         }
         Ok(bound)
     }
@@ -138,6 +155,9 @@ mod tests {
             assert_eq!(new.sockets().len(), expected, "{before} for {after}");
             assert_eq!(new.address(), old.address());
         }
+        let alone = TcpListener::bind("127.0.0.1:0").unwrap();
+        let shared = Bound::inherited(vec![alone], 3).unwrap();
+        assert_eq!(shared.sockets().len(), 3);
         assert!(Bound::inherited(Vec::new(), 1).is_err());
     }
 

@@ -22,7 +22,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustix::fs::{Mode, fchmod};
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
@@ -97,6 +97,14 @@ impl AdminSocket {
     /// If it is no such socket.
     pub fn inherited(socket: &OwnedFd, address: AdminAddress) -> anyhow::Result<Self> {
         Self::of(socket.try_clone()?.into(), address)
+    }
+
+    /// Where `socket` is, as a file has it.
+    #[must_use]
+    pub fn place(socket: &OwnedFd) -> Option<String> {
+        let address = SockRef::from(socket).local_addr().ok()?;
+        let ip = address.as_socket().map(|address| address.to_string());
+        ip.or_else(|| Some(format!("unix:{}", address.as_pathname()?.display())))
     }
 
     /// A descriptor of it, for another process.

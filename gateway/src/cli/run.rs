@@ -1,6 +1,7 @@
 //! `sallyport run`: start-up and shutdown, in order.
 
 use std::num::NonZeroUsize;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +33,7 @@ use crate::proxy::Shared;
 use crate::push::{Pushing, Sources};
 use crate::reload::{self, Reloader};
 use crate::server::{Addresses, Server};
+use crate::service;
 use crate::sources;
 use crate::trace::{SpanQueue, Tracing};
 use crate::upgrade::heir::Heritage;
@@ -60,9 +62,13 @@ pub fn main(args: &Args, kinds: Kinds, log: Log) -> Result<(), Failure> {
     let launch = Launch::of_this_process().context("how this process was started is not known")?;
     let heritage = Heritage::take()?;
     let told = heritage.as_ref().map(Heritage::telling).transpose()?;
+    let activated = match heritage {
+        Some(_) => Vec::new(),
+        None => service::activated().context("the service manager's sockets cannot be used")?,
+    };
     let run = || {
         let process = Process::new(args.threads, kinds, log)?;
-        let process = Process { launch: Some(launch), heritage, ..process };
+        let process = Process { launch: Some(launch), heritage, activated, ..process };
         let loaded = process.load(&args.config)?;
         process.serve(&args.config, loaded, |addresses| {
             for (name, address) in addresses {
@@ -97,6 +103,8 @@ pub(super) struct Process {
     launch: Option<Launch>,
     /// What the process that this one replaces has left to it.
     heritage: Option<Heritage>,
+    /// The sockets that a service manager hands to it, each with its name.
+    activated: Vec<(String, OwnedFd)>,
 }
 
 impl Process {
@@ -138,6 +146,7 @@ impl Process {
             log,
             launch: None,
             heritage: None,
+            activated: Vec::new(),
         })
     }
 
@@ -205,7 +214,10 @@ impl Process {
         };
         let workers = Workers::start(threads).context("cannot start the worker threads")?;
         let server = Arc::new(Server::new(workers, &shared));
-        heritage.as_mut().map(|heritage| server.inherit(heritage)).transpose()?;
+        match &mut heritage {
+            Some(heritage) => server.inherit(heritage)?,
+            None => server.activate(self.activated)?,
+        }
         let snapshot = reloader.live().current();
         let plan = server.prepare(&snapshot.listeners, snapshot.admin.as_ref());
         let plan = plan.map_err(|problems| cannot_listen(&problems))?;
@@ -247,6 +259,9 @@ impl Process {
         sources.wake_by(waker.clone());
         sources::start(&sources, providers.as_ref(), background.handle());
         notify(NotifyState::Ready);
+        let watchdog = service::watchdog_period(heritage.is_some());
+        let watchdog = watchdog
+            .map(|period| background.spawn(service::feed_watchdog(server.runtimes(), period)));
         if let Some(heritage) = heritage {
             heritage.serves();
         }
@@ -272,6 +287,10 @@ impl Process {
             Some((process, reply)) => {
                 tracing::info!(process, "upgraded: another process serves, this one drains");
                 server.stop_accepting();
+                // The other is the one that is watched now.
+                if let Some(feeding) = &watchdog {
+                    feeding.abort();
+                }
                 // Before the answer: whoever has it asks the other process.
                 server.leave_admin();
                 answer(reply, Ok(process));

@@ -29,6 +29,30 @@ pub struct Inherited {
     pub bound: Bound,
 }
 
+impl Inherited {
+    /// The sockets of listeners that a service manager hands over, for `workers`: each is for the
+    /// listener that has its address. Others than those of TCP are left out.
+    ///
+    /// # Errors
+    /// If one does not listen.
+    pub fn activated(sockets: Vec<(String, OwnedFd)>, workers: usize) -> anyhow::Result<Vec<Self>> {
+        let mut by_address: BTreeMap<(String, SocketAddr), Vec<TcpListener>> = BTreeMap::new();
+        for (name, socket) in sockets {
+            let socket = TcpListener::from(socket);
+            match socket.local_addr() {
+                Ok(address) => by_address.entry((name, address)).or_default().push(socket),
+                Err(error) => tracing::warn!(%name, %error, "a socket is of no use to listeners"),
+            }
+        }
+        let inherited = by_address.into_iter().map(|((name, configured), sockets)| {
+            let bound = Bound::inherited(sockets, workers);
+            let bound = bound.with_context(|| format!("the socket {name:?} cannot be used"))?;
+            Ok(Self { name, configured, bound })
+        });
+        inherited.collect()
+    }
+}
+
 /// What an old process has left to this one.
 #[derive(Debug)]
 pub struct Heritage {

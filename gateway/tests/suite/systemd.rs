@@ -1,4 +1,7 @@
-//! The unit that ships: correct, and closed as far as it can be.
+//! The unit that ships: correct, and closed as far as it can be; and what a service manager is told.
+
+#[path = "systemd/manager.rs"]
+mod manager;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -60,6 +63,8 @@ fn the_unit_says_what_the_binary_does() {
         "ExecStartPre=/usr/bin/sallyport check",
         "ExecReload=/bin/kill -HUP $MAINPID",
         "RestartPreventExitStatus=78",
+        "FileDescriptorStoreMax=1024",
+        "WatchdogSec=30s",
         "User=sallyport",
         "CapabilityBoundingSet=CAP_NET_BIND_SERVICE",
     ] {
