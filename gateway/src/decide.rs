@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use sallyport_route::{PathRegex, Replacement, Request, Scheme, normalise_host};
+use sallyport_route::{Domain, PathRegex, Replacement, Request, Scheme, normalise_host};
 
 use crate::config::{Forward, Listener, Redirect, RedirectPath, Target};
 use crate::snapshot::Snapshot;
@@ -85,9 +85,29 @@ pub struct Asked<'a> {
     pub path_and_query: &'a str,
     /// The regex that the route matched the path with.
     pub regex: Option<&'a PathRegex>,
+    /// The domains of the virtual host.
+    pub domains: &'a [Domain],
 }
 
-/// The `Location` of a redirect; `None` if groups of the path make no host.
+impl Asked<'_> {
+    /// `text` with groups of the path in it, and in place of [`WILDCARD`] what the `*` of the virtual
+    /// host's domain stands for.
+    fn expand(&self, text: &Replacement) -> String {
+        let host = normalise_host(self.authority).unwrap_or_default();
+        text.fill(|group| match self.regex.and_then(|regex| regex.capture(self.path, group)) {
+            Some(captured) => captured,
+            None if group == WILDCARD => {
+                Domain::wildcard_among(self.domains, &host).unwrap_or_default()
+            }
+            None => "",
+        })
+    }
+}
+
+/// The group that is no group of a path: what the `*` of a domain such as `www.*` stands for.
+pub const WILDCARD: &str = "wildcard";
+
+/// The `Location` of a redirect; `None` if groups make no host.
 ///
 /// What the redirect does not name stays as the client asked for it. Of the port, the rules are the
 /// Gateway API's (`HTTPRequestRedirectFilter`): one that is given wins, a given scheme brings its own,
@@ -119,7 +139,7 @@ fn redirect_host(host: &Replacement, asked: &Asked<'_>) -> Option<String> {
     if let Some(host) = host.constant() {
         return Some(host.to_owned());
     }
-    let host = host.expand(asked.regex, asked.path);
+    let host = asked.expand(host);
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     let is_host = host.bytes().all(is_name) && normalise_host(&host).is_ok();
     is_host.then(|| host.to_ascii_lowercase())
@@ -135,9 +155,7 @@ fn path_to<'a>(path: &RedirectPath, asked: &Asked<'a>) -> Cow<'a, str> {
             let path = if with.is_empty() && rest.is_empty() { "/" } else { rest };
             Cow::Owned(with_query(&format!("{with}{path}"), query))
         }
-        RedirectPath::Full(path) => {
-            Cow::Owned(with_query(&path.expand(asked.regex, asked.path), query))
-        }
+        RedirectPath::Full(path) => Cow::Owned(with_query(&asked.expand(path), query)),
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Method, Version, header};
 use pingora_http::RequestHeader;
-use sallyport_route::{Hints, PathRegex, Request, normalise_host, normalise_path};
+use sallyport_route::{Hints, Domain, PathRegex, Request, normalise_host, normalise_path};
 use serde::Serialize;
 
 use crate::config::{Action, Certificate, Forward, Redirect, Target};
@@ -136,7 +136,7 @@ pub fn explain(snapshot: &Arc<Snapshot>, question: &Question) -> Explanation {
     answer.path = Some(request.head().uri.path().to_owned());
     let redirect = snapshot.listeners.get(question.listener).and_then(|it| it.redirect.as_ref());
     if let Some(redirect) = redirect.filter(|_| request.is_redirected()) {
-        redirect_to(&mut answer, redirect, question, &request, None);
+        redirect_to(&mut answer, redirect, question, &request, (None, &[]));
         return answer;
     }
     let Some(host_index) = request.host() else {
@@ -165,7 +165,8 @@ pub fn explain(snapshot: &Arc<Snapshot>, question: &Question) -> Explanation {
     match &route.action {
         Action::Forward(forward) => forward_to(&mut answer, snapshot, forward, &request),
         Action::Redirect(redirect) => {
-            redirect_to(&mut answer, redirect, question, &request, found.path_regex(index));
+            let matched = (found.path_regex(index), &*found.domains);
+            redirect_to(&mut answer, redirect, question, &request, matched);
         }
         Action::Respond(respond) => {
             answer.action = Some("respond");
@@ -207,7 +208,7 @@ fn redirect_to(
     redirect: &Redirect,
     question: &Question,
     request: &Hypothetical,
-    regex: Option<&PathRegex>,
+    (regex, domains): (Option<&PathRegex>, &[Domain]),
 ) {
     let uri = &request.head().uri;
     let asked = decide::Asked {
@@ -216,6 +217,7 @@ fn redirect_to(
         path: uri.path(),
         path_and_query: uri.path_and_query().map_or("/", |path| path.as_str()),
         regex,
+        domains,
     };
     answer.action = Some("redirect");
     answer.status = Some(redirect.status.as_u16());

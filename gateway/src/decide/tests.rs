@@ -25,7 +25,7 @@ fn full(text: &str) -> Redirect {
 
 fn asked<'a>(authority: &'a str, path_and_query: &'a str) -> Asked<'a> {
     let path = path_and_query.split('?').next().unwrap();
-    Asked { scheme: "http", authority, path, path_and_query, regex: None }
+    Asked { scheme: "http", authority, path, path_and_query, regex: None, domains: &[] }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::HeaderValue;
 use sallyport_plugin::{Answer, Chain, Run};
-use sallyport_route::{Hints, PathRegex, Scheme};
+use sallyport_route::{Domain, Hints, PathRegex, Scheme};
 
 use crate::classifier::Known;
 use crate::config::{Action, Forward, Limits, Listener};
@@ -235,6 +235,11 @@ impl RequestContext {
     pub(super) fn path_regex(&self) -> Option<&PathRegex> {
         let (host, route) = self.route?;
         self.snapshot.hosts[host].path_regex(route)
+    }
+
+    /// The domains of the virtual host; none where no route was found.
+    pub(super) fn domains(&self) -> &[Domain] {
+        self.route.map_or(&[], |(host, _)| &self.snapshot.hosts[host].domains)
     }
 
     /// The upstream's name, as soon as it is certain.

@@ -324,6 +324,7 @@ fn location(
         path: matched.split_once('?').map_or(matched, |(path, _)| path),
         path_and_query,
         regex: ctx.path_regex(),
+        domains: ctx.domains(),
     };
     let location = decide::location(redirect, &asked)
         .ok_or(Cause::BadRequest("the path makes no host to redirect to"))?;

@@ -2,6 +2,8 @@
 
 #[path = "responses/error_pages.rs"]
 mod error_pages;
+#[path = "responses/redirects.rs"]
+mod redirects;
 
 use crate::support::{Client, Gateway, Origin, PATIENCE, config, eventually, forward_all, tool};
 use std::io::{Read, Write};

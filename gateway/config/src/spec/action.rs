@@ -64,7 +64,8 @@ pub struct Redirect {
     pub status: Option<RedirectStatus>,
     /// The scheme.
     pub scheme: Option<RedirectScheme>,
-    /// The host, without a port. `${1}` and `${name}` are groups of the route's `match.path.regex`.
+    /// The host, without a port. `${1}` and `${name}` are groups of the route's `match.path.regex`, and
+    /// `${wildcard}` is what the `*` of the virtual host's domain stands for.
     #[schemars(
         length(min = 1),
         regex(pattern = HOST)

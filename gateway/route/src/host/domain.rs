@@ -49,6 +49,39 @@ pub enum DomainError {
     Host(#[from] HostError),
 }
 
+impl Domain {
+    /// What the `*` stands for in `host`, normalised, if this is a wildcard that matches it.
+    ///
+    /// ```
+    /// # use sallyport_route::Domain;
+    /// let domain: Domain = "www.*".parse()?;
+    /// assert_eq!(domain.wildcard("www.example.com"), Some("example.com"));
+    /// assert_eq!(domain.wildcard("example.com"), None);
+    /// # Ok::<(), sallyport_route::DomainError>(())
+    /// ```
+    pub fn wildcard<'h>(&self, host: &'h str) -> Option<&'h str> {
+        let rest = match self {
+            Self::Exact(_) => return None,
+            Self::Suffix(name) => host.strip_suffix(&**name)?.strip_suffix('.')?,
+            Self::Prefix(name) => host.strip_prefix(&**name)?.strip_prefix('.')?,
+            Self::Any => host,
+        };
+        (!rest.is_empty()).then_some(rest)
+    }
+
+    /// What the `*` stands for in the one of `domains` that claims `host`: the longest `*.suffix`
+    /// wins over the longest `prefix.*`, and that over `*`.
+    pub fn wildcard_among<'h>(domains: &[Self], host: &'h str) -> Option<&'h str> {
+        let rank = |domain: &Self| match domain {
+            Self::Suffix(name) => (2, name.len()),
+            Self::Prefix(name) => (1, name.len()),
+            Self::Exact(_) | Self::Any => (0, 0),
+        };
+        let found = domains.iter().filter_map(|it| Some((rank(it), it.wildcard(host)?)));
+        found.max_by_key(|(rank, _)| *rank).map(|(_, rest)| rest)
+    }
+}
+
 impl FromStr for Domain {
     type Err = DomainError;
 

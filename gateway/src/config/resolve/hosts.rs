@@ -76,7 +76,8 @@ impl Resolver<'_, '_, '_> {
                     "choose another name: these are the labels of requests that no route takes";
                 Place::Key(&place, "name").refuse::<()>(self.problems, what, fix);
             }
-            routes.extend(self.route(route, &place, &spec.name, &known, &mut reached));
+            let host = (&*spec.name, &*domains);
+            routes.extend(self.route(route, &place, host, &known, &mut reached));
         }
         let name = (*spec.name).into();
         drop(of_host);

@@ -7,10 +7,18 @@ use http::StatusCode;
 use sallyport_config::spec;
 use sallyport_config::{Place, Sink};
 use sallyport_route::{
-    Match, PathMatch, Replacement, ReplacementError, normalise_host, normalise_path,
+    Domain, Match, PathMatch, Replacement, ReplacementError, normalise_host, normalise_path,
 };
 
 use crate::config::model::{Redirect, RedirectPath};
+use crate::decide::WILDCARD;
+
+/// What groups may be named of: the route's regex and the domains of its virtual host.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    matches: &'a Match,
+    domains: &'a [Domain],
+}
 
 /// Resolves one for a route that matches `matches`; `None` if that could not be read.
 pub(super) fn redirect(
@@ -18,13 +26,15 @@ pub(super) fn redirect(
     place: &Place<'_>,
     sink: &mut Sink,
     matches: Option<&Match>,
+    domains: &[Domain],
 ) -> Option<Redirect> {
+    let known = matches.map(|matches| Known { matches, domains });
     let spec::Redirect { status, scheme, host, port, path, path_prefix } = spec;
     let at = |key| Place::Key(place, key);
-    let full = path.as_ref().map(|text| full_path(text, &at("path"), sink, matches));
+    let full = path.as_ref().map(|text| full_path(text, &at("path"), sink, known));
     let prefix =
         path_prefix.as_ref().map(|text| with_prefix(text, &at("path_prefix"), sink, matches));
-    let host = host.as_ref().map(|text| self::host(text, &at("host"), sink, matches));
+    let host = host.as_ref().map(|text| self::host(text, &at("host"), sink, known));
     if full.is_some() && prefix.is_some() {
         let fix = "write `path` for a path of its own, or `path_prefix` to keep what follows";
         return place.refuse(sink, "has both `path` and `path_prefix`", fix);
@@ -61,9 +71,9 @@ fn host(
     text: &str,
     place: &Place<'_>,
     sink: &mut Sink,
-    matches: Option<&Match>,
+    known: Option<Known<'_>>,
 ) -> Option<Replacement> {
-    let host = replacement(text, place, sink, "new.example.com or ${1}.example.com", matches)?;
+    let host = replacement(text, place, sink, "new.example.com or ${1}.example.com", known)?;
     // A label stands for whatever a group may hold; what it does hold is checked by request.
     let sample = host.fill(|_| "a");
     if has_port(&sample) {
@@ -89,9 +99,9 @@ fn full_path(
     text: &str,
     place: &Place<'_>,
     sink: &mut Sink,
-    matches: Option<&Match>,
+    known: Option<Known<'_>>,
 ) -> Option<Replacement> {
-    let path = replacement(text, place, sink, "/new, /new?query or /new/${1}", matches)?;
+    let path = replacement(text, place, sink, "/new, /new?query or /new/${1}", known)?;
     let sample = path.fill(|_| "a");
     if sample.starts_with('/') && sample.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Some(path);
@@ -107,7 +117,7 @@ fn replacement(
     place: &Place<'_>,
     sink: &mut Sink,
     example: &str,
-    matches: Option<&Match>,
+    known: Option<Known<'_>>,
 ) -> Option<Replacement> {
     let replacement = match Replacement::parse(text) {
         Ok(replacement) => replacement,
@@ -121,8 +131,18 @@ fn replacement(
             return place.refuse(sink, error.to_string(), fix);
         }
     };
-    let Some(matches) = matches else { return Some(replacement) };
+    let Some(Known { matches, domains }) = known else { return Some(replacement) };
     for group in replacement.groups() {
+        let is_of_path = matches!(&matches.path, PathMatch::Regex(regex) if regex.has_group(group));
+        if group == WILDCARD && !is_of_path {
+            let exact = domains.iter().find(|domain| matches!(domain, Domain::Exact(_)));
+            if let Some(domain) = exact {
+                let what = format!("names the wildcard of a domain, and {domain} has none");
+                let fix = "give the route a virtual host of its own with domains such as \"www.*\"";
+                return place.refuse(sink, what, fix);
+            }
+            continue;
+        }
         let PathMatch::Regex(regex) = &matches.path else {
             let what = format!("names the group {group:?}, and the route matches no regex");
             let fix = "write `match: { path: { regex: … } }` with the group in it, or $${…} for the \

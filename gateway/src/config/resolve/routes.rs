@@ -2,6 +2,7 @@
 
 use sallyport_config::Place;
 use sallyport_config::spec;
+use sallyport_route::Domain;
 
 use super::action::{self, NamedTarget};
 use super::reached::Reached;
@@ -15,7 +16,7 @@ impl Resolver<'_, '_, '_> {
         &mut self,
         spec: &spec::Route,
         place: &Place<'_>,
-        host: &str,
+        (host, domains): (&str, &[Domain]),
         known_filters: &dyn Fn(&str) -> bool,
         reached: &mut Reached,
     ) -> Option<Route> {
@@ -43,9 +44,10 @@ impl Resolver<'_, '_, '_> {
             ],
         );
         let forward = forward.as_ref().map(|spec| self.forward(spec, &at("forward")));
-        let redirect = redirect
-            .as_ref()
-            .map(|spec| redirect::redirect(spec, &at("redirect"), self.problems, matches.as_ref()));
+        let redirect = redirect.as_ref().map(|spec| {
+            let place = at("redirect");
+            redirect::redirect(spec, &place, self.problems, matches.as_ref(), domains)
+        });
         let respond =
             respond.as_ref().map(|spec| action::respond(spec, &at("respond"), self.problems));
         if let Some(matches) = &matches

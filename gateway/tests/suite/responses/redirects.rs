@@ -1,0 +1,65 @@
+//! Redirects whose target is made of what was asked for.
+
+use crate::support::{Client, Gateway, Response, check, config, sallyport};
+
+fn hosts(domains: &str, redirect: &str) -> String {
+    config(&format!(
+        "virtual_hosts:\n  - name: www\n    domains: {domains}\n    \
+         routes: [ {{ name: apex, redirect: {redirect} }} ]\n"
+    ))
+}
+
+fn ask(gateway: &Gateway, host: &str, target: &str) -> Response {
+    let mut client = Client::connect(gateway.web());
+    client.send(format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"));
+    client.receive()
+}
+
+#[test]
+fn one_rule_sends_every_www_to_the_name_without_it() {
+    let yaml = hosts("[\"www.*\"]", "{ status: 301, host: \"${wildcard}\" }");
+    let gateway = Gateway::start(&yaml);
+    for (host, location) in [
+        ("www.example.com", "http://example.com/a?b=c"),
+        ("WWW.Shop.Example.CO.UK", "http://shop.example.co.uk/a?b=c"),
+        ("www.example.com:8080", "http://example.com:8080/a?b=c"),
+        ("www.www.example.com", "http://www.example.com/a?b=c"),
+        ("www.example.com.", "http://example.com/a?b=c"),
+    ] {
+        let answer = ask(&gateway, host, "/a?b=c");
+        assert_eq!(answer.status, 301, "{host}");
+        assert_eq!(answer.field("location").as_deref(), Some(location), "{host}");
+    }
+    for other in ["example.com", "wwwx.example.com", "www"] {
+        assert_eq!(ask(&gateway, other, "/").status, 404, "{other}");
+    }
+    // `explain` says the same.
+    let explain = ["explain", gateway.config.to_str().unwrap(), "--host", "www.a.test"];
+    let output = sallyport().args(explain).args(["--path", "/x"]).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("http://a.test/x"), "{said}");
+}
+
+#[test]
+fn a_wildcard_in_front_becomes_part_of_host_or_path() {
+    let yaml = hosts(
+        "[\"*.old.test\", \"*.older.test\"]",
+        "{ host: \"${wildcard}.new.test\", path: \"/was/${wildcard}\" }",
+    );
+    let gateway = Gateway::start(&yaml);
+    for (host, location) in [
+        ("a.old.test", "http://a.new.test/was/a"),
+        ("a.b.older.test", "http://a.b.new.test/was/a.b"),
+    ] {
+        assert_eq!(ask(&gateway, host, "/").field("location").as_deref(), Some(location));
+    }
+}
+
+#[test]
+fn a_domain_without_a_wildcard_has_none_to_name() {
+    let output = check(&hosts("[\"www.*\", example.com]", "{ host: \"${wildcard}\" }"));
+    assert_eq!(output.status.code(), Some(78));
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert!(text.contains("example.com has none"), "{text}");
+    assert!(text.contains("virtual host of its own"), "{text}");
+}
