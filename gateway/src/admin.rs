@@ -21,6 +21,7 @@ mod origins;
 mod page;
 mod problem;
 mod readings;
+mod secured;
 mod upgrade;
 mod verdicts;
 
@@ -134,7 +135,9 @@ pub async fn run(
     admin: Arc<Admin>,
     stop: watch::Receiver<bool>,
 ) -> std::io::Result<()> {
-    listen::serve(socket, router(admin), stop).await
+    let live = admin.reloader.live().clone();
+    let tls = move || secured::Terms::of(&live.current());
+    listen::serve(socket, router(admin), tls, stop).await
 }
 
 fn router(admin: Arc<Admin>) -> Router {

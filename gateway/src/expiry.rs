@@ -49,11 +49,13 @@ pub async fn watch(live: Arc<Live>) {
 
 fn certificates(snapshot: &Snapshot) -> Vec<Expiring> {
     let mut found = Vec::new();
-    for (index, listener) in snapshot.listeners.iter().enumerate() {
-        let Some(tls) = snapshot.tls(index) else { continue };
+    let listeners = snapshot.listeners.iter().enumerate();
+    let served = listeners.filter_map(|(index, it)| Some((it.name.clone(), snapshot.tls(index)?)));
+    let admin = snapshot.admin_tls().map(|tls| ("admin".into(), &**tls));
+    for (listener, tls) in served.chain(admin) {
         for (_, pair) in tls.certificates() {
             let name = pair.names.first().map(ToString::to_string).unwrap_or_default();
-            let (listener, serial) = (listener.name.clone(), pair.serial.clone());
+            let (listener, serial) = (listener.clone(), pair.serial.clone());
             found.push(Expiring { listener, name, serial, at: pair.not_after });
         }
     }

@@ -76,6 +76,8 @@ pub struct Snapshot {
     tables: Vec<HostTable>,
     /// The TLS of each listener, where it speaks TLS.
     tls: Vec<Option<Arc<ListenerTls>>>,
+    /// The TLS of the admin listener, if it speaks TLS.
+    admin_tls: Option<Arc<ListenerTls>>,
     tickets: Tickets,
     filters: Instances,
 }
@@ -165,6 +167,12 @@ impl Snapshot {
         let tickets = previous.map_or_else(Tickets::default, |previous| previous.tickets.clone());
         let before = previous.map_or(&[][..], |previous| &previous.tls);
         let tls = compile_tls(&listeners, &virtual_hosts, before, &tickets, registry)?;
+        let compile_admin = |tls| {
+            let before = previous.and_then(|previous| previous.admin_tls.as_ref());
+            ListenerTls::compile_admin(tls, before, &tickets, registry).map(Arc::new)
+        };
+        let admin_tls = admin.as_ref().and_then(|admin| admin.tls.as_ref());
+        let admin_tls = admin_tls.map(compile_admin).transpose()?;
         let upstreams = compile_upstreams(upstreams, previous, registry)?;
         let sample = tracing.as_ref().map_or(Sample::NONE, |tracing| tracing.sample);
         let (hosts, unmatched) =
@@ -197,6 +205,7 @@ impl Snapshot {
             unmatched_filters,
             tables,
             tls,
+            admin_tls,
             tickets,
             filters: loaded.filters,
         })
@@ -243,12 +252,21 @@ impl Snapshot {
         self.tls.get(listener)?.as_deref()
     }
 
+    /// The TLS of the admin listener, if it speaks TLS.
+    #[must_use]
+    pub fn admin_tls(&self) -> Option<&Arc<ListenerTls>> {
+        self.admin_tls.as_ref()
+    }
+
     /// When each certificate expires, by listener and name.
     #[must_use]
     pub fn certificate_expiries(&self) -> Vec<CertificateExpiry> {
         let listeners = self.listeners.iter().zip(&self.tls);
         let with_tls = listeners.filter_map(|(listener, tls)| Some((listener, tls.as_ref()?)));
-        with_tls.flat_map(|(listener, tls)| tls.expiries(&listener.name)).collect()
+        let with_tls = with_tls.map(|(listener, tls)| (listener.name.clone(), tls));
+        let admin = self.admin_tls.iter().map(|tls| ("admin".into(), tls));
+        let all = with_tls.chain(admin);
+        all.flat_map(|(name, tls)| tls.expiries(&name).collect::<Vec<_>>()).collect()
     }
 
     /// Requests that began under this configuration's routes and have not ended.

@@ -36,7 +36,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 pub use action::{Forward, Redirect, RedirectScheme, RedirectStatus, Respond, Target};
-pub use admin::Admin;
+pub use admin::{Admin, AdminTls};
 pub use error_pages::ErrorPages;
 pub use filter::FilterEntry;
 pub use fragment::Fragment;

@@ -27,6 +27,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
+use super::secured::Terms;
 use crate::config::AdminAddress;
 use crate::upgrade::{Handed, SocketName};
 
@@ -195,17 +196,19 @@ fn remove_stale(path: &Path) -> anyhow::Result<()> {
 pub(super) async fn serve(
     socket: AdminSocket,
     router: Router,
+    tls: impl Fn() -> Option<Terms>,
     stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     match socket.address {
         AdminAddress::Ip(_) => {
             let listener = tokio::net::TcpListener::from_std(socket.socket.into())?;
-            accept(permits, router, listener, stop).await
+            accept(permits, router, listener, tls, stop).await
         }
         AdminAddress::Unix { .. } => {
             let listener = tokio::net::UnixListener::from_std(socket.socket.into())?;
-            accept(permits, router, listener, stop).await
+            // Who may connect is a matter of the file's mode.
+            accept(permits, router, listener, || None, stop).await
         }
     }
 }
@@ -247,6 +250,7 @@ async fn accept(
     permits: Arc<Semaphore>,
     router: Router,
     listener: impl Listener,
+    tls: impl Fn() -> Option<Terms>,
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
     // Told apart from `stop`, whose receiver says that the socket is open.
@@ -264,9 +268,17 @@ async fn accept(
                 continue;
             }
         };
-        let (router, end) = (router.clone(), end.subscribe());
+        // The terms in force now: a certificate is exchanged without a new socket.
+        let (router, tls, end) = (router.clone(), tls(), end.subscribe());
         tokio::spawn(async move {
-            connection(stream, router, end).await;
+            match tls {
+                None => connection(stream, router, end).await,
+                Some(terms) => {
+                    if let Some(stream) = terms.handshake(stream).await {
+                        connection(stream, router, end).await;
+                    }
+                }
+            }
             drop(permit);
         });
     }

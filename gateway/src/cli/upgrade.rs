@@ -3,14 +3,18 @@
 //! It asks the gateway by its admin listener and waits for the answer, so that a script knows when the
 //! new one serves. What is on disk and how it is started, the running gateway knows.
 
+mod secured;
+
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Parser;
+use rustls::ClientConfig;
 use sallyport_config::{Sources, Value, parse};
 
 use super::{ConfigFile, Failure};
@@ -33,6 +37,24 @@ pub struct Args {
     /// The file with the admin listener's token, with --admin
     #[arg(long, requires = "admin")]
     token_file: Option<PathBuf>,
+    /// The file of the certificate that its admin listener shows, where that speaks TLS, with --admin
+    #[arg(long, requires = "admin")]
+    server_certificate: Option<PathBuf>,
+    /// The file of a certificate to show it, where it asks for one
+    #[arg(long, requires = "client_key")]
+    client_certificate: Option<PathBuf>,
+    /// The file of that certificate's key
+    #[arg(long, requires = "client_certificate")]
+    client_key: Option<PathBuf>,
+}
+
+/// How a running gateway is reached.
+#[derive(Debug)]
+struct Target {
+    address: String,
+    token_file: Option<PathBuf>,
+    /// The files of the certificates that it may show; `None` where it speaks clear text.
+    server_certificates: Option<Vec<PathBuf>>,
 }
 
 /// Returns once the new process serves.
@@ -40,12 +62,19 @@ pub struct Args {
 /// # Errors
 /// With the reason, if the old one goes on serving.
 pub fn main(args: &Args) -> Result<(), Failure> {
-    let (address, token_file) = match &args.admin {
-        Some(address) => (address.clone(), args.token_file.clone()),
+    let target = match &args.admin {
+        Some(address) => Target {
+            address: address.clone(),
+            token_file: args.token_file.clone(),
+            server_certificates: args.server_certificate.clone().map(|file| vec![file]),
+        },
         None => admin_of(&args.config)?,
     };
+    let Target { address, token_file, server_certificates } = target;
     let token = token_file.map(|file| token(&file)).transpose()?;
-    let (status, body) = ask(&address, token.as_deref())
+    let identity = args.client_certificate.as_deref().zip(args.client_key.as_deref());
+    let tls = server_certificates.map(|files| secured::config(&files, identity)).transpose()?;
+    let (status, body) = ask(&address, token.as_deref(), tls)
         .with_context(|| format!("the gateway at {address} cannot be asked"))?;
     let said = serde_json::from_str::<serde_json::Value>(&body).unwrap_or_default();
     if status == 200 {
@@ -59,7 +88,7 @@ pub fn main(args: &Args) -> Result<(), Failure> {
 
 /// The admin listener and the file of its token in the configuration at `path`. The rest of the file
 /// may be anything: whether it is good is for the new process to say.
-fn admin_of(path: &Path) -> anyhow::Result<(String, Option<PathBuf>)> {
+fn admin_of(path: &Path) -> anyhow::Result<Target> {
     let sources = Sources::read(path).map_err(|problems| anyhow::anyhow!("{problems}"))?;
     let value = sources.files().first().and_then(|file| parse(0, &file.text, &mut Vec::new()));
     let admin = match value {
@@ -74,7 +103,25 @@ fn admin_of(path: &Path) -> anyhow::Result<(String, Option<PathBuf>)> {
         format!("{} has no `admin.address`: name it with --admin", path.display())
     })?;
     let folder = path.parent().unwrap_or(Path::new(""));
-    Ok((address.to_owned(), text("token_file").map(|file| folder.join(file))))
+    let server_certificates = admin.get("tls").map(|tls| certificates_of(tls, folder));
+    Ok(Target {
+        address: address.to_owned(),
+        token_file: text("token_file").map(|file| folder.join(file)),
+        server_certificates,
+    })
+}
+
+/// The files of the certificates in `tls`, as far as it can be read.
+fn certificates_of(tls: &Value, folder: &Path) -> Vec<PathBuf> {
+    let Value::Mapping(tls) = tls else { return Vec::new() };
+    let entries = tls.get("certificates").and_then(Value::as_sequence);
+    let cert = |entry: &Value| match entry {
+        Value::Mapping(entry) => {
+            entry.get("cert").and_then(Value::as_str).map(|it| folder.join(it))
+        }
+        _ => None,
+    };
+    entries.into_iter().flatten().filter_map(cert).collect()
 }
 
 fn token(file: &Path) -> anyhow::Result<String> {
@@ -88,7 +135,11 @@ fn token(file: &Path) -> anyhow::Result<String> {
 }
 
 /// The status and the body of the answer.
-fn ask(address: &str, token: Option<&str>) -> anyhow::Result<(u16, String)> {
+fn ask(
+    address: &str,
+    token: Option<&str>,
+    tls: Option<Arc<ClientConfig>>,
+) -> anyhow::Result<(u16, String)> {
     if let Some(path) = address.strip_prefix("unix:") {
         let stream = UnixStream::connect(path)?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -106,7 +157,10 @@ fn ask(address: &str, token: Option<&str>) -> anyhow::Result<(u16, String)> {
     }
     let stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    exchange(stream, token)
+    match tls {
+        Some(tls) => exchange(secured::stream(stream, address.ip(), tls)?, token),
+        None => exchange(stream, token),
+    }
 }
 
 fn exchange(mut stream: impl Read + Write, token: Option<&str>) -> anyhow::Result<(u16, String)> {

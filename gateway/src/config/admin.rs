@@ -6,8 +6,10 @@ use std::path::PathBuf;
 
 use sha2::{Digest, Sha256};
 
+use super::tls::Tls;
+
 /// The admin listener.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Admin {
     /// Where it listens.
     pub address: AdminAddress,
@@ -17,6 +19,8 @@ pub struct Admin {
     pub token: Option<Token>,
     /// What a request that only reads may show instead.
     pub read_token: Option<Token>,
+    /// Its TLS, if it speaks TLS.
+    pub tls: Option<Tls>,
 }
 
 /// Where the admin listener is.

@@ -43,37 +43,52 @@ impl ListenerTls {
         tickets: &Tickets,
         registry: &Registry,
     ) -> anyhow::Result<Self> {
+        let (all, rules) = rules_of_hosts(listener, tls, hosts);
+        let alpn = alpn(listener.protocols);
+        let built = Self::build(&listener.name, tls, (alpn, all), previous, tickets, registry)?;
+        Ok(Self { rules, ..built })
+    }
+
+    /// Compiles `tls`, the admin listener's. Its handshakes are counted under the name `admin`.
+    ///
+    /// # Errors
+    /// As [`ListenerTls::compile`].
+    pub(super) fn compile_admin(
+        tls: &Tls,
+        previous: Option<&Arc<Self>>,
+        tickets: &Tickets,
+        registry: &Registry,
+    ) -> anyhow::Result<Self> {
+        let offered = (vec![b"http/1.1".to_vec()], vec![tls.clients.clone()]);
+        Self::build(&"admin".into(), tls, offered, &[previous.cloned()], tickets, registry)
+    }
+
+    fn build(
+        name: &Arc<str>,
+        tls: &Tls,
+        (alpn, all): (Vec<Vec<u8>>, Vec<Option<Arc<ClientAuth>>>),
+        previous: &[Option<Arc<Self>>],
+        tickets: &Tickets,
+        registry: &Registry,
+    ) -> anyhow::Result<Self> {
         let certificates = tls.certificates.iter().map(|certificate| {
             Ok((certificate.clone(), Arc::new(pair_of(certificate, previous)?)))
         });
         let certificates = certificates.collect::<anyhow::Result<Vec<_>>>()?;
         let pairs: Vec<_> = certificates.iter().map(|(_, pair)| pair.clone()).collect();
-        let mut all: Vec<Option<Arc<ClientAuth>>> = vec![tls.clients.clone()];
-        let mut rules = HashMap::new();
-        let served = |index: &usize| {
-            listener.virtual_hosts.as_ref().is_none_or(|served| served.contains(index))
-        };
-        for index in (0..hosts.len()).filter(served) {
-            let Some(own) = &hosts[index].clients else { continue };
-            let known = all.iter().position(|it| it.as_ref().is_some_and(|it| it.id() == own.id()));
-            let position = known.unwrap_or_else(|| {
-                all.push(Some(own.clone()));
-                all.len() - 1
-            });
-            rules.insert(index, position);
-        }
         let needs = |rules: &Option<Arc<ClientAuth>>| {
             rules.as_ref().is_some_and(|rules| rules.mode() == ClientMode::Required)
         };
         let needs_certificate = all.iter().map(needs).collect();
         let server = ServerTls::build(&ServerSpec {
             certificates: Arc::new(Certificates::new(&pairs, tls.refuses_others)),
-            alpn: alpn(listener.protocols),
+            alpn,
             min_version: tls.min_version,
             rules: all,
             tickets,
         })?;
-        let stats = registry.tls(&listener.name, Failure::ALL.map(Failure::label));
+        let stats = registry.tls(name, Failure::ALL.map(Failure::label));
+        let rules = HashMap::new();
         Ok(Self { server, stats, certificates, rules, needs_certificate })
     }
 
@@ -127,6 +142,29 @@ impl ListenerTls {
             unix_s,
         })
     }
+}
+
+/// The rules that may apply on `listener`, its own first, and which of them hold for clients of a
+/// virtual host, where those are not the listener's.
+fn rules_of_hosts(
+    listener: &Listener,
+    tls: &Tls,
+    hosts: &[VirtualHost],
+) -> (Vec<Option<Arc<ClientAuth>>>, HashMap<usize, usize>) {
+    let mut all: Vec<Option<Arc<ClientAuth>>> = vec![tls.clients.clone()];
+    let mut rules = HashMap::new();
+    let served =
+        |index: &usize| listener.virtual_hosts.as_ref().is_none_or(|served| served.contains(index));
+    for index in (0..hosts.len()).filter(served) {
+        let Some(own) = &hosts[index].clients else { continue };
+        let known = all.iter().position(|it| it.as_ref().is_some_and(|it| it.id() == own.id()));
+        let position = known.unwrap_or_else(|| {
+            all.push(Some(own.clone()));
+            all.len() - 1
+        });
+        rules.insert(index, position);
+    }
+    (all, rules)
 }
 
 fn alpn(protocols: Protocols) -> Vec<Vec<u8>> {

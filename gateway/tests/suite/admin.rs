@@ -6,6 +6,8 @@ mod access;
 mod history;
 #[path = "admin/page.rs"]
 mod page;
+#[path = "admin/secured.rs"]
+mod secured;
 
 use std::io::{Read, Write};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -107,7 +109,7 @@ fn every_bad_value_is_told_with_its_remedy() {
         ("{ address: 127.0.0.1:1, token_file: gone }", "cannot be read"),
         ("{ address: 127.0.0.1:1, read_token_file: test.yaml }", "stands without `token_file`"),
         ("{ address: 127.0.0.1:1, token_file: test.yaml }", "test.yaml holds no token"),
-        ("{ address: 127.0.0.1:1, tls: {} }", "admin.tls: unknown key"),
+        ("{ address: 127.0.0.1:1, tls: {} }", "admin.tls: has no `certificates`"),
         ("{ address: 127.0.0.1:1, tokens: [] }", "admin.tokens: unknown key"),
     ] {
         let output = check(&with_admin(admin));

@@ -34,7 +34,7 @@ pub struct ListenerTls {
 }
 
 /// A handshake takes two round trips; ten seconds are a lost packet or two on a bad line.
-fn handshake_timeout() -> Duration {
+pub(super) fn handshake_timeout() -> Duration {
     Duration::seconds(10)
 }
 

@@ -5,7 +5,13 @@ use crate::config::{AdminAddress, Token};
 
 fn terms() -> Terms {
     let address = AdminAddress::Ip(([127, 0, 0, 1], 9901).into());
-    Terms { address, hosts: vec!["admin.internal".into()], token: None, read_token: None }
+    Terms {
+        address,
+        hosts: vec!["admin.internal".into()],
+        token: None,
+        read_token: None,
+        tls: None,
+    }
 }
 
 fn request(method: Method, fields: &[(&str, &str)]) -> Request<()> {

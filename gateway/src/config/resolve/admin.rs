@@ -1,11 +1,14 @@
 //! `admin:`.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use sallyport_config::spec;
 use sallyport_config::{Place, Sink};
 use sallyport_plugin::Reader;
+use sallyport_tls::{AcmeAccount, ClientAuth, ClientMode};
 
+use super::tls;
 use crate::config::admin::{Admin, AdminAddress, Token};
 
 /// The largest file that may hold a token.
@@ -16,6 +19,7 @@ pub(super) fn admin(
     place: &Place<'_>,
     is_address_read: bool,
     files: &mut Reader<'_>,
+    accounts: &[Arc<AcmeAccount>],
     sink: &mut Sink,
 ) -> Option<Admin> {
     let at = |key| Place::Key(place, key);
@@ -33,6 +37,18 @@ pub(super) fn admin(
         let fix = "add `token_file`, which may change what this one may only read";
         at("read_token_file").refuse::<()>(sink, "stands without `token_file`", fix);
     }
+    if spec.tls.is_some() && unix.is_some() {
+        let fix = "remove it: who may connect is a matter of `mode`";
+        at("tls").refuse::<()>(sink, "is for addresses with a port only", fix);
+    }
+    let tls = match &spec.tls {
+        // What it asks of clients is not known where it cannot be read.
+        Some(spec) => Some(tls::admin(spec, &at("tls"), files, accounts, sink)?),
+        None => None,
+    };
+    let must_show = |rules: &Arc<_>| ClientAuth::mode(rules) == ClientMode::Required;
+    let is_guarded = spec.token_file.is_some()
+        || tls.as_ref().and_then(|tls| tls.clients.as_ref()).is_some_and(must_show);
     let address = match unix {
         Some(path) => {
             let mode = spec.mode.as_ref().and_then(|mode| u32::from_str_radix(mode, 8).ok());
@@ -42,19 +58,20 @@ pub(super) fn admin(
     };
     if let AdminAddress::Ip(address) = &address
         && !address.ip().is_loopback()
-        && spec.token_file.is_none()
+        && !is_guarded
     {
         refuse_open(*address, &at("address"), sink);
     }
     let hosts = spec.hosts.iter();
     let hosts = hosts.map(|host| host.trim_end_matches('.').to_ascii_lowercase().into_boxed_str());
-    Some(Admin { address, hosts: hosts.collect(), token: full_token, read_token })
+    Some(Admin { address, hosts: hosts.collect(), token: full_token, read_token, tls })
 }
 
 fn refuse_open(address: SocketAddr, place: &Place<'_>, sink: &mut Sink) {
     let what = format!("{address} is open to other machines, and nobody has to show who they are");
     let fix = format!(
-        "write 127.0.0.1:{} or unix:/run/sallyport/admin.sock, or add `token_file`",
+        "write 127.0.0.1:{} or unix:/run/sallyport/admin.sock, or add `token_file`, or `tls` with \
+         client_certificates: {{ ca: admins.pem, mode: required }}",
         address.port()
     );
     place.refuse::<()>(sink, what, fix);

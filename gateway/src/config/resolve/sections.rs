@@ -22,7 +22,8 @@ impl Resolver<'_, '_, '_> {
         let error_pages = self.error_pages(main.error_pages.as_ref(), &file);
         let problems = &mut *self.problems;
         let admin = main.admin.as_ref().and_then(|spec| {
-            admin::admin(spec, &at("admin"), is_address_read, self.filters, problems)
+            let (files, accounts) = (&mut *self.filters, &self.accounts);
+            admin::admin(spec, &at("admin"), is_address_read, files, accounts, problems)
         });
         let verdicts = main.verdicts.as_ref();
         let push = main.push.as_ref();

@@ -79,15 +79,55 @@ pub(super) fn tls(
     Some(Tls {
         certificates: certificates?,
         refuses_others: spec.default == spec::TlsDefault::Refuse,
-        min_version: match spec.min_version {
-            spec::TlsVersion::Tls12 => MinVersion::Tls12,
-            spec::TlsVersion::Tls13 => MinVersion::Tls13,
-        },
+        min_version: min_version(spec.min_version),
         clients,
         handshake_timeout: spec.handshake_timeout.0,
         max_handshakes: spec.max_handshakes.0,
         forward_client_certificate: spec.forward_client_certificate,
     })
+}
+
+/// Reads what `tls:` of the admin listener names. An authority could not validate a name by asking it,
+/// so its certificates are in files or made here.
+pub(super) fn admin(
+    spec: &spec::AdminTls,
+    place: &Place<'_>,
+    files: &mut Reader<'_>,
+    accounts: &[Arc<AcmeAccount>],
+    sink: &mut Sink,
+) -> Option<Tls> {
+    let at = |key| Place::Key(place, key);
+    let list = at("certificates");
+    let certificates = certificates(&spec.certificates, &list, files, accounts, sink);
+    let issued = spec.certificates.iter().position(|spec| spec.acme.is_some());
+    if let Some(index) = issued {
+        let what = "names an account of `acme`, which serves `listeners` only";
+        let fix = "write { cert: admin.pem, key: admin.key }";
+        return Place::Item(&list, index).refuse(sink, what, fix);
+    }
+    let asked = spec.client_certificates.as_ref();
+    let clients =
+        asked.map(|spec| client_certificates(spec, &at("client_certificates"), files, sink));
+    Some(Tls {
+        certificates: certificates?,
+        refuses_others: false,
+        min_version: min_version(spec.min_version),
+        clients: match clients {
+            Some(clients) => Some(clients?),
+            None => None,
+        },
+        handshake_timeout: spec.handshake_timeout.0,
+        // Its connections have a bound of their own.
+        max_handshakes: u64::MAX,
+        forward_client_certificate: false,
+    })
+}
+
+fn min_version(version: spec::TlsVersion) -> MinVersion {
+    match version {
+        spec::TlsVersion::Tls12 => MinVersion::Tls12,
+        spec::TlsVersion::Tls13 => MinVersion::Tls13,
+    }
 }
 
 fn certificates(
