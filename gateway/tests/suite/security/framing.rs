@@ -1,6 +1,11 @@
 //! Where a request ends: one reading, whoever reads.
 
-use crate::support::{Client, Gateway, Origin, forward_all};
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpListener};
+use std::sync::mpsc;
+use std::thread;
+
+use crate::support::{Client, Gateway, Origin, PATIENCE, forward_all};
 
 const POST: &str = "POST /first HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
 const NEXT: &str = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -102,5 +107,47 @@ fn a_target_goes_upstream_in_the_form_that_was_matched_or_not_at_all() {
         assert_eq!(origin.last().request_line(), escaped);
         let logged: usize = gateway.log().iter().map(String::len).sum();
         assert!(logged < 16 << 10, "{logged} bytes of log");
+    }
+}
+
+/// An origin that has answered may be asked no more, but is still being sent to: how the upload ends
+/// is what it goes by.
+#[test]
+fn rfc9112_8_a_cut_upload_has_no_last_chunk_after_an_early_answer_either() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (sender, received) = mpsc::channel();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut text = vec![0; 4096];
+            let read = stream.read(&mut text).unwrap();
+            text.truncate(read);
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+            // However it ends, what came before counts.
+            drop(stream.read_to_end(&mut text));
+            sender.send(String::from_utf8_lossy(&text).into_owned()).unwrap();
+        }
+    });
+    let gateway = Gateway::start(&forward_all(&[address]));
+    for (fields, how) in [
+        ("", Some(Shutdown::Both)),
+        ("", Some(Shutdown::Write)),
+        ("", None),
+        ("Expect: 100-continue\r\n", Some(Shutdown::Both)),
+        ("Connection: close\r\n", Some(Shutdown::Both)),
+        ("Connection: upgrade\r\nUpgrade: websocket\r\n", Some(Shutdown::Both)),
+    ] {
+        let mut client = Client::connect(gateway.web());
+        let head = POST.replace("\r\n\r\n", &format!("\r\n{fields}\r\n"));
+        client.send(format!("{head}5\r\nhello\r\n"));
+        assert_eq!(client.receive().status, 200, "{fields:?}");
+        match how {
+            Some(how) => client.stream().shutdown(how).unwrap(),
+            // What is no chunk ends it as well.
+            None => drop(client.send("nonsense\r\n\r\n")),
+        }
+        let text = received.recv_timeout(PATIENCE).expect("the origin's connection ends");
+        assert!(text.contains("\r\n\r\n5\r\nhello\r\n"), "{text:?}");
+        assert!(!text.contains("\r\n0\r\n"), "{fields:?} {how:?}: {text:?}");
     }
 }
