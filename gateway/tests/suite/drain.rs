@@ -143,7 +143,7 @@ fn a_drain_is_asked_for_and_taken_back() {
 fn restarts_under_a_client_that_follows_readiness_lose_nothing() {
     let origin = Origin::named("a");
     for _ in 0..5 {
-        let mut gateway = Gateway::start(&with_shutdown(&origin, "{ delay: 300ms }"));
+        let mut gateway = Gateway::start(&with_shutdown(&origin, "{ delay: 2s }"));
         let (web, admin) = (gateway.web(), gateway.admin());
         // A load balancer that looks every so often and sends to whoever was ready.
         let balancer = thread::spawn(move || {
