@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Method, Version, header};
 use pingora_http::RequestHeader;
-use sallyport_route::{Hints, Domain, PathRegex, Request, normalise_host, normalise_path};
+use sallyport_route::{Domain, Hints, PathRegex, Request, normalise_host, normalise_path};
 use serde::Serialize;
 
 use crate::config::{Action, Certificate, Forward, Redirect, Target};
