@@ -54,6 +54,21 @@ pub struct Refusal {
     pub problems: Problems,
 }
 
+/// What takes up a configuration, besides the snapshot.
+#[derive(Clone, Debug)]
+pub struct Followers {
+    /// Counts by names.
+    pub registry: Arc<Registry>,
+    /// Shuts sources out.
+    pub verdicts: Arc<Verdicts>,
+    /// Sends statistics elsewhere.
+    pub pushing: Arc<Pushing>,
+    /// Sends spans elsewhere.
+    pub tracing: Arc<Tracing>,
+    /// Other sources of configuration.
+    pub sources: Arc<sources::Sources>,
+}
+
 /// Loads configurations and puts them in force.
 #[derive(Debug)]
 pub struct Reloader {
@@ -147,11 +162,8 @@ impl Reloader {
     pub fn start(
         path: &Path,
         loaded: Loaded,
-        registry: Arc<Registry>,
-        verdicts: Arc<Verdicts>,
-        (pushing, tracing): (Arc<Pushing>, Arc<Tracing>),
+        Followers { registry, verdicts, pushing, tracing, sources }: Followers,
         filters: Filters,
-        sources: Arc<sources::Sources>,
         probes: tokio::runtime::Handle,
     ) -> anyhow::Result<(Self, Memory)> {
         let restart_only = RestartOnly::of(&loaded.config);

@@ -85,6 +85,7 @@ impl Draft<'_> {
             filters: Vec::new(),
             client_certificates: None,
             error_pages: None,
+            tracing: None,
             routes: kept,
         });
     }
@@ -100,6 +101,7 @@ fn responding(name: &str, matches: Match, status: u64) -> Route {
         forward: None,
         redirect: None,
         respond: Some(respond),
+        tracing: None,
     }
 }
 

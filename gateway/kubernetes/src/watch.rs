@@ -30,10 +30,13 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 /// One namespace's objects of one kind.
 pub(crate) type Watched = (&'static str, Option<String>);
 
+/// Puts what was seen into the store, and says what of it that touches.
+pub(crate) type Change = Box<dyn FnOnce(&mut Objects) -> Vec<Touched> + Send>;
+
 /// What a watch has to say.
 pub(crate) enum Update {
     /// That something has changed.
-    Changed(Box<dyn FnOnce(&mut Objects) -> Vec<Touched> + Send>),
+    Changed(Change),
     /// That all is known, or that there is nothing to know.
     Synced(Watched),
     /// That it is in touch.

@@ -31,7 +31,7 @@ use crate::filters::{Filters, LiveLater};
 use crate::process;
 use crate::proxy::Shared;
 use crate::push::{Pushing, Sources};
-use crate::reload::{self, Reloader};
+use crate::reload::{self, Followers, Reloader};
 use crate::server::{Addresses, Server};
 use crate::service;
 use crate::sources;
@@ -181,16 +181,15 @@ impl Process {
         let figures = Sources { registry: registry.clone(), filters: metrics.clone(), process };
         let pushing = Arc::new(Pushing::new(figures));
         let tracing = Arc::new(Tracing::new(spans.clone(), registry.clone()));
-        let (reloader, memory) = Reloader::start(
-            path,
-            loaded,
-            registry.clone(),
-            verdicts.clone(),
-            (pushing.clone(), tracing.clone()),
-            filters,
-            sources.clone(),
-            probes.handle().clone(),
-        )?;
+        let followers = Followers {
+            registry: registry.clone(),
+            verdicts: verdicts.clone(),
+            pushing: pushing.clone(),
+            tracing: tracing.clone(),
+            sources: sources.clone(),
+        };
+        let probes_handle = probes.handle().clone();
+        let (reloader, memory) = Reloader::start(path, loaded, followers, filters, probes_handle)?;
         let reloader = Arc::new(reloader);
         if let Some(heritage) = &mut heritage {
             StateHolders::of(&reloader.live().current(), &verdicts).import(heritage.state());

@@ -216,9 +216,8 @@ impl Taken {
     /// What of the source a part comes from.
     fn origin(&self, part: &Part) -> Box<str> {
         let known = self.delivery.as_ref().and_then(|delivery| {
-            let of_host = |host: &Box<str>| delivery.origins.get(&Part::VirtualHost(host.clone()));
             delivery.origins.get(part).or_else(|| match part {
-                Part::Route(host, _) => of_host(host),
+                Part::Route(host, _) => delivery.origins.get(&Part::VirtualHost(host.clone())),
                 _ => None,
             })
         });

@@ -22,10 +22,10 @@ pub(crate) fn merge(known: &Value, status: &ObjectStatus, now: &str) -> Option<V
 pub(super) fn reject(wanted: &mut Value, message: &str) {
     match wanted {
         Value::Object(fields) if fields.get("type").is_some_and(|kind| kind == "Accepted") => {
-            if fields.get("status").is_some_and(|status| status == "True") {
-                fields.insert("status".into(), "False".into());
-                fields.insert("reason".into(), "UnsupportedValue".into());
-                fields.insert("message".into(), message.into());
+            let accepts = fields.get("status").is_some_and(|status| status == "True");
+            let said = [("status", "False"), ("reason", "UnsupportedValue"), ("message", message)];
+            for (key, value) in said.into_iter().filter(|_| accepts) {
+                fields.insert(key.into(), value.into());
             }
         }
         Value::Object(fields) => fields.values_mut().for_each(|value| reject(value, message)),

@@ -102,6 +102,7 @@ impl Draft<'_> {
                 forward: Some(to(&upstream)),
                 redirect: None,
                 respond: None,
+                tracing: None,
             },
             Err(why) => {
                 let what = format!("a backend cannot be used: {why}");

@@ -277,7 +277,9 @@ impl Rules {
             return responding(name, matches, 500);
         }
         let (filters, forward, redirect) = (action.filters, action.forward, action.redirect);
-        spec::Route { name: name.into(), matches, filters, forward, redirect, respond: None }
+        let name = name.into();
+        let (respond, tracing) = (None, None);
+        spec::Route { name, matches, filters, forward, redirect, respond, tracing }
     }
 }
 
