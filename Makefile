@@ -28,13 +28,14 @@ BENCHED     = -p sallyport-route -p sallyport-balance -p sallyport-stats --featu
 .PHONY: help run test lint unit bench bench-smoke bench-overhead bench-push bench-plugins bench-classifier \
         bench-classifier-lists \
         adversary pgo compare fairness mouse simulate loadtest-k6 loadtest-wrk guests envoy k6 h2spec classifier xdp \
-        test-page page-pictures page-deps fuzz fuzz-http miri \
+        suite-pingora test-page page-pictures page-deps fuzz fuzz-http miri \
         deny install install-gateway install-classifier deb test-deb test-systemd build-deps bpf-deps test-deps cargo-there
 
 help:
 	@echo "make run             build and start the demo on $(CONFIG)"
 	@echo "make test            install what the tests need and run all of them"
 	@echo "make test-page       the page of the admin listener in a browser"
+	@echo "make suite-pingora   the gateway's suite with Pingora in the place of the engine"
 	@echo "make bench           Criterion benchmarks of routing, balancing and counting"
 	@echo "make bench-overhead  CPU and memory beside nginx and a bare Pingora proxy"
 	@echo "make bench-push      what recording and pushing statistics costs, with receivers and without"
@@ -82,6 +83,12 @@ lint:
 unit:
 	$(CARGO) build --workspace --bins --locked
 	SALLYPORT_REQUIRE_TOOLS=1 $(CARGO) test --workspace --all-features --locked
+
+# The suite once more, with Pingora in the place of the engine.
+suite-pingora: build-deps test-deps xdp guests envoy
+	$(CARGO) build --workspace --all-features --locked --examples
+	SALLYPORT_TEST_ENGINE=pingora SALLYPORT_REQUIRE_TOOLS=1 \
+	  $(CARGO) test --workspace --all-features --locked --test suite
 
 # The page in Debian's Chromium. The binary is the one that `make unit` builds.
 test-page: page-deps

@@ -37,9 +37,9 @@ pub struct Insecure {
 #[schemars(extend("x-wrong" = "is no engine"))]
 pub enum EngineChoice {
     /// The gateway's own engine; Pingora serves what that does not take.
+    #[default]
     Auto,
     /// Pingora serves everything.
-    #[default]
     Pingora,
 }
 
