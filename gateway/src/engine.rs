@@ -5,7 +5,7 @@
 //! exchange, the end. What it does not take is decided before anything is counted, and the connection goes on to
 //! Pingora with its head unread: upgrades, HTTP/1.0, origins that may speak HTTP/2, and whatever is odd.
 //!
-//! One loop moves all bytes of an exchange ([`exchange`]): no queue lies between the client and the origin, and what one
+//! One loop moves all bytes of an exchange (`exchange`): no queue lies between the client and the origin, and what one
 //! side does not take is not read from the other.
 
 mod client;

@@ -132,10 +132,12 @@ pub struct Spec {
 
 /// Demands a listener where no other source brings any.
 fn listeners_or_providers(schema: &mut Schema) {
+    let description = "At least one where no other source brings any.";
+    let listeners = json!({ "minItems": 1, "description": description });
     schema.insert(
         "anyOf".into(),
         json!([
-            { "required": ["listeners"], "properties": { "listeners": { "minItems": 1 } } },
+            { "required": ["listeners"], "properties": { "listeners": listeners } },
             { "required": ["providers"] }
         ]),
     );

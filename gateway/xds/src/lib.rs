@@ -1,6 +1,6 @@
 //! Envoy's configuration as a source of Sallyport's.
 //!
-//! [`file`] reads what Envoy reads and tells: a bootstrap, or a dump of what is in force. [`translate`]
+//! [`mod@file`] reads what Envoy reads and tells: a bootstrap, or a dump of what is in force. [`translate`]
 //! turns its resources into the gateway's own declared configuration, and says of each field whether it
 //! is taken, ignored or refused. Nothing here knows what becomes of that configuration, nor of requests.
 

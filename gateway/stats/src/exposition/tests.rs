@@ -17,7 +17,7 @@ fn line<'a>(text: &'a str, start: &str) -> Option<&'a str> {
 }
 
 #[test]
-fn an_empty_registry_exposes_reloads_only() {
+fn an_empty_registry_exposes_what_has_no_names_only() {
     let text = Registry::new(1).render();
     let samples: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
     assert_eq!(
@@ -25,6 +25,9 @@ fn an_empty_registry_exposes_reloads_only() {
         [
             r#"sallyport_config_reloads_total{result="success"} 0"#,
             r#"sallyport_config_reloads_total{result="failure"} 0"#,
+            r#"sallyport_engine_requests_total{engine="http1"} 0"#,
+            r#"sallyport_engine_requests_total{engine="http2"} 0"#,
+            r#"sallyport_engine_requests_total{engine="pingora"} 0"#,
         ]
     );
 }

@@ -125,6 +125,7 @@ fn every_promised_name_is_there() {
         "sallyport_config_last_reload_timestamp_seconds",
         "sallyport_route_request_bytes_total",
         "sallyport_route_response_bytes_total",
+        "sallyport_engine_requests_total",
     ]);
     assert_eq!(names, promised);
 }
