@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Method, Version, header};
 use pingora_http::RequestHeader;
+use sallyport_http1::head::{escaped_query, is_refused};
 use sallyport_route::{Domain, Hints, PathRegex, Request, normalise_host, normalise_path};
 use serde::Serialize;
 
@@ -180,10 +181,22 @@ pub fn explain(snapshot: &Arc<Snapshot>, question: &Question) -> Explanation {
 fn head(question: &Question) -> Result<(RequestHeader, Cow<'_, str>), String> {
     let host = normalise_host(&question.host)
         .map_err(|error| format!("the host is malformed: {error}"))?;
-    let path = question.path.split_once('?').map_or(&*question.path, |(path, _)| path);
-    normalise_path(path.as_bytes()).map_err(|error| format!("the path is malformed: {error}"))?;
-    let target = question.path.as_bytes();
-    let head = RequestHeader::build_no_case(question.method.clone(), target, None);
+    let (path, query) = match question.path.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (&*question.path, None),
+    };
+    if is_refused(question.path.as_bytes()) {
+        return Err("the path is malformed".to_owned());
+    }
+    // As the check of a request's head writes what came, where that is not in normal form.
+    let mut target = normalise_path(path.as_bytes())
+        .map_err(|error| format!("the path is malformed: {error}"))?
+        .into_owned();
+    if let Some(query) = query {
+        target.push('?');
+        target.push_str(escaped_query(query).as_deref().unwrap_or(query));
+    }
+    let head = RequestHeader::build_no_case(question.method.clone(), target.as_bytes(), None);
     let mut head = head.map_err(|_| "the path is malformed".to_owned())?;
     head.set_version(Version::HTTP_11);
     let named = HeaderValue::from_str(&question.host);

@@ -1,6 +1,6 @@
-//! What a shell and `man` are told of the command line.
+//! What a shell and `man` are told of the command line, and what `explain` tells.
 
-use crate::support::sallyport;
+use crate::support::{Gateway, config, request, sallyport};
 
 #[test]
 fn completions_and_manual_pages_know_every_command() {
@@ -28,6 +28,31 @@ fn completions_and_manual_pages_know_every_command() {
     for command in commands {
         let page = folder.path().join(format!("sallyport-{command}.1"));
         assert!(page.exists(), "{}", page.display());
+    }
+}
+
+#[test]
+fn explain_reads_a_target_as_a_request_is_read() {
+    let gateway = Gateway::start(&config(
+        "virtual_hosts:
+  - name: all
+    domains: [\"*\"]
+    routes:
+      - { name: here, match: { path: { exact: /a } }, respond: { status: 418 } }
+",
+    ));
+    for target in
+        ["/a", "/a?<script>", "/a?\"x\"", "/<a>", "/b/../a?^|", "/a?%zz", "/a\u{1}", "/%zz"]
+    {
+        let head = format!("GET {target} HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n");
+        let answered = request(gateway.web(), &head).status;
+        let file = gateway.config.to_str().unwrap();
+        let output = sallyport()
+            .args(["explain", file, "--host", "a.test", "--path", target, "--json"])
+            .output()
+            .unwrap();
+        let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(told["status"], answered, "{target:?}: {told}");
     }
 }
 
