@@ -161,9 +161,10 @@ impl Sources {
     /// What sources count.
     #[must_use]
     pub fn families(&self) -> Vec<prometheus::proto::MetricFamily> {
-        let mut families = Vec::new();
         #[cfg(feature = "xds")]
-        families.extend(self.xds.iter().flat_map(sallyport_xds::client::Figures::families));
+        let families = self.xds.iter().flat_map(sallyport_xds::client::Figures::families).collect();
+        #[cfg(not(feature = "xds"))]
+        let families = Vec::new();
         families
     }
 
