@@ -10,6 +10,7 @@ mod link;
 mod map;
 mod sys;
 mod verdicts;
+pub mod view;
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,18 +1,15 @@
 //! `/door`: what the outer door sees and drops, out of the classifier's pinned maps.
 
-use std::collections::HashMap;
 use std::io;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use sallyport_classifier::pinned::abi::{
-    Address, Meta, NameKind, NetworkAction, Reason, Source, per_second,
-};
-use sallyport_classifier::pinned::{Maps, ktime_ns};
+use sallyport_classifier::pinned::Maps;
+use sallyport_classifier::pinned::abi::{Meta, Reason};
+use sallyport_classifier::pinned::view::{self, Names, SourceView};
 use serde::Serialize;
 
 use super::problem::{Parameters, Problem};
@@ -72,16 +69,6 @@ struct NetworkView {
 }
 
 #[derive(Serialize)]
-struct SourceView {
-    address: IpAddr,
-    network: Option<String>,
-    zone: Option<String>,
-    syn_per_s: u32,
-    screens: Vec<&'static str>,
-    last_seen_s: f64,
-}
-
-#[derive(Serialize)]
 struct CounterView {
     reason: &'static str,
     packets: u64,
@@ -119,7 +106,7 @@ fn answer(admin: &Admin) -> Response {
     let text = match fresh {
         Some((_, text)) => text.clone(),
         None => {
-            let made = view(admin).map_err(|error| format!("the classifier's maps: {error}"));
+            let made = door(admin).map_err(|error| format!("the classifier's maps: {error}"));
             let made = made.and_then(|it| serde_json::to_string(&it).map_err(|it| it.to_string()));
             let text: Arc<str> = match made {
                 Ok(text) => (text + "\n").into(),
@@ -132,7 +119,7 @@ fn answer(admin: &Admin) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], text.to_string()).into_response()
 }
 
-fn view(admin: &Admin) -> io::Result<DoorView> {
+fn door(admin: &Admin) -> io::Result<DoorView> {
     let classifier = admin.classifier.as_deref();
     let maps = classifier.and_then(|classifier| classifier.maps());
     Ok(DoorView {
@@ -169,99 +156,45 @@ fn history(admin: &Admin) -> HistoryView {
 
 fn seen(maps: &Maps) -> io::Result<Seen> {
     let meta = maps.meta()?;
-    let names =
-        |kind| -> io::Result<HashMap<u16, String>> { Ok(maps.names(kind)?.into_iter().collect()) };
-    let (zones, networks) = (names(NameKind::Zone)?, names(NameKind::Network)?);
+    let names = Names::read(maps)?;
     Ok(Seen {
         interfaces: meta.interfaces(),
         interfaces_attached: meta.attached(),
         syn_cookies: meta.flags & Meta::COOKIES != 0,
-        zones: zone_views(maps, meta.generation, &zones)?,
-        networks: network_views(maps, meta.generation, &networks)?,
-        sources: source_views(maps, &zones, &networks)?,
+        zones: zone_views(maps, meta.generation, &names)?,
+        networks: network_views(maps, meta.generation, &names)?,
+        sources: view::top_sources(maps, SOURCES, &names)?,
         counters: counter_views(maps)?,
     })
 }
 
-fn name_of(names: &HashMap<u16, String>, id: u16) -> String {
-    names.get(&id).cloned().unwrap_or_else(|| id.to_string())
-}
-
-fn zone_views(
-    maps: &Maps,
-    generation: u32,
-    names: &HashMap<u16, String>,
-) -> io::Result<Vec<ZoneView>> {
-    let zones = maps.zones.entries()?.into_iter();
-    let zones = zones.map(|(key, slots)| (key, *slots.of(generation)));
-    let mut views: Vec<_> = zones
-        .filter(|(_, zone)| zone.id != 0)
-        .map(|(key, zone)| {
-            let dropping: Vec<_> = zone.dropping.iter().map(Reason::label).collect();
-            let watched = zone.watched.iter().map(Reason::label);
-            let counting = watched.filter(|label| !dropping.contains(label)).collect();
-            let (ifindex, vlan) = (key.ifindex, key.vlan);
-            ZoneView { zone: name_of(names, zone.id), ifindex, vlan, counting, dropping }
-        })
-        .collect();
+/// By name, which is what people look for.
+fn zone_views(maps: &Maps, generation: u32, names: &Names) -> io::Result<Vec<ZoneView>> {
+    let zones = view::zones(maps, generation, names)?.into_iter();
+    let view = |view::ZoneView { name: zone, ifindex, vlan, counting, dropping, .. }| ZoneView {
+        zone,
+        ifindex,
+        vlan,
+        counting,
+        dropping,
+    };
+    let mut views: Vec<_> = zones.map(view).collect();
     views.sort_by(|one, other| {
         (&one.zone, one.ifindex, one.vlan).cmp(&(&other.zone, other.ifindex, other.vlan))
     });
     Ok(views)
 }
 
-fn network_views(
-    maps: &Maps,
-    generation: u32,
-    names: &HashMap<u16, String>,
-) -> io::Result<Vec<NetworkView>> {
-    let mut networks: HashMap<u16, (NetworkAction, usize)> = HashMap::new();
-    for (_, slots) in maps.networks.entries()? {
-        let network = slots.of(generation);
-        if network.id != 0 {
-            networks.entry(network.id).or_insert((network.action(), 0)).1 += 1;
-        }
-    }
-    let mut views: Vec<_> = networks
-        .into_iter()
-        .map(|(id, (action, prefixes))| NetworkView {
-            network: name_of(names, id),
-            action: match action {
-                NetworkAction::Classify => "classify",
-                NetworkAction::Allow => "allow",
-                NetworkAction::Drop => "drop",
-                NetworkAction::Exempt => "exempt",
-            },
-            prefixes,
-        })
-        .collect();
+fn network_views(maps: &Maps, generation: u32, names: &Names) -> io::Result<Vec<NetworkView>> {
+    let networks = view::networks(maps, generation, names)?.into_iter();
+    let view = |view::NetworkView { name: network, action, prefixes, .. }| NetworkView {
+        network,
+        action,
+        prefixes,
+    };
+    let mut views: Vec<_> = networks.map(view).collect();
     views.sort_by(|one, other| one.network.cmp(&other.network));
     Ok(views)
-}
-
-fn source_views(
-    maps: &Maps,
-    zones: &HashMap<u16, String>,
-    networks: &HashMap<u16, String>,
-) -> io::Result<Vec<SourceView>> {
-    let now_ns = ktime_ns();
-    let entries = maps.sources.entries()?.into_iter();
-    let ranked =
-        entries.map(|(address, source)| (per_second(source.syn_level(now_ns)), address, source));
-    let mut ranked: Vec<(u32, Address, Source)> = ranked.collect();
-    ranked.sort_by(|one, other| other.0.cmp(&one.0).then(one.1.cmp(&other.1)));
-    let view = |(syn_per_s, address, source): (u32, Address, Source)| {
-        let (network, zone) = (source.standing().network.id, source.zone.load() as u16);
-        SourceView {
-            address: address.into(),
-            network: (network != 0).then(|| name_of(networks, network)),
-            zone: (zone != 0).then(|| name_of(zones, zone)),
-            syn_per_s,
-            screens: source.screens(now_ns).iter().map(Reason::label).collect(),
-            last_seen_s: now_ns.saturating_sub(source.last_ns.load()) as f64 / 1e9,
-        }
-    };
-    Ok(ranked.into_iter().take(SOURCES).map(view).collect())
 }
 
 fn counter_views(maps: &Maps) -> io::Result<Vec<CounterView>> {

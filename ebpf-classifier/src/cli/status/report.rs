@@ -1,15 +1,14 @@
 //! What the maps say, by name instead of by number.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use classifier_abi::{Address, Counter, Meta, NameKind, NetworkAction, Reason, Source, per_second};
+use classifier_abi::{Counter, Meta, Reason};
 use serde::Serialize;
 
 use crate::kernel::{Attachment, attached_names, interface, link_path};
+use crate::pinned::view::{self, Names, NetworkView, SourceView, ZoneView};
 use crate::pinned::{self, Fill, Link, Maps};
 
 /// How many sources are shown.
@@ -28,10 +27,10 @@ pub(super) struct Report {
     pub(super) interfaces_attached: u16,
     pub(super) interfaces: u16,
     pub(super) attached: Vec<AttachedRow>,
-    pub(super) zones: Vec<ZoneRow>,
+    pub(super) zones: Vec<ZoneView>,
     pub(super) networks: Vec<NetworkRow>,
     /// Those with the most SYNs a second, the highest first.
-    pub(super) sources: Vec<SourceRow>,
+    pub(super) sources: Vec<SourceView>,
     pub(super) counters: Vec<CounterRow>,
     pub(super) maps: Vec<MapRow>,
 }
@@ -44,17 +43,6 @@ pub(super) struct AttachedRow {
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct ZoneRow {
-    pub(super) id: u16,
-    pub(super) name: String,
-    pub(super) ifindex: u32,
-    /// 0 for all that have no entry of their own.
-    pub(super) vlan: u32,
-    pub(super) counting: Vec<&'static str>,
-    pub(super) dropping: Vec<&'static str>,
-}
-
-#[derive(Debug, Serialize)]
 pub(super) struct NetworkRow {
     pub(super) id: u16,
     pub(super) name: String,
@@ -62,16 +50,6 @@ pub(super) struct NetworkRow {
     pub(super) prefixes: usize,
     /// Packets from its sources, where it is a list.
     pub(super) packets: Option<u64>,
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct SourceRow {
-    pub(super) address: IpAddr,
-    pub(super) network: Option<String>,
-    pub(super) zone: Option<String>,
-    pub(super) syn_per_s: u32,
-    pub(super) screens: Vec<&'static str>,
-    pub(super) last_seen_s: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -96,10 +74,9 @@ pub(super) fn gather(pin_path: &Path, maps: &Maps) -> anyhow::Result<Report> {
     let meta = maps.meta().context("cannot read `meta`")?;
     let now_ns = pinned::ktime_ns();
     let age = now_ns.saturating_sub(meta.heartbeat_ns) as f64 / 1e9;
-    let names = |kind| -> anyhow::Result<HashMap<u16, String>> {
-        Ok(maps.names(kind).context("cannot read `names`")?.into_iter().collect())
-    };
-    let (zones, networks) = (names(NameKind::Zone)?, names(NameKind::Network)?);
+    let names = Names::read(maps).context("cannot read `names`")?;
+    let zones = view::zones(maps, meta.generation, &names).context("cannot read `zones`")?;
+    let sources = view::top_sources(maps, SOURCES, &names).context("cannot read `sources`")?;
     Ok(Report {
         pin_path: pin_path.to_path_buf(),
         generation: meta.generation,
@@ -108,9 +85,9 @@ pub(super) fn gather(pin_path: &Path, maps: &Maps) -> anyhow::Result<Report> {
         interfaces_attached: meta.attached(),
         interfaces: meta.interfaces(),
         attached: attached(pin_path),
-        zones: zone_rows(maps, meta.generation, &zones)?,
-        networks: network_rows(maps, meta.generation, &networks)?,
-        sources: source_rows(maps, now_ns, &zones, &networks)?,
+        zones,
+        networks: network_rows(maps, meta.generation, &names)?,
+        sources,
         counters: counter_rows(maps)?,
         maps: maps.fill(now_ns).into_iter().map(map_row).collect(),
     })
@@ -143,93 +120,15 @@ fn mode(pin_path: &Path, name: &str) -> Option<Attachment> {
     holder.map(|holder| holder.mode)
 }
 
-fn name_of(names: &HashMap<u16, String>, id: u16) -> String {
-    names.get(&id).cloned().unwrap_or_else(|| id.to_string())
-}
-
-fn zone_rows(
-    maps: &Maps,
-    generation: u32,
-    names: &HashMap<u16, String>,
-) -> anyhow::Result<Vec<ZoneRow>> {
-    let zones = maps.zones.entries().context("cannot read `zones`")?;
-    let rows = zones.into_iter().map(|(key, slots)| (key, *slots.of(generation)));
-    let mut rows: Vec<ZoneRow> = rows
-        .filter(|(_, zone)| zone.id != 0)
-        .map(|(key, zone)| {
-            let counting = zone.watched.iter().filter(|reason| {
-                reason.screen().is_some_and(|screen| zone.dropping.and(screen).is_empty())
-            });
-            ZoneRow {
-                id: zone.id,
-                name: name_of(names, zone.id),
-                ifindex: key.ifindex,
-                vlan: key.vlan,
-                counting: counting.map(Reason::label).collect(),
-                dropping: zone.dropping.iter().map(Reason::label).collect(),
-            }
-        })
-        .collect();
-    rows.sort_by_key(|row| (row.id, row.ifindex, row.vlan));
-    Ok(rows)
-}
-
-fn network_rows(
-    maps: &Maps,
-    generation: u32,
-    names: &HashMap<u16, String>,
-) -> anyhow::Result<Vec<NetworkRow>> {
-    let mut networks: BTreeMap<u16, (NetworkAction, usize)> = BTreeMap::new();
-    // Each once: while keys are removed, a walk over them begins anew.
-    let entries = maps.networks.entries().context("cannot read `networks`")?;
-    for slots in entries.into_iter().collect::<BTreeMap<_, _>>().into_values() {
-        let network = slots.of(generation);
-        if network.id != 0 {
-            networks.entry(network.id).or_insert((network.action(), 0)).1 += 1;
-        }
-    }
+fn network_rows(maps: &Maps, generation: u32, names: &Names) -> anyhow::Result<Vec<NetworkRow>> {
+    let networks = view::networks(maps, generation, names).context("cannot read `networks`")?;
     let counted = maps.network_counted().context("cannot read `network_counters`")?;
     let counted: HashMap<String, Counter> = counted.into_iter().collect();
-    let row = |(id, (action, prefixes))| NetworkRow {
-        id,
-        name: name_of(names, id),
-        action: match action {
-            NetworkAction::Classify => "classify",
-            NetworkAction::Allow => "allow",
-            NetworkAction::Drop => "drop",
-            NetworkAction::Exempt => "exempt",
-        },
-        prefixes,
-        packets: counted.get(&name_of(names, id)).map(|counter| counter.packets),
+    let row = |NetworkView { id, name, action, prefixes }| {
+        let packets = counted.get(&name).map(|counter| counter.packets);
+        NetworkRow { id, name, action, prefixes, packets }
     };
     Ok(networks.into_iter().map(row).collect())
-}
-
-fn source_rows(
-    maps: &Maps,
-    now_ns: u64,
-    zones: &HashMap<u16, String>,
-    networks: &HashMap<u16, String>,
-) -> anyhow::Result<Vec<SourceRow>> {
-    let sources = maps.sources.entries().context("cannot read `sources`")?;
-    let rate = |source: &Source| per_second(source.syn_level(now_ns));
-    let mut ranked: Vec<(Reverse<u32>, Address, Source)> = sources
-        .into_iter()
-        .map(|(address, source)| (Reverse(rate(&source)), address, source))
-        .collect();
-    ranked.sort_by_key(|(rate, address, _)| (*rate, *address));
-    let row = |(Reverse(syn_per_s), address, source): (Reverse<u32>, Address, Source)| {
-        let (network, zone) = (source.standing().network.id, source.zone.load() as u16);
-        SourceRow {
-            address: address.into(),
-            network: (network != 0).then(|| name_of(networks, network)),
-            zone: (zone != 0).then(|| name_of(zones, zone)),
-            syn_per_s,
-            screens: source.screens(now_ns).iter().map(Reason::label).collect(),
-            last_seen_s: now_ns.saturating_sub(source.last_ns.load()) as f64 / 1e9,
-        }
-    };
-    Ok(ranked.into_iter().take(SOURCES).map(row).collect())
 }
 
 fn counter_rows(maps: &Maps) -> anyhow::Result<Vec<CounterRow>> {

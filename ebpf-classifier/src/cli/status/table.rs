@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::report::Report;
 use crate::cli::shown;
+use crate::pinned::view::{SourceView, ZoneView};
 
 /// The report, with a heading for each part; counters that are 0 are left out.
 pub(super) fn of(report: &Report) -> String {
@@ -60,7 +61,7 @@ fn maps(report: &Report) -> Vec<Vec<String>> {
 }
 
 fn zones(report: &Report) -> Vec<Vec<String>> {
-    let row = |row: &super::report::ZoneRow| {
+    let row = |row: &ZoneView| {
         let vlan = if row.vlan == 0 { "all".to_owned() } else { row.vlan.to_string() };
         let (dropping, counting) = (list(&row.dropping), list(&row.counting));
         vec![
@@ -76,7 +77,7 @@ fn zones(report: &Report) -> Vec<Vec<String>> {
 }
 
 fn sources(report: &Report) -> Vec<Vec<String>> {
-    let row = |row: &super::report::SourceRow| {
+    let row = |row: &SourceView| {
         let seen = Duration::from_secs_f64(row.last_seen_s);
         vec![
             row.address.to_string(),
