@@ -13,6 +13,7 @@ mod markdown;
 pub mod pictures;
 pub mod reload;
 pub mod results;
+mod rounds;
 pub mod rows;
 pub mod tables;
 pub mod turns;

@@ -4,10 +4,12 @@
 
 use super::entry::Entry;
 use super::field::Entrant;
+use super::rounds;
 use super::rows::Row;
 use super::turns::Plan;
 use crate::bench::{PATH, Proxy, Scene};
 use crate::certificate::Certificate;
+use crate::contestant::Contestant;
 use crate::cpu::Account;
 use crate::h2load::H2load;
 use crate::handshakes::Handshakes;
@@ -148,35 +150,13 @@ pub fn run(
     let front = Front { http2, tls: (row != Row::H2).then_some(certificate) };
     let site = Site::new(ROUTES, scene.origin.upstreams.clone());
     let site = Site { front: Some(front), ..site };
-    let mut entries: Vec<Entry<Sample>> = entrants.iter().map(Entry::of).collect();
-    let mut proxies = Vec::new();
-    for (entrant, entry) in entrants.iter().zip(&mut entries) {
-        let Ok(contestant) = &entrant.contestant else {
-            proxies.push(None);
-            continue;
-        };
-        let warmed = scene.serve(contestant, &site).and_then(|proxy| {
-            let answered = client.run(scene, &proxy, WARM_UP_S)?;
-            ensure!(answered.requests > 0, "{}: nothing was answered", proxy.name);
-            Ok(proxy)
-        });
-        match warmed {
-            Ok(proxy) => proxies.push(Some(proxy)),
-            Err(error) => {
-                entry.keep(Err(error))?;
-                proxies.push(None);
-            }
-        }
-    }
-    for round in 0..plan.rounds {
-        for turn in 0..proxies.len() {
-            let next = (round + turn) % proxies.len();
-            if let (Some(proxy), None) = (&mut proxies[next], &entries[next].absent) {
-                let sample = client.sample(scene, proxy, plan, round);
-                entries[next].keep(sample)?;
-            }
-        }
-        scene.check_origin()?;
-    }
-    Ok(entries)
+    let warm = |scene: &Scene, contestant: &Contestant| {
+        let proxy = scene.serve(contestant, &site)?;
+        let answered = client.run(scene, &proxy, WARM_UP_S)?;
+        ensure!(answered.requests > 0, "{}: nothing was answered", proxy.name);
+        Ok(proxy)
+    };
+    rounds::run(scene, entrants, plan.rounds, warm, |scene, proxy, round| {
+        client.sample(scene, proxy, plan, round)
+    })
 }

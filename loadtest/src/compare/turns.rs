@@ -2,6 +2,7 @@
 
 use super::entry::Entry;
 use super::field::Entrant;
+use super::rounds;
 use super::rows::Traffic;
 use crate::bench::{Proxy, Scene};
 use crate::contestant::{Contestant, Kind};
@@ -84,19 +85,10 @@ pub fn run(
     scene.restage(&traffic.stage)?;
     let row =
         RowRun { site: traffic.site(&scene.origin), load: load(scene, traffic, plan)?, traffic };
-    let mut entries: Vec<Entry<Sample>> = entrants.iter().map(Entry::of).collect();
-    let mut proxies = row.warmed(scene, entrants, &mut entries)?;
-    for round in 0..plan.rounds {
-        for turn in 0..proxies.len() {
-            let next = (round + turn) % proxies.len();
-            if let (Some(proxy), None) = (&mut proxies[next], &entries[next].absent) {
-                let sample = row.sample(scene, proxy, plan, round);
-                entries[next].keep(sample)?;
-            }
-        }
-        scene.check_origin()?;
-    }
-    Ok(entries)
+    let warm = |scene: &Scene, contestant: &Contestant| row.warm(scene, contestant);
+    rounds::run(scene, entrants, plan.rounds, warm, |scene, proxy, round| {
+        row.sample(scene, proxy, plan, round)
+    })
 }
 
 fn load(scene: &Scene, traffic: &Traffic, plan: &Plan) -> Result<Load> {
@@ -117,30 +109,6 @@ struct RowRun<'row> {
 }
 
 impl RowRun<'_> {
-    /// All proxies that take part, each started, checked and loaded for a moment.
-    fn warmed(
-        &self,
-        scene: &Scene,
-        entrants: &[Entrant],
-        entries: &mut [Entry<Sample>],
-    ) -> Result<Vec<Option<Proxy>>> {
-        let mut proxies = Vec::new();
-        for (entrant, entry) in entrants.iter().zip(entries) {
-            let Ok(contestant) = &entrant.contestant else {
-                proxies.push(None);
-                continue;
-            };
-            match self.warm(scene, contestant) {
-                Ok(proxy) => proxies.push(Some(proxy)),
-                Err(error) => {
-                    entry.keep(Err(error))?;
-                    proxies.push(None);
-                }
-            }
-        }
-        Ok(proxies)
-    }
-
     fn warm(&self, scene: &Scene, contestant: &Contestant) -> Result<Proxy> {
         if self.traffic.needs_routes && matches!(contestant.kind, Kind::Bare(..)) {
             bail!(Unsupported("bare Pingora has no routes".to_owned()));
