@@ -20,6 +20,7 @@ mod openapi;
 mod origins;
 mod page;
 mod problem;
+mod query;
 mod readings;
 mod secured;
 mod upgrade;

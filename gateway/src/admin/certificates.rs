@@ -9,13 +9,13 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::json::Json;
-use super::now::number;
 use super::problem::{Parameters, Problem};
+use super::query::Rows;
 use super::{Admin, heavy, unix_s};
 use crate::config::Certificate;
 
-/// Certificates of one answer, at most.
-const ROWS_MAX: usize = 500;
+/// Rows that are told, unless a query says how many.
+const ROWS: usize = 100;
 
 /// Names of one certificate that are told.
 const NAMES_MAX: usize = 100;
@@ -54,16 +54,14 @@ pub(super) async fn list(
     State(admin): State<Arc<Admin>>,
     parameters: Parameters,
 ) -> Result<Response, Problem> {
-    let parameters = parameters.only(&["search", "offset", "limit"])?;
-    let search = parameters.one("search")?.unwrap_or("").trim().to_lowercase();
-    let offset = number(&parameters, "offset", 0, usize::MAX)?;
-    let limit = number(&parameters, "limit", 100, ROWS_MAX)?;
-    let answer = move |admin: &Admin| answer(admin, &search, offset, limit);
+    let rows = Rows::only(parameters, ROWS)?;
+    let answer = move |admin: &Admin| answer(admin, &rows);
     Ok(heavy(admin, |admin| &admin.views, answer).await)
 }
 
 /// Those that expire first come first.
-fn answer(admin: &Admin, search: &str, offset: usize, limit: usize) -> Response {
+fn answer(admin: &Admin, rows: &Rows) -> Response {
+    let Rows { search, offset, limit } = rows;
     let snapshot = admin.reloader.live().current();
     let mut found = Vec::new();
     for (index, listener) in snapshot.listeners.iter().enumerate() {
@@ -78,7 +76,7 @@ fn answer(admin: &Admin, search: &str, offset: usize, limit: usize) -> Response 
     }
     found.sort_by_key(|(_, _, pair, _)| pair.not_after);
     let now = SystemTime::now();
-    let shown = found.iter().skip(offset).take(limit);
+    let shown = found.iter().skip(*offset).take(*limit);
     let certificates = shown.map(|(listener, certificate, pair, is_default)| {
         let days = |from: SystemTime, to: SystemTime| {
             to.duration_since(from).map(|left| left.as_secs_f64() / 86_400.0)
@@ -103,7 +101,7 @@ fn answer(admin: &Admin, search: &str, offset: usize, limit: usize) -> Response 
         }
     });
     let certificates = certificates.collect();
-    Json(CertificatesView { found: found.len(), offset, certificates }).into_response()
+    Json(CertificatesView { found: found.len(), offset: *offset, certificates }).into_response()
 }
 
 fn source(certificate: &Certificate) -> (&'static str, Option<String>) {

@@ -15,11 +15,9 @@ use tokio::sync::watch;
 
 use super::json::Json;
 use super::problem::{Parameters, Problem};
+use super::query::{Rows, unknown};
 use super::readings::{Figures, Reading, STEP_S, Series};
 use super::{Admin, heavy};
-
-/// Rows of one answer, at most.
-const ROWS_MAX: usize = 500;
 
 /// Rows of one answer where nothing is said.
 const ROWS: usize = 50;
@@ -95,13 +93,11 @@ impl Wanted {
             Some("desc") => true,
             Some(other) => return Err(unknown("order", other, "asc or desc")),
         };
-        let search = parameters.one("search")?.unwrap_or("").trim().to_lowercase();
+        let Rows { search, offset, limit } = Rows::of(&parameters, ROWS)?;
         if search.chars().count() > SEARCH_MAX {
             let what = format!("search is longer than {SEARCH_MAX} characters");
             return Err(Problem::bad_request(what));
         }
-        let offset = number(&parameters, "offset", 0, usize::MAX)?;
-        let limit = number(&parameters, "limit", ROWS, ROWS_MAX)?;
         let selected = named(&parameters)?;
         Ok(Self { of, search, by, is_descending, offset, limit, selected })
     }
@@ -120,25 +116,6 @@ fn named(parameters: &Parameters) -> Result<Series, Problem> {
             Err(Problem::bad_request(what))
         }
     }
-}
-
-fn unknown(parameter: &str, value: &str, known: &str) -> Problem {
-    Problem::bad_request(format!("{parameter} is {value:?}: write {known}"))
-}
-
-/// A number of a query, up to `most`.
-pub(super) fn number(
-    parameters: &Parameters,
-    name: &str,
-    default: usize,
-    most: usize,
-) -> Result<usize, Problem> {
-    let Some(text) = parameters.one(name)? else { return Ok(default) };
-    let number = text.parse().ok().filter(|number| *number <= most);
-    number.ok_or_else(|| match most {
-        usize::MAX => unknown(name, text, "a number"),
-        most => unknown(name, text, &format!("a number up to {most}")),
-    })
 }
 
 #[derive(Serialize)]

@@ -8,13 +8,13 @@ use sallyport_stats::{EjectionReason, ErrorKind};
 use serde::Serialize;
 
 use super::json::Json;
-use super::now::number;
 use super::problem::{Parameters, Problem};
+use super::query::Rows;
 use super::{Admin, heavy};
 use crate::upstream::{Member, Upstream};
 
-/// Upstreams of one answer, at most.
-const ROWS_MAX: usize = 500;
+/// Rows that are told, unless a query says how many.
+const ROWS: usize = 100;
 
 /// Endpoints of one upstream that are told; an upstream may have thousands.
 const ENDPOINTS_MAX: usize = 500;
@@ -94,15 +94,13 @@ pub(super) async fn list(
     State(admin): State<Arc<Admin>>,
     parameters: Parameters,
 ) -> Result<Response, Problem> {
-    let parameters = parameters.only(&["search", "offset", "limit"])?;
-    let search = parameters.one("search")?.unwrap_or("").trim().to_lowercase();
-    let offset = number(&parameters, "offset", 0, usize::MAX)?;
-    let limit = number(&parameters, "limit", 100, ROWS_MAX)?;
-    let answer = move |admin: &Admin| answer(admin, &search, offset, limit);
+    let rows = Rows::only(parameters, ROWS)?;
+    let answer = move |admin: &Admin| answer(admin, &rows);
     Ok(heavy(admin, |admin| &admin.views, answer).await)
 }
 
-fn answer(admin: &Admin, search: &str, offset: usize, limit: usize) -> Response {
+fn answer(admin: &Admin, rows: &Rows) -> Response {
+    let Rows { search, offset, limit } = rows;
     let snapshot = admin.reloader.live().current();
     let (mut found, mut endpoints, mut out) = (Vec::new(), 0, 0);
     for upstream in &snapshot.upstreams {
@@ -118,9 +116,10 @@ fn answer(admin: &Admin, search: &str, offset: usize, limit: usize) -> Response 
             found.push(upstream);
         }
     }
-    let shown = found.iter().skip(offset).take(limit);
+    let shown = found.iter().skip(*offset).take(*limit);
     let upstreams = shown.map(|upstream| upstream_view(upstream)).collect();
-    Json(OriginsView { found: found.len(), endpoints, out, offset, upstreams }).into_response()
+    Json(OriginsView { found: found.len(), endpoints, out, offset: *offset, upstreams })
+        .into_response()
 }
 
 fn upstream_view(upstream: &Upstream) -> UpstreamView<'_> {

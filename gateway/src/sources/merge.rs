@@ -77,7 +77,6 @@ enum At {
 
 impl Merge {
     pub(super) fn new(files: Sources, taken: Vec<Taken>) -> Self {
-        let taken: Vec<_> = taken;
         let spec = if taken.is_empty() { None } else { read(&files) };
         let mut merge = Self { files, spec, taken, merged: None, rounds: 0 };
         merge.render();
