@@ -1,12 +1,14 @@
-//! The engine: ordinary exchanges of HTTP/1.1, by the same phases as all others but without Pingora's driver.
+//! The engine: ordinary exchanges of HTTP/1.1, by the same phases as all others but without
+//! Pingora's driver.
 //!
-//! It takes a request whose head has passed the check (`connection.rs`) and runs the phases in the order in which
-//! Pingora does: admit and route; then, if the route is one that it serves, filters, an endpoint, a connection, the
-//! exchange, the end. What it does not take is decided before anything is counted, and the connection goes on to
-//! Pingora with its head unread: upgrades, HTTP/1.0, origins that may speak HTTP/2, and whatever is odd.
+//! It takes a request whose head has passed the check (`connection.rs`) and runs the phases in the
+//! order in which Pingora does: admit and route; then, if the route is one that it serves, filters,
+//! an endpoint, a connection, the exchange, the end. What it does not take is decided before
+//! anything is counted, and the connection goes on to Pingora with its head unread: upgrades,
+//! HTTP/1.0, origins that may speak HTTP/2, and whatever is odd.
 //!
-//! One loop moves all bytes of an exchange (`exchange`): no queue lies between the client and the origin, and what one
-//! side does not take is not read from the other.
+//! One loop moves all bytes of an exchange (`exchange`): no queue lies between the client and the
+//! origin, and what one side does not take is not read from the other.
 
 mod client;
 mod exchange;
@@ -34,8 +36,8 @@ use crate::proxy::{Phases, RequestContext, Shared};
 use crate::turns;
 use crate::upstream::introduction;
 
-/// Attempts at one request: the policy of the route decides, this is for connections from the pool that are found
-/// closed, one after the other.
+/// Attempts at one request: the policy of the route decides, this is for connections from the pool
+/// that are found closed, one after the other.
 const ATTEMPTS_MAX: usize = 64;
 
 /// What serves the exchanges of one worker.
@@ -166,8 +168,8 @@ impl Engine {
     }
 }
 
-/// Whether the engine serves the route that was found: not where the client asks for another protocol, or the origin
-/// may speak one.
+/// Whether the engine serves the route that was found: not where the client asks for another
+/// protocol, or the origin may speak one.
 fn serves(ctx: &RequestContext) -> bool {
     !ctx.asks_for_upgrade()
         && ctx.upstreams().all(|upstream| {

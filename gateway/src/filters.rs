@@ -35,7 +35,7 @@ impl Filters {
         Self { kinds, host: Arc::new(host), calls }
     }
 
-    /// For serving with so many workers. `live` must be set before the first request; `spans` is where
+    /// For a gateway of `workers` threads. `live` must be set before the first request; `spans` is where
     /// the spans of calls are put.
     #[must_use]
     pub fn serving(

@@ -1,9 +1,9 @@
 //! What a service manager and this process do for each other, beyond saying that it is ready.
 //!
-//! Sockets that the manager opened (socket activation) or kept for a process that died (its store of
-//! descriptors) are used in the place of new ones, so that no connection is refused while nobody
-//! serves. Every listening socket is given to the store for that. The watchdog is fed only while each
-//! worker answers, so that it bites where a worker hangs, whatever the other threads do.
+//! Sockets that the manager opened (socket activation) or kept for a process that died (its store
+//! of descriptors) are used in the place of new ones, so that no connection is refused while nobody
+//! serves. Every listening socket is given to the store for that. The watchdog is fed only while
+//! each worker answers, so that it bites where a worker hangs, whatever the other threads do.
 
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
@@ -60,8 +60,8 @@ impl Store {
         Self(names.into_iter().map(|name| (name, Vec::new())).collect())
     }
 
-    /// Has the store hold `sockets` and none that it was given before. Does nothing where there is no
-    /// manager.
+    /// Has the store hold `sockets` and none that it was given before. Does nothing where there is
+    /// no manager.
     pub fn keep(&mut self, sockets: &[Handed]) {
         let mut wanted: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for Handed { name, .. } in sockets {
@@ -97,8 +97,8 @@ fn tell(message: &str, descriptor: Option<&OwnedFd>) {
     }
 }
 
-/// Sends one message to the socket at `path`, where `@` begins a name that is in no file system. Apart
-/// from the crate `sd-notify`, whose way of sending descriptors takes one more crate.
+/// Sends one message to the socket at `path`, where `@` begins a name that is in no file system.
+/// Apart from the crate `sd-notify`, whose way of sending descriptors takes one more crate.
 fn send(path: &[u8], message: &str, descriptor: Option<&OwnedFd>) -> io::Result<()> {
     let address = match path.strip_prefix(b"@") {
         Some(name) => SocketAddrUnix::new_abstract_name(name)?,

@@ -1,11 +1,11 @@
 //! Sources of configuration besides the file: what they deliver, and what becomes of it.
 //!
-//! A source hands over whole fragments ([`Delivery`]). The reload thread merges the latest one of each
-//! with the file (`sources/merge.rs`) and resolves the whole as it resolves a file, so that the same
-//! checks hold and the same words tell what is wrong. A part that cannot be used is left out and told;
-//! it does not keep the rest from coming into force. Endpoints go beside all that, straight to the
-//! upstreams that name them (`sources/groups.rs`). What was in force last is kept on disk
-//! (`sources/disk.rs`): a gateway restarts while its sources are away.
+//! A source hands over whole fragments ([`Delivery`]). The reload thread merges the latest one of
+//! each with the file (`sources/merge.rs`) and resolves the whole as it resolves a file, so that
+//! the same checks hold and the same words tell what is wrong. A part that cannot be used is left
+//! out and told; it does not keep the rest from coming into force. Endpoints go beside all that,
+//! straight to the upstreams that name them (`sources/groups.rs`). What was in force last is kept
+//! on disk (`sources/disk.rs`): a gateway restarts while its sources are away.
 //!
 //! What a source is connected to and how is the source's own matter.
 

@@ -1,10 +1,11 @@
 //! Traces: which requests are recorded, what is said of them, and how that leaves.
 //!
-//! A request decides once, when its route is known, whether it is recorded; `proxy/trace.rs` is where it
-//! does. Its spans are OpenTelemetry's own messages from the beginning, wait in a bounded queue and are
-//! sent by one thread: a receiver that is slow or gone costs spans, which are counted, and no request
-//! anything. What is here is no OpenTelemetry SDK: its processor does not say what it has dropped, and
-//! its exporter takes addresses and secrets from the environment, which this file does not show.
+//! A request decides once, when its route is known, whether it is recorded; `proxy/trace.rs` is
+//! where it does. Its spans are OpenTelemetry's own messages from the beginning, wait in a bounded
+//! queue and are sent by one thread: a receiver that is slow or gone costs spans, which are
+//! counted, and no request anything. What is here is no OpenTelemetry SDK: its processor does not
+//! say what it has dropped, and its exporter takes addresses and secrets from the environment,
+//! which this file does not show.
 
 pub mod b3;
 pub mod context;
@@ -52,7 +53,8 @@ struct Running {
 enum Order {
     /// Much is waiting.
     Wake,
-    /// Send to another receiver, and take from another ring where the size of the queue has changed.
+    /// Send to another receiver, and take from another ring where the size of the queue has
+    /// changed.
     Change(Box<Settings>, Option<Arc<Ring>>),
     /// Send what there is, within this time, and end.
     End(Duration),

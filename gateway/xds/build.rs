@@ -1,8 +1,8 @@
-//! Finds the descriptors of Envoy's API, which the package `envoy-types` ships beside its types and does
-//! not export.
+//! Finds the descriptors of Envoy's API, which the package `envoy-types` ships beside its types and
+//! does not export.
 //!
-//! Cargo is asked where the package lies, so that a vendored, a patched and a downloaded one are all
-//! found, and always in the version whose types are linked.
+//! Cargo is asked where the package lies, so that a vendored, a patched and a downloaded one are
+//! all found, and always in the version whose types are linked.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,6 +1,7 @@
 //! Load by HTTP/2, made by `h2load`.
 //!
-//! Owns starting it and reading its report. A closed loop, as [`crate::load`]'s: right for CPU per request.
+//! Owns starting it and reading its report. A closed loop, as [`crate::load`]'s: right for CPU per
+//! request.
 
 use crate::interrupt::Interrupt;
 use crate::process::Process;

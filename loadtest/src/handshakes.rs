@@ -1,9 +1,9 @@
 //! TLS handshakes, one for each request: full ones, or ones that resume a session.
 //!
-//! A closed loop of a few threads in this process. The tools that load proxies resume where a server lets
-//! them and do not say how often; here every handshake is looked at. All proxies are asked for TLS 1.3
-//! and key exchange by X25519, which all of them have: a group that only some would choose would be compared
-//! otherwise.
+//! A closed loop of a few threads in this process. The tools that load proxies resume where a
+//! server lets them and do not say how often; here every handshake is looked at. All proxies are
+//! asked for TLS 1.3 and key exchange by X25519, which all of them have: a group that only some
+//! would choose would be compared otherwise.
 
 use crate::certificate::{Certificate, NAME};
 use crate::interrupt::Interrupt;
@@ -68,7 +68,8 @@ impl Handshakes {
     /// Loads `target` for `length`.
     ///
     /// # Errors
-    /// Nothing was answered, the proxy does not resume where that is asked for, or the run was interrupted.
+    /// Nothing was answered, the proxy does not resume where that is asked for, or the run was
+    /// interrupted.
     pub fn run(
         &self,
         target: SocketAddr,

@@ -1,5 +1,5 @@
-//! What the maps say of zones, networks and sources, with names in place of numbers: for whatever shows
-//! it to people.
+//! What the maps say of zones, networks and sources, with names in place of numbers: for whatever
+//! shows it to people.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -136,8 +136,8 @@ pub fn networks(maps: &Maps, generation: u32, names: &Names) -> io::Result<Vec<N
     Ok(networks.into_iter().map(view).collect())
 }
 
-/// The `count` sources with the most SYNs a second, the highest first. Walks the whole map, which may have
-/// a million entries.
+/// The `count` sources with the most SYNs a second, the highest first. Walks the whole map, which
+/// may have a million entries.
 ///
 /// # Errors
 /// If the map cannot be read.

@@ -1,8 +1,8 @@
 //! What passes between a source of configuration and the gateway.
 //!
-//! A source (a Kubernetes cluster, an xDS server) knows nothing of how a configuration is resolved and
-//! put in force; it hands over whole fragments and is told what became of them. Endpoints go beside the
-//! fragments: they change often, and no table is compiled for them.
+//! A source (a Kubernetes cluster, an xDS server) knows nothing of how a configuration is resolved
+//! and put in force; it hands over whole fragments and is told what became of them. Endpoints go
+//! beside the fragments: they change often, and no table is compiled for them.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -114,8 +114,8 @@ pub trait Outlet: Send + Sync + fmt::Debug {
     /// Replaces what was delivered before. Returns at once.
     fn deliver(&self, delivery: Delivery);
 
-    /// Replaces the endpoints of `group`, which the source names in [`Discovery`](crate::spec::Discovery);
-    /// `None` says that there is no such group any more.
+    /// Replaces the endpoints of `group`, which the source names in
+    /// [`Discovery`](crate::spec::Discovery); `None` says that there is no such group any more.
     fn set_endpoints(&self, group: &str, endpoints: Option<Vec<Endpoint>>);
 
     /// Says whether the source is in touch with what it speaks for, and if not, why.

@@ -1,11 +1,11 @@
 //! `${env:NAME}` and `${file:PATH}` in values: what a configuration takes from its surroundings.
 //!
-//! References are filled in between the text and the declared types, so that they may stand in any value
-//! and every check sees what they stand for. A text that has none, which is most, never comes here. Where
-//! a reference stands is remembered: what it stands for is shown to nobody.
+//! References are filled in between the text and the declared types, so that they may stand in any
+//! value and every check sees what they stand for. A text that has none, which is most, never comes
+//! here. Where a reference stands is remembered: what it stands for is shown to nobody.
 //!
-//! Other `${…}` are templates and groups of regexes, and mean something to whoever reads the value. So
-//! does `$$`: in a template `$${env:NAME}` is the text itself.
+//! Other `${…}` are templates and groups of regexes, and mean something to whoever reads the value.
+//! So does `$$`: in a template `$${env:NAME}` is the text itself.
 
 use crate::problem::Found;
 use crate::tree::{Place, Sink};
@@ -23,7 +23,8 @@ pub enum Named<'n> {
 const ENV: &str = "${env:";
 const FILE: &str = "${file:";
 
-/// What is behind the beginning of a reference at the start of `text`, and whether it names a variable.
+/// What is behind the beginning of a reference at the start of `text`, and whether it names a
+/// variable.
 fn begun(text: &str) -> Option<(&str, bool)> {
     let variable = text.strip_prefix(ENV).map(|rest| (rest, true));
     variable.or_else(|| text.strip_prefix(FILE).map(|rest| (rest, false)))
@@ -63,8 +64,8 @@ impl Reference {
         }
     }
 
-    /// Takes what the reference stands for out of a problem. A short text is looked for in what is wrong
-    /// where the reference stands, and nowhere else: it may be part of other words.
+    /// Takes what the reference stands for out of a problem. A short text is looked for in what is
+    /// wrong where the reference stands, and nowhere else: it may be part of other words.
     pub fn hide_in(&self, found: &mut Found) {
         const SHORT: usize = 6;
         let Some(value) = self.value.as_deref().filter(|value| !value.is_empty()) else { return };
@@ -103,8 +104,8 @@ pub fn may_be_in(text: &str) -> bool {
     text.contains(ENV) || text.contains(FILE)
 }
 
-/// Fills the references within `value` in with what `read` says of them, and returns where they are.
-/// `read` notes why it has nothing to say.
+/// Fills the references within `value` in with what `read` says of them, and returns where they
+/// are. `read` notes why it has nothing to say.
 pub(crate) fn fill(
     value: &mut Value,
     place: &Place<'_>,
@@ -119,8 +120,8 @@ pub(crate) fn fill(
 /// Says what a reference at a place stands for; notes why not, where it does not.
 pub type Read<'r> = dyn FnMut(Named<'_>, &Place<'_>, &mut Sink) -> Option<String> + 'r;
 
-/// Puts numbers and flags in the place of the texts at `references` that `is_wrong` holds for. Returns
-/// whether there were any.
+/// Puts numbers and flags in the place of the texts at `references` that `is_wrong` holds for.
+/// Returns whether there were any.
 pub(crate) fn make_plain(
     whole: &mut Value,
     references: &[Reference],

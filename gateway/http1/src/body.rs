@@ -1,11 +1,11 @@
 //! Where a body ends, read from its framing (RFC 9112, 6.3), and how one is framed on the way out.
 //!
-//! A body is read and written by two machines, because its framing ends with each hop: chunks are taken apart
-//! and made anew. Extensions and trailers end here too.
+//! A body is read and written by two machines, because its framing ends with each hop: chunks are
+//! taken apart and made anew. Extensions and trailers end here too.
 
 use crate::Chunks;
 
-/// What is left of a body that is read.
+/// How much of a body is still to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Body {
     /// As many bytes.
@@ -41,7 +41,8 @@ impl Body {
     /// A body of no bytes.
     pub const EMPTY: Self = Self::Sized(0);
 
-    /// Whether nothing of it is left to be read. A body until the end of the connection is never done before.
+    /// Whether nothing of it is left to be read. A body until the end of the connection is never
+    /// done before.
     #[must_use]
     pub fn is_done(&self) -> bool {
         match self {
@@ -51,8 +52,8 @@ impl Body {
         }
     }
 
-    /// Takes the next piece from `bytes`; one without data means that more bytes are needed or the body is done.
-    /// Bytes behind the body are left.
+    /// Takes the next piece from `bytes`; one without data means that more bytes are needed or the
+    /// body is done. Bytes behind the body are left.
     ///
     /// # Errors
     /// Its framing is malformed; the text says how.
@@ -68,8 +69,8 @@ impl Body {
         }
     }
 
-    /// Moves the data in `bytes` to their front and returns how many bytes were taken and how many of them are
-    /// data. All data of one read become one piece, whatever chunks they came in.
+    /// Moves the data in `bytes` to their front and returns how many bytes were taken and how many
+    /// of them are data. All data of one read become one piece, whatever chunks they came in.
     ///
     /// # Errors
     /// As [`Self::next_piece`].
@@ -89,8 +90,8 @@ impl Body {
         }
     }
 
-    /// How much may be read of the connection without reading what follows the body; `None` if that cannot be
-    /// known.
+    /// How much may be read of the connection without reading what follows the body; `None` if that
+    /// cannot be known.
     #[must_use]
     pub fn bytes_left(&self) -> Option<u64> {
         match self {

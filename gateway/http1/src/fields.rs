@@ -1,7 +1,7 @@
 //! The fields of a head that was checked: where each stands, and how its name was written.
 //!
-//! Values that are slices of the head are the link between a map of fields, which has names in lower case, and the
-//! names as they came: the name of a field stands before its value.
+//! Values that are slices of the head are the link between a map of fields, which has names in
+//! lower case, and the names as they came: the name of a field stands before its value.
 
 use std::ops::Range;
 
@@ -56,10 +56,11 @@ impl Iterator for Fields<'_> {
     }
 }
 
-/// The name of the field whose value is the slice `value` of `head`, as it was written, if it is `name`.
+/// The name of the field whose value is the slice `value` of `head`, as it was written, if it is
+/// `name`.
 ///
-/// A value that is no slice of the head has none there: it was made since. An empty value has no place; it is
-/// found by its name.
+/// A value that is no slice of the head has none there: it was made since. An empty value has no
+/// place; it is found by its name.
 #[must_use]
 pub fn written_name<'h>(
     head: &'h [u8],

@@ -1,11 +1,12 @@
-//! What an origin sends in answer to one request: interim heads, the final one, a body, and nothing more.
+//! What an origin sends in answer to one request: interim heads, the final one, a body, and nothing
+//! more.
 
 use crate::body::{Body, Cut, Piece};
 use crate::head::HeadLimits;
 use crate::response::{Malformed, ResponseCheck, ResponseHead};
 
-/// Interim heads that may come before the final one. Each is passed on, so without a bound an origin could answer
-/// for ever.
+/// Interim heads that may come before the final one. Each is passed on, so without a bound an
+/// origin could answer for ever.
 const INTERIM_HEADS_MAX: u8 = 32;
 
 /// Reads one response out of what comes on a connection.
@@ -44,7 +45,8 @@ pub enum ResponseEvent {
     More,
     /// A head, interim or final, of as many bytes as it says.
     Head(ResponseHead),
-    /// A part of the body; one without data means that more bytes are needed or the response is over.
+    /// A part of the body; one without data means that more bytes are needed or the response is
+    /// over.
     Body(Piece),
 }
 
@@ -103,7 +105,7 @@ impl ResponseReader {
         Ok(())
     }
 
-    /// What is left of the body, once the final head was read.
+    /// The part of the body that is still to come; `None` before the final head.
     #[must_use]
     pub fn body(&self) -> Option<&Body> {
         match &self.part {
@@ -112,7 +114,8 @@ impl ResponseReader {
         }
     }
 
-    /// As [`Self::body`], for whoever moves the data by other means and says so with [`Body::next_piece`].
+    /// As [`Self::body`], for whoever moves the data by other means and says so with
+    /// [`Body::next_piece`].
     pub fn body_mut(&mut self) -> Option<&mut Body> {
         match &mut self.part {
             Part::Head(_) => None,
@@ -126,8 +129,8 @@ impl ResponseReader {
         self.body().is_some_and(Body::is_done)
     }
 
-    /// Whether the origin takes another request on the connection. What follows the response makes it useless all
-    /// the same: nobody has asked for that.
+    /// Whether the origin takes another request on the connection. What follows the response makes
+    /// it useless all the same: nobody has asked for that.
     #[must_use]
     pub fn persists(&self) -> bool {
         self.persists && self.is_done()

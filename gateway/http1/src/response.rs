@@ -1,8 +1,9 @@
-//! The grammar of an HTTP/1 response head, over its bytes as they came, and how the body after it is framed.
+//! The grammar of an HTTP/1 response head, over its bytes as they came, and how the body after it
+//! is framed.
 //!
-//! An origin is not trusted more than a client: a head that two readers could take for two messages is refused,
-//! bare LF, folded lines and control characters among them. What the fields mean, other than for the framing, is
-//! decided by whoever has them.
+//! An origin is not trusted more than a client: a head that two readers could take for two messages
+//! is refused, bare LF, folded lines and control characters among them. What the fields mean, other
+//! than for the framing, is decided by whoever has them.
 
 use std::ops::Range;
 
@@ -31,7 +32,8 @@ pub struct ResponseHead {
     pub reason: Range<usize>,
     /// The body that follows.
     pub body: Body,
-    /// Whether `Content-Length` must not be passed on, because `Transfer-Encoding` takes its place (RFC 9112, 6.3).
+    /// Whether `Content-Length` must not be passed on, because `Transfer-Encoding` takes its place
+    /// (RFC 9112, 6.3).
     pub overrides_length: bool,
     /// Whether the origin takes another request on this connection once the body is over.
     pub persists: bool,
@@ -88,8 +90,9 @@ enum Coding {
 }
 
 impl ResponseCheck {
-    /// Looks at what has come since; `None` while the head is incomplete. `bytes` begins with the status line, and
-    /// holds at least what it held before. `to_head` says whether the request's method is HEAD.
+    /// Looks at what has come since; `None` while the head is incomplete. `bytes` begins with the
+    /// status line, and holds at least what it held before. `to_head` says whether the request's
+    /// method is HEAD.
     ///
     /// # Errors
     /// As soon as it is certain that the head is refused.
@@ -163,7 +166,8 @@ impl ResponseCheck {
             return Err(Malformed("its status line is empty"));
         };
         let body = self.body(line.status, to_head)?;
-        // RFC 9112, 6.1: HTTP/1.0 knows no transfer codings, so who sends one there may mean anything by it.
+        // RFC 9112, 6.1: HTTP/1.0 knows no transfer codings, so who sends one there may mean
+        // anything by it.
         let by_version = match line.version {
             Version::Http10 => self.keeps_alive && self.coding == Coding::Unsaid,
             Version::Http11 => true,
@@ -207,7 +211,8 @@ impl ResponseCheck {
 }
 
 impl StatusLine {
-    /// RFC 9112, 4. The space before an empty reason phrase may be missing, as it is from many origins.
+    /// RFC 9112, 4. The space before an empty reason phrase may be missing, as it is from many
+    /// origins.
     fn read(line: &[u8], end: usize) -> Result<Self, Malformed> {
         const MALFORMED: Malformed = Malformed("its status line is malformed");
         let (version, rest) = match line.split_at_checked(9).ok_or(MALFORMED)? {

@@ -9,8 +9,8 @@ use sallyport_config::spec::scalar::Int;
 use crate::objects::{EndpointSlice, Key, Object, Service, ServicePort};
 use crate::store::Objects;
 
-/// How many groups one Service has at most: each port has two, by its number and by its name. Kubernetes
-/// has no bound of its own.
+/// How many groups one Service has at most: each port has two, by its number and by its name.
+/// Kubernetes has no bound of its own.
 const PORTS_MAX: usize = 1_000;
 
 /// The groups of a Service, by name; none if there is no such Service.

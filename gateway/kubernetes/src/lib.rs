@@ -1,10 +1,10 @@
 //! Reads a Kubernetes cluster as a source of the gateway's declared configuration.
 //!
-//! Watches keep what is used of the cluster's objects (`store`); a pure function translates all of it
-//! into a fragment of configuration and the status that each object deserves (`translate`); the fragment
-//! is delivered to the gateway, which resolves it as it resolves a file, and the status is written back.
-//! Endpoints take a short way of their own. This crate knows nothing of requests, and traffic never
-//! waits for the API server.
+//! Watches keep what is used of the cluster's objects (`store`); a pure function translates all of
+//! it into a fragment of configuration and the status that each object deserves (`translate`); the
+//! fragment is delivered to the gateway, which resolves it as it resolves a file, and the status is
+//! written back. Endpoints take a short way of their own. This crate knows nothing of requests, and
+//! traffic never waits for the API server.
 
 mod endpoints;
 mod objects;

@@ -1,8 +1,8 @@
 //! What is kept of the objects of a cluster: the fields that are used, and no others.
 //!
-//! Decoding is lenient: what is not known is left out, and words are kept as text. A cluster may have
-//! newer kinds of everything than this gateway, and one object that cannot be read must not hide the
-//! rest.
+//! Decoding is lenient: what is not known is left out, and words are kept as text. A cluster may
+//! have newer kinds of everything than this gateway, and one object that cannot be read must not
+//! hide the rest.
 
 mod core;
 mod gateway;

@@ -1,8 +1,8 @@
 //! What objects are told of themselves: conditions, addresses, attached routes.
 //!
-//! A status belongs to the translation of one delivery and is written once the gateway says what became
-//! of that. What the gateway rejected is told in the words of the gateway. One gateway of a fleet
-//! writes; the others know all the same what they would write.
+//! A status belongs to the translation of one delivery and is written once the gateway says what
+//! became of that. What the gateway rejected is told in the words of the gateway. One gateway of a
+//! fleet writes; the others know all the same what they would write.
 
 mod leader;
 mod merge;

@@ -37,8 +37,8 @@ pub(crate) struct Translation {
 /// Certificates by the Secret that they are from.
 pub(crate) type Pairs = BTreeMap<Key, Arc<Pair>>;
 
-/// Translates all objects. `storage` is the folder that certificates will be in, `pairs` those that are
-/// served now.
+/// Translates all objects. `storage` is the folder that certificates will be in, `pairs` those that
+/// are served now.
 pub(crate) fn translate(
     objects: &Objects,
     config: &Kubernetes,

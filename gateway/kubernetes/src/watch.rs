@@ -1,4 +1,5 @@
-//! Follows the objects of a cluster: lists them, watches from there, and lists anew where that is lost.
+//! Follows the objects of a cluster: lists them, watches from there, and lists anew where that is
+//! lost.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,7 +19,8 @@ use crate::objects::{
 };
 use crate::store::{Held, Objects, Touched};
 
-/// Objects that one answer of a list holds at most: it bounds what is in memory while they are read.
+/// Objects that one answer of a list holds at most: it bounds what is in memory while they are
+/// read.
 const PAGE: u32 = 500;
 
 /// How long a watch that failed is silent before the API server is asked whether it answers again.

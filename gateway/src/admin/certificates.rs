@@ -1,5 +1,5 @@
-//! `/certificates`: what listeners show their clients, where each certificate comes from, and how long
-//! it holds.
+//! `/certificates`: what listeners show their clients, where each certificate comes from, and how
+//! long it holds.
 
 use std::sync::Arc;
 use std::time::SystemTime;

@@ -1,5 +1,5 @@
-//! `/connections`: clients' connections by listener, and what the workers have; `/process`: what all of
-//! it takes.
+//! `/connections`: clients' connections by listener, and what the workers have; `/process`: what
+//! all of it takes.
 
 use std::sync::Arc;
 

@@ -29,8 +29,8 @@ pub struct LastDoor(Mutex<Option<(Instant, Arc<str>)>>);
 
 #[derive(Serialize)]
 struct DoorView {
-    /// `none` where the configuration has no classifier, `absent` where there are no maps, `stale` where
-    /// nobody tends them, or `fresh`.
+    /// `none` where the configuration has no classifier, `absent` where there are no maps, `stale`
+    /// where nobody tends them, or `fresh`.
     state: &'static str,
     /// Whether verdicts of the gateway are written into the maps, so that packets are dropped.
     enforces_verdicts: bool,

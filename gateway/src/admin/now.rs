@@ -1,7 +1,7 @@
 //! `/now` and `/live`: requests, errors and latencies of the last seconds, and of the last hour.
 //!
-//! Filtered, sorted and cut here, so that a table of 10,000 routes is never sent: who looks gets the
-//! rows that are shown.
+//! Filtered, sorted and cut here, so that a table of 10,000 routes is never sent: who looks gets
+//! the rows that are shown.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -55,7 +55,7 @@ struct Wanted {
     is_descending: bool,
     offset: usize,
     limit: usize,
-    /// What is told of besides, whether it is among the rows or not.
+    /// The one series whose figures are told beside the rows, whether it is a row or not.
     selected: Series,
 }
 
@@ -212,8 +212,8 @@ fn view<'r>(reading: &'r Reading, wanted: &Wanted) -> NowView<'r> {
     }
 }
 
-/// The places of the rows that are wanted, sorted; of the others no more is known than on which side
-/// they are.
+/// The places of the rows that are wanted, sorted; of the others no more is known than on which
+/// side they are.
 fn page(found: &mut [usize], reading: &Reading, wanted: &Wanted) -> Vec<usize> {
     let end = wanted.offset.saturating_add(wanted.limit).min(found.len());
     let start = wanted.offset.min(end);

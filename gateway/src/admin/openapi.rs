@@ -73,7 +73,7 @@ const NOW: [Parameter; 9] = [
     query("order", "asc, or desc, which is the default but for configuration and name", "desc"),
     OFFSET,
     LIMIT,
-    query("virtual_host", "What is told of besides: a virtual host", "shop"),
+    query("virtual_host", "The virtual host whose figures are told beside the rows", "shop"),
     query("route", "A route of that virtual host", "checkout"),
     query("upstream", "Or an upstream", "api"),
 ];

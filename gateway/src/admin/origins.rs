@@ -76,7 +76,8 @@ struct EndpointView {
     address: String,
     weight: u16,
     priority: u8,
-    /// `healthy`, `unhealthy` by its probes, `ejected` by its requests, or `unknown` before any of both.
+    /// `healthy`, `unhealthy` by its probes, `ejected` by its requests, or `unknown` before any of
+    /// both.
     state: &'static str,
     /// Why the latest probe failed, or why requests have ejected it.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,8 +1,8 @@
 //! The page at `/`, for people: a static bundle in the binary.
 //!
-//! There is nothing in it that is not the same for everybody, so it is answered without a token; what it
-//! shows it asks for with the token that it is given. `/` is the page for who accepts HTML, and a line
-//! for each thing there is for everybody else.
+//! There is nothing in it that is not the same for everybody, so it is answered without a token;
+//! what it shows it asks for with the token that it is given. `/` is the page for who accepts HTML,
+//! and a line for each thing there is for everybody else.
 
 use axum::body::Body;
 use axum::extract::Path;

@@ -1,8 +1,8 @@
 //! One reading a second of everything that the page shows, shared by all who look.
 //!
-//! A thread of its own takes it, for as long as somebody looks and for an hour after: where nobody ever
-//! asks there is no thread and no memory. What it costs does not depend on how many look; what each of
-//! them is sent is filtered and sorted in `admin/now.rs`.
+//! A thread of its own takes it, for as long as somebody looks and for an hour after: where nobody
+//! ever asks there is no thread and no memory. What it costs does not depend on how many look; what
+//! each of them is sent is filtered and sorted in `admin/now.rs`.
 
 mod history;
 mod reader;
@@ -23,8 +23,8 @@ use super::Admin;
 /// Time between two readings.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// How long readings go on after the last time that somebody asked: as long as history is kept, so that
-/// whoever comes back within that time finds it whole.
+/// How long readings go on after the last time that somebody asked: as long as history is kept, so
+/// that whoever comes back within that time finds it whole.
 const KEPT: Duration = Duration::from_secs(3600);
 
 /// Viewers that are sent every reading, at most: each holds a connection of the admin listener.

@@ -32,7 +32,8 @@ impl Terms {
         Some(Self { tls: snapshot.admin_tls()?.clone(), timeout })
     }
 
-    /// The stream of what is in `stream`, if the handshake is finished in time. It is counted either way.
+    /// The stream of what is in `stream`, if the handshake is finished in time. It is counted
+    /// either way.
     pub(super) async fn handshake<Io>(self, stream: Io) -> Option<TlsStream<Io>>
     where
         Io: AsyncRead + AsyncWrite + Unpin,

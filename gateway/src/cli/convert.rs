@@ -5,8 +5,8 @@ use clap::{Parser, ValueEnum};
 use super::envoy::{self, Envoy};
 use super::{ConfigFile, Failure};
 
-/// Write another proxy's configuration as ours, to standard output; what of it cannot be said is told on
-/// standard error, with exit 78
+/// Write another proxy's configuration as ours, to standard output; what of it cannot be said is
+/// told on standard error, with exit 78
 #[derive(Debug, Parser)]
 pub struct Args {
     /// Whose configuration it is

@@ -12,8 +12,8 @@ use sallyport_config::spec::{Included, Spec};
 use sallyport_config::{File, Found, Place, Severity, Sink, Value};
 use sallyport_plugin::Reader;
 
-/// What a reference to a file may stand for: a token, a password, an address. Anything larger is named by
-/// a key that reads files.
+/// What a reference to a file may stand for: a token, a password, an address. Anything larger is
+/// named by a key that reads files.
 const REFERENCE_BYTES_MAX: usize = 64 << 10;
 
 /// One part of what is declared.
@@ -39,8 +39,8 @@ impl<T: Into<Spec>> From<(usize, Decoded<T>)> for Part {
 /// All that is declared.
 #[derive(Debug)]
 pub(super) struct Declared<'o> {
-    /// The parts in the order of their numbers: first the main file's, which declares nothing if nothing
-    /// of the file could be read.
+    /// The parts in the order of their numbers: first the main file's, which declares nothing if
+    /// nothing of the file could be read.
     pub(super) parts: Vec<Part>,
     /// Where parts come from, by their numbers.
     pub(super) origins: &'o [File],
@@ -50,7 +50,8 @@ pub(super) struct Declared<'o> {
 
 impl<'o> Declared<'o> {
     /// Decodes the files, the main one first. What is wrong is noted, and stands in the parts as an
-    /// example, so that the rest can be judged further. Files that references name are read by `reader`.
+    /// example, so that the rest can be judged further. Files that references name are read by
+    /// `reader`.
     pub(super) fn of_files(files: &'o [File], reader: &mut Reader<'_>, sink: &mut Sink) -> Self {
         let mut parts = Vec::with_capacity(files.len());
         let mut read = |named: Named<'_>, place: &Place<'_>, sink: &mut Sink| {
@@ -128,8 +129,8 @@ impl<'o> Declared<'o> {
     }
 }
 
-/// What a reference stands for, from the process's environment or from a file without the end of its last
-/// line. Files are watched with the configuration.
+/// What a reference stands for, from the process's environment or from a file without the end of
+/// its last line. Files are watched with the configuration.
 fn referred(
     named: Named<'_>,
     place: &Place<'_>,

@@ -34,7 +34,7 @@ pub(super) struct EngineClient {
     stream: Box<ClientStream>,
     request: RequestHeader,
     is_empty: bool,
-    /// What is left of the request's body.
+    /// The part of the request's body that is still to be read.
     body: Body,
     /// Read of it, framing and all.
     input: BytesMut,
@@ -191,7 +191,8 @@ impl EngineClient {
         Poll::Ready(error.unwrap_or_else(gone).into_down())
     }
 
-    /// Puts the head of a response into what is to be written; `written` says how its names were written.
+    /// Puts the head of a response into what is to be written; `written` says how its names were
+    /// written.
     pub(super) fn put_head(
         &mut self,
         mut head: Box<ResponseHeader>,

@@ -1,8 +1,10 @@
-//! One exchange with an origin: the request goes out and the response comes back, both at once where they overlap.
+//! One exchange with an origin: the request goes out and the response comes back, both at once
+//! where they overlap.
 //!
-//! A single loop waits for whatever comes first: room to write on either side, a part of the request's body, a part of
-//! the response. What one side has not taken yet is not read from the other, so that an exchange holds a few parts
-//! and no more. An origin may answer before it has the whole request; then the rest goes on beside the response.
+//! A single loop waits for whatever comes first: room to write on either side, a part of the
+//! request's body, a part of the response. What one side has not taken yet is not read from the
+//! other, so that an exchange holds a few parts and no more. An origin may answer before it has the
+//! whole request; then the rest goes on beside the response.
 
 use std::future::poll_fn;
 use std::io;
@@ -42,7 +44,7 @@ pub(super) struct Exchange<'e> {
     /// Why the rest of the request does not go out: the origin may still answer.
     send_error: Option<Box<Error>>,
     check: ResponseCheck,
-    /// What is left of the response's body, once its head has come.
+    /// The part of the response's body that is still to come; `None` before its head.
     body: Option<Body>,
     /// Whether the response was handed over to be written.
     response_done: bool,

@@ -1,7 +1,7 @@
 //! Heads as the phases have them and as they are on the wire.
 //!
-//! A map of fields has names in lower case. Requests go to origins so; responses go to clients with the names that the
-//! origin wrote, which are found beside the values (`sallyport-http1`).
+//! A map of fields has names in lower case. Requests go to origins so; responses go to clients with
+//! the names that the origin wrote, which are found beside the values (`sallyport-http1`).
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
@@ -11,8 +11,8 @@ use pingora_http::{RequestHeader, ResponseHeader, header_value_from_raw};
 use sallyport_http1::head::content_length;
 use sallyport_http1::{BodyWriter, ResponseHead, fields, written_name};
 
-/// What is about the client's connection only (RFC 9110, 7.6.1), in the order in which Pingora removes it: a map fills
-/// the gap with its last field, so the order of the others depends on it.
+/// What is about the client's connection only (RFC 9110, 7.6.1), in the order in which Pingora
+/// removes it: a map fills the gap with its last field, so the order of the others depends on it.
 const HOP_BY_HOP: [HeaderName; 10] = [
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -92,7 +92,8 @@ fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
     options.filter_map(|option| HeaderName::from_bytes(option.trim_ascii()).ok()).collect()
 }
 
-/// Gives `request` the framing that its body needs, and checks that it names one host, whatever filters made of it.
+/// Gives `request` the framing that its body needs, and checks that it names one host, whatever
+/// filters made of it.
 pub(super) fn finish_request(
     request: &mut RequestHeader,
     has_body: bool,

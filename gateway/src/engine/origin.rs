@@ -95,7 +95,8 @@ impl Origin {
         self.out.is_empty() && !self.unflushed
     }
 
-    /// Reads ahead, more at once if `left` bytes are known to come. Returns how many bytes came, 0 at the end.
+    /// Reads ahead, more at once if `left` bytes are known to come. Returns how many bytes came, 0
+    /// at the end.
     pub(super) fn poll_read_ahead(
         &mut self,
         context: &mut Context<'_>,

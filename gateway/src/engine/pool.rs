@@ -1,8 +1,9 @@
 //! Connections to origins, of one worker: those that are idle, and new ones.
 //!
-//! A connection is used again by requests for the same endpoint, the youngest first. While it is idle one task watches
-//! all of them: one whose origin closes it, or sends what nobody has asked for, is dropped at once, and so is one that
-//! was idle for too long. An idle connection holds no buffer.
+//! A connection is used again by requests for the same endpoint, the youngest first. While it is
+//! idle one task watches all of them: one whose origin closes it, or sends what nobody has asked
+//! for, is dropped at once, and so is one that was idle for too long. An idle connection holds no
+//! buffer.
 
 use std::collections::hash_map::DefaultHasher;
 use std::future::{Future, poll_fn};
@@ -146,7 +147,8 @@ impl State {
 async fn watch(shared: Weak<Shared>) {
     let mut sleep = pin!(sleep_until(Instant::now().into()));
     let mut gone = Vec::new();
-    // All are looked at in one poll, however many there are: the runtime would stop it at the same one again and again.
+    // All are looked at in one poll, however many there are: the runtime would stop it at the same
+    // one again and again.
     unconstrained(poll_fn(|context| {
         loop {
             let Some(shared) = shared.upgrade() else { return Poll::Ready(()) };

@@ -1,9 +1,10 @@
 //! The timers of one worker: a wheel with ticks of 10 ms.
 //!
-//! An exchange has many deadlines and nearly none of them passes, so what counts is what a timer costs that never
-//! fires. To set one is to write down a number; it allocates nothing, and the runtime's own timers, of which each is
-//! a heap entry or a lock, are used once for the whole wheel. Whoever has several deadlines sets one timer to the
-//! first of them and looks at the clock when it is woken.
+//! An exchange has many deadlines and nearly none of them passes, so what counts is what a timer
+//! costs that never fires. To set one is to write down a number; it allocates nothing, and the
+//! runtime's own timers, of which each is a heap entry or a lock, are used once for the whole
+//! wheel. Whoever has several deadlines sets one timer to the first of them and looks at the clock
+//! when it is woken.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -84,7 +85,8 @@ impl Shared {
 }
 
 impl Timer {
-    /// Wakes the task of `context` at `due`, or up to two ticks later; takes the place of what was set before.
+    /// Wakes the task of `context` at `due`, or up to two ticks later; takes the place of what was
+    /// set before.
     pub(crate) fn wake_at(&mut self, due: Instant, context: &Context<'_>) {
         // One more, because the present tick has begun already.
         let tick = self.shared.tick(due).saturating_add(1);

@@ -1,8 +1,8 @@
 //! The client's side of one exchange, as the phases see it.
 //!
-//! The phases name neither Pingora's session nor an engine: what they need of the client is here, and nothing else.
-//! [`pingora`](self::pingora) is the adapter for whatever Pingora drives, HTTP/1 and our sessions of HTTP/2 alike.
-//! Heads are `pingora_http`'s everywhere.
+//! The phases name neither Pingora's session nor an engine: what they need of the client is here,
+//! and nothing else. [`pingora`](self::pingora) is the adapter for whatever Pingora drives, HTTP/1
+//! and our sessions of HTTP/2 alike. Heads are `pingora_http`'s everywhere.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -43,8 +43,8 @@ pub(crate) trait Client: Send + Sync {
     /// Keeps the connection for `idle` after this request, or closes it then.
     fn keep_alive(&mut self, idle: Option<Duration>);
 
-    /// Keeps the connection although the request fails. Returns whether that can be: the request must have been read
-    /// to its end.
+    /// Keeps the connection although the request fails. Returns whether that can be: the request
+    /// must have been read to its end.
     fn keep_after_failure(&mut self) -> bool;
 
     /// Whether the connection ends with this request, since the listener ends.
@@ -89,8 +89,8 @@ pub(crate) trait Client: Send + Sync {
     /// The head that was written last, interim ones included.
     fn response(&self) -> Option<&ResponseHeader>;
 
-    /// Writes the head of the gateway's own answer, and its body unless that is `None`, which means that the response
-    /// has none, whatever its fields say.
+    /// Writes the head of the gateway's own answer, and its body unless that is `None`, which means
+    /// that the response has none, whatever its fields say.
     fn answer(
         &mut self,
         head: Box<ResponseHeader>,

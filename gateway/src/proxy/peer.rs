@@ -25,11 +25,11 @@ pub(super) fn of(ctx: &mut RequestContext, approach: &Approach) -> Option<Box<Ht
     Some(peer)
 }
 
-/// Makes the connection one that may change its protocol, which is HTTP/1's to do. A tunnel is silent for
-/// as long as its users are, whatever the route's timeout is.
+/// Makes the connection one that may change its protocol, which is HTTP/1's to do. A tunnel is
+/// silent for as long as its users are, whatever the route's timeout is.
 ///
-/// Only a plain TCP connection can be taken over as a tunnel of our own; over TLS, a Unix socket or behind
-/// a PROXY header Pingora passes the bytes on as bodies.
+/// Only a plain TCP connection can be taken over as a tunnel of our own; over TLS, a Unix socket or
+/// behind a PROXY header Pingora passes the bytes on as bodies.
 fn prepare_upgrade(peer: &mut HttpPeer, ctx: &mut RequestContext) {
     let idle = ctx.upstream().spec.timeouts.upgraded;
     if peer.options.alpn == ALPN::H2H1 {

@@ -1,7 +1,7 @@
 //! The phases in their order, for whatever drives a request.
 //!
-//! Pingora calls them by [`ProxyHttp`](pingora_proxy::ProxyHttp), the engine by itself. Both come by here, so that
-//! nothing about a request depends on which of them serves it.
+//! Pingora calls them by [`ProxyHttp`](pingora_proxy::ProxyHttp), the engine by itself. Both come
+//! by here, so that nothing about a request depends on which of them serves it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -37,14 +37,14 @@ impl Phases {
         RequestContext::new(self.shared.live.pin())
     }
 
-    /// Admits and routes the request. Nothing is counted and no filter runs before [`proceed`](Self::proceed), so that
-    /// whoever drives the request may leave it to another.
+    /// Admits and routes the request. Nothing is counted and no filter runs before
+    /// [`proceed`](Self::proceed), so that whoever drives the request may leave it to another.
     pub(crate) fn admit(&self, client: &mut impl Client, ctx: &mut RequestContext) -> Admission {
         request_filter::admit(&self.shared, client, ctx)
     }
 
-    /// Runs the filters of a request's head and answers what the gateway answers itself. `true` means that a response
-    /// was written.
+    /// Runs the filters of a request's head and answers what the gateway answers itself. `true`
+    /// means that a response was written.
     pub(crate) async fn proceed(
         &self,
         client: &mut impl Client,
@@ -95,7 +95,8 @@ impl Phases {
         connected_to_upstream::run(client, origin, ctx)
     }
 
-    /// Makes `request`, without what is about the client's connection only, what the origin is told.
+    /// Makes `request`, without what is about the client's connection only, what the origin is
+    /// told.
     pub(crate) fn ask(
         &self,
         client: &mut impl Client,

@@ -1,5 +1,5 @@
-//! Where a request belongs, by its head and what is known of its client: the same for a request that came and for one
-//! that `explain` is asked about.
+//! Where a request belongs, by its head and what is known of its client: the same for a request
+//! that came and for one that `explain` is asked about.
 
 use std::net::IpAddr;
 
@@ -14,8 +14,9 @@ use super::{conformance, fields, forwarded};
 use crate::decide;
 use crate::live::Pinned;
 
-/// Checks the head, removes from it what goes no further, and settles the route in `ctx`; the target is in normal form
-/// afterwards. Who asks must be settled before. Returns whether the client wants its connection closed.
+/// Checks the head, removes from it what goes no further, and settles the route in `ctx`; the
+/// target is in normal form afterwards. Who asks must be settled before. Returns whether the client
+/// wants its connection closed.
 ///
 /// # Errors
 /// The request is refused.
@@ -58,7 +59,8 @@ pub(super) fn asks_for_the_server(head: &RequestHeader) -> bool {
     head.method == Method::OPTIONS && head.uri.path() == "*"
 }
 
-/// A client of HTTP/1.0 may name no host. The one it means is then the address it has connected to (RFC 9112,
+/// A client of HTTP/1.0 may name no host. The one it means is then the address it has connected to
+/// (RFC 9112,
 /// 3.3), and what is sent on as HTTP/1.1 has to name one (3.2).
 fn name_host(head: &mut RequestHeader, ctx: &RequestContext) -> Result<(), Cause> {
     if head.version >= Version::HTTP_11 || head.headers.contains_key(header::HOST) {
@@ -85,8 +87,8 @@ pub(crate) struct Hypothetical {
 pub(crate) struct Sender {
     /// The listener's index.
     pub(crate) listener: usize,
-    /// The address at the other end of the connection. Without one, it is taken to be a trusted proxy where the listener
-    /// has any.
+    /// The address at the other end of the connection. Without one, it is taken to be a trusted
+    /// proxy where the listener has any.
     pub(crate) peer: Option<IpAddr>,
     /// What the classifier and TLS are taken to say of the client.
     pub(crate) hints: Option<Hints>,

@@ -1,8 +1,9 @@
-//! Where a request is traced: its context is settled when its route is, its spans are noted as it goes.
+//! Where a request is traced: its context is settled when its route is, its spans are noted as it
+//! goes.
 //!
-//! A request that is not recorded has ids, which its origin is told, and nothing else. Without `tracing`
-//! in the configuration nothing here happens, and the fields of traces are the client's and the origin's
-//! business.
+//! A request that is not recorded has ids, which its origin is told, and nothing else. Without
+//! `tracing` in the configuration nothing here happens, and the fields of traces are the client's
+//! and the origin's business.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -196,8 +197,8 @@ impl Trace {
         }
     }
 
-    /// The request is over: its spans are put where they are sent from. `status` is 0 where no response
-    /// went out.
+    /// The request is over: its spans are put where they are sent from. `status` is 0 where no
+    /// response went out.
     pub(super) fn finish(self, status: u16, cause: Option<Cause>) {
         if let Some(recording) = self.recording {
             recording.finish(&self.own, status, cause);

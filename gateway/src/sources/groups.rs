@@ -1,5 +1,5 @@
-//! Endpoints that sources tell beside their fragments: they change often, and no table is compiled for
-//! them.
+//! Endpoints that sources tell beside their fragments: they change often, and no table is compiled
+//! for them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,8 +1,9 @@
 //! The file and the fragments of all sources as one configuration.
 //!
-//! The whole is written as one text and resolved as a file is. What is wrong with a part of a fragment
-//! is told at its place in the whole; the part is taken out, and the rest is tried again. A route that
-//! cannot do what it says answers 500 in place of leaving its requests to another route.
+//! The whole is written as one text and resolved as a file is. What is wrong with a part of a
+//! fragment is told at its place in the whole; the part is taken out, and the rest is tried again.
+//! A route that cannot do what it says answers 500 in place of leaving its requests to another
+//! route.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,7 +14,8 @@ use sallyport_config::spec::{Fragment, Included, Listener, Respond, Spec};
 use sallyport_config::{Problem, Problems, Severity, Sources, to_yaml};
 use serde_json::Value;
 
-/// How often parts are taken out before the fragment as a whole is: each time is a whole resolution.
+/// How often parts are taken out before the fragment as a whole is: each time is a whole
+/// resolution.
 const ROUNDS_MAX: usize = 8;
 
 /// Files and fragments, as far as they can be used together.
@@ -120,8 +122,8 @@ impl Merge {
         }
     }
 
-    /// Takes the parts of fragments out that `problems` are at. Returns whether there were any, so that
-    /// it is worth trying again.
+    /// Takes the parts of fragments out that `problems` are at. Returns whether there were any, so
+    /// that it is worth trying again.
     pub fn prune(&mut self, problems: &Problems) -> bool {
         let Some((_, layout)) = &self.merged else { return false };
         if self.rounds == ROUNDS_MAX {
@@ -223,7 +225,8 @@ impl Taken {
         known.cloned().unwrap_or_else(|| part.to_string().into())
     }
 
-    /// What was in force takes the place of what the source says now; if it does already, nothing does.
+    /// What was in force takes the place of what the source says now; if it does already, nothing
+    /// does.
     fn refuse(&mut self, problem: Option<&Problem>) {
         if let Some(problem) = problem {
             let what = format!("cannot be used with the rest: {}: {}", problem.path, problem.what);

@@ -1,4 +1,5 @@
-//! The trace that a request belongs to by Zipkin's B3 fields: all in `b3`, or one field for each part.
+//! The trace that a request belongs to by Zipkin's B3 fields: all in `b3`, or one field for each
+//! part.
 //!
 //! Requests that come with them go on with them, in the form in which they came and besides
 //! `traceparent`: behind the gateway there may be nothing yet that knows the newer field.

@@ -1,5 +1,5 @@
-//! Which trace a request belongs to, by the fields `traceparent` and `tracestate` (W3C Trace Context,
-//! level 1), and which requests are recorded.
+//! Which trace a request belongs to, by the fields `traceparent` and `tracestate` (W3C Trace
+//! Context, level 1), and which requests are recorded.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};

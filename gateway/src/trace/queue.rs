@@ -36,8 +36,8 @@ pub struct FinishedRequest {
     pub at: SystemTime,
 }
 
-/// Where finished spans are put. It is there for as long as the process is; there is a ring in it while
-/// somebody sends them.
+/// Where finished spans are put. It is there for as long as the process is; there is a ring in it
+/// while somebody sends them.
 #[derive(Debug, Default)]
 pub struct SpanQueue {
     ring: ArcSwapOption<Ring>,
@@ -64,8 +64,8 @@ pub(super) struct Ring {
 }
 
 impl SpanQueue {
-    /// Takes spans from now on, of up to `capacity` requests and calls at a time; `orders` is told when
-    /// half of that waits.
+    /// Takes spans from now on, of up to `capacity` requests and calls at a time; `orders` is told
+    /// when half of that waits.
     pub(super) fn open(&self, capacity: usize, orders: Sender<Order>) -> Arc<Ring> {
         let ring = Arc::new(Ring {
             queue: ArrayQueue::new(capacity.max(1)),

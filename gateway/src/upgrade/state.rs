@@ -1,8 +1,8 @@
 //! What the new process goes on from beside sockets: keys of session tickets, verdicts, and what
 //! filters have counted.
 //!
-//! It goes over while nobody knows yet whether the new process is going to serve, as a copy: the old
-//! one goes on with its own. What it learns after that stays with it.
+//! It goes over while nobody knows yet whether the new process is going to serve, as a copy: the
+//! old one goes on with its own. What it learns after that stays with it.
 
 use std::fmt;
 

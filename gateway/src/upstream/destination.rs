@@ -1,8 +1,9 @@
-//! What the engine's connections to an endpoint are made of: built once, with the set that the endpoint is in.
+//! What the engine's connections to an endpoint are made of: built once, with the set that the
+//! endpoint is in.
 //!
-//! The counterpart of `peer.rs`, which says the same to Pingora. How an origin proves who it is belongs to the upstream:
-//! its connections share one configuration of TLS, so that sessions are resumed whatever authority or certificate of
-//! our own it names.
+//! The counterpart of `peer.rs`, which says the same to Pingora. How an origin proves who it is
+//! belongs to the upstream: its connections share one configuration of TLS, so that sessions are
+//! resumed whatever authority or certificate of our own it names.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -89,8 +90,8 @@ impl Destination {
     }
 }
 
-/// The configuration of TLS towards the origins of `spec`, if the engine has one to use: that of the set `before`,
-/// where it was made of the same.
+/// The configuration of TLS towards the origins of `spec`, if the engine has one to use: that of
+/// the set `before`, where it was made of the same.
 pub(super) fn client_config(
     spec: &config::Upstream,
     before: Option<&EndpointSet>,
@@ -134,7 +135,8 @@ fn build(tls: &OriginTls) -> Result<ClientConfig, Error> {
     Ok(config)
 }
 
-/// The authorities that the system trusts, read once: they are the process's, and parsing them takes milliseconds.
+/// The authorities that the system trusts, read once: they are the process's, and parsing them
+/// takes milliseconds.
 fn system_roots() -> Arc<RootCertStore> {
     static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
     let read = || {

@@ -1,7 +1,8 @@
-//! Exemplars: for each route and each exposed bucket of its durations, one request that can be looked
-//! up, by its trace.
+//! Exemplars: for each route and each exposed bucket of its durations, one request that can be
+//! looked up, by its trace.
 //!
-//! They are noted by whoever sends traces and read by scrapes, so that no request waits for the lock.
+//! They are noted by whoever sends traces and read by scrapes, so that no request waits for the
+//! lock.
 
 use std::{
     collections::{HashMap, HashSet},

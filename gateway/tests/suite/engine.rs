@@ -1,4 +1,5 @@
-//! The gateway's own engine for HTTP/1.1, beside Pingora: which of them serves what, and that nobody can tell.
+//! The gateway's own engine for HTTP/1.1, beside Pingora: which of them serves what, and that
+//! nobody can tell.
 
 use std::io::{Read as _, Write as _};
 

@@ -1,5 +1,5 @@
-//! Traces: a collector finds what the origin was told, for whom it should, and one that is not there is
-//! felt by nobody.
+//! Traces: a collector finds what the origin was told, for whom it should, and one that is not
+//! there is felt by nobody.
 
 #[path = "tracing/collector.rs"]
 mod collector;

@@ -1,9 +1,9 @@
 //! The client of a control plane: ADS on one stream, of the state of the world or of what changed.
 //!
-//! What comes is checked by translating it. A resource that cannot be used is not taken, and the answer
-//! says why with its place; the others of the response are. What is in force follows when everything that
-//! a resource names is there (`client/state.rs`), and an update is acknowledged once the gateway says
-//! that it is in force. Endpoints go straight to their upstreams.
+//! What comes is checked by translating it. A resource that cannot be used is not taken, and the
+//! answer says why with its place; the others of the response are. What is in force follows when
+//! everything that a resource names is there (`client/state.rs`), and an update is acknowledged
+//! once the gateway says that it is in force. Endpoints go straight to their upstreams.
 
 mod connect;
 mod delivery;

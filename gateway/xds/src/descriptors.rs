@@ -1,8 +1,8 @@
 //! The descriptors of Envoy's API: every message by name, with the names and numbers of its fields.
 //!
-//! Messages are read by descriptor and not by generated types, for two reasons. A field that nobody asks
-//! for can be found and told, by its name; and files, in which Envoy's configuration is YAML or JSON, are
-//! read like what a control plane sends.
+//! Messages are read by descriptor and not by generated types, for two reasons. A field that nobody
+//! asks for can be found and told, by its name; and files, in which Envoy's configuration is YAML
+//! or JSON, are read like what a control plane sends.
 
 use std::sync::LazyLock;
 

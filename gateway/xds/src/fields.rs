@@ -1,8 +1,8 @@
 //! Reading a message field by field, so that nothing in it is overlooked.
 //!
-//! A field counts as taken once it is read. What is set and was not read by the time the reader goes out
-//! of scope is refused by its name: a field that the translation does not know can therefore never be
-//! passed over in silence, and no list of supported fields can go out of date.
+//! A field counts as taken once it is read. What is set and was not read by the time the reader
+//! goes out of scope is refused by its name: a field that the translation does not know can
+//! therefore never be passed over in silence, and no list of supported fields can go out of date.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -102,7 +102,8 @@ impl<'m> Fields<'m> {
         items.iter().filter_map(Value::as_str).map(str::to_owned).collect()
     }
 
-    /// A truth value; `None` where it is not set, or where it is `false` and that is what not set means.
+    /// A truth value; `None` where it is not set, or where it is `false` and that is what not set
+    /// means.
     pub(crate) fn flag(&self, name: &str) -> Option<bool> {
         unwrapped(self.value(name)?).as_bool()
     }

@@ -1,7 +1,7 @@
 //! Files that Envoy reads or writes: a bootstrap, and a dump of the configuration in force.
 //!
-//! Both are YAML or JSON in the names of Envoy's messages. What is no field, or of a type that is not
-//! known, is told with its place; the rest is read all the same.
+//! Both are YAML or JSON in the names of Envoy's messages. What is no field, or of a type that is
+//! not known, is told with its place; the rest is read all the same.
 
 mod bootstrap;
 mod prune;

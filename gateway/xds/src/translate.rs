@@ -1,8 +1,8 @@
 //! Envoy's resources as Sallyport's configuration.
 //!
-//! A pure function: resources in, a tree of our configuration and a report out. Listeners come first,
-//! since they say which route configurations are used and with which filters; then routes, which say
-//! what clusters hash on; then clusters.
+//! A pure function: resources in, a tree of our configuration and a report out. Listeners come
+//! first, since they say which route configurations are used and with which filters; then routes,
+//! which say what clusters hash on; then clusters.
 
 mod access_log;
 mod action;
@@ -65,13 +65,13 @@ impl Translation {
 pub enum Setting {
     /// A file, in which all are there or never will be.
     File,
-    /// What a control plane says: endpoints come apart from their clusters, and what is not there may
-    /// come yet.
+    /// What a control plane says: endpoints come apart from their clusters, and what is not there
+    /// may come yet.
     Live,
 }
 
-/// Translates `resources`. What stands in them in place of a file goes through `inline`; findings are
-/// added to `findings`.
+/// Translates `resources`. What stands in them in place of a file goes through `inline`; findings
+/// are added to `findings`.
 #[must_use]
 pub fn translate(
     resources: &Resources,

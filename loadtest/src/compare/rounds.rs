@@ -1,7 +1,7 @@
 //! Interleaved rounds: all proxies of a row from the start, each in turn.
 //!
-//! The order moves by one each round, so that neither drift of the machine nor a neighbour's effect on
-//! caches favours one of them.
+//! The order moves by one each round, so that neither drift of the machine nor a neighbour's effect
+//! on caches favours one of them.
 
 use super::entry::Entry;
 use super::field::Entrant;
@@ -9,8 +9,8 @@ use crate::bench::{Proxy, Scene};
 use crate::contestant::Contestant;
 use anyhow::Result;
 
-/// Has every entrant that can take part made ready by `warm`, and sampled by `sample` once a round. A
-/// proxy that cannot take part or fails has its reason in its entry.
+/// Has every entrant that can take part made ready by `warm`, and sampled by `sample` once a round.
+/// A proxy that cannot take part or fails has its reason in its entry.
 ///
 /// # Errors
 /// The origin failed, or the run was interrupted.

@@ -7,8 +7,8 @@ use super::{Certificate, Listener, Upstream, VirtualHost};
 
 /// The part of a configuration that one source other than the file owns: what there may be many of.
 ///
-/// A virtual host that one of the source's own listeners names is served there and nowhere else. All
-/// others are served by the file's listeners that name none.
+/// A virtual host that one of the source's own listeners names is served there and nowhere else.
+/// All others are served by the file's listeners that name none.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Fragment {

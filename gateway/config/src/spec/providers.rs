@@ -12,8 +12,8 @@ use crate::schema::at_least_one;
 #[serde(deny_unknown_fields)]
 #[schemars(transform = at_least_one(&Providers::SOURCES))]
 pub struct Providers {
-    /// The folder that keeps what each source said last, and the certificates that it brought. With it a
-    /// gateway restarts while its sources are away.
+    /// The folder that keeps what each source said last, and the certificates that it brought. With
+    /// it a gateway restarts while its sources are away.
     #[serde(default = "storage")]
     pub storage: AbsolutePath,
     /// A Kubernetes cluster: its Ingress and Gateway API objects.
@@ -48,18 +48,18 @@ pub struct Kubernetes {
     pub gateway_controller: Name,
     /// Where Ingresses are served. On the file's listeners that name no virtual hosts by default.
     pub ingress: Option<IngressListeners>,
-    /// The addresses that Gateways are served at, one for each Gateway that asks for none, while they
-    /// last. All addresses of the machine by default, shared by all Gateways.
+    /// The addresses that Gateways are served at, one for each Gateway that asks for none, while
+    /// they last. All addresses of the machine by default, shared by all Gateways.
     #[schemars(length(min = 1))]
     pub gateway_addresses: Option<Vec<IpAddress>>,
-    /// What is added to the ports of Gateways where they are bound: 8000 serves port 80 at 8080, for a
-    /// Service to lead to and without a privilege.
+    /// What is added to the ports of Gateways where they are bound: 8000 serves port 80 at 8080,
+    /// for a Service to lead to and without a privilege.
     pub port_offset: Int<0, 60_000>,
-    /// The addresses that are written to the status of Ingresses and Gateways, for those who look there
-    /// for where to send clients.
+    /// The addresses that are written to the status of Ingresses and Gateways, for those who look
+    /// there for where to send clients.
     pub publish_addresses: Option<Vec<Name>>,
-    /// The zone of this gateway: endpoints that are hinted to other zones are used only when those of its
-    /// own are not healthy. Hints are not heeded by default.
+    /// The zone of this gateway: endpoints that are hinted to other zones are used only when those
+    /// of its own are not healthy. Hints are not heeded by default.
     pub zone: Option<Name>,
     /// Whether status is written at all.
     pub write_status: bool,

@@ -23,8 +23,8 @@ pub struct Xds {
     /// How long a connection may take.
     #[serde(default = "connect_timeout")]
     pub connect_timeout: Duration,
-    /// How long what came waits for what it names, such as a listener for its routes, before the rest
-    /// goes on without it.
+    /// How long what came waits for what it names, such as a listener for its routes, before the
+    /// rest goes on without it.
     #[serde(default = "warming_timeout")]
     pub warming_timeout: Duration,
 }

@@ -1,5 +1,5 @@
-//! Any bytes as requests: no panic, the same whatever pieces they come in, and fields that are where they are said to
-//! be.
+//! Any bytes as requests: no panic, the same whatever pieces they come in, and fields that are
+//! where they are said to be.
 //!
 //! The first byte of the input says how long the pieces are.
 

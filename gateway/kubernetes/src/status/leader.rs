@@ -1,8 +1,8 @@
 //! Which gateway of a fleet writes statuses: the one that holds a Lease.
 //!
-//! Time is this process's own: a Lease is over when it was not renewed for as long as it lasts since this
-//! process saw it change. Clocks that disagree do no harm. Nothing but the writing of statuses waits for
-//! this.
+//! Time is this process's own: a Lease is over when it was not renewed for as long as it lasts
+//! since this process saw it change. Clocks that disagree do no harm. Nothing but the writing of
+//! statuses waits for this.
 
 use std::time::Duration;
 

@@ -70,8 +70,8 @@ impl Draft<'_> {
         Ok(name)
     }
 
-    /// The TLS that policies ask for towards a Service's port: one for the port decides before one for
-    /// the whole Service, and of two alike the older.
+    /// The TLS that policies ask for towards a Service's port: one for the port decides before one
+    /// for the whole Service, and of two alike the older.
     fn backend_tls(
         &mut self,
         service: &Key,

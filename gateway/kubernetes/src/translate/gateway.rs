@@ -1,7 +1,7 @@
 //! Gateways: which listeners there are, which of them can be served, and where.
 //!
-//! Listeners of all Gateways that are served at one address and port are one listener here. What decides
-//! between two that want the same is their Gateway's age.
+//! Listeners of all Gateways that are served at one address and port are one listener here. What
+//! decides between two that want the same is their Gateway's age.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -305,8 +305,8 @@ fn kinds(slot: &mut Slot) {
     }
 }
 
-/// Of two listeners at one address and port, the one that came first stays: they must speak the same
-/// protocol and be for different names.
+/// Of two listeners at one address and port, the one that came first stays: they must speak the
+/// same protocol and be for different names.
 fn find_conflicts(slots: &mut [Slot]) {
     let mut first: BTreeMap<SocketAddr, bool> = BTreeMap::new();
     let mut names: BTreeMap<(SocketAddr, Option<String>), String> = BTreeMap::new();

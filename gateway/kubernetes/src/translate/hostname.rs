@@ -1,7 +1,8 @@
-//! Hostnames of listeners and routes: `*.example.com` stands for all names below, by as many labels as
-//! they have.
+//! Hostnames of listeners and routes: `*.example.com` stands for all names below, by as many labels
+//! as they have.
 
-/// What both a listener and a route are for; `None` where that is nothing. No hostname is all of them.
+/// What both a listener and a route are for; `None` where that is nothing. No hostname is all of
+/// them.
 pub(super) fn intersection(listener: Option<&str>, route: &str) -> Option<String> {
     let Some(listener) = listener.filter(|name| !name.is_empty() && *name != "*") else {
         return Some(route.to_ascii_lowercase());

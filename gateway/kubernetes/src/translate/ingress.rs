@@ -1,7 +1,7 @@
 //! Ingress: hosts and paths.
 //!
-//! Rules of all Ingresses for one host are one virtual host. An exact path is asked for before prefixes,
-//! a longer prefix before a shorter one, and of two alike the older Ingress has it.
+//! Rules of all Ingresses for one host are one virtual host. An exact path is asked for before
+//! prefixes, a longer prefix before a shorter one, and of two alike the older Ingress has it.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;

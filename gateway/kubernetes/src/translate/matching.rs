@@ -8,8 +8,8 @@ use sallyport_config::spec::{HeaderMatch, Match, PathMatch, QueryMatch};
 use super::ingress::trimmed;
 use crate::objects::{FieldMatch, GrpcMethod, MethodMatch, RouteKind, RouteMatch};
 
-/// Smaller is asked first: exact paths, regular expressions, prefixes by their length; then what names a
-/// method, more fields, more parameters.
+/// Smaller is asked first: exact paths, regular expressions, prefixes by their length; then what
+/// names a method, more fields, more parameters.
 pub(super) type Rank = (u8, Reverse<usize>, Reverse<bool>, Reverse<usize>, Reverse<usize>);
 
 /// A match as the gateway has it.

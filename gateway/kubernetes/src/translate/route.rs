@@ -1,8 +1,8 @@
 //! Routes: which listeners take them, and their rules as virtual hosts and routes.
 //!
-//! A request belongs to the listener whose hostname says most of its host, and there to the routes whose
-//! hostname says most. So each hostname that occurs at an address is a virtual host of its own, with the
-//! rules of all routes for it, in the order that the Gateway API gives them.
+//! A request belongs to the listener whose hostname says most of its host, and there to the routes
+//! whose hostname says most. So each hostname that occurs at an address is a virtual host of its
+//! own, with the rules of all routes for it, in the order that the Gateway API gives them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -211,7 +211,8 @@ impl Draft<'_> {
         is_from && slot.kinds.contains(&item.kind)
     }
 
-    /// The hostnames of a route at a listener, but for those that another listener there says more of.
+    /// The hostnames of a route at a listener, but for those that another listener there says more
+    /// of.
     fn hostnames(&self, item: &Item, slot: &Slot, slots: &[Slot]) -> BTreeSet<String> {
         let own = slot.hostname();
         let all = ["*".to_owned()];

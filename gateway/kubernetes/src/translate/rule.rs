@@ -389,7 +389,8 @@ fn time(text: &Option<String>) -> Result<Option<std::time::Duration>, String> {
     Ok(Some(time).filter(|time| !time.is_zero()))
 }
 
-/// A duration of the Gateway API (GEP-2257): hours, minutes, seconds and milliseconds in this order.
+/// A duration of the Gateway API (GEP-2257): hours, minutes, seconds and milliseconds in this
+/// order.
 pub(super) fn duration(text: &str) -> Option<std::time::Duration> {
     let (mut total_ms, mut number, mut rest) = (0u64, String::new(), text.chars().peekable());
     while let Some(letter) = rest.next() {

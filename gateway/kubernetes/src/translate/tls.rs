@@ -18,8 +18,9 @@ pub(super) struct Found {
 }
 
 impl Draft<'_> {
-    /// The certificate of a Secret, whose files are delivered with it. If the Secret is gone or broken,
-    /// the one that it held when it was last used goes on being served: clients know no better one.
+    /// The certificate of a Secret, whose files are delivered with it. If the Secret is gone or
+    /// broken, the one that it held when it was last used goes on being served: clients know no
+    /// better one.
     pub(super) fn certificate(&mut self, key: &Key, origin: &str) -> Found {
         let (pair, problem) = match self.objects.secrets.get(key).map(|secret| &secret.body.0) {
             Some(Ok(pair)) => (Some(pair), None),

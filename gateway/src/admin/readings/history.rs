@@ -1,9 +1,9 @@
 //! An hour of figures, in steps of ten seconds, in a bounded number of bytes.
 //!
 //! A figure of one step is one word: three quantiles as the histogram's buckets, and two counts as
-//! floats of fourteen and thirteen bits. A step has a bit for each name and a word for each that had
-//! requests, so that an hour of 10,000 busy routes is 28 MiB and one of idle routes half a MiB. Where
-//! there is more than there is room for, the oldest steps go first.
+//! floats of fourteen and thirteen bits. A step has a bit for each name and a word for each that
+//! had requests, so that an hour of 10,000 busy routes is 28 MiB and one of idle routes half a MiB.
+//! Where there is more than there is room for, the oldest steps go first.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -111,9 +111,9 @@ impl History {
         self.drops.iter()
     }
 
-    /// The last hour of `series`, the oldest first. Of everything together every second is known, of
-    /// others every step; where nothing was asked of it there is a zero, and where it was not there,
-    /// nothing.
+    /// The last hour of `series`, the oldest first. Of everything together every second is known,
+    /// of others every step; where nothing was asked of it there is a zero, and where it was not
+    /// there, nothing.
     pub(in super::super) fn of(&self, series: &Series) -> Vec<Point> {
         if *series == Series::All {
             let point = |(at_unix_s, all): &(u64, Figures)| Point::of(*at_unix_s, all);

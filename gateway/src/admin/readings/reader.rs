@@ -16,8 +16,8 @@ use super::window::{Added, Budget, Figures, HALF_S, Scratch, Span, Window};
 use crate::snapshot::{NONE, Snapshot};
 use crate::upstream::Upstream;
 
-/// Bytes that counts of durations may take. 10,000 routes, each with requests from 1 ms to 1 s, take
-/// 19 MiB at most.
+/// Bytes that counts of durations may take. 10,000 routes, each with requests from 1 ms to 1 s,
+/// take 19 MiB at most.
 pub(super) const READER_BYTES_MAX: usize = 24 << 20;
 
 /// What figures are of.
@@ -158,7 +158,8 @@ impl Reader {
         if snapshot.version != self.version {
             self.follow(&snapshot);
         }
-        // The first reading is what others are compared with: after it, and six more, half a window is over.
+        // The first reading is what others are compared with: after it, and six more, half a window
+        // is over.
         let over_s = self.seconds.saturating_sub(1);
         if over_s > 0 && over_s.is_multiple_of(HALF_S) {
             if over_s.is_multiple_of(STEP_S) {
@@ -333,8 +334,8 @@ fn read_upstream(
     add_new(tracked, (requests, errors, client_errors), counts, [], budget);
 }
 
-/// Adds the difference between what is counted now and what was; nothing of what was counted before it
-/// was looked at for the first time, or before it began anew.
+/// Adds the difference between what is counted now and what was; nothing of what was counted before
+/// it was looked at for the first time, or before it began anew.
 fn add_new<const N: usize>(
     tracked: &mut Tracked,
     (requests, errors, client_errors): (u64, u64, u64),

@@ -1,9 +1,10 @@
 //! What was counted lately of one thing: a window of the last five to ten seconds.
 //!
-//! The window is two halves. One is being filled; when five seconds are over it becomes the other, and
-//! what that was is forgotten. Two full halves are a step of the history. Durations are kept as counts
-//! of the histogram's buckets, from the first to the last that has any: some hundred bytes for most
-//! routes. What all of them take together is bounded; where there is no room, quantiles are left out.
+//! The window is two halves. One is being filled; when five seconds are over it becomes the other,
+//! and what that was is forgotten. Two full halves are a step of the history. Durations are kept as
+//! counts of the histogram's buckets, from the first to the last that has any: some hundred bytes
+//! for most routes. What all of them take together is bounded; where there is no room, quantiles
+//! are left out.
 
 use sallyport_stats::histogram::{self, BUCKETS};
 

@@ -1,7 +1,7 @@
 //! The demo's own clients, so that there is something to see in the first minute.
 //!
-//! They ask for every route that a plain request can reach, but for those whose upstream goes round its
-//! endpoints: the next endpoint there is the next for whoever tries the demo by hand.
+//! They ask for every route that a plain request can reach, but for those whose upstream goes round
+//! its endpoints: the next endpoint there is the next for whoever tries the demo by hand.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,7 +14,8 @@ use tokio::sync::Semaphore;
 
 use crate::config::{Action, Config, HashOn, Route, VirtualHost};
 
-/// Requests under way at once: a gateway that is stopped in a debugger is not flooded when it goes on.
+/// Requests under way at once: a gateway that is stopped in a debugger is not flooded when it goes
+/// on.
 const REQUESTS_MAX: usize = 64;
 
 /// Time between two requests in the mean: 40 a second.

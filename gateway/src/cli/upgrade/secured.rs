@@ -1,4 +1,5 @@
-//! TLS to an admin listener: its certificate is known from its file, so nobody else has to vouch for it.
+//! TLS to an admin listener: its certificate is known from its file, so nobody else has to vouch
+//! for it.
 
 use std::net::{IpAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -14,8 +15,8 @@ use rustls::{
     StreamOwned,
 };
 
-/// A client that trusts the first certificate of each of `files`, and shows `identity`, a certificate
-/// and its key.
+/// A client that trusts the first certificate of each of `files`, and shows `identity`, a
+/// certificate and its key.
 ///
 /// # Errors
 /// If a file holds no such thing.

@@ -103,9 +103,9 @@ impl Resolver<'_, '_, '_> {
     }
 
     /// A domain leads to one virtual host on each listener; two listeners may route it differently.
-    /// `places` are those of the virtual hosts, each with its file. Where no listener could be read,
-    /// all virtual hosts are taken to be served by one; one that no listener serves is looked at
-    /// alone.
+    /// `places` are those of the virtual hosts, each with its file. Where no listener could be
+    /// read, all virtual hosts are taken to be served by one; one that no listener serves is looked
+    /// at alone.
     pub(super) fn domains(
         &mut self,
         listeners: &[Listener],

@@ -258,8 +258,8 @@ impl Default for ListenerTimeouts {
     }
 }
 
-/// The networks, with a warning for each that is written with an address within it, which may be a slip
-/// of either.
+/// The networks, with a warning for each that is written with an address within it, which may be a
+/// slip of either.
 pub(super) fn networks(specs: &[Network], place: &Place<'_>, sink: &mut Sink) -> Vec<IpNet> {
     let networks = specs
         .iter()

@@ -1,4 +1,5 @@
-//! The keys of an upstream that say where its origins are and how they are spoken to, and `resolver:`.
+//! The keys of an upstream that say where its origins are and how they are spoken to, and
+//! `resolver:`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -68,8 +69,8 @@ pub(super) fn discovery(
     srv.or(file.map(Discovery::File)).or(service).or(group)
 }
 
-/// A file of endpoints is followed by itself: what is wrong with it now is a warning, since it may be
-/// written at any time, and the upstream has no endpoints of it until then.
+/// A file of endpoints is followed by itself: what is wrong with it now is a warning, since it may
+/// be written at any time, and the upstream has no endpoints of it until then.
 fn endpoints_file(file: &str, place: &Place<'_>, files: &Reader<'_>, sink: &mut Sink) -> PathBuf {
     let path = files.folder().join(file);
     if let Err(problems) = endpoints_file::read(&path) {

@@ -39,7 +39,8 @@ pub(super) fn access_log(
     filters.of_kind(spec::AccessLog::KIND, Node { value: &spec.0, place: *place }, sink)
 }
 
-/// Gives `entry` to a listener with these filters; one that turns it off, or has its own, does without.
+/// Gives `entry` to a listener with these filters; one that turns it off, or has its own, does
+/// without.
 pub(super) fn give(entry: &Entry, filters: &mut Vec<Entry>) {
     let own = filters.iter().position(|own| own.name() == entry.name());
     match own.map(|at| (at, &filters[at])) {

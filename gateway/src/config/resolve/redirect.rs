@@ -1,7 +1,8 @@
 //! `redirect:` of a route: where the client is sent instead.
 //!
 //! Apart from the other actions, because what may be written depends on what the route matches: a
-//! prefix can be replaced only where there is one, and a group be named only where there is a regex.
+//! prefix can be replaced only where there is one, and a group be named only where there is a
+//! regex.
 
 use http::StatusCode;
 use sallyport_config::spec;
@@ -110,8 +111,8 @@ fn full_path(
     place.refuse(sink, format!("{sample:?} is not a path"), fix)
 }
 
-/// What stands in place of the groups in [`Replacement::fill`] is one label, so that the rest of the
-/// text is judged as it will be.
+/// What stands in place of the groups in [`Replacement::fill`] is one label, so that the rest of
+/// the text is judged as it will be.
 fn replacement(
     text: &str,
     place: &Place<'_>,

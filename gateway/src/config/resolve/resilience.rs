@@ -1,5 +1,5 @@
-//! `outlier_detection`, `slow_start`, `limits`, `queue` and `sticky` of an upstream, and `retry` of a
-//! route.
+//! `outlier_detection`, `slow_start`, `limits`, `queue` and `sticky` of an upstream, and `retry` of
+//! a route.
 
 use std::num::NonZeroU16;
 

@@ -7,8 +7,8 @@ use sallyport_plugin::Reader;
 
 use crate::config::sticky::{Secret, Sticky};
 
-/// Where a client may choose its variant itself, it need not be kept from it: a cookie of a split is
-/// signed with this unless a secret is named.
+/// Where a client may choose its variant itself, it need not be kept from it: a cookie of a split
+/// is signed with this unless a secret is named.
 const NO_SECRET: &[u8] = b"sallyport: a split without a secret";
 
 /// Resolves the cookie of an upstream, which names an endpoint: that is for this gateway to say.

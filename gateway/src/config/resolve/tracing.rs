@@ -54,7 +54,8 @@ fn sample(share: Share) -> Sample {
 }
 
 impl Resolver<'_, '_, '_> {
-    /// The share that a virtual host or a route at `place` says. One that nothing is sent of is a slip.
+    /// The share that a virtual host or a route at `place` says. One that nothing is sent of is a
+    /// slip.
     pub(super) fn sample(
         &mut self,
         spec: Option<&TracingOverride>,

@@ -1,7 +1,7 @@
 //! A new connection to an origin: the socket, its options, the PROXY header, TLS.
 //!
-//! Errors are of the types that Pingora's connector has for the same, so that `proxy/cause.rs` need not know whose they
-//! are.
+//! Errors are of the types that Pingora's connector has for the same, so that `proxy/cause.rs` need
+//! not know whose they are.
 
 use std::io;
 use std::time::Duration;

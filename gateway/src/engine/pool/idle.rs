@@ -1,7 +1,8 @@
-//! Which idle connection is taken and which has to go: the youngest of its endpoint, and the oldest of all.
+//! Which idle connection is taken and which has to go: the youngest of its endpoint, and the oldest
+//! of all.
 //!
-//! The youngest is the least likely to be closed by its origin just now; and where fewer are needed, those that are not
-//! grow old and go.
+//! The youngest is the least likely to be closed by its origin just now; and where fewer are
+//! needed, those that are not grow old and go.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -48,7 +49,8 @@ impl<V> Idle<V> {
         }
     }
 
-    /// Adds a value. Returns what has to go for it: the oldest, or the value itself where there is room for none.
+    /// Adds a value. Returns what has to go for it: the oldest, or the value itself where there is
+    /// room for none.
     pub(super) fn put(&mut self, key: u64, value: V) -> Option<V> {
         if self.max == 0 {
             return Some(value);

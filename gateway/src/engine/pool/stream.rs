@@ -57,8 +57,8 @@ impl OriginStream {
         }
     }
 
-    /// Ready if a connection that nobody uses is of no use any more: its origin has closed it, or has sent what nobody
-    /// has asked for. Messages of TLS itself, as tickets are, are taken in.
+    /// Ready if a connection that nobody uses is of no use any more: its origin has closed it, or
+    /// has sent what nobody has asked for. Messages of TLS itself, as tickets are, are taken in.
     pub(super) fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let mut byte = [0];
         Pin::new(self).poll_read(context, &mut ReadBuf::new(&mut byte)).map(|_| ())

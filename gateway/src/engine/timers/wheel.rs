@@ -1,10 +1,11 @@
 //! The wheel itself: which of many timers are due, without a clock.
 //!
-//! Time is counted in ticks. A timer stands in the slot of its tick modulo the number of slots, in a list through the
-//! entries, so that to set one, to move one and to take one back costs the same however many there are.
+//! Time is counted in ticks. A timer stands in the slot of its tick modulo the number of slots, in
+//! a list through the entries, so that to set one, to move one and to take one back costs the same
+//! however many there are.
 
-/// Slots; a power of two. With ticks of 10 ms a turn is 10 s, which is more than most waits: a timer beyond is looked
-/// at once a turn.
+/// Slots; a power of two. With ticks of 10 ms a turn is 10 s, which is more than most waits: a
+/// timer beyond is looked at once a turn.
 const SLOTS: usize = 1 << 10;
 const NONE: u32 = u32::MAX;
 
@@ -75,11 +76,11 @@ impl<V> Wheel<V> {
         &mut self.entry(key.0).value
     }
 
-    /// Sets a timer to the tick `due`, at the earliest the one after the present. Returns the tick at which the wheel
-    /// must be turned for that.
+    /// Sets a timer to the tick `due`, at the earliest the one after the present. Returns the tick
+    /// at which the wheel must be turned for that.
     ///
-    /// A timer that is moved back stays where it is until its slot is looked at, so that one that is set again and
-    /// again is hardly ever moved.
+    /// A timer that is moved back stays where it is until its slot is looked at, so that one that
+    /// is set again and again is hardly ever moved.
     pub(super) fn set(&mut self, Key(index): Key, due: u64) -> u64 {
         let due = due.max(self.now + 1);
         let entry = self.entry(index);
@@ -93,7 +94,8 @@ impl<V> Wheel<V> {
         due
     }
 
-    /// Goes on to the tick `now` and hands the values of timers that became due to `due`. Those are set no more.
+    /// Goes on to the tick `now` and hands the values of timers that became due to `due`. Those are
+    /// set no more.
     pub(super) fn turn(&mut self, now: u64, mut due: impl FnMut(V)) {
         let slots = (now.saturating_sub(self.now)).min(SLOTS as u64);
         let first = now.saturating_sub(slots) + 1;

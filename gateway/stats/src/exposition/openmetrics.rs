@@ -1,8 +1,8 @@
 //! The families in OpenMetrics 1.0, which says what the older text format does not: which trace a
 //! bucket's latest request belongs to.
 //!
-//! Names are the same in both. A counter whose name does not end in `_total` would get another one, and
-//! is therefore given as `unknown`.
+//! Names are the same in both. A counter whose name does not end in `_total` would get another one,
+//! and is therefore given as `unknown`.
 
 use std::fmt::Write;
 

@@ -1,7 +1,9 @@
-//! The same exchanges through both engines: what the origin receives and what the client receives is the same.
+//! The same exchanges through both engines: what the origin receives and what the client receives
+//! is the same.
 //!
-//! Left out of the comparison, with reason: the time in `Date` and the random id in `X-Request-Id`, which no two
-//! requests share; and where chunks end, which depends on how bytes come together on a socket.
+//! Left out of the comparison, with reason: the time in `Date` and the random id in `X-Request-Id`,
+//! which no two requests share; and where chunks end, which depends on how bytes come together on a
+//! socket.
 
 use std::io::Write as _;
 use std::sync::{Arc, Mutex};
@@ -67,8 +69,8 @@ virtual_hosts:
         Self { own: start("auto"), pingora: start("pingora"), origin, answers }
     }
 
-    /// Sends `requests` as they stand, and then one by which the connection ends; the origin answers `/0`, `/1` and so
-    /// on with `answers`.
+    /// Sends `requests` as they stand, and then one by which the connection ends; the origin
+    /// answers `/0`, `/1` and so on with `answers`.
     pub(super) fn compare(&self, name: &str, requests: &[u8], answers: &[&[u8]]) {
         *self.answers.lock().unwrap() = answers.iter().map(|answer| answer.to_vec()).collect();
         let own = self.outcome(&self.own, requests);

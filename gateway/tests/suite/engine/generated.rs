@@ -1,7 +1,8 @@
-//! Exchanges that nobody thought of: generated requests and responses, the same through both engines.
+//! Exchanges that nobody thought of: generated requests and responses, the same through both
+//! engines.
 //!
-//! `SALLYPORT_ENGINE_EXCHANGES` says how many, `SALLYPORT_ENGINE_SEED` from which number on; a failure names the number
-//! that shows it alone.
+//! `SALLYPORT_ENGINE_EXCHANGES` says how many, `SALLYPORT_ENGINE_SEED` from which number on; a
+//! failure names the number that shows it alone.
 
 use fastrand::Rng;
 

@@ -1,5 +1,5 @@
-//! An API server as far as the gateway speaks to one: list, watch with bookmarks and 410, get, create,
-//! replace, and the patch of a status with its conflicts.
+//! An API server as far as the gateway speaks to one: list, watch with bookmarks and 410, get,
+//! create, replace, and the patch of a status with its conflicts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener};

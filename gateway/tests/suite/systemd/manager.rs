@@ -1,4 +1,5 @@
-//! A service manager, as far as the gateway deals with one: it opens sockets, keeps them, and watches.
+//! A service manager, as far as the gateway deals with one: it opens sockets, keeps them, and
+//! watches.
 
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
@@ -88,8 +89,8 @@ fn a_socket_for_another_address_is_closed_and_the_admin_listener_may_have_one() 
 /// A message to the manager, and the descriptor that came with it.
 type Message = (String, Option<OwnedFd>);
 
-/// The manager's end of the notification socket. It reads what comes at once, as a manager does: who
-/// has something to say waits for that.
+/// The manager's end of the notification socket. It reads what comes at once, as a manager does:
+/// who has something to say waits for that.
 struct Manager {
     folder: TempDir,
     messages: mpsc::Receiver<Message>,

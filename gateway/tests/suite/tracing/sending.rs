@@ -1,5 +1,5 @@
-//! How spans leave: over both protocols, through reloads, to the end, and to collectors that are not
-//! there.
+//! How spans leave: over both protocols, through reloads, to the end, and to collectors that are
+//! not there.
 
 use std::net::TcpListener;
 use std::sync::atomic::Ordering;

@@ -77,8 +77,8 @@ impl Http2 {
                 let Ok((answer, _)) = client.send_request(request, true) else { continue };
                 match answer.await {
                     Ok(answer) => break (client, answer),
-                    // RFC 9113, 6.8: sent after the GOAWAY, so nobody has begun it. That this is so,
-                    // the origin's count shows.
+                    // RFC 9113, 6.8: sent after the GOAWAY, so nobody has begun it. That this is
+                    // so, the origin's count shows.
                     Err(error)
                         if error.is_go_away() && error.reason() == Some(Reason::NO_ERROR) => {}
                     Err(error) => panic!("no answer: {error}"),

@@ -1,5 +1,5 @@
-//! A control plane in this process: ADS in both variants, resources from YAML, and a record of what it is
-//! told.
+//! A control plane in this process: ADS in both variants, resources from YAML, and a record of what
+//! it is told.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;

@@ -31,8 +31,8 @@ const RESPONSE_BYTES_MAX: usize = 256 << 20;
 /// How long the gateway has for a delivery before its updates are acknowledged all the same.
 const VERDICT_MAX: Duration = Duration::from_secs(30);
 
-/// The wait before the same problem is told again: a control plane may answer each rejection with what
-/// was rejected.
+/// The wait before the same problem is told again: a control plane may answer each rejection with
+/// what was rejected.
 const NACK_FIRST: Duration = Duration::from_millis(50);
 const NACK_MAX: Duration = Duration::from_secs(2);
 
@@ -418,8 +418,8 @@ impl Session {
         self.outlet.deliver(delivery);
     }
 
-    /// Whether the first stream has not said yet what there is: what an earlier process was told stays in
-    /// force until then.
+    /// Whether the first stream has not said yet what there is: what an earlier process was told
+    /// stays in force until then.
     fn is_incomplete(&self, now: Instant) -> bool {
         let is_silent = |kind| {
             self.subscriptions.get(kind).is_none_or(|subscription| subscription.nonce.is_empty())

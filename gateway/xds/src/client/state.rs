@@ -1,8 +1,8 @@
-//! What is known of a control plane: resources by kind and name, what of them is accepted, and what of
-//! that can be in force.
+//! What is known of a control plane: resources by kind and name, what of them is accepted, and what
+//! of that can be in force.
 //!
-//! Pure: no socket and no clock of its own. A resource that names others is in force once they are there,
-//! and its last version that was in force stays until then: make before break.
+//! Pure: no socket and no clock of its own. A resource that names others is in force once they are
+//! there, and its last version that was in force stays until then: make before break.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -147,8 +147,8 @@ impl State {
         known.filter_map(|known| known.expires).min()
     }
 
-    /// The names of a kind that known resources and those in force need. Names that nobody needs any
-    /// more are forgotten.
+    /// The names of a kind that known resources and those in force need. Names that nobody needs
+    /// any more are forgotten.
     pub(crate) fn needed(&self, kind: ResourceKind) -> BTreeSet<String> {
         let all = [&self.known, &self.in_force].into_iter().flat_map(BTreeMap::values);
         let references = all.flat_map(BTreeMap::values).flat_map(|known| known.references.iter());
@@ -279,7 +279,8 @@ fn resources(of: &ByKind) -> Resources {
 
 type ByKind = BTreeMap<ResourceKind, BTreeMap<String, Known>>;
 
-/// Whether both are made of the same messages. Endpoints are in force beside the tables and do not count.
+/// Whether both are made of the same messages. Endpoints are in force beside the tables and do not
+/// count.
 fn are_same(one: &ByKind, other: &ByKind) -> bool {
     let tables = |of: &'_ ByKind| {
         let kinds = of.iter().filter(|(kind, _)| **kind != ResourceKind::ClusterLoadAssignment);

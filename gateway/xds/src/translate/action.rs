@@ -252,7 +252,8 @@ fn rewrite(
         fields.refuse(name, "hosts are rewritten by host_rewrite_literal");
     }
     let path = path.map(|(regex, with)| {
-        // A prefix of whole segments is said as one; the meaning is the same and it is the faster way.
+        // A prefix of whole segments is said as one; the meaning is the same and it is the faster
+        // way.
         match (&matched.path, regex.strip_suffix("(?P<rest>(?:/.*)?)")) {
             (PathRule::Segments(prefix), Some(_)) if !with.contains("$$") => Map::new()
                 .with("prefix", text(&**prefix))

@@ -6,7 +6,8 @@ use sallyport_config::{Mapping, Value};
 
 use crate::findings::{Findings, Outcome};
 
-/// Leaves out the routes that name an upstream which is not among `upstreams`, and tells each of them.
+/// Leaves out the routes that name an upstream which is not among `upstreams`, and tells each of
+/// them.
 pub(super) fn pruned(hosts: Vec<Value>, upstreams: &[Value], findings: &Findings) -> Vec<Value> {
     let names: HashSet<&str> =
         upstreams.iter().filter_map(|upstream| key(upstream, "name")).collect();

@@ -1,7 +1,7 @@
 //! HTTP filters as entries of `filters`.
 //!
-//! Envoy's chain is the listener's; what routes say of a filter is found by the filter's name. Ours is
-//! the same: an entry of a route replaces the listener's of that name.
+//! Envoy's chain is the listener's; what routes say of a filter is found by the filter's name. Ours
+//! is the same: an entry of a route replaces the listener's of that name.
 
 mod compressor;
 mod cors;
@@ -207,7 +207,8 @@ const UNEQUAL: [(&str, &str); 6] = [
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Chain {
     filters: Vec<HttpFilter>,
-    /// Whether they stand on the virtual hosts, because other connections of their listener have others.
+    /// Whether they stand on the virtual hosts, because other connections of their listener have
+    /// others.
     is_hosted: bool,
 }
 
@@ -290,8 +291,8 @@ impl Chain {
         .collect()
     }
 
-    /// Reads what `fields`, a route or something around routes, says of filters; what it says nothing of
-    /// is as `around` has it.
+    /// Reads what `fields`, a route or something around routes, says of filters; what it says
+    /// nothing of is as `around` has it.
     pub(super) fn per_route(
         &self,
         scope: &Scope<'_>,

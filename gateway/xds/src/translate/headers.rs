@@ -1,7 +1,8 @@
 //! Changes of header fields, which Envoy has at four levels and as a filter of its own.
 //!
-//! Changes of several levels that meet in one request are worked out here and become one filter of the
-//! most specific place, so that it does not matter in which order filters of different places run.
+//! Changes of several levels that meet in one request are worked out here and become one filter of
+//! the most specific place, so that it does not matter in which order filters of different places
+//! run.
 
 use sallyport_config::Value;
 
@@ -68,8 +69,8 @@ impl Mutations {
         Self { request: read("request_mutations"), response: read("response_mutations") }
     }
 
-    /// Refuses several `Set-Cookie` fields at `fields`: one key of ours has one value, and theirs cannot be
-    /// joined as those of other fields can (RFC 9110, 5.3).
+    /// Refuses several `Set-Cookie` fields at `fields`: one key of ours has one value, and theirs
+    /// cannot be joined as those of other fields can (RFC 9110, 5.3).
     pub(super) fn check_cookies(&self, fields: &Fields<'_>) {
         let is_cookie = |(name, change): &&(String, Change)| {
             name == "set-cookie" && matches!(change, Change::Add(_))

@@ -1,8 +1,8 @@
 //! `Listener`: where requests are taken, with which certificates and filters.
 //!
-//! Envoy chooses a filter chain by what a connection begins with. Here a listener has one way for all of
-//! its connections, certificates by SNI, and virtual hosts by Host. Chains that differ by SNI are said as
-//! that: what is a chain's own stands on the virtual hosts of its names.
+//! Envoy chooses a filter chain by what a connection begins with. Here a listener has one way for
+//! all of its connections, certificates by SNI, and virtual hosts by Host. Chains that differ by
+//! SNI are said as that: what is a chain's own stands on the virtual hosts of its names.
 
 use std::sync::Arc;
 
@@ -93,7 +93,8 @@ pub(super) fn all(scope: &Scope<'_>) -> Vec<Gate> {
     listeners.filter_map(|(_, resource)| gate(scope, &scope.fields(resource))).collect()
 }
 
-/// Takes a source of configuration for read: whatever it is, resources come from where these came from.
+/// Takes a source of configuration for read: whatever it is, resources come from where these came
+/// from.
 pub(super) fn config_source(fields: &Fields<'_>, name: &str) {
     let Some(source) = fields.message(name) else { return };
     source.refuse("path", "resources come with the others, not from a file of their own");

@@ -22,7 +22,8 @@ pub(super) fn of(matcher: &Fields<'_>) -> Option<String> {
 }
 
 /// A `RegexMatchAndSubstitute` as an expression for the whole text and what takes its place. Envoy
-/// replaces every match within the text; that is the same where there can be one only, at the start.
+/// replaces every match within the text; that is the same where there can be one only, at the
+/// start.
 pub(super) fn substitution(fields: &Fields<'_>) -> Option<(String, String)> {
     let pattern = fields.message("pattern").and_then(|matcher| of(&matcher));
     let substitution = fields.text("substitution").unwrap_or_default();

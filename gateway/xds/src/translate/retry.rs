@@ -5,8 +5,8 @@ use sallyport_config::Value;
 use crate::fields::Fields;
 use crate::output::{self, Map, number, text};
 
-/// What Envoy's conditions are here. It takes every reset of a stream, and every timeout of a try, for
-/// one that `reset`, `5xx` and `gateway-error` retry on.
+/// What Envoy's conditions are here. It takes every reset of a stream, and every timeout of a try,
+/// for one that `reset`, `5xx` and `gateway-error` retry on.
 const CONDITIONS: [(&str, &[&str]); 9] = [
     ("5xx", &["connect", "reset", "timeout", "refused_stream", "5xx"]),
     ("gateway-error", &["connect", "reset", "timeout", "refused_stream", "502", "503", "504"]),

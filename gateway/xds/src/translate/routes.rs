@@ -1,8 +1,8 @@
 //! `RouteConfiguration` as `virtual_hosts`.
 //!
-//! A route configuration may serve several listeners. Where they run the same filters its virtual hosts
-//! are written once; where they do not, once for each set of filters, since what a route says of a filter
-//! means something only beside that filter.
+//! A route configuration may serve several listeners. Where they run the same filters its virtual
+//! hosts are written once; where they do not, once for each set of filters, since what a route says
+//! of a filter means something only beside that filter.
 
 use std::collections::HashMap;
 

@@ -260,8 +260,8 @@ fn certificate(scope: &Scope<'_>, fields: &Fields<'_>) -> Option<Value> {
     Some(out.with_some("ocsp", staple.map(text)).done())
 }
 
-/// What certificates of the other side must be. `None` outside if that cannot be said, within if nothing
-/// is asked.
+/// What certificates of the other side must be. `None` outside if that cannot be said, within if
+/// nothing is asked.
 fn validation(scope: &Scope<'_>, fields: &Fields<'_>) -> Option<Option<Validation>> {
     if let Some(context) = fields.message("validation_context") {
         return validation_context(scope, &context, Validation::default()).map(Some);

@@ -8,7 +8,7 @@ fn names(count: usize) -> Arc<Names> {
     Arc::new(Names::of((0..count).map(route).collect()))
 }
 
-/// Configurations of so many routes; five of the largest do not fit.
+/// How many routes the tried configurations have; the history of the largest does not fit whole.
 const SIZES: [usize; 5] = [0, 1, 700, 9_000, 40_000];
 
 fn busy(requests: u64) -> Figures {

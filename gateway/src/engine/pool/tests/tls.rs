@@ -29,7 +29,8 @@ fn issue(authority: &Authority, name: &str) -> (CertificateDer<'static>, Vec<u8>
     (certificate.der().clone(), key.serialize_der())
 }
 
-/// An origin that greets each connection over TLS, shows a certificate for `localhost`, and demands one.
+/// An origin that greets each connection over TLS, shows a certificate for `localhost`, and demands
+/// one.
 async fn origin(authority: &Authority) -> (std::net::SocketAddr, JoinHandle<()>) {
     let (certificate, key) = issue(authority, "localhost");
     let mut roots = RootCertStore::empty();

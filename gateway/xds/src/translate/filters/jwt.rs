@@ -1,7 +1,7 @@
 //! `jwt_authn`: which routes ask for a token, and whose.
 //!
-//! Envoy's rules match requests by themselves, beside the routes. Here a route asks for a token or not,
-//! so that a rule has to cover a route as a whole.
+//! Envoy's rules match requests by themselves, beside the routes. Here a route asks for a token or
+//! not, so that a rule has to cover a route as a whole.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -53,8 +53,8 @@ impl Plan {
 }
 
 impl Paths {
-    /// Whether every request of a route is one of the rule's. One that is by a regular expression counts
-    /// as covered by a rule for every path only.
+    /// Whether every request of a route is one of the rule's. One that is by a regular expression
+    /// counts as covered by a rule for every path only.
     fn cover(&self, path: &PathRule) -> bool {
         match (self, path) {
             (Self::Begins(prefix), _) if prefix == "/" => true,
@@ -203,7 +203,8 @@ fn provider(scope: &Scope<'_>, fields: &Fields<'_>) -> Option<Map> {
     Some(out)
 }
 
-/// The one field that holds the token, where it is not `Authorization`. `None` if there are several.
+/// The one field that holds the token, where it is not `Authorization`. `None` if there are
+/// several.
 fn token_field(fields: &Fields<'_>) -> Option<Option<String>> {
     let mut field = None;
     let mut count = 0;

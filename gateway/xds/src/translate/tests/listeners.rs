@@ -2,7 +2,8 @@
 
 use super::{refused, translated, whole, yaml};
 
-/// A listener with TLS and a filter chain for each of `chains`: names by SNI, and a route configuration.
+/// A listener with TLS and a filter chain for each of `chains`: names by SNI, and a route
+/// configuration.
 fn by_names(chains: &[(&str, &str)]) -> String {
     let mut text = String::from(
         "static_resources:
