@@ -125,7 +125,7 @@ impl Kernel {
     /// the configuration before holds. What is amiss with interfaces of the configuration before is no
     /// reason to refuse: [`Kernel::mend`] sees to them.
     pub fn apply(&mut self, config: &Config, before: &Config) -> Result<u32, KernelError> {
-        let ifindex = present(config);
+        let ifindex = self.present(config);
         let known: BTreeMap<&str, Mode> = before.attachments().collect();
         let mut new = config.attachments().filter(|(name, _)| !known.contains_key(name));
         if let Some((name, _)) = new.find(|(name, _)| !ifindex.contains_key(*name)) {
@@ -153,7 +153,7 @@ impl Kernel {
     pub fn mend(&mut self, config: &Config) -> bool {
         let now = Instant::now();
         self.restore_pins(now);
-        let present = present(config);
+        let present = self.present(config);
         let lost = self.links.look(config, &present);
         // Zones first: a packet that comes before would be of none.
         self.write_zones(config, &present, now);
@@ -162,6 +162,20 @@ impl Kernel {
             self.note_interfaces(config);
         }
         lost || is_back
+    }
+
+    /// As [`present`], and interfaces that were renamed under the program: they keep it, and so they
+    /// keep their zone until an interface of the old name is there.
+    fn present(&self, config: &Config) -> BTreeMap<Box<str>, u32> {
+        let mut present = present(config);
+        for (name, _) in config.attachments() {
+            if !present.contains_key(name)
+                && let Some(index) = self.links.index_of_renamed(name)
+            {
+                present.insert(name.into(), index);
+            }
+        }
+        present
     }
 
     /// Writes zones for the index that an interface has now.

@@ -110,11 +110,16 @@ impl Metrics {
         let reloads = self.control.reloads();
         line(text, name, &[("result", "success")], reloads.applied.load(Ordering::Relaxed));
         line(text, name, &[("result", "failure")], reloads.refused.load(Ordering::Relaxed));
+        let interfaces = self.control.interfaces();
+        let name = "sallyport_classifier_up";
+        head(text, name, "gauge", "1 while the program is on at least one interface, else 0.");
+        let is_up = interfaces.iter().any(|interface| interface.attached.is_some());
+        line(text, name, &[], u64::from(is_up));
         let name = "sallyport_classifier_attached";
         let help =
             "Interfaces of the configuration: 1 where the program is on it, with its mode, else 0.";
         head(text, name, "gauge", help);
-        for interface in self.control.interfaces() {
+        for interface in interfaces {
             let mode = interface.attached.as_ref().map(|attached| attached.mode.to_string());
             let labels =
                 [("interface", &*interface.name), ("mode", mode.as_deref().unwrap_or("none"))];

@@ -72,17 +72,64 @@ fn a_link_that_is_detached_is_put_back_within_a_second() {
     let loader = world.run(&[]);
     loader.says("in force generation=1");
     let address = loader.says("listening name=metrics address=");
-    for _ in 0..3 {
+    let back = || {
         let began = Instant::now();
         detach(&world, "eth0");
         loader.says("the program was taken off the interface");
         loader.says("attached interface=eth0 mode=generic");
-        eprintln!("back after {} ms", began.elapsed().as_millis());
-        // A machine with other work to do is given twice what is promised.
-        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+        let took = began.elapsed();
+        eprintln!("back after {} ms", took.as_millis());
         assert!(is_attached(&world, &address, "eth0"));
-        assert_eq!(interfaces(&world), (1, 1));
+        world.until("all of them", || interfaces(&world) == (1, 1));
+        took
+    };
+    // A machine with other work to do may delay any one of them, a loader that does not look delays all.
+    let times = (0..20).map(|_| back());
+    assert!(times.filter(|took| *took < Duration::from_secs(1)).take(3).count() == 3);
+}
+
+/// The loader's own figure and the gateway's say the same.
+#[test]
+fn up_is_whether_the_program_is_on_an_interface() {
+    if !can_load() {
+        return;
     }
+    let world = World::new("up");
+    let loader = world.run(&[]);
+    let address = loader.says("listening name=metrics address=");
+    let says = |line: &str| world.metrics(&address).lines().any(|known| known == line);
+    assert!(says("sallyport_classifier_up 1"));
+    world.ip(&["link", "del", "eth0"]);
+    world.until("nothing is classified", || says("sallyport_classifier_up 0"));
+    world.until("none of one", || interfaces(&world) == (0, 1));
+    add(&world, "eth0");
+    world.until("packets are classified again", || says("sallyport_classifier_up 1"));
+}
+
+#[test]
+fn an_interface_that_is_renamed_keeps_its_zone_and_one_that_is_moved_away_is_gone() {
+    if !can_load() {
+        return;
+    }
+    let world = World::new("rename");
+    let loader = world.run(&[]);
+    loader.says("in force generation=1");
+    let zones = || world.status()["zones"].clone();
+    let before = zones();
+    assert_eq!(before[0]["name"], "internet", "{before}");
+    world.ip(&["link", "set", "eth0", "name", "uplink"]);
+    world.edit("name: office", "name: desk");
+    loader.says("in force generation=2");
+    assert_eq!((zones(), interfaces(&world)), (before, (1, 1)));
+    // Where it is moved to nobody reads its hints.
+    world.ip(&["link", "set", "uplink", "name", "eth0"]);
+    let elsewhere = world.peer("192.0.2.2/24", "192.0.2.3/24");
+    world.ip(&["link", "set", "eth0", "netns", elsewhere.namespace()]);
+    loader.says("the interface is gone");
+    world.until("none of one", || interfaces(&world) == (0, 1));
+    add(&world, "eth0");
+    loader.says("attached interface=eth0");
+    world.until("one of one", || interfaces(&world) == (1, 1));
 }
 
 #[test]

@@ -45,7 +45,9 @@ impl fmt::Display for Foreigner {
         if name.as_ref().is_some_and(|(name, _)| name == DISPATCHER) {
             return write!(
                 out,
-                "it is libxdp's dispatcher; `xdp-loader unload {interface} --all` takes it off"
+                "it is libxdp's dispatcher, which this program does not join: libxdp fixes the number \
+                 of its programs when it loads it; `xdp-loader unload {interface} --all` takes it off \
+                 with them; or leave {interface} out of `interfaces`"
             );
         }
         let off = match mode {
@@ -78,6 +80,10 @@ mod tests {
         let named = foreigner(Some("fw")).to_string();
         assert!(named.contains("(`fw`, tag 0000000000000102)"), "{named}");
         let dispatcher = foreigner(Some(DISPATCHER)).to_string();
+        assert!(
+            dispatcher.contains("dispatcher, which this program does not join"),
+            "{dispatcher}"
+        );
         assert!(dispatcher.contains("`xdp-loader unload eth0 --all`"), "{dispatcher}");
     }
 }

@@ -106,6 +106,13 @@ impl Links {
         self.held.values().map(|held| held.attached.clone()).collect()
     }
 
+    /// The index of an interface that has the program and another name by now; `None` where it does not
+    /// exist in this network namespace.
+    pub(super) fn index_of_renamed(&self, name: &str) -> Option<u32> {
+        let ifindex = self.held.get(name)?.attached.ifindex;
+        matches!(interface::holder(ifindex), Ok(Some(_))).then_some(ifindex)
+    }
+
     /// Pins maps and links again whose pins are gone; returns the names of these.
     pub(super) fn restore_pins(&self) -> Result<Vec<String>, KernelError> {
         let maps = self.program.restore_pins()?;
@@ -400,13 +407,13 @@ impl Missing {
 }
 
 /// Why the program is not on the interface any more; `None` if it is. `index` is the one that the
-/// name has now: an interface that was renamed keeps its program.
+/// interface has now: one that was moved to another network namespace has none.
 fn lost(held: &Held, state: Option<LinkState>, index: Option<u32>) -> Option<&'static str> {
     let attached = &held.attached;
     if index.is_some_and(|index| index != attached.ifindex) {
         return Some("an interface was made anew: attaching to it");
     }
-    match state {
+    match state.filter(|_| index.is_some()) {
         Some(LinkState { ifindex: Some(ifindex), program }) if ifindex == attached.ifindex => {
             (program != attached.program)
                 .then_some("another program was put in place of ours: attaching it again")

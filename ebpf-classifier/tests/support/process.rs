@@ -216,6 +216,10 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
+    pub(crate) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
     fn ip(&self, arguments: &[&str]) -> String {
         done(Command::new("ip").args(["-n", &self.namespace]).args(arguments))
     }
