@@ -1,8 +1,9 @@
 """SYN flood from forged sources: INTERFACE DESTINATION PORT SOURCES PACKETS_PER_S SECONDS.
 
-Bounded in count and time; frames are built once and sent through a packet socket.
+Bounded in count and time, or until SIGTERM; frames are built once and sent through a packet socket.
 """
 import fcntl
+import signal
 import socket
 import struct
 import sys
@@ -41,10 +42,12 @@ mac = bytes.fromhex(sys.argv[7].replace(":", ""))
 # 198.18.0.0/15 is for benchmarks (RFC 2544).
 address = [socket.inet_aton("198.18.%d.%d" % (i >> 8, i & 255)) for i in range(sources)]
 frames = [frame(mac, own, address[i % sources], i) for i in range(max(sources, 2000))]
+ended = []
+signal.signal(signal.SIGTERM, lambda *_: ended.append(True))
 # Building frames is not part of the flood.
 print("ready", flush=True)
 sent, begun = 0, time.monotonic()
-while True:
+while not ended:
     passed = time.monotonic() - begun
     if passed >= seconds:
         break

@@ -45,8 +45,9 @@ impl Flood {
 }
 
 impl Flooding {
-    /// Waits for its end; returns how many SYNs were sent.
-    pub(crate) fn sent(mut self) -> u64 {
+    /// Ends it; returns how many SYNs were sent.
+    pub(crate) fn end(mut self) -> u64 {
+        must(&format!("kill -TERM {}", self.child.id()));
         let sent = self.said.next().unwrap().unwrap();
         assert!(self.child.wait().unwrap().success());
         sent.trim().parse().unwrap()

@@ -123,7 +123,17 @@ pub(crate) fn connect(source: &str, address: SocketAddr, wait: Duration) -> Opti
 
 /// One GET; the response, if there was one. Called on a thread of the client's namespace.
 pub(crate) fn get(source: &str, address: SocketAddr, path: &str) -> Option<String> {
-    let mut stream = connect(source, address, Duration::from_secs(1))?;
+    get_within(source, address, path, Duration::from_secs(1))
+}
+
+/// As [`get`], with another time for the connection, and for each part of the answer.
+pub(crate) fn get_within(
+    source: &str,
+    address: SocketAddr,
+    path: &str,
+    wait: Duration,
+) -> Option<String> {
+    let mut stream = connect(source, address, wait)?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).ok()?;
     let mut response = String::new();
