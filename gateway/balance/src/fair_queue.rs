@@ -14,9 +14,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 use std::num::NonZeroU16;
 
-/// Virtual time that one item of a tenant with weight 1 takes. It is more than the largest weight, so that
-/// all weights are told apart.
-const ITEM: u128 = 1 << 32;
+/// Virtual time that one unit of cost takes a tenant with weight 1. It is more than the largest weight, so
+/// that all weights are told apart.
+const UNIT: u128 = 1 << 32;
 
 /// Items of many tenants that wait, at most a given number of them.
 ///
@@ -41,6 +41,11 @@ type Turn = (u128, u64);
 #[derive(Debug)]
 struct Tenant<T> {
     weight: NonZeroU16,
+    /// The virtual time at which its first item begins.
+    start: u128,
+    /// The sequence number of its latest service; 0 before the first.
+    served: u64,
+    /// When it is served: its place in `next`.
     turn: Turn,
     /// By sequence number, which is the order of arrival.
     items: BTreeMap<u64, Item<T>>,
@@ -48,6 +53,7 @@ struct Tenant<T> {
 
 #[derive(Debug)]
 struct Item<T> {
+    cost: u32,
     deadline_ms: u64,
     value: T,
 }
@@ -110,6 +116,19 @@ impl<K: Clone + Eq + Hash + Ord, T> FairQueue<K, T> {
         deadline_ms: u64,
         value: T,
     ) -> Pushed<K, T> {
+        self.push_with_cost(tenant, weight, 1, deadline_ms, value)
+    }
+
+    /// As [`push`](Self::push), for an item whose service takes `cost` units: tenants share units by their
+    /// weights, and not items.
+    pub fn push_with_cost(
+        &mut self,
+        tenant: K,
+        weight: NonZeroU16,
+        cost: u32,
+        deadline_ms: u64,
+        value: T,
+    ) -> Pushed<K, T> {
         let mut displaced = None;
         if self.length >= self.length_max {
             match self.make_room(&tenant, weight) {
@@ -120,7 +139,7 @@ impl<K: Clone + Eq + Hash + Ord, T> FairQueue<K, T> {
         self.sequence += 1;
         let sequence = self.sequence;
         self.change(&tenant, weight, |waiting| {
-            waiting.items.insert(sequence, Item { deadline_ms, value });
+            waiting.items.insert(sequence, Item { cost, deadline_ms, value });
         });
         self.length += 1;
         let ticket = Ticket { tenant, sequence };
@@ -160,15 +179,13 @@ impl<K: Clone + Eq + Hash + Ord, T> FairQueue<K, T> {
         while let Some((_, item)) = waiting.items.pop_first() {
             self.length -= 1;
             if now_ms < item.deadline_ms {
+                let finish = waiting.start + duration(item.cost, waiting.weight);
+                self.sequence += 1;
+                self.virtual_time = self.virtual_time.max(finish);
+                (waiting.start, waiting.served) = (finish, self.sequence);
                 served = Some(item.value);
                 break;
             }
-        }
-        if served.is_some() {
-            self.sequence += 1;
-            let finish = waiting.turn.0;
-            self.virtual_time = self.virtual_time.max(finish);
-            waiting.turn = (finish + cost(waiting.weight), self.sequence);
         }
         self.attach(tenant, waiting);
         served
@@ -193,7 +210,9 @@ impl<K: Clone + Eq + Hash + Ord, T> FairQueue<K, T> {
     fn change(&mut self, tenant: &K, weight: NonZeroU16, change: impl FnOnce(&mut Tenant<T>)) {
         let mut waiting = self.detach(tenant).unwrap_or_else(|| Tenant {
             weight,
-            turn: (self.virtual_time + cost(weight), 0),
+            start: self.virtual_time,
+            served: 0,
+            turn: Turn::default(),
             items: BTreeMap::new(),
         });
         waiting.weight = weight;
@@ -209,18 +228,18 @@ impl<K: Clone + Eq + Hash + Ord, T> FairQueue<K, T> {
     }
 
     /// A tenant without items is forgotten: it has nothing that one who comes for the first time has not.
-    fn attach(&mut self, tenant: K, waiting: Tenant<T>) {
-        if waiting.items.is_empty() {
-            return;
-        }
+    fn attach(&mut self, tenant: K, mut waiting: Tenant<T>) {
+        let Some((_, first)) = waiting.items.first_key_value() else { return };
+        waiting.turn = (waiting.start + duration(first.cost, waiting.weight), waiting.served);
         self.next.insert((waiting.turn, tenant.clone()));
         self.fullest.insert((backlog(waiting.items.len(), waiting.weight), tenant.clone()));
         self.tenants.insert(tenant, waiting);
     }
 }
 
-fn cost(weight: NonZeroU16) -> u128 {
-    ITEM / u128::from(weight.get())
+/// The virtual time that `cost` units take a tenant with this weight.
+fn duration(cost: u32, weight: NonZeroU16) -> u128 {
+    UNIT * u128::from(cost) / u128::from(weight.get())
 }
 
 /// The share of the queue that a tenant with `items` holds, in relation to its `weight`.

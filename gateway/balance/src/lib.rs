@@ -54,6 +54,7 @@ mod random;
 mod retry_budget;
 mod ring_hash;
 mod round_robin;
+mod shaper;
 mod view;
 mod weighted;
 
@@ -65,4 +66,5 @@ pub use fair_queue::{FairQueue, Pushed, Ticket};
 pub use hash::hash_key;
 pub use maglev::{MAGLEV_TABLE_SIZE, MAGLEV_TABLE_SIZE_MAX, Maglev};
 pub use retry_budget::{Allowance, BUDGET_WINDOW_S, RetryBudget};
+pub use shaper::{Rate, Shaper};
 pub use view::View;
