@@ -8,6 +8,7 @@
 //! with it. A row that was written is given whole: a counter that appears with its first error has no zero before it,
 //! and `increase` would not see that error.
 
+mod bandwidth;
 mod family;
 mod figures;
 mod openmetrics;
@@ -182,6 +183,8 @@ pub(crate) fn each(
     build(UPSTREAMS, &*figures.upstreams, &wanted, &mut take);
     build(ATTEMPTS, &*figures.attempts, &wanted, &mut take);
     build(QUEUES, &*figures.queues, &wanted, &mut take);
+    build(bandwidth::UPSTREAMS, &*figures.bandwidths, &wanted, &mut take);
+    build(bandwidth::ROUTES, &*figures.bandwidths, &wanted, &mut take);
     if any_wanted(HEALTH, &wanted) {
         build(HEALTH, &*registry.health(), &wanted, &mut take);
     }

@@ -22,6 +22,7 @@
 //! behind the feature `push`, in a module of its own that needs nothing of the rest.
 
 mod attempts;
+mod bandwidth;
 mod classifier;
 mod config;
 mod connection;
@@ -47,6 +48,7 @@ mod verdict;
 pub mod worker;
 
 pub use attempts::{AttemptStats, Limited, Mirrored, RETRY_STATUSES, RetryReason};
+pub use bandwidth::{BandwidthOf, BandwidthStats, BandwidthWait, Direction};
 pub use classifier::{ClassifierStats, HintStats};
 pub use connection::{ConnectionRefusal, ConnectionStats};
 pub use discovery::{DiscoveryFailure, DiscoveryStats};

@@ -16,6 +16,7 @@ use prometheus::proto::MetricFamily;
 
 use crate::{
     attempts::{self, AttemptStats},
+    bandwidth::{self, BandwidthOf, BandwidthStats},
     classifier::ClassifierStats,
     config::ConfigStats,
     connection::{ConnectionStats, ConnectionTable},
@@ -47,6 +48,7 @@ pub struct Registry {
     pub(crate) upstreams: Table<Arc<str>>,
     pub(crate) attempts: Table<Arc<str>>,
     pub(crate) queues: Table<Arc<str>>,
+    pub(crate) bandwidths: Table<BandwidthOf>,
     health: OnceLock<Box<HealthSource>>,
     pub(crate) config: ConfigStats,
     pub(crate) classifier: ClassifierStats,
@@ -77,6 +79,7 @@ impl Registry {
             upstreams: upstream::upstream_table(shards),
             attempts: attempts::table(shards),
             queues: queue::table(shards),
+            bandwidths: bandwidth::table(shards),
             health: OnceLock::new(),
             config: ConfigStats::default(),
             classifier: ClassifierStats::new(shards),
@@ -134,6 +137,11 @@ impl Registry {
     /// [`routes`](Self::routes).
     pub fn queues(&self, upstreams: &[Arc<str>]) -> Vec<QueueStats> {
         self.queues.install(upstreams).into_iter().map(QueueStats::new).collect()
+    }
+
+    /// Installs what of a new configuration has a bandwidth, by the rules of [`routes`](Self::routes).
+    pub fn bandwidths(&self, names: &[BandwidthOf]) -> Vec<BandwidthStats> {
+        self.bandwidths.install(names).into_iter().map(BandwidthStats::new).collect()
     }
 
     /// Asks `source` for the health of endpoints with every reading from now on. It is nothing that is counted, and

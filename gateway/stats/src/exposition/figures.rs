@@ -10,6 +10,7 @@ use prometheus::proto::{Bucket, Histogram, Quantile, Summary};
 use super::family::{Labels, label};
 use crate::{
     attempts::AttemptSnapshot,
+    bandwidth::{self, BandwidthOf, DirectionSnapshot},
     classifier::{ClassifierFigures, EDGES_US, Waits},
     config::ConfigFigures,
     connection::ConnectionFigures,
@@ -38,6 +39,7 @@ pub(super) struct Figures {
     pub(super) upstreams: Vec<UpstreamFigures>,
     pub(super) attempts: Vec<AttemptFigures>,
     pub(super) queues: Vec<QueueFigures>,
+    pub(super) bandwidths: Vec<BandwidthFigures>,
     pub(super) config: ConfigFigures,
     pub(super) classifier: ClassifierFigures,
     pub(super) verdicts: VerdictFigures,
@@ -80,6 +82,7 @@ impl Figures {
             },
             attempts: exposed(&registry.attempts.installed(), idle_max, AttemptFigures::of),
             queues: exposed(&registry.queues.installed(), idle_max, QueueFigures::of),
+            bandwidths: exposed(&registry.bandwidths.installed(), idle_max, BandwidthFigures::of),
             upstreams: exposed(&registry.upstreams.installed(), idle_max, UpstreamFigures::of),
             config: registry.config.figures(),
             classifier: registry.classifier.figures(),
@@ -229,6 +232,28 @@ impl QueueFigures {
 
     pub(super) fn histogram(&self) -> Histogram {
         durations(&self.snapshot.buckets, self.snapshot.sum)
+    }
+}
+
+/// What is exposed of one bandwidth.
+pub(super) struct BandwidthFigures {
+    pub(super) of: BandwidthOf,
+    pub(super) directions: [DirectionSnapshot; 2],
+}
+
+impl BandwidthFigures {
+    fn of(of: &BandwidthOf, row: &Row) -> Self {
+        Self { of: of.clone(), directions: bandwidth::directions(row) }
+    }
+
+    pub(super) fn labels(&self, direction: &str) -> Labels {
+        let more = Some(("direction", direction));
+        match &self.of {
+            BandwidthOf::Upstream(name) => upstream_labels(name, more),
+            BandwidthOf::Route(host, route) => {
+                labels([("virtual_host", host), ("route", route)], more)
+            }
+        }
     }
 }
 
