@@ -7,6 +7,7 @@
 
 mod admin;
 mod admission;
+mod bandwidth;
 mod declared;
 pub mod endpoints_file;
 mod error_pages;
@@ -56,6 +57,7 @@ pub use tls::{Certificate, Tls};
 pub use tracing::{Tracing, Trust};
 
 pub use admission::{Queue, TenantBy, UpstreamLimits};
+pub use bandwidth::{Bandwidth, ClassBy};
 pub use outlier::{OutlierDetection, Resilience};
 pub use retry::{Backoff, Retry, RetryOn};
 pub use sticky::{Mirror, Secret, Sticky};

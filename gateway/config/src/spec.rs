@@ -12,6 +12,7 @@
 
 mod action;
 mod admin;
+mod bandwidth;
 mod error_pages;
 mod filter;
 mod fragment;
@@ -37,6 +38,7 @@ use serde_json::json;
 
 pub use action::{Forward, Redirect, RedirectScheme, RedirectStatus, Respond, Target};
 pub use admin::{Admin, AdminTls};
+pub use bandwidth::{Bandwidth, ClassBy};
 pub use error_pages::ErrorPages;
 pub use filter::FilterEntry;
 pub use fragment::Fragment;

@@ -53,6 +53,27 @@ pub fn shown(bytes: u64) -> String {
     }
 }
 
+/// The units of [`bits`].
+pub(crate) const RATES: [(&str, u64); 4] =
+    [("bps", 1), ("kbps", 1_000), ("Mbps", 1_000_000), ("Gbps", 1_000_000_000)];
+
+/// Reads `100Mbps` or `1.5Gbps`: bits of a second, with units to base 10 as links have them.
+#[must_use]
+pub fn bits(text: &str) -> Option<u64> {
+    let (number, unit) = split(text)?;
+    let (_, unit_bits) = RATES.iter().find(|(name, _)| *name == unit)?;
+    let bits = number * *unit_bits as f64;
+    (bits <= 9.0e15).then_some(bits as u64)
+}
+
+/// Writes a rate as [`bits`] reads it: in the largest unit of which it is a whole number.
+#[must_use]
+pub fn shown_rate(bits: u64) -> String {
+    let whole = |(_, unit): &&(&str, u64)| bits > 0 && bits.is_multiple_of(*unit);
+    let (name, unit) = RATES.iter().rev().find(whole).unwrap_or(&RATES[0]);
+    format!("{}{name}", bits / unit)
+}
+
 fn split(text: &str) -> Option<(f64, &str)> {
     let text = text.trim();
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
@@ -62,7 +83,7 @@ fn split(text: &str) -> Option<(f64, &str)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{bytes, duration, shown};
+    use super::{bits, bytes, duration, shown, shown_rate};
     use std::time::Duration;
 
     #[test]
@@ -81,6 +102,24 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(duration(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_rates() {
+        for (text, expected) in [
+            ("100Mbps", Some(100_000_000)),
+            ("1.5Gbps", Some(1_500_000_000)),
+            ("9600 bps", Some(9_600)),
+            ("100", None),
+            ("100MB", None),
+            ("100mbps", None),
+            ("99999999999Gbps", None),
+        ] {
+            assert_eq!(bits(text), expected, "{text}");
+        }
+        for (rate, text) in [(100_000_000, "100Mbps"), (1_500_000, "1500kbps"), (0, "0bps")] {
+            assert_eq!((shown_rate(rate), bits(text)), (text.to_owned(), Some(rate)));
         }
     }
 

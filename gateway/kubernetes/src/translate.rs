@@ -102,6 +102,7 @@ fn responding(name: &str, matches: Match, status: u64) -> Route {
         redirect: None,
         respond: Some(respond),
         tracing: None,
+        bandwidth: None,
     }
 }
 

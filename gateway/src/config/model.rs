@@ -17,6 +17,7 @@ use sallyport_stats::push::ExporterSpec;
 use sallyport_tls::ClientAuth;
 
 use super::admin::Admin;
+use super::bandwidth::Bandwidth;
 use super::error_pages::ErrorPages;
 use super::http2::Http2;
 use super::limits::Limits;
@@ -479,6 +480,8 @@ pub struct Route {
     pub filters: Vec<Entry>,
     /// The share of them that are recorded, in place of what is said for the virtual host.
     pub sample: Option<Sample>,
+    /// How much of their bodies passes.
+    pub bandwidth: Option<Bandwidth>,
     /// What becomes of them.
     pub action: Action,
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::admission::{Queue, UpstreamLimits};
+use super::bandwidth::Bandwidth;
 use super::sticky::Sticky;
 
 /// What makes an endpoint an outlier among the others of its upstream.
@@ -43,4 +44,6 @@ pub struct Resilience {
     pub queue: Option<Queue>,
     /// What keeps a client at its endpoint.
     pub sticky: Option<Sticky>,
+    /// How much of bodies passes.
+    pub bandwidth: Option<Bandwidth>,
 }

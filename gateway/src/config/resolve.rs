@@ -8,6 +8,7 @@ mod acme;
 mod action;
 mod admin;
 mod aimless;
+mod bandwidth;
 mod hosts;
 mod listener;
 mod matching;
@@ -254,6 +255,7 @@ impl Resolver<'_, '_, '_> {
         }
         self.refuse_unanswered_challenges(&config.listeners);
         self.refuse_unasked_certificates(&config.listeners, &config.virtual_hosts, places);
+        self.refuse_tenants_of_nobody(config, places);
         if self.has_errors() {
             return;
         }

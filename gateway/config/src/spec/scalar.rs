@@ -17,6 +17,7 @@ use crate::value::Value;
 mod fields;
 mod network;
 mod number;
+mod rate;
 mod size;
 mod text;
 mod time;
@@ -24,6 +25,7 @@ mod time;
 pub use fields::{HeaderName, HeaderValue, Method, PortName, RetryReason, StatusRange};
 pub use network::{Address, IpAddress, Network, RemoteAddress};
 pub use number::{Int, Percent, Share};
+pub use rate::BitRate;
 pub use size::{Bytes, BytesOrUnlimited, RateOrOff};
 pub use text::{
     AbsolutePath, AdminAddress, CookieName, DnsServer, Domain, DomainName, EndpointAddress,

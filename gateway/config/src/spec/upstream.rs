@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::bandwidth::Bandwidth;
 use super::origins::{
     Discovery, Endpoint, OriginHttp2, OriginProtocol, OriginTls, ProxyProtocolVersion,
 };
@@ -27,6 +28,12 @@ use crate::schema::{at_least_one, at_most_one, needs, never, only_with};
     "required": ["outlier_detection"],
     "properties": { "outlier_detection": { "required": ["panic_below"], "maxProperties": 1 } },
     "not": { "required": ["health_check"] }
+})), transform = never(json!({
+    "required": ["bandwidth"],
+    "properties": { "bandwidth": {
+        "required": ["by"], "properties": { "by": { "const": "tenant" } }
+    } },
+    "not": { "required": ["queue"] }
 })))]
 pub struct Upstream {
     /// Its name in routes, logs and metrics; no two alike.
@@ -63,6 +70,8 @@ pub struct Upstream {
     pub queue: Option<Queue>,
     /// The cookie that keeps a client at its endpoint. None by default.
     pub sticky: Option<Sticky>,
+    /// How much of bodies passes in a second. No bound by default.
+    pub bandwidth: Option<Bandwidth>,
 }
 
 /// How an endpoint is chosen.

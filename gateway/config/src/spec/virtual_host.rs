@@ -4,13 +4,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::action::{Forward, Redirect, Respond};
+use super::bandwidth::Bandwidth;
 use super::error_pages::ErrorPages;
 use super::filter::FilterEntry;
 use super::matching::Match;
 use super::scalar::{Domain, Name};
 use super::tls::ClientCertificates;
 use super::tracing::TracingOverride;
-use crate::schema::exactly_one;
+use crate::schema::{exactly_one, needs};
 
 /// Domains and the routes of the requests for them.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -37,7 +38,7 @@ pub struct VirtualHost {
 /// What to do with which requests.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(transform = exactly_one(&Route::ACTIONS))]
+#[schemars(transform = exactly_one(&Route::ACTIONS), transform = needs("bandwidth", "forward"))]
 pub struct Route {
     /// Its name in logs and metrics; no two alike in one virtual host.
     pub name: Name,
@@ -49,6 +50,8 @@ pub struct Route {
     pub filters: Vec<FilterEntry>,
     /// What of tracing is another for them, in place of what the virtual host says.
     pub tracing: Option<TracingOverride>,
+    /// How much of their bodies passes in a second, with `forward`. No bound by default.
+    pub bandwidth: Option<Bandwidth>,
     /// Sends them to an upstream.
     pub forward: Option<Forward>,
     /// Sends the client elsewhere.

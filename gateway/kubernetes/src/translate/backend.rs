@@ -149,6 +149,7 @@ fn plain(name: &str) -> Upstream {
         limits: None,
         queue: None,
         sticky: None,
+        bandwidth: None,
     }
 }
 

@@ -103,6 +103,7 @@ impl Draft<'_> {
                 redirect: None,
                 respond: None,
                 tracing: None,
+                bandwidth: None,
             },
             Err(why) => {
                 let what = format!("a backend cannot be used: {why}");

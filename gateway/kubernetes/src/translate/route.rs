@@ -279,8 +279,8 @@ impl Rules {
         }
         let (filters, forward, redirect) = (action.filters, action.forward, action.redirect);
         let name = name.into();
-        let (respond, tracing) = (None, None);
-        spec::Route { name, matches, filters, forward, redirect, respond, tracing }
+        let (respond, tracing, bandwidth) = (None, None, None);
+        spec::Route { name, matches, filters, forward, redirect, respond, tracing, bandwidth }
     }
 }
 

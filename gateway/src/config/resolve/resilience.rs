@@ -1,16 +1,17 @@
 //! `outlier_detection`, `slow_start`, `limits`, `queue` and `sticky` of an upstream, and `retry` of
 //! a route.
 
+use std::collections::HashMap;
 use std::num::NonZeroU16;
 
 use http::{HeaderName, Method};
 use sallyport_balance::Allowance;
 use sallyport_config::spec;
-use sallyport_config::spec::scalar::RetryReason;
-use sallyport_config::{Place, Sink};
+use sallyport_config::spec::scalar::{Int, RetryReason};
+use sallyport_config::{Entries, Place, Sink};
 use sallyport_plugin::Reader;
 
-use super::sticky;
+use super::{bandwidth, sticky};
 use crate::config::admission::{Queue, TenantBy, UpstreamLimits};
 use crate::config::model::HintField;
 use crate::config::outlier::{OutlierDetection, Resilience};
@@ -26,7 +27,8 @@ pub(super) fn resilience(
     sink: &mut Sink,
 ) -> Resilience {
     let at = |key| Place::Key(place, key);
-    let spec::Upstream { outlier_detection, slow_start, limits, queue, sticky, .. } = spec;
+    let spec::Upstream { outlier_detection, slow_start, limits, queue, sticky, bandwidth, .. } =
+        spec;
     if queue.is_some() && limits.as_ref().is_none_or(|limits| limits.requests.is_none()) {
         place.refuse::<()>(
             sink,
@@ -42,6 +44,9 @@ pub(super) fn resilience(
         sticky: sticky
             .as_ref()
             .and_then(|spec| sticky::of_upstream(spec, &at("sticky"), files, sink)),
+        bandwidth: bandwidth
+            .as_ref()
+            .map(|spec| bandwidth::of_upstream(spec, queue.is_some(), &at("bandwidth"), sink)),
     }
 }
 
@@ -86,15 +91,8 @@ fn queue(spec: &spec::Queue, place: &Place<'_>, sink: &mut Sink) -> Queue {
     let by = match &spec.by {
         spec::TenantBy::Source => TenantBy::Source,
         spec::TenantBy::Route => TenantBy::Route,
-        spec::TenantBy::Header(name) => {
-            let name = HeaderName::from_bytes(name.as_bytes());
-            TenantBy::Header(name.expect("the configuration holds tokens as names"))
-        }
-        spec::TenantBy::Hint(hint) => TenantBy::Hint(match hint {
-            spec::TenantHint::Network => HintField::Network,
-            spec::TenantHint::Zone => HintField::Zone,
-            spec::TenantHint::Protocol => HintField::Protocol,
-        }),
+        spec::TenantBy::Header(name) => by_header(name),
+        spec::TenantBy::Hint(hint) => by_hint(*hint),
         spec::TenantBy::Tls => TenantBy::Tls,
     };
     if spec.weights.is_some() && by == TenantBy::Source {
@@ -104,21 +102,43 @@ fn queue(spec: &spec::Queue, place: &Place<'_>, sink: &mut Sink) -> Queue {
             "write `by: { header: NAME }`, `by: { hint: network }` or `by: route`",
         );
     }
-    let weights = spec.weights.as_ref().map_or(&[][..], |weights| &weights.0);
-    if weights.len() > WEIGHTS_MAX {
-        let what = format!("has {} tenants, over the limit of {WEIGHTS_MAX}", weights.len());
-        let fix = "name those that need more than a weight of 1";
-        Place::Key(place, "weights").refuse::<()>(sink, what, fix);
-    }
-    let weights = weights
-        .iter()
-        .filter_map(|(tenant, weight)| Some((tenant.clone(), NonZeroU16::new(weight.0 as u16)?)));
     Queue {
         by,
-        weights: weights.collect(),
+        weights: weights(spec.weights.as_ref(), place, sink),
         deadline: spec.deadline.0,
         length: spec.length.0 as u32,
     }
+}
+
+pub(super) fn by_header(name: &spec::scalar::HeaderName) -> TenantBy {
+    let name = HeaderName::from_bytes(name.as_bytes());
+    TenantBy::Header(name.expect("the configuration holds tokens as names"))
+}
+
+pub(super) fn by_hint(hint: spec::TenantHint) -> TenantBy {
+    TenantBy::Hint(match hint {
+        spec::TenantHint::Network => HintField::Network,
+        spec::TenantHint::Zone => HintField::Zone,
+        spec::TenantHint::Protocol => HintField::Protocol,
+    })
+}
+
+/// The `weights` of what stands at `place`.
+pub(super) fn weights(
+    spec: Option<&Entries<Int<1, 65_535>>>,
+    place: &Place<'_>,
+    sink: &mut Sink,
+) -> HashMap<Box<str>, NonZeroU16> {
+    let weights = spec.map_or(&[][..], |weights| &weights.0);
+    if weights.len() > WEIGHTS_MAX {
+        let what = format!("has {} names, over the limit of {WEIGHTS_MAX}", weights.len());
+        let fix = "name those that need more than a weight of 1";
+        Place::Key(place, "weights").refuse::<()>(sink, what, fix);
+    }
+    let weight = |(name, weight): &(Box<str>, Int<1, 65_535>)| {
+        Some((name.clone(), NonZeroU16::new(weight.0 as u16)?))
+    };
+    weights.iter().filter_map(weight).collect()
 }
 
 /// When a route's requests are sent again.

@@ -6,7 +6,7 @@ use sallyport_route::Domain;
 
 use super::action::{self, NamedTarget};
 use super::reached::Reached;
-use super::{Resolver, matching, redirect, resilience, sticky};
+use super::{Resolver, bandwidth, matching, redirect, resilience, sticky};
 use crate::config::model::{Action, Forward, Route, Target};
 use crate::config::sticky::Mirror;
 
@@ -58,12 +58,18 @@ impl Resolver<'_, '_, '_> {
             place.warn(self.problems, what, "move it before that one or remove it");
         }
         let sample = self.sample(spec.tracing.as_ref(), place);
+        let forwards = forward.is_some();
+        let bandwidth = spec
+            .bandwidth
+            .as_ref()
+            .map(|spec| bandwidth::of_route(spec, forwards, &at("bandwidth"), self.problems));
         let action = match (forward, redirect, respond) {
             (Some(forward), ..) => Action::Forward(forward?),
             (None, Some(redirect), _) => Action::Redirect(redirect?),
             (None, None, respond) => Action::Respond(respond??),
         };
-        Some(Route { name: (*spec.name).into(), matches: matches?, filters, sample, action })
+        let name = (*spec.name).into();
+        Some(Route { name, matches: matches?, filters, sample, bandwidth, action })
     }
 
     fn forward(&mut self, spec: &spec::Forward, place: &Place<'_>) -> Option<Forward> {

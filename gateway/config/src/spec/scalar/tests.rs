@@ -1,7 +1,7 @@
 use super::{
-    AbsolutePath, Address, Bytes, BytesOrUnlimited, Domain, Duration, DurationOrZero, HeaderName,
-    HeaderValue, Method, Name, Network, Percent, RateOrOff, RemoteAddress, Scalar, Share,
-    UrlTarget,
+    AbsolutePath, Address, BitRate, Bytes, BytesOrUnlimited, Domain, Duration, DurationOrZero,
+    HeaderName, HeaderValue, Method, Name, Network, Percent, RateOrOff, RemoteAddress, Scalar,
+    Share, UrlTarget,
 };
 
 /// Whether the schema takes `text`.
@@ -73,6 +73,10 @@ fn addresses_and_fields_agree_as_well() {
     agree::<HeaderName>(&["X-User", "a"], &["a b", "", "a:b", "é"]);
     agree::<HeaderValue>(&["a b", ""], &["a\nb", "é"]);
     agree::<Method>(&["GET", "M-SEARCH"], &["get", "", "G T"]);
+    agree::<BitRate>(
+        &["8kbps", "100Mbps", "1.5 Gbps", "8000bps", "1000Gbps", " 64kbps "],
+        &["100", "7kbps", "7999bps", "1001Gbps", "100MB", "-1Mbps", "Mbps", ""],
+    );
     agree::<Name>(&["a", "a b"], &[""]);
     agree::<AbsolutePath>(&["/sys"], &["maps", ""]);
     agree::<UrlTarget>(&["/", "/a?b=\"c\"", "/%00"], &["a", "/a b", "/a#b", ""]);
@@ -94,6 +98,7 @@ fn times_and_sizes_are_written_as_people_write_them() {
     ] {
         assert_eq!(time(text), written, "{text}");
     }
+    assert_eq!(BitRate::read("0.1Gbps").unwrap().to_string(), "100Mbps");
     assert_eq!(BytesOrUnlimited::<0>(u64::MAX).to_string(), "unlimited");
     assert_eq!(Bytes::<0, 1_048_576>(65_536).to_string(), "64KiB");
 }
