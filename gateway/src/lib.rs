@@ -28,6 +28,7 @@ pub mod push;
 pub mod reload;
 pub mod server;
 pub mod service;
+pub mod shaping;
 pub mod snapshot;
 pub mod sources;
 pub mod trace;

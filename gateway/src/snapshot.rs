@@ -3,6 +3,7 @@
 //! Compiling happens off the request path and reuses what a reload did not touch: upstreams that
 //! are the same keep their balancer and counters, endpoints keep their state wherever they appear.
 
+mod bandwidth;
 mod chains;
 mod tls;
 
@@ -22,6 +23,8 @@ use crate::sources::Groups;
 use crate::trace::context::Sample;
 use crate::upstream::{self, Account, Found, Upstream};
 
+use self::bandwidth::Bandwidths;
+pub use self::bandwidth::RouteBandwidth;
 pub use chains::Chains;
 pub use tls::ListenerTls;
 
@@ -112,6 +115,8 @@ pub struct Route {
     pub stats: RouteStats,
     /// The share of its requests that are recorded.
     pub sample: Sample,
+    /// How much of their bodies passes.
+    pub bandwidth: Option<RouteBandwidth>,
     /// Its filters and those of the places it belongs to.
     filters: Chains,
 }
@@ -173,10 +178,12 @@ impl Snapshot {
         };
         let admin_tls = admin.as_ref().and_then(|admin| admin.tls.as_ref());
         let admin_tls = admin_tls.map(compile_admin).transpose()?;
+        let bandwidths = Bandwidths::new(&virtual_hosts, &upstreams, previous, registry);
         let upstreams = compile_upstreams(upstreams, previous, registry)?;
+        bandwidths.hand_to(&upstreams);
         let sample = tracing.as_ref().map_or(Sample::NONE, |tracing| tracing.sample);
         let (hosts, unmatched) =
-            compile_hosts(virtual_hosts, sample, &listeners, registry, metrics)?;
+            compile_hosts(virtual_hosts, sample, &listeners, &bandwidths, registry, metrics)?;
         expect_retries(&hosts, &upstreams);
         count_queues(&upstreams, registry);
         let unmatched_filters = Chains::new(&listeners, &[], metrics);
@@ -323,6 +330,7 @@ fn compile_hosts(
     hosts: Vec<VirtualHost>,
     sample: Sample,
     listeners: &[Listener],
+    bandwidths: &Bandwidths,
     registry: &Registry,
     metrics: &Metrics,
 ) -> anyhow::Result<(Vec<Host>, RouteStats)> {
@@ -337,7 +345,7 @@ fn compile_hosts(
     let filters = |host: &VirtualHost, route: &crate::config::Route| {
         Chains::new(listeners, &[&host.filters, &route.filters], metrics)
     };
-    let compile = |host| compile_host(host, sample, &mut stats, filters);
+    let compile = |host| compile_host(host, sample, &mut stats, filters, bandwidths);
     let hosts = hosts.into_iter().map(compile).collect();
     Ok((hosts, unmatched))
 }
@@ -347,6 +355,7 @@ fn compile_host(
     sample: Sample,
     stats: &mut impl Iterator<Item = RouteStats>,
     filters: impl Fn(&VirtualHost, &crate::config::Route) -> Chains,
+    bandwidths: &Bandwidths,
 ) -> Host {
     let of_host = host.sample.unwrap_or(sample);
     let (matches, routes) = std::mem::take(&mut host.routes)
@@ -356,7 +365,9 @@ fn compile_host(
             let filters = filters(&host, &route);
             let sample = route.sample.unwrap_or(of_host);
             let (name, action) = (route.name, route.action);
-            (route.matches, Route { name, action, stats, sample, filters })
+            let bandwidth = route.bandwidth;
+            let bandwidth = bandwidth.and_then(|spec| bandwidths.of_route(spec, &host.name, &name));
+            (route.matches, Route { name, action, stats, sample, bandwidth, filters })
         })
         .unzip();
     let needs_client_certificate =

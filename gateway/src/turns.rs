@@ -6,11 +6,14 @@
 //! has been through all that is ready: one where the others are few, more where they are many, so that downloads
 //! slow down beside a flood of small requests and do not stop.
 //!
+//! A request whose bytes wait for bandwidth has no turn until they may pass ([`hold`]), and what it writes to its
+//! client in the turn in which it came to wait stays with it ([`is_held`]).
+//!
 //! A turn is also where a request meets its deadline: Pingora has a timer for each read and each write, and none for
 //! the whole. When the time is up, the socket of its origin is shut down, which Pingora notices as it does any origin
 //! that goes away, and the request ends through its phases.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::os::fd::RawFd;
 use std::pin::Pin;
@@ -26,6 +29,8 @@ use pingora_core::protocols::http::v2::server::H2Options;
 use pingora_core::server::ShutdownWatch;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep_until};
+
+use crate::shaping::Wait;
 
 /// A request that has moved as much of its bodies is a long one, for a while: a WebSocket that says little
 /// need not wait behind downloads because it has been open for hours.
@@ -50,6 +55,8 @@ thread_local! {
     static MOVED: Cell<usize> = const { Cell::new(0) };
     /// Whether one end of a tunnel answered the other in that turn.
     static ANSWERED: Cell<bool> = const { Cell::new(false) };
+    /// What the request whose turn it is waits for before the next one; `None` between turns.
+    static HELD: RefCell<Option<Vec<Wait>>> = const { RefCell::new(None) };
     /// What the request whose turn it is said of its deadline in it.
     static DEADLINE: Cell<Option<Option<Deadline>>> = const { Cell::new(None) };
 }
@@ -74,6 +81,25 @@ pub fn shut_down(origin: RawFd) {
     if let Err(error) = shutdown(origin, Shutdown::Both) {
         tracing::debug!(%error, "an origin's socket could not be shut down");
     }
+}
+
+/// Has the request whose turn it is wait before its next one. What it writes to its client waits as well.
+pub fn hold(wait: Wait) {
+    HELD.with_borrow_mut(|held| {
+        if let Some(held) = held {
+            held.push(wait);
+        }
+    });
+}
+
+/// Whether the request whose turn it is must write nothing until its next one.
+pub fn is_held() -> bool {
+    HELD.with_borrow(|held| held.as_ref().is_some_and(|held| !held.is_empty()))
+}
+
+/// Ready in a turn in which the request may write.
+pub async fn unheld() {
+    std::future::poll_fn(|_| if is_held() { Poll::Pending } else { Poll::Ready(()) }).await;
 }
 
 /// Notes that the request whose turn it is has passed on a part of a body.
@@ -190,6 +216,8 @@ struct Turns<F> {
     moved: usize,
     long_since: Option<Instant>,
     waiting: Option<Waiting>,
+    /// What its bytes wait for.
+    held: Vec<Wait>,
     deadline: Option<Deadline>,
     /// Made when the request first waits with a deadline.
     timer: Option<Pin<Box<Sleep>>>,
@@ -197,13 +225,23 @@ struct Turns<F> {
 
 impl<F: Future + Unpin> Turns<F> {
     fn new(request: F) -> Self {
-        Self { request, moved: 0, long_since: None, waiting: None, deadline: None, timer: None }
+        Self {
+            request,
+            moved: 0,
+            long_since: None,
+            waiting: None,
+            held: Vec::new(),
+            deadline: None,
+            timer: None,
+        }
     }
 
     fn turn(&mut self, context: &mut Context<'_>) -> Poll<F::Output> {
         MOVED.set(0);
         DEADLINE.set(None);
+        HELD.set(Some(Vec::new()));
         let result = Pin::new(&mut self.request).poll(context);
+        self.held = HELD.take().unwrap_or_default();
         if ANSWERED.take() {
             self.moved = 0;
             self.long_since = None;
@@ -215,7 +253,19 @@ impl<F: Future + Unpin> Turns<F> {
                 self.end_when_late(context);
             }
         }
+        if result.is_pending() && !self.held.is_empty() && self.poll_held(context).is_ready() {
+            context.waker().wake_by_ref();
+        }
         result
+    }
+
+    /// Ready once the request's bytes may pass.
+    fn poll_held(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        while let Some(wait) = self.held.last_mut() {
+            ready!(Pin::new(wait).poll(context));
+            self.held.pop();
+        }
+        Poll::Ready(())
     }
 
     /// Shuts the origin's socket down if the deadline is over, and otherwise wakes the task when it is.
@@ -231,6 +281,8 @@ impl<F: Future + Unpin> Turns<F> {
             if timer.deadline() >= at {
                 self.deadline = None;
                 self.timer = None;
+                // It ends now, whatever waits.
+                self.held.clear();
                 return shut_down(origin);
             }
             timer.as_mut().reset(at);
@@ -261,6 +313,7 @@ impl<F: Future + Unpin> Future for Turns<F> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         self.end_when_late(context);
+        ready!(self.poll_held(context));
         if self.moved >= LONG_BYTES {
             return LANE.with(|lane| self.long_turn(context, lane));
         }

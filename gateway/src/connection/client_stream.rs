@@ -28,6 +28,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use self::part::{Body, Part};
 use super::{Connection, lingering};
 use crate::tunnel::{self, Tunnel};
+use crate::turns;
 
 mod forwarded;
 mod part;
@@ -573,6 +574,10 @@ impl AsyncWrite for ClientStream {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if turns::is_held() {
+            // It has no turn before what it waits for is over, and is woken then.
+            return Poll::Pending;
+        }
         self.wrote = true;
         *self.awaits_continue.get_mut() = false;
         match &mut self.stream {
@@ -586,6 +591,9 @@ impl AsyncWrite for ClientStream {
         context: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if turns::is_held() {
+            return Poll::Pending;
+        }
         self.wrote = true;
         *self.awaits_continue.get_mut() = false;
         match &mut self.stream {

@@ -360,6 +360,7 @@ impl<'e> Exchange<'e> {
             return Poll::Pending;
         }
         let left = self.body.as_ref().and_then(Body::bytes_left);
+        let left = left.map(|left| left.min(self.ctx.piece_bytes().unwrap_or(u64::MAX)));
         match self.origin.poll_read_ahead(context, left) {
             Poll::Ready(Ok(bytes)) => {
                 self.waits.origin_read = None;

@@ -20,6 +20,7 @@ use crate::proxy::hedge::Hedge;
 use crate::proxy::mirror::Copied;
 use crate::proxy::pace::Pace;
 use crate::proxy::trace::Trace;
+use crate::shaping::Share;
 use crate::snapshot::{Host, Route, Snapshot};
 use crate::trace::context::Sample;
 use crate::tunnel::{Relayed, Tunnel};
@@ -75,6 +76,8 @@ pub struct RequestContext {
     pub(super) held_body: Option<Bytes>,
     /// How the request's body comes.
     pub(super) pace: Pace,
+    /// What its bodies have of bandwidths, where anything bounds them.
+    pub(super) shares: Box<[Share]>,
     /// What makes it gRPC, if it is.
     pub(super) grpc: Option<Grpc>,
     /// The tunnel that this attempt may become, where the request asks for one.
@@ -160,6 +163,7 @@ impl RequestContext {
             mirrored: false,
             held_body: None,
             pace: Pace::default(),
+            shares: Box::default(),
             grpc: None,
             tunnel: None,
             trace: None,
@@ -354,6 +358,12 @@ impl RequestContext {
     /// What the tunnel did that the request became, once it is over.
     pub(super) fn relayed(&self) -> Option<Relayed> {
         self.tunnel.as_ref()?.relayed()
+    }
+
+    /// How much of a body is best passed at once where it shares a bandwidth: what passes in 10 ms.
+    pub(crate) fn piece_bytes(&self) -> Option<u64> {
+        let rates = self.shares.iter().map(|share| share.rate.bytes_per_s);
+        rates.min().map(|bytes_per_s| bytes_per_s / 100)
     }
 
     /// Begins an attempt at an endpoint, the one at `preferred` if it can be used, and counts it in.

@@ -124,6 +124,14 @@ pub(super) fn body_came(client: &impl Client, end: bool, ctx: &mut RequestContex
     Ok(())
 }
 
+/// The client's body was kept waiting for so long, which is no fault of the client's.
+pub(super) fn waited(time: Duration, ctx: &mut RequestContext) {
+    for moment in [&mut ctx.pace.body_began, &mut ctx.pace.body_due].into_iter().flatten() {
+        *moment += time;
+    }
+    keep_time(ctx);
+}
+
 /// Reads the next part of a body that is wanted before there is an origin; `None` at its end.
 ///
 /// # Errors

@@ -19,7 +19,7 @@ use super::request_filter::Admission;
 use super::upstream_peer::Approach;
 use super::{
     Shared, connected_to_upstream, error_while_proxy, fail_to_connect, fail_to_proxy, filters,
-    hedge, logging, mirror, pace, peer, request_filter, response_filter, upstream_peer,
+    hedge, logging, mirror, pace, peer, request_filter, response_filter, shaping, upstream_peer,
     upstream_request_filter, upstream_response_filter,
 };
 use crate::turns;
@@ -122,6 +122,10 @@ impl Phases {
         pace::body_came(client, end, ctx)?;
         filters::request_body(client, body, end, ctx).await?;
         mirror::body(&self.shared, body.as_ref(), end, ctx);
+        if !ctx.shares.is_empty() {
+            // Boxed: few bodies share a bandwidth, and all carry this phase's state.
+            Box::pin(shaping::request(body.as_ref().map_or(0, Bytes::len), ctx)).await;
+        }
         Ok(())
     }
 
@@ -175,7 +179,9 @@ impl Phases {
     ) -> Result<()> {
         turns::moved(body.as_ref().map_or(0, Bytes::len));
         filters::answered(ctx);
-        filters::response_body(client, body, end, ctx)
+        filters::response_body(client, body, end, ctx)?;
+        shaping::response(body.as_ref().map_or(0, Bytes::len), ctx);
+        Ok(())
     }
 
     /// The exchange broke: returns the error with the word whether to try again.

@@ -2,21 +2,21 @@
 //! itself?
 
 use std::borrow::Cow;
-use std::num::NonZeroU16;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
+use http::{HeaderValue, Method, StatusCode, Version, header};
 use pingora_error::Result;
 
 use super::cause::Cause;
 use super::client::Client;
 use super::context::{RequestContext, Upgrade};
 use super::grpc::Grpc;
-use super::target::{self, asked_host, hash_key};
-use super::{Shared, cookies, filters, forwarded, hints, place, reply, sticky, trace};
-use crate::config::{Action, Redirect, TenantBy};
+use super::target::{asked_host, hash_key};
+use super::{
+    Shared, cookies, filters, forwarded, hints, place, reply, shaping, sticky, tenants, trace,
+};
+use crate::config::{Action, Redirect};
 use crate::decide;
-use crate::upstream::Tenant;
 
 /// What became of a request before anything was counted or any filter has run.
 #[derive(Clone, Copy, Debug)]
@@ -265,42 +265,14 @@ fn aim(client: &impl Client, ctx: &mut RequestContext) {
         .unwrap_or_else(|| decide::upstream(forward, is_available, |total| fastrand::u32(..total)));
     let hash_on = &ctx.snapshot().upstreams[upstream].spec.hash_on;
     let key = hash_key(hash_on, ctx.origin.client, path, query, headers, ctx.all_hints());
-    ctx.attempt.tenant = tenant(ctx, upstream, headers);
+    ctx.attempt.tenant = tenants::of_queue(ctx, upstream, headers);
     ctx.attempt.tries.sticky = sticky::endpoint(ctx, upstream, headers);
+    let shares = shaping::shares(ctx, upstream, headers);
     ctx.attempt.variant = variant;
     ctx.attempt.upstream = upstream;
     ctx.attempt.aimed = true;
     ctx.attempt.tries.key = key;
-}
-
-/// Whose turn the request waits for, where the upstream has a queue. Requests that lack what tells tenants apart are
-/// one tenant.
-fn tenant(ctx: &RequestContext, upstream: usize, headers: &HeaderMap) -> Tenant {
-    let Some(queue) = &ctx.snapshot().upstreams[upstream].spec.resilience.queue else {
-        return Tenant::default();
-    };
-    let of = |text: &str| Tenant {
-        key: sallyport_balance::hash_key(text.as_bytes()),
-        weight: queue.weights.get(text).copied().unwrap_or(NonZeroU16::MIN),
-    };
-    match &queue.by {
-        TenantBy::Source => {
-            let client = ctx.origin.client.map(|client| client.to_string());
-            of(client.as_deref().unwrap_or(""))
-        }
-        TenantBy::Route => ctx.route().map_or_else(Tenant::default, |(host, route)| {
-            let place = format!("{}/{}", host.name, route.name);
-            let weight = queue.weights.get(&*route.name).or_else(|| queue.weights.get(&*place));
-            Tenant { weight: weight.copied().unwrap_or(NonZeroU16::MIN), ..of(&place) }
-        }),
-        TenantBy::Header(name) => {
-            of(headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or(""))
-        }
-        TenantBy::Tls => of(ctx.server_name().unwrap_or("")),
-        TenantBy::Hint(field) => {
-            of(ctx.hints().and_then(|hints| target::hint(hints, *field)).unwrap_or(""))
-        }
-    }
+    ctx.shares = shares;
 }
 
 /// RFC 9110, 10.2.2: where the client is to go instead.

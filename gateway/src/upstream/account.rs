@@ -12,6 +12,7 @@ use sallyport_balance::{Allowance, RetryBudget};
 use sallyport_stats::{AttemptStats, QueueStats};
 
 use super::admission::Gates;
+use crate::shaping::Shaped;
 
 /// How often the success rates of an upstream's endpoints are compared at most.
 const COMPARISON_MS: u64 = 1_000;
@@ -38,6 +39,7 @@ pub struct Account {
     budget: RetryBudget,
     gates: Gates,
     queue: OnceLock<QueueStats>,
+    bandwidth: OnceLock<Arc<Shaped>>,
     /// Whether an endpoint may be left out now: while none was, nobody has to look.
     ejections: AtomicBool,
     compared_ms: AtomicU64,
@@ -56,6 +58,7 @@ impl Account {
             budget: RetryBudget::default(),
             gates: Gates::default(),
             queue: OnceLock::new(),
+            bandwidth: OnceLock::new(),
             ejections: AtomicBool::new(false),
             compared_ms: AtomicU64::new(0),
             mirrors: Arc::default(),
@@ -78,6 +81,17 @@ impl Account {
     #[must_use]
     pub fn queue(&self) -> Option<&QueueStats> {
         self.queue.get()
+    }
+
+    /// Has its bodies share this bandwidth, unless they share one already.
+    pub fn share_bandwidth(&self, shaped: &Arc<Shaped>) {
+        self.bandwidth.get_or_init(|| shaped.clone());
+    }
+
+    /// The bandwidth that its bodies share, once it has had one.
+    #[must_use]
+    pub fn bandwidth(&self) -> Option<&Arc<Shaped>> {
+        self.bandwidth.get()
     }
 
     pub(super) fn gates(&self) -> &Gates {

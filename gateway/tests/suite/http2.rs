@@ -23,4 +23,5 @@ mod trailers;
 #[path = "http2/unread.rs"]
 mod unread;
 
+pub(crate) use client::{with_h2, with_h2c};
 pub(crate) use deadlines::{Dribble, dribble_h2, dribble_http1};

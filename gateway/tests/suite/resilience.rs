@@ -2,6 +2,8 @@
 
 #[path = "resilience/attempts.rs"]
 mod attempts;
+#[path = "resilience/bandwidth.rs"]
+mod bandwidth;
 #[path = "resilience/health.rs"]
 mod health;
 #[path = "resilience/limits.rs"]

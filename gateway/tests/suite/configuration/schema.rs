@@ -94,7 +94,7 @@ fn what_is_shipped_and_documented_is_good_by_the_schema() {
         }
     }
     add(&root().join("plugins/src/wasm/example.yaml"));
-    for document in ["README.md", "docs/configuration.md"] {
+    for document in ["README.md", "docs/bandwidth.md", "docs/configuration.md"] {
         let document = fs::read_to_string(root().join(document)).unwrap();
         let examples = document.split("```yaml\n").skip(1);
         files.extend(examples.map(|example| example.split("```").next().unwrap().to_owned()));

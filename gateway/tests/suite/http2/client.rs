@@ -28,7 +28,7 @@ pub(super) const CANCEL: u32 = 8;
 pub(super) const ENHANCE_YOUR_CALM: u32 = 0xb;
 
 /// A listener that speaks HTTP/2, in place of the usual one.
-pub(super) fn with_h2c(yaml: &str, more: &str) -> String {
+pub(crate) fn with_h2c(yaml: &str, more: &str) -> String {
     let with = format!("address: 127.0.0.1:0, h2c: true{more} }}\nadmin");
     let changed = yaml.replacen("address: 127.0.0.1:0 }\nadmin", &with, 1);
     assert_ne!(changed, yaml);
@@ -179,7 +179,7 @@ impl Frames {
 }
 
 /// Calls `exchange` with a client of the h2 crate.
-pub(super) fn with_h2<T>(
+pub(crate) fn with_h2<T>(
     address: SocketAddr,
     exchange: impl AsyncFnOnce(h2::client::SendRequest<bytes::Bytes>) -> T,
 ) -> T {

@@ -15,6 +15,7 @@ use pingora_http::ResponseHeader;
 use tokio::time::timeout_at;
 
 use crate::connection::http2::streams::OpenStream;
+use crate::turns;
 
 /// Interim responses of one request that are passed on. They are no part of flow control, so that a client which does
 /// not read would have the gateway keep as many as an origin sends.
@@ -188,6 +189,7 @@ impl Response {
         if data.is_empty() {
             return if end { self.finish() } else { Ok(()) };
         }
+        turns::unheld().await;
         while !data.is_empty() {
             let capacity = self.capacity(data.len(), open).await?;
             let part = data.split_to(capacity.min(data.len()));
