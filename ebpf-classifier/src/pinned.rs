@@ -16,9 +16,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use classifier_abi::{
-    ABI_VERSION, Address, Counter, Datagram, Flow, FlowKey, Fragments, MAGIC, Meta, Meter, Name,
-    NameKey, NameKind, Network, Pending, Prefix, Reason, Shared, Slots, Source, Standing, Stranger,
-    Zone, ZoneKey, map as name,
+    ABI_VERSION, Address, Counter, Datagram, Flow, FlowKey, Fragments, MAGIC, Marks, Meta, Meter,
+    Name, NameKey, NameKind, Network, Pending, Prefix, Reason, Shared, Slots, Source, Standing,
+    Stranger, Zone, ZoneKey, map as name,
 };
 
 pub use classifier_abi as abi;
@@ -97,6 +97,8 @@ pub struct Maps {
     pub handshakes: Map<Address, Shared>,
     /// Datagrams of which fragments were seen.
     pub fragments: Map<Datagram, Fragments>,
+    /// Marks of sources that completed a handshake.
+    pub learnt: Map<u32, Marks>,
     /// What is known of sources without an entry.
     pub strangers: Map<u32, Stranger>,
     /// The meters that they share.
@@ -129,6 +131,7 @@ impl Maps {
             pending: Map::open(&at(name::PENDING), Access::Read)?,
             handshakes: Map::open(&at(name::HANDSHAKES), Access::Read)?,
             fragments: Map::open(&at(name::FRAGMENTS), Access::Read)?,
+            learnt: Map::open(&at(name::LEARNT), Access::Read)?,
             strangers: Map::open(&at(name::STRANGERS), Access::Read)?,
             cells: Map::open(&at(name::CELLS), Access::Read)?,
             verdicts: Verdicts::open(pin_path, verdicts)?,

@@ -14,8 +14,8 @@ use std::collections::BTreeMap;
 use std::net::{TcpListener, TcpStream};
 
 use classifier_abi::{
-    Address, FlowKey, Meta, Prefix, Protocol, Rate, Reason, Screens, SenderHash, Shared, Slots,
-    Verdict, Zone, ZoneKey, map,
+    Address, FlowKey, Marks, Meta, Prefix, Protocol, Rate, Reason, Screens, SenderHash, Shared,
+    Slots, Verdict, Zone, ZoneKey, map,
 };
 use program::{DROP, PASS, Program, TX, Variant, can_load};
 use sallyport_classifier::pinned::{Access, Map, ktime_ns};
@@ -48,8 +48,10 @@ fn set_up(program: &Program, setup: &Setup) {
         // A machine that runs for less than this never saw that handshake: it is not of its time.
         let at = now.saturating_sub(ago * 1_000_000_000);
         let source = meta.source(*source);
-        let slot = SenderHash::of(&source, seed).learnt_slot();
-        program.learnt.insert(&slot, Shared::new(at)).unwrap();
+        let (word, mark) = SenderHash::of(&source, seed).learnt_mark();
+        let marks = Marks::default();
+        marks.set(mark, at);
+        program.learnt.insert(&word, marks).unwrap();
         program.handshakes.insert(&source, Shared::new(at)).unwrap();
     }
 }
@@ -275,6 +277,12 @@ fn every_map_tells_how_full_it_is() {
         program.handshakes.insert(&address, Shared::new(1)).unwrap();
     }
     assert_eq!(fill("handshakes"), (5_000, 65_536));
+    for (word, marks) in [(3, 0..24), (7, 5..6)] {
+        let made = Marks::default();
+        marks.for_each(|mark| made.set(mark, ktime_ns()));
+        program.learnt.insert(&word, made).unwrap();
+    }
+    assert_eq!(fill("learnt"), (25, 32_768 * 24));
     let later = frame::V4 { id: 9, offset: 800, more: true, options: &[] };
     let later = frame::ipv4_with(later, frame::CLIENT, frame::SERVER, 17, &[0; 64]);
     program.run("classify", &frame::ethernet(&[], 0x0800, &later), 1);

@@ -17,6 +17,7 @@ use crate::layout::{
     Address, Flow, FlowKey, MAGIC, Meta, Network, NetworkAction, Pending, Slots, Source, Standing,
     Stranger, Zone, ZoneKey, ZoneRates,
 };
+use crate::marks::Marks;
 use crate::packet::Packet;
 use crate::parse::{Fault, Headers, Kind as Protocol, Located, locate, parse};
 use crate::rate::{Meter, Rate};
@@ -61,8 +62,8 @@ pub trait World {
     fn cached_network(&self, index: u32) -> Option<&CachedNetwork>;
     /// Whether the mark of verdicts at `index` is set.
     fn has_verdicts(&self, index: u32) -> bool;
-    /// A mark of sources that completed a handshake.
-    fn learnt(&self, index: u32) -> Option<&Shared>;
+    /// A word of marks of sources that completed a handshake.
+    fn learnt(&self, index: u32) -> Option<&Marks>;
     /// When the verdict on the source `sender` expires.
     fn verdict(&self, sender: &Address) -> Option<u64>;
     /// When the verdict on the longest prefix of `address` expires.
@@ -230,6 +231,7 @@ impl<W: World> Visit<'_, W> {
         exempt: &mut bool,
         known_zone: &mut KnownZone,
     ) -> Option<u32> {
+        self.fetch();
         let known = self.known();
         let network = known.standing.network;
         if network.is_counted() {

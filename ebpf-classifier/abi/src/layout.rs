@@ -38,7 +38,7 @@ pub use verdict::{Verdict, VerdictReason};
 pub const MAGIC: u32 = 0x534c_5950;
 
 /// The version of everything in this module; a change of any layout or meaning raises it.
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;
 
 /// Zone ids are below this: the rates of all zones are one array.
 pub const ZONES_MAX: u16 = 256;
@@ -52,7 +52,7 @@ pub const STRANGER_SLOTS: u32 = 16_384;
 /// The meters of a row of the sketch in which the rates of strangers are kept; there are two rows.
 pub const CELLS_IN_A_ROW: u32 = 65_536;
 
-/// Slots of marks of sources that completed a handshake.
+/// Words of marks of sources that completed a handshake.
 pub const LEARNT_SLOTS: u32 = 32_768;
 
 /// The marks of `verdict_marks` that stand for all verdicts of a kind: on sources, on other prefixes.
@@ -88,8 +88,8 @@ pub mod map {
     pub const PENDING: &str = "pending";
     /// A slot to [`Stranger`](super::Stranger).
     pub const STRANGERS: &str = "strangers";
-    /// [`SenderHash::learnt_slot`](crate::SenderHash::learnt_slot) to the time (ktime, ns) of the last
-    /// handshake of a source of the slot: without one there is nothing in `sources` and `handshakes`.
+    /// [`SenderHash::learnt_mark`](crate::SenderHash::learnt_mark) to [`Marks`](crate::Marks) of sources
+    /// that completed a handshake: without one there is nothing in `sources` and `handshakes`.
     pub const LEARNT: &str = "learnt";
     /// Two rows of meters, in which the rates of strangers are kept (a count-min sketch).
     pub const CELLS: &str = "cells";
@@ -269,7 +269,8 @@ const _: () = {
     assert!(size_of::<Verdict>() == 16 && offset_of!(Verdict, reason) == 8);
     assert!(size_of::<Counter>() == 16 && offset_of!(Counter, bytes) == 8);
     assert!(size_of::<ZoneRates>() == 80 && size_of::<Pending>() == 24);
-    assert!(size_of::<Stranger>() == 24 + 2 * size_of::<Sketch>());
+    // What the first packet of a stranger touches is one cache line.
+    assert!(size_of::<Stranger>() == 128 && offset_of!(Stranger, addresses) + 8 == 64);
     assert!(size_of::<Watch>() == 48 && size_of::<SampleRate>() == 16);
     assert!(size_of::<Sample>() == 24 + SAMPLE_BYTES && offset_of!(Sample, data) == 24);
     assert!(size_of::<NameKey>() == 4 && size_of::<Name>() == NAME_BYTES);

@@ -17,6 +17,7 @@ mod classify;
 mod fragment;
 mod hash;
 mod layout;
+mod marks;
 mod packet;
 mod parse;
 mod payload;
@@ -37,6 +38,7 @@ pub use layout::{
     Stranger, VERDICT_KINDS, VERDICT_SLOTS, Verdict, VerdictReason, Watch, ZONES_MAX, Zone,
     ZoneKey, ZoneRates, map,
 };
+pub use marks::{MARKS, Marks};
 pub use packet::Packet;
 #[cfg(not(target_arch = "bpf"))]
 pub use parse::headers;

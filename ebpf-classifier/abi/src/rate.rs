@@ -107,6 +107,12 @@ impl Meter {
         ((word & COUNT) + ((before * left) >> 10)) as u32
     }
 
+    /// Begins to read it.
+    #[inline(always)]
+    pub(crate) fn fetch(&self) {
+        self.0.load();
+    }
+
     /// Counts one.
     #[inline(always)]
     pub fn add(&self, now_ns: u64) {

@@ -1,18 +1,14 @@
 //! Where a source is in maps of a fixed number of slots.
 //!
-//! All its places come from one hash, which is made once for each packet. Two of them are marks: a word
-//! that many sources share and that says whether a lookup can find anything, at a tenth of the lookup's
-//! cost.
+//! All its places come from one hash, which is made once for each packet. Two of them are marks: many
+//! sources share one, and it says whether a lookup can find anything, at a tenth of the lookup's cost.
 
 use crate::hash::hash;
 use crate::layout::{
     Address, CELLS_IN_A_ROW, LEARNT_SLOTS, STRANGER_SLOTS, VERDICT_KINDS, VERDICT_SLOTS,
 };
+use crate::marks::MARKS;
 use crate::rate::Rate;
-
-/// How long a mark of a handshake holds: 2^42 ns, 73 minutes. Without an end, all slots would be marked
-/// in time. A source without a mark is a stranger until its next handshake.
-const LEARNT_KEPT_SHIFT: u32 = 42;
 
 /// The hash of a source.
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,11 +30,19 @@ impl SenderHash {
         VERDICT_KINDS + ((self.0 >> 40) as u32 & (VERDICT_SLOTS - 1))
     }
 
-    /// The slot in `learnt` that tells when it, or another of the slot, completed a handshake.
+    /// The word in `learnt`, and the mark in it, that tell whether it, or another that shares the mark,
+    /// completed a handshake lately. A source without a mark is a stranger until its next handshake.
     #[inline(always)]
     #[must_use]
-    pub fn learnt_slot(self) -> u32 {
-        (self.0 >> 24) as u32 & (LEARNT_SLOTS - 1)
+    pub fn learnt_mark(self) -> (u32, u32) {
+        let word = (self.0 >> 24) as u32 & (LEARNT_SLOTS - 1);
+        (word, ((self.0 & 0xffff) as u32 * MARKS) >> 16)
+    }
+
+    /// What tells a stranger from every other one.
+    #[inline(always)]
+    pub(crate) fn tag(self) -> u64 {
+        self.0
     }
 
     /// By the address alone: a stranger has one slot, whatever it sends.
@@ -57,24 +61,5 @@ impl SenderHash {
         let first = (self.0 as u32).wrapping_add(rate * 7_243) & mask;
         let second = ((self.0 >> 32) as u32).wrapping_add(rate * 5_479) & mask;
         [first, CELLS_IN_A_ROW + second]
-    }
-}
-
-/// Whether a mark that was made at `marked_ns` holds at `now_ns`; 0 is none.
-#[inline(always)]
-pub(crate) fn is_marked(marked_ns: u64, now_ns: u64) -> bool {
-    marked_ns != 0 && now_ns.saturating_sub(marked_ns) >> LEARNT_KEPT_SHIFT == 0
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mark_holds_for_an_hour() {
-        let at = 5_000_000_000_000;
-        assert!(is_marked(at, at) && is_marked(at, at + 3_600_000_000_000));
-        assert!(is_marked(at, at - 1), "another CPU's clock may be behind");
-        assert!(!is_marked(at, at + 4_500_000_000_000) && !is_marked(0, at));
     }
 }

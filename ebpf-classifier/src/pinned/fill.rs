@@ -5,7 +5,7 @@
 
 use std::io;
 
-use classifier_abi::{Meter, Pending, Stranger, map as name};
+use classifier_abi::{MARKS, Marks, Meter, Pending, Stranger, map as name};
 
 use super::Maps;
 
@@ -32,6 +32,7 @@ impl Maps {
         let pending = self.pending.count_where(|slot: &Pending| {
             slot.state.load() != 0 && now_ns.saturating_sub(slot.syn_ns.load()) < PENDING_NS
         });
+        let learnt = self.learnt.sum(|marks: &Marks| marks.count(now_ns) as usize);
         let strangers = self.strangers.count_where(|slot: &Stranger| slot.is_in_use(now_ns));
         let cells = self.cells.count_where(|meter: &Meter| meter.level(now_ns) > 0);
         vec![
@@ -49,6 +50,7 @@ impl Maps {
                 self.network_counters.entries_max(),
                 self.network_counters.keys().map(|keys| keys.len()),
             ),
+            of(name::LEARNT, self.learnt.entries_max() * MARKS, learnt),
             of(name::PENDING, self.pending.entries_max(), pending),
             of(name::STRANGERS, self.strangers.entries_max(), strangers),
             of(name::CELLS, self.cells.entries_max(), cells),

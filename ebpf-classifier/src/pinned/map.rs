@@ -157,23 +157,31 @@ impl<K: Key, V: Value> Map<K, V> {
     /// # Errors
     /// What the kernel says.
     pub fn count_where(&self, counts: impl Fn(&V) -> bool) -> io::Result<usize> {
+        self.sum(|value| usize::from(counts(value)))
+    }
+
+    /// The sum of what `of` says of each value. Entries that come or go meanwhile may be missed.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn sum(&self, of: impl Fn(&V) -> usize) -> io::Result<usize> {
         let (key_bytes, value_bytes) = (size_of::<K>(), size_of::<V>());
         let mut cursor = sys::Cursor::begin(key_bytes);
         let (mut keys, mut values) = (vec![0; BATCH * key_bytes], vec![0; BATCH * value_bytes]);
-        let (mut counted, mut seen) = (0, 0);
+        let (mut sum, mut seen) = (0, 0);
         // Entries that are made meanwhile could keep a walk going, hence the bound.
         while seen <= self.entries_max as usize {
             let fd = self.fd.as_fd();
             let (read, more) = sys::lookup_batch(fd, &mut cursor, &mut keys, &mut values, BATCH)?;
             let values = values.chunks_exact(value_bytes).take(read);
             let values = values.filter_map(|bytes| V::read_from_bytes(bytes).ok());
-            counted += values.filter(&counts).count();
+            sum += values.map(|value| of(&value)).sum::<usize>();
             seen += read;
             if !more {
                 break;
             }
         }
-        Ok(counted)
+        Ok(sum)
     }
 
     /// Every key that still has a value, with it.

@@ -7,8 +7,8 @@ use std::process::Command;
 use aya::programs::{TestRun as _, TestRunOptions, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader};
 use classifier_abi::{
-    ABI_VERSION, Address, Datagram, Flow, FlowKey, Fragments, MAGIC, Meta, Meter, Network, Prefix,
-    Shared, Slots, Source, Stranger, Zone, ZoneKey, ZoneRates, map,
+    ABI_VERSION, Address, Datagram, Flow, FlowKey, Fragments, MAGIC, Marks, Meta, Meter, Network,
+    Prefix, Shared, Slots, Source, Stranger, Zone, ZoneKey, ZoneRates, map,
 };
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use sallyport_classifier::pinned::{Access, Map, Maps, PerCpuArray, Verdicts};
@@ -121,7 +121,7 @@ pub(crate) struct Program {
     pub(crate) cells: Map<u32, Meter>,
     pub(crate) maps: Maps,
     pub(crate) handshakes: Map<Address, Shared>,
-    pub(crate) learnt: Map<u32, Shared>,
+    pub(crate) learnt: Map<u32, Marks>,
     pub(crate) fragments: Map<Datagram, Fragments>,
     pub(crate) zone_rates: Map<u32, ZoneRates>,
     pub(crate) ports: Map<u32, u64>,
@@ -146,7 +146,7 @@ impl Program {
         loader.default_map_pin_directory(file_system.path());
         let mut ebpf = loader.load(&object).unwrap();
         let classify = if variant.frags { "classify" } else { "classify_linear" };
-        for name in [classify, "pass"] {
+        for name in [classify, "pass", "forged"] {
             let program: &mut Xdp = ebpf.program_mut(name).unwrap().try_into().unwrap();
             program.load().unwrap();
         }

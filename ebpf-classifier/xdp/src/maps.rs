@@ -4,13 +4,16 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use classifier_abi::{
     Address, CELLS_IN_A_ROW, CachedNetwork, Counter, Datagram, Flow, FlowKey, Fragments,
-    LEARNT_SLOTS, Meta, Meter, Name, NameKey, Network, PENDING_SLOTS, Pending, Reason,
+    LEARNT_SLOTS, Marks, Meta, Meter, Name, NameKey, Network, PENDING_SLOTS, Pending, Reason,
     STRANGER_SLOTS, SampleRate, Scratch, Shared, Slots, Source, Stranger, VERDICT_KINDS,
     VERDICT_SLOTS, Verdict, Watch, ZONES_MAX, Zone, ZoneKey, ZoneRates,
 };
 
 /// Entries of a trie are made when they are needed; the kernel refuses to make them ahead.
 const NO_PREALLOC: u32 = 1;
+
+/// Values begin where a page does, and so where a cache line does. Nobody maps them.
+const MMAPABLE: u32 = 1 << 10;
 
 #[map(name = "meta")]
 pub(crate) static META: Array<Meta> = Array::pinned(1, 0);
@@ -59,9 +62,9 @@ pub(crate) static DROPS_RATE: PerCpuArray<SampleRate> = PerCpuArray::pinned(1, 0
 #[map(name = "pending")]
 pub(crate) static PENDING: Array<Pending> = Array::pinned(PENDING_SLOTS, 0);
 #[map(name = "strangers")]
-pub(crate) static STRANGERS: Array<Stranger> = Array::pinned(STRANGER_SLOTS, 0);
+pub(crate) static STRANGERS: Array<Stranger> = Array::pinned(STRANGER_SLOTS, MMAPABLE);
 #[map(name = "learnt")]
-pub(crate) static LEARNT: Array<Shared> = Array::pinned(LEARNT_SLOTS, 0);
+pub(crate) static LEARNT: Array<Marks> = Array::pinned(LEARNT_SLOTS, 0);
 #[map(name = "cells")]
 pub(crate) static CELLS: Array<Meter> = Array::pinned(2 * CELLS_IN_A_ROW, 0);
 

@@ -7,8 +7,8 @@ use aya_ebpf::helpers::generated::{
 use aya_ebpf::maps::lpm_trie::Key;
 use aya_ebpf::programs::XdpContext;
 use classifier_abi::{
-    Address, CachedNetwork, Datagram, Flow, FlowKey, Fragments, Headers, Meta, Meter, Network,
-    Pending, Shared, Slots, Source, Stranger, World, Zone, ZoneKey, ZoneRates,
+    Address, CachedNetwork, Datagram, Flow, FlowKey, Fragments, Headers, Marks, Meta, Meter,
+    Network, Pending, Shared, Slots, Source, Stranger, World, Zone, ZoneKey, ZoneRates,
 };
 
 use crate::{cookie, maps};
@@ -141,7 +141,7 @@ impl World for Kernel<'_> {
     }
 
     #[inline(always)]
-    fn learnt(&self, index: u32) -> Option<&Shared> {
+    fn learnt(&self, index: u32) -> Option<&Marks> {
         lend_const(maps::LEARNT.get_ptr(index))
     }
 

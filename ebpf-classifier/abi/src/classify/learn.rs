@@ -76,8 +76,9 @@ impl<W: World> Visit<'_, W> {
     #[inline(always)]
     pub(super) fn learn(&self, known: Known<'_>, zone: u16, now_ns: u64) {
         // The mark first: what is looked up by it is there then, or not yet.
-        if let Some(mark) = self.world.learnt(self.hash.learnt_slot()) {
-            mark.store(now_ns);
+        let (word, mark) = self.hash.learnt_mark();
+        if let Some(marks) = self.world.learnt(word) {
+            marks.set(mark, now_ns);
         }
         self.world.insert_handshake(self.sender, now_ns);
         let Some(source) = self.world.insert_source(self.sender) else { return };

@@ -1,11 +1,11 @@
 //! What is decided on the source alone, and where it is kept.
 
 use super::{Known, Visit, World};
-use crate::layout::{Address, Flow, NetworkAction, Source, Standing, Stranger};
+use crate::layout::{Address, Flow, NetworkAction, Pending, Source, Standing, Stranger};
 use crate::rate::{Meter, Rate};
 use crate::reason::{Reason, Screens};
 use crate::scratch::CachedNetwork;
-use crate::slots::{SenderHash, is_marked};
+use crate::slots::SenderHash;
 
 /// Whether there is a verdict on `source`. Networks marked `allow` have none.
 #[inline(always)]
@@ -52,6 +52,29 @@ impl<W: World> Visit<'_, W> {
         Known { source, flow, standing: self.standing(source, flow), now_ns }
     }
 
+    /// Begins to read what a SYN will ask for. Of a source that was never seen nothing is in a cache, and
+    /// these wait for the memory together instead of one after the other.
+    #[inline(always)]
+    pub(super) fn fetch(&self) {
+        if self.rate != Rate::Syn {
+            return;
+        }
+        for cell in self.hash.cells(self.rate) {
+            if let Some(meter) = self.world.cell(cell) {
+                meter.fetch();
+            }
+        }
+        if let Some(slot) = self.slot() {
+            slot.tag.load();
+        }
+        if self.tracked {
+            let (slot, _) = Pending::slot(&self.headers.key, self.seed);
+            if let Some(pending) = self.world.pending(slot) {
+                pending.state.load();
+            }
+        }
+    }
+
     /// The entry of the sender. Most of a flood's sources have none, which the mark tells.
     #[inline(always)]
     fn source(&self, now_ns: u64) -> Option<&Source> {
@@ -61,8 +84,8 @@ impl<W: World> Visit<'_, W> {
     /// Whether the sender may have completed a handshake lately.
     #[inline(always)]
     pub(super) fn is_learnt(&self, now_ns: u64) -> bool {
-        let mark = self.world.learnt(self.hash.learnt_slot());
-        mark.is_some_and(|mark| is_marked(mark.load(), now_ns))
+        let (word, mark) = self.hash.learnt_mark();
+        self.world.learnt(word).is_some_and(|marks| marks.has(mark, now_ns))
     }
 
     /// The network of the source, by the nearest way: it is kept with flows, and for each CPU with the
@@ -100,14 +123,14 @@ impl<W: World> Visit<'_, W> {
     /// The slot of the sender, if it has one.
     #[inline(always)]
     pub(super) fn stranger(&self) -> Option<&Stranger> {
-        self.slot().filter(|slot| slot.sender() == *self.sender)
+        self.slot().filter(|slot| slot.is_of(self.hash))
     }
 
     /// The slot of the sender, taken if it can be.
     #[inline(always)]
     pub(super) fn stranger_or_new(&self, now_ns: u64) -> Option<&Stranger> {
         let slot = self.slot()?;
-        (slot.sender() == *self.sender || slot.take(self.sender, now_ns)).then_some(slot)
+        (slot.is_of(self.hash) || slot.take(self.hash, now_ns)).then_some(slot)
     }
 
     #[inline(always)]

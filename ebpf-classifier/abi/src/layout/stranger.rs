@@ -3,11 +3,11 @@
 #[cfg(not(target_arch = "bpf"))]
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::address::Address;
 use super::source::{trip, tripped};
 use crate::reason::Screens;
 use crate::shared::Shared;
 use crate::sketch::Sketch;
+use crate::slots::SenderHash;
 
 /// What is known of a stranger, beyond its rates.
 ///
@@ -17,22 +17,23 @@ use crate::sketch::Sketch;
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, IntoBytes))]
 #[repr(C)]
 pub struct Stranger {
-    /// Whose slot this is, in the two words of an [`Address`].
-    pub(crate) sender: [Shared; 2],
+    /// Whose slot this is, by its hash.
+    pub(crate) tag: Shared,
     /// As [`Source::tripped`](super::Source::tripped).
     pub tripped: Shared,
     /// TCP and UDP ports it went to.
     pub ports: Sketch,
     /// Addresses it went to.
     pub addresses: Sketch,
+    /// Slots begin where cache lines do.
+    reserved: [Shared; 4],
 }
 
 impl Stranger {
-    /// Whose slot this is.
+    /// Whether this is the slot of a sender.
     #[inline(always)]
-    pub fn sender(&self) -> Address {
-        let [high, low] = &self.sender;
-        Address { high: high.load(), low: low.load() }
+    pub(crate) fn is_of(&self, sender: SenderHash) -> bool {
+        self.tag.load() == sender.tag()
     }
 
     /// The screens that it tripped within the last minute.
@@ -57,16 +58,14 @@ impl Stranger {
 
     /// Gives the slot to `sender`, unless more than one packet's worth is known of who has it.
     #[inline(always)]
-    pub(crate) fn take(&self, sender: &Address, now_ns: u64) -> bool {
+    pub(crate) fn take(&self, sender: SenderHash, now_ns: u64) -> bool {
         let kept = self.ports.bits(now_ns) > 1
             || self.addresses.bits(now_ns) > 1
             || !self.screens(now_ns).is_empty();
         if kept {
             return false;
         }
-        let [high, low] = &self.sender;
-        high.store(sender.high);
-        low.store(sender.low);
+        self.tag.store(sender.tag());
         self.tripped.store(0);
         self.ports.clear();
         self.addresses.clear();

@@ -32,3 +32,22 @@ fn the_estimate_is_near() {
         assert!(apart * 10 <= expected.max(20), "{distinct}: {seen} bits, expected {expected}");
     }
 }
+
+#[test]
+fn the_second_thing_moves_the_first_where_all_are() {
+    for (one, other) in [(0, 255), (3, 67), (64, 65), (200, 0)] {
+        let sketch = Sketch::new();
+        // What an earlier span left counts for nothing.
+        (0..256).for_each(|hash| {
+            sketch.add(hash, NOW - (1 << 33));
+        });
+        assert_eq!((sketch.bits(NOW), sketch.has(one, NOW)), (0, false));
+        assert_eq!(sketch.add(one, NOW), 1);
+        assert!(sketch.has(one, NOW) && !sketch.has(other, NOW));
+        assert_eq!(sketch.add(other, NOW), 2);
+        assert_eq!((sketch.add(one, NOW), sketch.add(other, NOW)), (2, 2));
+        let all = (0..256).filter(|hash| sketch.has(*hash, NOW)).count();
+        assert_eq!((all, sketch.bits(NOW)), (2, 2));
+        assert_eq!(sketch.add(one ^ 2, NOW), 3);
+    }
+}

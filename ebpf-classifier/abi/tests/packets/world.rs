@@ -8,7 +8,7 @@ use elsa::{FrozenMap, FrozenVec};
 
 use classifier_abi::{
     Address, CELLS_IN_A_ROW, CachedNetwork, Datagram, Flow, FlowKey, Fragments, Headers,
-    LEARNT_SLOTS, MAGIC, Meta, Meter, Network, PENDING_SLOTS, Pending, Prefix, Reason,
+    LEARNT_SLOTS, MAGIC, Marks, Meta, Meter, Network, PENDING_SLOTS, Pending, Prefix, Reason,
     STRANGER_SLOTS, SenderHash, Shared, Slots, Source, Stranger, World, Zone, ZoneKey, ZoneRates,
 };
 
@@ -83,15 +83,15 @@ pub(crate) struct Host {
     strangers: Array<Stranger>,
     pending: Array<Pending>,
     cells: Array<Meter>,
-    learnt: Array<Shared>,
+    learnt: Array<Marks>,
     rates: Vec<ZoneRates>,
 }
 
 impl Host {
     /// What a handshake leaves, but for the source's entry.
     pub(crate) fn complete_handshake(&self, source: &Address, at_ns: u64) {
-        let slot = SenderHash::of(source, self.meta.seed).learnt_slot();
-        self.learnt.at(slot).unwrap().store(at_ns);
+        let (word, mark) = SenderHash::of(source, self.meta.seed).learnt_mark();
+        self.learnt.at(word).unwrap().set(mark, at_ns);
         self.handshakes.put(*source, Shared::new(at_ns));
     }
 
@@ -185,7 +185,7 @@ impl World for Host {
         }
     }
 
-    fn learnt(&self, index: u32) -> Option<&Shared> {
+    fn learnt(&self, index: u32) -> Option<&Marks> {
         self.learnt.at(index)
     }
 
