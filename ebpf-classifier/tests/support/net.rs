@@ -80,12 +80,15 @@ impl Net {
         &self,
         action: impl FnOnce() -> T + Send + 'static,
     ) -> thread::JoinHandle<T> {
-        let path = format!("/run/netns/{}", self.client);
-        thread::spawn(move || {
-            let namespace = std::fs::File::open(path).unwrap();
-            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
-            action()
-        })
+        at(&self.client, action)
+    }
+
+    /// The same in the gateway's namespace.
+    pub(crate) fn at_gateway<T: Send + 'static>(
+        &self,
+        action: impl FnOnce() -> T + Send + 'static,
+    ) -> thread::JoinHandle<T> {
+        at(&self.gateway, action)
     }
 
     /// One GET from `source`, on a connection of its own.
@@ -97,6 +100,18 @@ impl Net {
     ) -> Option<String> {
         self.at_client(move || get(source, address, path)).join().unwrap()
     }
+}
+
+fn at<T: Send + 'static>(
+    namespace: &str,
+    action: impl FnOnce() -> T + Send + 'static,
+) -> thread::JoinHandle<T> {
+    let path = format!("/run/netns/{namespace}");
+    thread::spawn(move || {
+        let namespace = std::fs::File::open(path).unwrap();
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+        action()
+    })
 }
 
 impl Drop for Net {
