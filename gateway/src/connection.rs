@@ -39,7 +39,7 @@ mod socket;
 mod tls;
 
 pub use self::facts::{Connection, of};
-pub(crate) use self::http2::ANSWERED;
+pub(crate) use self::http2::{ANSWERED, Session as Http2Session};
 pub use self::proxy_protocol::ProxyHeader;
 pub use self::socket::ClientSocket;
 
@@ -173,7 +173,8 @@ impl<A: HttpServerApp + Send + Sync + 'static> OnDemand<A> {
         let mut stream = Box::new(ClientStream::new(stream, home.clone(), connection.clone()));
         if self.is_http2(&mut stream, &connection, &mut ending).await? {
             // Apart and boxed, so that connections of HTTP/1 do not carry its state.
-            let http2 = http2::serve(&self.shared, &self.app, stream, &connection, &ending);
+            let servers = http2::Servers { engine: self.engine.clone(), app: self.app.clone() };
+            let http2 = http2::serve(&self.shared, &servers, stream, &connection, &ending);
             Box::pin(http2).await;
             return None;
         }

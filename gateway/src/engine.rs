@@ -1,18 +1,20 @@
-//! The engine: ordinary exchanges of HTTP/1.1, by the same phases as all others but without
-//! Pingora's driver.
+//! The engine: ordinary exchanges with origins of HTTP/1.1, by the same phases as all others but
+//! without Pingora's driver.
 //!
-//! It takes a request whose head has passed the check (`connection.rs`) and runs the phases in the
-//! order in which Pingora does: admit and route; then, if the route is one that it serves, filters,
-//! an endpoint, a connection, the exchange, the end. What it does not take is decided before
-//! anything is counted, and the connection goes on to Pingora with its head unread: upgrades,
-//! HTTP/1.0, origins that may speak HTTP/2, and whatever is odd.
+//! It takes a request whose head has passed the check (`connection.rs`), or a stream of an HTTP/2
+//! connection (`connection/http2.rs`), and runs the phases in the order in which Pingora does: admit
+//! and route; then, if the route is one that it serves, filters, an endpoint, a connection, the
+//! exchange, the end. What it does not take is decided before anything is counted, and goes on to
+//! Pingora as it came: upgrades, HTTP/1.0, origins that may speak HTTP/2, and whatever is odd.
 //!
 //! One loop moves all bytes of an exchange (`exchange`): no queue lies between the client and the
 //! origin, and what one side does not take is not read from the other.
 
 mod client;
+mod downstream;
 mod exchange;
 mod head;
+mod http2;
 mod origin;
 mod pool;
 mod timers;
@@ -26,15 +28,17 @@ use sallyport_http1::Framing;
 use sallyport_stats::ServedBy;
 
 use self::client::EngineClient;
+use self::downstream::Downstream;
 use self::exchange::Exchange;
+use self::http2::Http2Client;
 use self::origin::Origin;
 use self::pool::{Pool, Terms};
 use self::timers::Timers;
-use crate::config::{EngineChoice, Protocol};
-use crate::connection::ClientStream;
-use crate::proxy::{Phases, RequestContext, Shared};
+use crate::config::EngineChoice;
+use crate::connection::{ClientStream, Http2Session};
+use crate::proxy::{Admission, Phases, RequestContext, Shared};
 use crate::turns;
-use crate::upstream::introduction;
+use crate::upstream::{Upstream, introduction};
 
 /// Attempts at one request: the policy of the route decides, this is for connections from the pool
 /// that are found closed, one after the other.
@@ -107,21 +111,57 @@ impl Engine {
             return Served::Declined(stream);
         }
         self.phases.shared.registry.count_engine(ServedBy::Http1);
-        let failed = match self.phases.proceed(&mut client, &mut ctx, admission).await {
+        let succeeded = self.exchange(&mut client, &mut ctx, admission).await;
+        drop(ctx);
+        client.end(!succeeded).await
+    }
+
+    /// Serves the request of an HTTP/2 stream; gives it back if it is one for Pingora, and of it
+    /// nothing was read or counted.
+    pub(crate) fn serve_http2(
+        self: Arc<Self>,
+        session: Box<Http2Session>,
+    ) -> impl Future<Output = Option<Box<Http2Session>>> + Send {
+        turns::in_turns(Box::pin(async move { self.run_http2(session).await }))
+    }
+
+    async fn run_http2(&self, session: Box<Http2Session>) -> Option<Box<Http2Session>> {
+        let mut ctx = self.phases.begin();
+        // Admission changes the head, and Pingora begins anew.
+        let as_it_came = (!ctx.snapshot().are_upstreams_http1).then(|| session.head().clone());
+        let mut client = Http2Client::new(session);
+        let admission = self.phases.admit(&mut client, &mut ctx);
+        if let Some(head) = as_it_came.filter(|_| !serves(&ctx)) {
+            let mut session = client.into_session();
+            *session.head_mut() = head;
+            return Some(session);
+        }
+        self.phases.shared.registry.count_engine(ServedBy::Http2);
+        self.exchange(&mut client, &mut ctx, admission).await;
+        None
+    }
+
+    /// Serves a request that was admitted. Returns whether that succeeded.
+    async fn exchange(
+        &self,
+        client: &mut impl Downstream,
+        ctx: &mut RequestContext,
+        admission: Admission,
+    ) -> bool {
+        let failed = match self.phases.proceed(client, ctx, admission).await {
             Ok(true) => None,
-            Ok(false) => self.forward(&mut client, &mut ctx).await.err(),
+            Ok(false) => self.forward(client, ctx).await.err(),
             Err(error) => Some(error),
         };
         if let Some(error) = &failed {
-            self.phases.fail(&mut client, error, &mut ctx).await;
+            self.phases.fail(client, error, ctx).await;
         }
-        self.phases.finish(&mut client, &mut ctx);
-        drop(ctx);
-        client.end(failed.is_some()).await
+        self.phases.finish(client, ctx);
+        failed.is_none()
     }
 
     /// Tries until there is an answer, or none is to be had.
-    async fn forward(&self, client: &mut EngineClient, ctx: &mut RequestContext) -> Result<()> {
+    async fn forward(&self, client: &mut impl Downstream, ctx: &mut RequestContext) -> Result<()> {
         let mut attempts = 0;
         loop {
             attempts += 1;
@@ -132,7 +172,7 @@ impl Engine {
         }
     }
 
-    async fn attempt(&self, client: &mut EngineClient, ctx: &mut RequestContext) -> Result<()> {
+    async fn attempt(&self, client: &mut impl Downstream, ctx: &mut RequestContext) -> Result<()> {
         self.begun.call_once(|| {
             tokio::spawn(self.pool.watch());
             tokio::spawn(self.timers.turn());
@@ -171,13 +211,6 @@ impl Engine {
 /// Whether the engine serves the route that was found: not where the client asks for another
 /// protocol, or the origin may speak one.
 fn serves(ctx: &RequestContext) -> bool {
-    !ctx.asks_for_upgrade()
-        && ctx.upstreams().all(|upstream| {
-            let transport = &upstream.spec.transport;
-            match transport.protocol {
-                Protocol::Http1 => true,
-                Protocol::Auto => transport.tls.is_none(),
-                Protocol::Http2 => false,
-            }
-        })
+    let is_http1 = |upstream: &Upstream| upstream.spec.transport.is_http1();
+    !ctx.asks_for_upgrade() && ctx.upstreams().all(is_http1)
 }

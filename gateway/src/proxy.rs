@@ -66,6 +66,7 @@ pub(crate) use self::connected_to_upstream::Origin;
 pub(crate) use self::context::RequestContext;
 pub(crate) use self::phases::Phases;
 pub(crate) use self::place::{Hypothetical, Sender};
+pub(crate) use self::request_filter::Admission;
 pub(crate) use self::target::hash_key;
 pub(crate) use self::trace::CallSpan;
 use crate::classifier::Classifier;

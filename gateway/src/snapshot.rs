@@ -46,7 +46,7 @@ pub struct Snapshot {
     pub limits: Limits,
     /// How the process ends.
     pub shutdown: Shutdown,
-    /// What serves ordinary exchanges of HTTP/1.1.
+    /// What serves ordinary exchanges with origins of HTTP/1.1.
     pub engine: EngineChoice,
     /// What it logs.
     pub log: LogSettings,
@@ -70,6 +70,8 @@ pub struct Snapshot {
     pub resolver: Resolver,
     /// The upstreams, indexed by [`Target::upstream`](crate::config::Target::upstream).
     pub upstreams: Vec<Arc<Upstream>>,
+    /// Whether all of them are spoken to in HTTP/1.
+    pub are_upstreams_http1: bool,
     /// The virtual hosts.
     pub hosts: Vec<Host>,
     /// Where requests that match no route are counted.
@@ -181,6 +183,8 @@ impl Snapshot {
         let bandwidths = Bandwidths::new(&virtual_hosts, &upstreams, previous, registry);
         let upstreams = compile_upstreams(upstreams, previous, registry)?;
         bandwidths.hand_to(&upstreams);
+        let are_upstreams_http1 =
+            upstreams.iter().all(|upstream| upstream.spec.transport.is_http1());
         let sample = tracing.as_ref().map_or(Sample::NONE, |tracing| tracing.sample);
         let (hosts, unmatched) =
             compile_hosts(virtual_hosts, sample, &listeners, &bandwidths, registry, metrics)?;
@@ -207,6 +211,7 @@ impl Snapshot {
             error_pages,
             resolver,
             upstreams,
+            are_upstreams_http1,
             hosts,
             unmatched,
             unmatched_filters,

@@ -97,11 +97,6 @@ pub fn is_held() -> bool {
     HELD.with_borrow(|held| held.as_ref().is_some_and(|held| !held.is_empty()))
 }
 
-/// Ready in a turn in which the request may write.
-pub async fn unheld() {
-    std::future::poll_fn(|_| if is_held() { Poll::Pending } else { Poll::Ready(()) }).await;
-}
-
 /// Notes that the request whose turn it is has passed on a part of a body.
 pub fn moved(bytes: usize) {
     MOVED.set(MOVED.get().saturating_add(bytes));

@@ -82,6 +82,16 @@ impl Transport {
     pub fn plain() -> Self {
         Self { max_streams: Self::MAX_STREAMS, ..Self::default() }
     }
+
+    /// Whether origins are spoken to in HTTP/1, whatever they could speak beside it.
+    #[must_use]
+    pub fn is_http1(&self) -> bool {
+        match self.protocol {
+            Protocol::Http1 => true,
+            Protocol::Auto => self.tls.is_none(),
+            Protocol::Http2 => false,
+        }
+    }
 }
 
 /// The version of HTTP that origins are spoken to in.

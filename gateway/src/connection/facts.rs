@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
+use pingora_core::protocols::Digest;
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_http::ResponseHeader;
@@ -76,8 +77,13 @@ impl Connection {
 pub fn of(session: &ServerSession) -> Option<&Arc<Connection>> {
     match session {
         ServerSession::H1(_) => client_stream(session).map(client_stream::ClientStream::connection),
-        _ => session.digest()?.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref(),
+        _ => of_digest(session.digest()?),
     }
+}
+
+/// The connection that `digest`, which is one of HTTP/2, tells of.
+pub(super) fn of_digest(digest: &Digest) -> Option<&Arc<Connection>> {
+    digest.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref()
 }
 
 /// Where [`of`] finds `connection` from a session of HTTP/2: the one place of Pingora's digest that

@@ -28,12 +28,12 @@ use pingora_core::server::ShutdownWatch;
 use sallyport_stats::Http2Closed;
 use tokio::time::{sleep, timeout};
 
-pub(crate) use self::session::ANSWERED;
-use self::session::Session;
+pub(crate) use self::session::{ANSWERED, Session};
 use self::streams::Streams;
 use self::watched::{Watch, Watched};
 use super::facts::{self, Connection};
 use crate::config::{Http2 as Settings, Limits};
+use crate::engine::Engine;
 use crate::proxy::Shared;
 
 /// How long a client may take to read the GOAWAY of a connection that is closed.
@@ -50,7 +50,7 @@ const CONNECTION_WINDOW: u32 = 1 << 20;
 /// Serves the requests of `stream`, which is to begin with the preface, until one of both sides ends it.
 pub(super) async fn serve<A>(
     shared: &Shared,
-    app: &Arc<A>,
+    servers: &Servers<A>,
     stream: Stream,
     client: &Arc<Connection>,
     shutdown: &ShutdownWatch,
@@ -74,10 +74,36 @@ pub(super) async fn serve<A>(
     let Ok(Ok(connection)) = greeted else { return };
     let streams = Streams::new(watch.clone(), settings.max_stalled_streams as usize);
     let mut loop_ = Loop { connection, client, digest, watch, streams, shared };
-    let closed = loop_.run(app, timeouts.idle, settings.max_age, shutdown).await;
+    let closed = loop_.run(servers, timeouts.idle, settings.max_age, shutdown).await;
     if let Some(reason) = closed {
         shared.registry.http2().closed(reason);
         loop_.say_goodbye(reason).await;
+    }
+}
+
+/// What serves the requests of a connection.
+pub(super) struct Servers<A> {
+    /// Serves what it takes.
+    pub(super) engine: Arc<Engine>,
+    /// Serves everything else.
+    pub(super) app: Arc<A>,
+}
+
+impl<A: HttpServerApp + Send + Sync + 'static> Servers<A> {
+    async fn serve(self, session: Box<Session>, shutdown: ShutdownWatch) {
+        let declined = match self.engine.is_on() {
+            true => self.engine.serve_http2(session).await,
+            false => Some(session),
+        };
+        if let Some(session) = declined {
+            self.app.process_new_http(session.into_pingora(), &shutdown).await;
+        }
+    }
+}
+
+impl<A> Clone for Servers<A> {
+    fn clone(&self) -> Self {
+        Self { engine: self.engine.clone(), app: self.app.clone() }
     }
 }
 
@@ -105,12 +131,8 @@ struct Loop<'s> {
 }
 
 /// What a connection waits for.
-#[allow(
-    clippy::large_enum_variant,
-    reason = "most events are requests, and a box would be one more allocation"
-)]
 enum Event {
-    Accepted(Session),
+    Accepted(Box<Session>),
     /// The client or an error ended it.
     Ended,
     /// No new requests: those under way are finished.
@@ -122,7 +144,7 @@ impl Loop<'_> {
     /// Begins requests until the connection ends; the reason, if it is the gateway that ends it.
     async fn run<A>(
         &mut self,
-        app: &Arc<A>,
+        servers: &Servers<A>,
         idle: Duration,
         max_age: Duration,
         shutdown: &ShutdownWatch,
@@ -159,7 +181,7 @@ impl Loop<'_> {
                 }
                 Event::Accepted(session) => {
                     begun = true;
-                    self.begin(session, app, shutdown);
+                    self.begin(session, servers, shutdown);
                 }
                 Event::Ended => return None,
                 Event::Drain => {
@@ -179,7 +201,8 @@ impl Loop<'_> {
         poll_fn(|context| {
             let event = accepting.as_mut().poll(context).map(|accepted| match accepted {
                 Some(Ok((request, respond))) => {
-                    Event::Accepted(Session::new(request, respond, digest.clone(), streams.begin()))
+                    let session = Session::new(request, respond, digest.clone(), streams.begin());
+                    Event::Accepted(Box::new(session))
                 }
                 Some(Err(_)) | None => Event::Ended,
             });
@@ -198,17 +221,14 @@ impl Loop<'_> {
         self.shared.verdicts.holds(self.client.peer.ip())
     }
 
-    fn begin<A>(&self, session: Session, app: &Arc<A>, shutdown: &ShutdownWatch)
+    fn begin<A>(&self, session: Box<Session>, servers: &Servers<A>, shutdown: &ShutdownWatch)
     where
         A: HttpServerApp + Send + Sync + 'static,
     {
         if session.is_malformed() {
             self.watch.note_malformed();
         }
-        let (app, shutdown) = (app.clone(), shutdown.clone());
-        tokio::spawn(async move {
-            app.process_new_http(session.into_pingora(), &shutdown).await;
-        });
+        tokio::spawn(servers.clone().serve(session, shutdown.clone()));
     }
 
     /// Sends GOAWAY and closes, in the middle of streams if there are any.

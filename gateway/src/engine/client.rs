@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
 use super::Served;
+use super::downstream::Downstream;
 use super::head::{self, Written};
 use crate::connection::{ClientStream, Connection, Failure, Refusal};
 use crate::proxy::Client;
@@ -43,7 +44,7 @@ pub(super) struct EngineClient {
     keep_alive: bool,
     keep_after_failure: bool,
     read_timeout: Option<Duration>,
-    pub(super) write_timeout: Option<Duration>,
+    write_timeout: Option<Duration>,
     ignores_interim: bool,
     closes_if_unfinished: bool,
     response: Option<Box<ResponseHeader>>,
@@ -122,22 +123,48 @@ impl EngineClient {
         }
     }
 
-    /// How long the next part of the request's body may take.
-    pub(super) fn read_timeout(&self) -> Option<Duration> {
+    fn took(&mut self, part: Bytes) -> Bytes {
+        self.bytes_read += part.len();
+        if let Some(kept) = self.kept.as_mut().filter(|kept| !kept.in_part) {
+            kept.in_part = kept.bytes.len() + part.len() > KEPT_BYTES_MAX;
+            match kept.in_part {
+                true => kept.bytes = BytesMut::new(),
+                false => kept.bytes.extend_from_slice(&part),
+            }
+        }
+        part
+    }
+
+    fn has_final_head(&self) -> bool {
+        self.response.as_ref().is_some_and(|head| !head.status.is_informational())
+    }
+
+    /// RFC 9112, 6.3.
+    fn body_writer(&self, head: &ResponseHeader) -> BodyWriter {
+        let is_bodiless = self.request.method == Method::HEAD
+            || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        if is_bodiless {
+            return BodyWriter::Sized(0);
+        }
+        head::body_writer(&head.headers).unwrap_or(BodyWriter::UntilClose)
+    }
+}
+
+impl Downstream for EngineClient {
+    fn read_timeout(&self) -> Option<Duration> {
         self.read_timeout
     }
 
-    /// What is kept of the body, if that is all that came.
-    pub(super) fn kept(&self) -> Option<Bytes> {
+    fn write_timeout(&self) -> Option<Duration> {
+        self.write_timeout
+    }
+
+    fn kept(&self) -> Option<Bytes> {
         let kept = self.kept.as_ref().filter(|kept| !kept.in_part && !kept.bytes.is_empty())?;
         Some(Bytes::copy_from_slice(&kept.bytes))
     }
 
-    /// Reads the next part of the request's body; `None` at its end.
-    pub(super) fn poll_read_body(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<Option<Bytes>>> {
+    fn poll_read_body(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
         loop {
             if self.body.is_done() {
                 return Poll::Ready(Ok(None));
@@ -168,20 +195,7 @@ impl EngineClient {
         }
     }
 
-    fn took(&mut self, part: Bytes) -> Bytes {
-        self.bytes_read += part.len();
-        if let Some(kept) = self.kept.as_mut().filter(|kept| !kept.in_part) {
-            kept.in_part = kept.bytes.len() + part.len() > KEPT_BYTES_MAX;
-            match kept.in_part {
-                true => kept.bytes = BytesMut::new(),
-                false => kept.bytes.extend_from_slice(&part),
-            }
-        }
-        part
-    }
-
-    /// Ready when a client that has sent its request is gone, or waits for its answer no longer.
-    pub(super) fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<Box<Error>> {
+    fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<Box<Error>> {
         let mut byte = [0];
         let read =
             ready!(Pin::new(&mut *self.stream).poll_read(context, &mut ReadBuf::new(&mut byte)));
@@ -191,9 +205,7 @@ impl EngineClient {
         Poll::Ready(error.unwrap_or_else(gone).into_down())
     }
 
-    /// Puts the head of a response into what is to be written; `written` says how its names were
-    /// written.
-    pub(super) fn put_head(
+    fn put_head(
         &mut self,
         mut head: Box<ResponseHeader>,
         written: Option<Written<'_>>,
@@ -227,22 +239,7 @@ impl EngineClient {
         Ok(())
     }
 
-    fn has_final_head(&self) -> bool {
-        self.response.as_ref().is_some_and(|head| !head.status.is_informational())
-    }
-
-    /// RFC 9112, 6.3.
-    fn body_writer(&self, head: &ResponseHeader) -> BodyWriter {
-        let is_bodiless = self.request.method == Method::HEAD
-            || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        if is_bodiless {
-            return BodyWriter::Sized(0);
-        }
-        head::body_writer(&head.headers).unwrap_or(BodyWriter::UntilClose)
-    }
-
-    /// Puts a part of the response's body into what is to be written.
-    pub(super) fn put_body(&mut self, data: &[u8]) {
+    fn put_body(&mut self, data: Bytes) {
         let frame = self.writer.frame(data.len());
         self.out.extend_from_slice(frame.before.as_bytes());
         self.out.extend_from_slice(&data[..frame.data]);
@@ -250,16 +247,7 @@ impl EngineClient {
         self.bytes_sent += frame.data;
     }
 
-    /// Whether the client knows by now that the response's body is over.
-    pub(super) fn is_response_done(&self) -> bool {
-        self.writer.is_done()
-    }
-
-    /// Puts the end of the response's body into what is to be written.
-    ///
-    /// # Errors
-    /// It is shorter than was announced.
-    pub(super) fn put_end(&mut self) -> Result<()> {
+    fn put_end(&mut self) -> Result<()> {
         match self.writer.finish() {
             Ok(last) => {
                 self.out.extend_from_slice(last);
@@ -272,13 +260,15 @@ impl EngineClient {
         }
     }
 
-    /// Whether nothing waits to be written.
-    pub(super) fn is_flushed(&self) -> bool {
+    fn is_response_done(&self) -> bool {
+        self.writer.is_done()
+    }
+
+    fn is_flushed(&self) -> bool {
         self.out.is_empty() && !self.unflushed
     }
 
-    /// Writes what is to be written; ready once all of it is on its way.
-    pub(super) fn poll_write_out(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
+    fn poll_write_out(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
         let failed = |error| Error::because(ErrorType::WriteError, "writing a response", error);
         while !self.out.is_empty() {
             let written = Pin::new(&mut *self.stream).poll_write(context, &self.out);
@@ -297,8 +287,7 @@ impl EngineClient {
         Poll::Ready(Ok(()))
     }
 
-    /// Waits until what is to be written is on its way.
-    pub(super) async fn write_out(&mut self) -> Result<()> {
+    async fn write_out(&mut self) -> Result<()> {
         let within = self.write_timeout;
         let writing = poll_fn(|context| self.poll_write_out(context));
         match within {
@@ -427,7 +416,7 @@ impl Client for EngineClient {
     async fn answer(&mut self, head: Box<ResponseHeader>, body: Option<Bytes>) -> Result<()> {
         self.put_head(head, None)?;
         if let Some(body) = body {
-            self.put_body(&body);
+            self.put_body(body);
         }
         self.write_out().await
     }

@@ -17,11 +17,11 @@ use pingora_core::protocols::http::v1::client::http_req_header_to_wire;
 use pingora_error::{Error, ErrorType, Result, RetryType};
 use sallyport_http1::{Body, BodyWriter, HeadLimits, ResponseCheck, ResponseHead};
 
-use super::client::EngineClient;
+use super::downstream::Downstream;
 use super::head::{self, Written};
 use super::origin::Origin;
 use super::timers::Timer;
-use crate::proxy::{self, Client as _, Phases, RequestContext};
+use crate::proxy::{self, Phases, RequestContext};
 
 /// How large the head of a response may be, as Pingora has it.
 const HEAD_LIMITS: HeadLimits = HeadLimits { bytes: 1_048_575, fields: 256 };
@@ -30,9 +30,9 @@ const HEAD_LIMITS: HeadLimits = HeadLimits { bytes: 1_048_575, fields: 256 };
 const TURN_BYTES: usize = 64 << 10;
 
 /// An exchange under way.
-pub(super) struct Exchange<'e> {
+pub(super) struct Exchange<'e, C> {
     phases: &'e Phases,
-    client: &'e mut EngineClient,
+    client: &'e mut C,
     origin: &'e mut Origin,
     ctx: &'e mut RequestContext,
     /// How the request's body goes out.
@@ -76,10 +76,10 @@ enum Event {
     Flushed,
 }
 
-impl<'e> Exchange<'e> {
+impl<'e, C: Downstream> Exchange<'e, C> {
     pub(super) fn new(
         phases: &'e Phases,
-        client: &'e mut EngineClient,
+        client: &'e mut C,
         origin: &'e mut Origin,
         ctx: &'e mut RequestContext,
         timer: Timer,
@@ -296,7 +296,7 @@ impl<'e> Exchange<'e> {
         self.phases.answer_goes_on(self.client, self.ctx)?;
         let mut part = part;
         self.phases.response_body(self.client, &mut part, end, self.ctx)?;
-        if let Some(part) = &part {
+        if let Some(part) = part {
             self.client.put_body(part);
         }
         if end {
@@ -392,7 +392,7 @@ impl<'e> Exchange<'e> {
             return self.client.poll_gone(context).map(Err);
         }
         if self.send_error.is_some() || !self.origin.is_sent() {
-            return Poll::Pending;
+            return self.client.poll_gone_early(context).map(Err);
         }
         let part = self.client.poll_read_body(context);
         if part.is_ready() {
@@ -413,7 +413,7 @@ impl<'e> Exchange<'e> {
         let sent = self.origin.is_sent() || self.send_error.is_some();
         let reads = !self.client.is_body_done() && sent && self.send_error.is_none();
         let answers = !self.response_done && flushed;
-        wait(&mut self.waits.client_write, !flushed, self.client.write_timeout);
+        wait(&mut self.waits.client_write, !flushed, self.client.write_timeout());
         wait(&mut self.waits.client_read, reads, self.client.read_timeout());
         wait(&mut self.waits.origin_write, !sent, self.origin.write_timeout);
         wait(&mut self.waits.origin_read, answers, Some(self.origin.read_timeout));

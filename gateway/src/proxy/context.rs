@@ -207,7 +207,8 @@ impl RequestContext {
             .unwrap_or_else(|| self.connection().map(Connection::scheme).unwrap_or_default())
     }
 
-    pub(super) fn snapshot(&self) -> &crate::snapshot::Snapshot {
+    /// The configuration that the request is served by.
+    pub(crate) fn snapshot(&self) -> &crate::snapshot::Snapshot {
         &self.snapshot
     }
 

@@ -9,6 +9,8 @@ use crate::support::{Client, Gateway, Origin, check, config, forward_all, get, r
 mod differential;
 #[path = "engine/generated.rs"]
 mod generated;
+#[path = "engine/http2.rs"]
+mod http2;
 
 /// One upstream of each kind of interest, and the switch.
 fn both(engine: &str, origin: &Origin) -> String {

@@ -27,11 +27,11 @@ impl Default for Shutdown {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Insecure {
-    /// What serves ordinary exchanges of HTTP/1.1.
+    /// What serves ordinary exchanges with origins of HTTP/1.1.
     pub engine: EngineChoice,
 }
 
-/// What serves ordinary exchanges of HTTP/1.1.
+/// What serves ordinary exchanges with origins of HTTP/1.1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(extend("x-wrong" = "is no engine"))]

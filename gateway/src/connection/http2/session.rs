@@ -1,27 +1,23 @@
-//! One request of an HTTP/2 connection and its response, as Pingora's proxy drives them.
+//! One request of an HTTP/2 connection and its response.
 //!
-//! Pingora's own session of HTTP/2 keeps h2's interim responses to itself, takes trailers for the end of the body
-//! without a look, and waits for a body that is no longer wanted. This one does its work through the door that
-//! Pingora has for protocols that it does not know: `custom::server::Session`. Sessions of that kind are not checked
-//! on their way in, which `head.rs` does instead.
+//! The engine drives it by its polls. Where Pingora serves the request, [`pingora`](self::pingora)
+//! is the door: Pingora's own session of HTTP/2 keeps h2's interim responses to itself, takes
+//! trailers for the end of the body without a look, and waits for a body that is no longer wanted.
 
+mod pingora;
 mod request_body;
 mod response;
 
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
-use futures::Stream;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
-use http::{HeaderMap, Request};
+use http::Request;
 use pingora_core::protocols::Digest;
-use pingora_core::protocols::http::custom::{CustomMessageWrite, server};
-use pingora_core::protocols::http::v1::client::http_req_header_to_wire;
-use pingora_core::protocols::http::{HttpTask, ServerSession};
-use pingora_core::protocols::l4::socket::SocketAddr;
+use pingora_core::protocols::http::ServerSession;
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use sallyport_http1::Refusal;
@@ -30,12 +26,13 @@ use self::request_body::RequestBody;
 use self::response::Response;
 use super::head;
 use super::streams::OpenStream;
+use crate::connection::{Connection, facts};
 
 /// The type of the error by which a request ends that was answered before its body had come: no failure of anybody.
 pub(crate) const ANSWERED: ErrorType = ErrorType::Custom("answered before the body had come");
 
 /// A request and its response.
-pub(super) struct Session {
+pub(crate) struct Session {
     head: RequestHeader,
     body: RequestBody,
     response: Response,
@@ -60,259 +57,147 @@ impl Session {
 
     /// Whether its head breaks the protocol.
     pub(super) fn is_malformed(&self) -> bool {
-        self.head.extensions.get::<Refusal>().is_some()
+        self.refusal().is_some()
     }
 
     /// As Pingora takes it.
-    pub(super) fn into_pingora(self) -> ServerSession {
-        ServerSession::new_custom(Box::new(self))
+    pub(super) fn into_pingora(self: Box<Self>) -> ServerSession {
+        ServerSession::new_custom(self)
     }
 
-    /// The next part of the request's body. Tells a client that waits to go on.
-    async fn read(&mut self) -> Result<Option<Bytes>> {
-        if let Some(at) = self.body.continue_at() {
-            if let Ok(part) = tokio::time::timeout_at(at.into(), self.body.read(&self.stream)).await
-            {
-                return self.end_if_malformed(part);
-            }
-            self.body.told_to_continue();
-            self.response.send_continue().await?;
-        }
-        let part = self.body.read(&self.stream).await;
-        self.end_if_malformed(part)
+    /// Why its head is refused, if it is.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        self.head.extensions.get().copied()
     }
 
-    /// RFC 9113, 8.1.1: a malformed request is an error of its stream.
-    fn end_if_malformed(&mut self, part: Result<Option<Bytes>>) -> Result<Option<Bytes>> {
-        part.inspect_err(|error| {
-            if *error.etype() == ErrorType::InvalidHTTPHeader {
-                self.response.reset(Reason::PROTOCOL_ERROR);
-            }
-        })
+    /// The connection that it came by.
+    pub(crate) fn connection(&self) -> Option<&Arc<Connection>> {
+        facts::of_digest(&self.digest)
     }
 
-    async fn write_head(&mut self, head: Box<ResponseHeader>, end: bool) -> Result<()> {
-        if head.status.is_informational() {
-            self.body.told_to_continue();
-        }
-        self.response.write_head(head, end).await.map_err(|error| error.into_down())
-    }
-
-    async fn write_task(&mut self, task: HttpTask) -> Result<bool> {
-        match task {
-            HttpTask::Header(head, end) => {
-                self.write_head(head, end).await?;
-                Ok(end)
-            }
-            HttpTask::Body(data, end) => {
-                if let Some(data) = data.filter(|data| !data.is_empty()) {
-                    self.response.write_body(data, end, &self.stream).await?;
-                }
-                Ok(end)
-            }
-            HttpTask::UpgradedBody(..) => {
-                Error::e_explain(ErrorType::InternalError, "HTTP/2 has no upgrades")
-            }
-            HttpTask::Trailer(Some(trailers)) => {
-                self.response.write_trailers(*trailers)?;
-                Ok(true)
-            }
-            HttpTask::Trailer(None) | HttpTask::Done => Ok(true),
-            HttpTask::Failed(error) => Err(error),
-        }
-    }
-}
-
-#[async_trait]
-impl server::Session for Session {
-    fn req_header(&self) -> &RequestHeader {
+    /// The request's head.
+    pub(crate) fn head(&self) -> &RequestHeader {
         &self.head
     }
 
-    fn req_header_mut(&mut self) -> &mut RequestHeader {
+    /// The request's head, to be changed.
+    pub(crate) fn head_mut(&mut self) -> &mut RequestHeader {
         &mut self.head
     }
 
-    async fn read_body_bytes(&mut self) -> Result<Option<Bytes>> {
-        self.read().await
-    }
-
-    async fn drain_request_body(&mut self) -> Result<()> {
-        let timeout = self.drain_timeout;
-        let drain = async {
-            while self.read().await?.is_some() {}
-            Ok(())
-        };
-        match timeout {
-            None => drain.await,
-            Some(timeout) => pingora_timeout::timeout(timeout, drain)
-                .await
-                .unwrap_or_else(|_| Err(Error::new(ErrorType::ReadTimedout))),
-        }
-    }
-
-    async fn write_response_header(&mut self, head: Box<ResponseHeader>, end: bool) -> Result<()> {
-        self.write_head(head, end).await
-    }
-
-    async fn write_response_header_ref(&mut self, head: &ResponseHeader, end: bool) -> Result<()> {
-        self.write_head(Box::new(head.clone()), end).await
-    }
-
-    async fn write_body(&mut self, data: Bytes, end: bool) -> Result<()> {
-        self.response.write_body(data, end, &self.stream).await
-    }
-
-    async fn write_trailers(&mut self, trailers: HeaderMap) -> Result<()> {
-        self.response.write_trailers(trailers)
-    }
-
-    async fn response_duplex_vec(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
-        let mut end = false;
-        for task in tasks {
-            end |= self.write_task(task).await.map_err(|error| match error.esource() {
-                pingora_error::ErrorSource::Unset => error.into_down(),
-                _ => error,
-            })?;
-        }
-        if end {
-            self.response.finish()?;
-        }
-        Ok(end)
-    }
-
-    fn set_read_timeout(&mut self, _timeout: Option<Duration>) {
-        // `proxy/pace.rs` keeps the time of bodies, over all parts of them.
-    }
-
-    fn get_read_timeout(&self) -> Option<Duration> {
-        None
-    }
-
-    fn set_write_timeout(&mut self, timeout: Option<Duration>) {
-        self.response.write_timeout = timeout;
-    }
-
-    fn get_write_timeout(&self) -> Option<Duration> {
-        self.response.write_timeout
-    }
-
-    fn set_total_drain_timeout(&mut self, timeout: Option<Duration>) {
-        self.drain_timeout = timeout;
-    }
-
-    fn get_total_drain_timeout(&self) -> Option<Duration> {
-        self.drain_timeout
-    }
-
-    fn request_summary(&self) -> String {
+    /// The request in one line, for the operator's log.
+    pub(crate) fn summary(&self) -> String {
         let host = self.head.headers.get(http::header::HOST);
         let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
         format!("{} {}, Host: {host}", self.head.method, self.head.uri)
     }
 
-    fn response_written(&self) -> Option<&ResponseHeader> {
-        self.response.head()
-    }
-
-    async fn shutdown(&mut self, code: u32, _context: &str) {
-        self.response.reset(Reason::from(code));
-    }
-
-    async fn abandon(&mut self, _context: &str) {
-        self.response.reset(Reason::INTERNAL_ERROR);
-    }
-
-    fn is_body_done(&mut self) -> bool {
-        self.body.is_done()
-    }
-
-    async fn finish(&mut self) -> Result<()> {
-        self.response.finish()
-    }
-
-    fn is_body_empty(&mut self) -> bool {
+    /// Whether the request has no body.
+    pub(crate) fn is_body_empty(&self) -> bool {
         self.body.is_empty()
     }
 
-    async fn read_body_or_idle(&mut self, no_body_expected: bool) -> Result<Option<Bytes>> {
-        if no_body_expected || self.body.is_done() {
-            return Err(self.response.client_left().await);
-        }
-        if self.response.is_ended() {
-            // RFC 9113, 8.1: the rest is not wanted. When this ends, the client is told so.
-            let part = self.body.read_what_has_come(&self.stream);
-            return part.unwrap_or_else(|| Err(Error::new(ANSWERED)));
-        }
-        self.read().await
+    /// Whether all of the body has been read, its trailers included.
+    pub(crate) fn is_body_done(&self) -> bool {
+        self.body.is_done()
     }
 
-    fn body_bytes_sent(&self) -> usize {
-        self.response.body_bytes()
-    }
-
-    fn body_bytes_read(&self) -> usize {
+    /// Bytes of the body that were read.
+    pub(crate) fn body_bytes_read(&self) -> usize {
         self.body.bytes()
     }
 
-    fn digest(&self) -> Option<&Digest> {
-        Some(&self.digest)
-    }
-
-    fn digest_mut(&mut self) -> Option<&mut Digest> {
-        Arc::get_mut(&mut self.digest)
-    }
-
-    fn client_addr(&self) -> Option<&SocketAddr> {
-        self.digest.socket_digest.as_ref()?.peer_addr()
-    }
-
-    fn server_addr(&self) -> Option<&SocketAddr> {
-        self.digest.socket_digest.as_ref()?.local_addr()
-    }
-
-    fn pseudo_raw_h1_request_header(&self) -> Bytes {
-        http_req_header_to_wire(&self.head).map(bytes::BytesMut::freeze).unwrap_or_default()
-    }
-
-    fn enable_retry_buffering(&mut self) {
+    /// Keeps what is read of the body from now on, for another attempt.
+    pub(crate) fn keep_body(&mut self) {
         self.body.keep();
     }
 
-    fn retry_buffer_truncated(&self) -> bool {
+    /// Whether more of the body was read than is kept.
+    pub(crate) fn is_body_kept_in_part(&self) -> bool {
         self.body.is_kept_in_part()
     }
 
-    fn get_retry_buffer(&self) -> Option<Bytes> {
+    /// What is kept of the body, if that is all that came.
+    pub(crate) fn kept_body(&self) -> Option<Bytes> {
         self.body.kept()
     }
 
-    async fn finish_custom(&mut self) -> Result<()> {
-        Ok(())
+    /// Reads the next part of the request's body; `None` at its end. Tells a client that waits to
+    /// go on.
+    ///
+    /// # Errors
+    /// [`ANSWERED`] if the response is over and nothing more has come of the body.
+    pub(crate) fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
+        if self.response.is_ended() && !self.body.is_done() {
+            // RFC 9113, 8.1: the rest is not wanted. When this ends, the client is told so.
+            let part = self.body.read_what_has_come(&self.stream);
+            return Poll::Ready(part.unwrap_or_else(|| Err(Error::new(ANSWERED))));
+        }
+        let part = self.body.poll_read(context, &self.stream);
+        if part.is_pending() && self.body.poll_continue(context).is_ready() {
+            self.response.send_continue(context)?;
+        }
+        let part = ready!(part);
+        if part.as_ref().is_err_and(|error| *error.etype() == ErrorType::InvalidHTTPHeader) {
+            // RFC 9113, 8.1.1: a malformed request is an error of its stream.
+            self.response.reset(Reason::PROTOCOL_ERROR);
+        }
+        Poll::Ready(part)
     }
 
-    // The protocol has no messages but requests and responses.
-    fn take_custom_message_reader(
-        &mut self,
-    ) -> Option<Box<dyn Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>> {
-        None
+    /// Whether all of the response is out.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.response.is_ended()
     }
 
-    fn restore_custom_message_reader(
+    /// Ready when the client gives up the request.
+    pub(crate) fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<Box<Error>> {
+        self.response.poll_left(context)
+    }
+
+    /// The head of the response, once that is out. Interim ones do not count.
+    pub(crate) fn response(&self) -> Option<&ResponseHeader> {
+        self.response.head()
+    }
+
+    /// Bytes of the response's body so far.
+    pub(crate) fn body_bytes_sent(&self) -> usize {
+        self.response.body_bytes()
+    }
+
+    /// Bounds each wait for the client to take something.
+    pub(crate) fn set_write_timeout(&mut self, timeout: Option<Duration>) {
+        self.response.write_timeout = timeout;
+    }
+
+    /// Sends an interim head. The client, which knows then, is not told to go on any more.
+    pub(crate) fn send_interim(
         &mut self,
-        _reader: Box<dyn Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>,
+        head: &ResponseHeader,
+        context: &mut Context<'_>,
     ) -> Result<()> {
-        Ok(())
+        self.body.told_to_continue();
+        self.response.send_interim(head, context)
     }
 
-    fn take_custom_message_writer(&mut self) -> Option<Box<dyn CustomMessageWrite>> {
-        None
+    /// Sends the head of the response; with `end`, nothing follows.
+    pub(crate) fn send_head(&mut self, head: Box<ResponseHeader>, end: bool) -> Result<()> {
+        self.response.send_head(head, end)
     }
 
-    fn restore_custom_message_writer(
+    /// Sends `data`, a part of the response's body, as far as the client's window reaches, and takes
+    /// what was sent from it; ready once nothing is left of it. With `end`, nothing follows.
+    pub(crate) fn poll_send_body(
         &mut self,
-        _writer: Box<dyn CustomMessageWrite>,
-    ) -> Result<()> {
-        Ok(())
+        context: &mut Context<'_>,
+        data: &mut Bytes,
+        end: bool,
+    ) -> Poll<Result<()>> {
+        self.response.poll_send_body(context, data, end, &self.stream)
+    }
+
+    /// Ends the stream with this code, unless all was said.
+    pub(crate) fn reset(&mut self, reason: Reason) {
+        self.response.reset(reason);
     }
 }

@@ -25,7 +25,7 @@ pub(super) struct OpenStream(Arc<Streams>);
 
 /// A stream that has waited for its client's window for long, for as long as this lives.
 #[derive(Debug)]
-pub(super) struct Stalled<'s>(&'s Streams);
+pub(super) struct Stalled(Arc<Streams>);
 
 impl Streams {
     /// Those of the connection that is watched by `watch`, of which `stalled_max` may be stalled.
@@ -61,13 +61,13 @@ impl OpenStream {
     }
 
     /// Counts it as stalled.
-    pub(super) fn stall(&self) -> Stalled<'_> {
+    pub(super) fn stall(&self) -> Stalled {
         self.0.stalled.fetch_add(1, Relaxed);
-        Stalled(&self.0)
+        Stalled(self.0.clone())
     }
 }
 
-impl Stalled<'_> {
+impl Stalled {
     /// Ends the connection if too many of its streams are stalled.
     pub(super) fn check(&self) {
         let Self(streams) = self;
@@ -86,7 +86,7 @@ impl Drop for OpenStream {
     }
 }
 
-impl Drop for Stalled<'_> {
+impl Drop for Stalled {
     fn drop(&mut self) {
         self.0.stalled.fetch_sub(1, Relaxed);
     }

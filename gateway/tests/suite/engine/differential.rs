@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use regex::bytes::Regex;
 
+use crate::http2::with_h2c;
 use crate::support::{Client, Gateway, Origin, Received, config};
 
 /// What an origin answers to a request for `/NUMBER`.
@@ -17,8 +18,8 @@ type Answers = Arc<Mutex<Vec<Vec<u8>>>>;
 
 /// Both engines in front of one origin that plays a script.
 pub(super) struct Pair {
-    own: Gateway,
-    pingora: Gateway,
+    pub(super) own: Gateway,
+    pub(super) pingora: Gateway,
     origin: Origin,
     answers: Answers,
 }
@@ -46,7 +47,7 @@ impl Pair {
             stream.write_all(answer).is_ok() && !closes
         });
         let start = |engine: &str| {
-            Gateway::start_single(&config(&format!(
+            let yaml = config(&format!(
                 "insecure: {{ engine: {engine} }}
 upstreams:
   - {{ name: up, endpoints: [{{ address: \"{0}\" }}] }}
@@ -64,7 +65,8 @@ virtual_hosts:
       - {{ name: everything, forward: {{ upstream: up }} }}
 ",
                 origin.address
-            )))
+            ));
+            Gateway::start_single(&with_h2c(&yaml, ""))
         };
         Self { own: start("auto"), pingora: start("pingora"), origin, answers }
     }
@@ -72,10 +74,22 @@ virtual_hosts:
     /// Sends `requests` as they stand, and then one by which the connection ends; the origin
     /// answers `/0`, `/1` and so on with `answers`.
     pub(super) fn compare(&self, name: &str, requests: &[u8], answers: &[&[u8]]) {
-        *self.answers.lock().unwrap() = answers.iter().map(|answer| answer.to_vec()).collect();
+        self.answer_with(answers);
         let own = self.outcome(&self.own, requests);
         let pingora = self.outcome(&self.pingora, requests);
         assert_eq!(own, pingora, "{name}: the engine's is left, Pingora's is right");
+    }
+
+    /// From now on the origin answers `/0`, `/1` and so on with `answers`.
+    pub(super) fn answer_with(&self, answers: &[&[u8]]) {
+        *self.answers.lock().unwrap() = answers.iter().map(|answer| answer.to_vec()).collect();
+    }
+
+    /// Calls `ask`. Returns the requests that the origin had of it beside what came of it.
+    pub(super) fn asked<T>(&self, ask: impl FnOnce() -> T) -> (Vec<(String, String)>, T) {
+        self.origin.received.lock().unwrap().clear();
+        let answer = ask();
+        (self.origin.requests().iter().map(at_origin).collect(), answer)
     }
 
     /// Makes sure that it was the engine that was compared.
@@ -87,15 +101,12 @@ virtual_hosts:
     }
 
     fn outcome(&self, gateway: &Gateway, requests: &[u8]) -> Outcome {
-        self.origin.received.lock().unwrap().clear();
-        let mut client = Client::connect(gateway.web());
         let last = b"GET /last HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n";
-        let received = client.send([requests, last].concat()).read_to_end();
-        let origin = self.origin.requests();
-        Outcome {
-            origin: origin.iter().map(at_origin).collect(),
-            client: without_chunks(&without_chance(&received)),
-        }
+        let (origin, received) = self.asked(|| {
+            let mut client = Client::connect(gateway.web());
+            client.send([requests, last].concat()).read_to_end()
+        });
+        Outcome { origin, client: without_chunks(&without_chance(&received)) }
     }
 }
 
@@ -135,41 +146,44 @@ fn without_chunks(bytes: &[u8]) -> String {
     text + &String::from_utf8_lossy(rest)
 }
 
+/// What origins answer to [`heads_and_bodies_are_the_same_at_both_ends`] and its counterpart of
+/// HTTP/2.
+pub(super) const RESPONSES: &[(&str, &[u8])] = &[
+    ("sized", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nx-lower: a\r\nX-UPPER: b\r\nx-Lower: c\r\n\r\nhi"),
+    ("empty", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
+    ("chunked", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n3;x=y\r\n yo\r\n0\r\n\r\n"),
+    ("trailers", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-T\r\n\r\n2\r\nhi\r\n0\r\nX-T: 1\r\n\r\n"),
+    ("until close", b"HTTP/1.1 200 OK\r\nX-A: 1\r\n\r\nall of itCLOSE"),
+    ("closing", b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhiCLOSE"),
+    ("1.0", b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhiCLOSE"),
+    ("1.0 until close", b"HTTP/1.0 200 OK\r\n\r\nhiCLOSE"),
+    ("reason", b"HTTP/1.1 299 Quite Fine\r\nContent-Length: 2\r\n\r\nhi"),
+    ("no reason", b"HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nhi"),
+    ("no content", b"HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\n"),
+    ("not modified", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 99\r\nETag: \"a\"\r\n\r\n"),
+    ("cookies", b"HTTP/1.1 200 OK\r\nset-cookie: a=1\r\nSet-Cookie: b=2\r\nContent-Length: 0\r\n\r\n"),
+    ("own fields", b"HTTP/1.1 200 OK\r\ndate: yesterday\r\nconnection: keep-alive, x-hop\r\nKeep-Alive: timeout=5\r\nX-Hop: 1\r\ncontent-length: 0\r\n\r\n"),
+    ("interim", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"),
+    ("two lengths", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nhi"),
+    ("length and coding", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"),
+    ("empty value", b"HTTP/1.1 200 OK\r\nX-Empty:\r\nX-Space:  a b \t\r\nContent-Length: 0\r\n\r\n"),
+    ("not ASCII", b"HTTP/1.1 200 OK\r\nX-Text: \xe4\r\nContent-Length: 0\r\n\r\n"),
+    ("too much", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi and moreCLOSE"),
+    ("server error", b"HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy"),
+    ("switches unasked", b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: foo\r\nConnection: upgrade\r\n\r\nCLOSE"),
+    ("malformed", b"HTTP/1.1 abc\r\n\r\nCLOSE"),
+    ("different lengths", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nhiCLOSE"),
+    ("no answer", b"CLOSE"),
+    ("half a head", b"HTTP/1.1 200 OK\r\nContent-LeCLOSE"),
+    ("half a body", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhiCLOSE"),
+    ("half a chunk", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhiCLOSE"),
+];
+
 #[test]
 fn heads_and_bodies_are_the_same_at_both_ends() {
     let pair = Pair::start();
     let get = b"GET /0?q HTTP/1.1\r\nHost: a.test\r\nX-CaSe: 1\r\nAccept: */*\r\n\r\n";
-    let responses: &[(&str, &[u8])] = &[
-        ("sized", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nx-lower: a\r\nX-UPPER: b\r\nx-Lower: c\r\n\r\nhi"),
-        ("empty", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
-        ("chunked", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n3;x=y\r\n yo\r\n0\r\n\r\n"),
-        ("trailers", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-T\r\n\r\n2\r\nhi\r\n0\r\nX-T: 1\r\n\r\n"),
-        ("until close", b"HTTP/1.1 200 OK\r\nX-A: 1\r\n\r\nall of itCLOSE"),
-        ("closing", b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhiCLOSE"),
-        ("1.0", b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhiCLOSE"),
-        ("1.0 until close", b"HTTP/1.0 200 OK\r\n\r\nhiCLOSE"),
-        ("reason", b"HTTP/1.1 299 Quite Fine\r\nContent-Length: 2\r\n\r\nhi"),
-        ("no reason", b"HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nhi"),
-        ("no content", b"HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\n"),
-        ("not modified", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 99\r\nETag: \"a\"\r\n\r\n"),
-        ("cookies", b"HTTP/1.1 200 OK\r\nset-cookie: a=1\r\nSet-Cookie: b=2\r\nContent-Length: 0\r\n\r\n"),
-        ("own fields", b"HTTP/1.1 200 OK\r\ndate: yesterday\r\nconnection: keep-alive, x-hop\r\nKeep-Alive: timeout=5\r\nX-Hop: 1\r\ncontent-length: 0\r\n\r\n"),
-        ("interim", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"),
-        ("two lengths", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nhi"),
-        ("length and coding", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"),
-        ("empty value", b"HTTP/1.1 200 OK\r\nX-Empty:\r\nX-Space:  a b \t\r\nContent-Length: 0\r\n\r\n"),
-        ("not ASCII", b"HTTP/1.1 200 OK\r\nX-Text: \xe4\r\nContent-Length: 0\r\n\r\n"),
-        ("too much", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi and moreCLOSE"),
-        ("server error", b"HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy"),
-        ("switches unasked", b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: foo\r\nConnection: upgrade\r\n\r\nCLOSE"),
-        ("malformed", b"HTTP/1.1 abc\r\n\r\nCLOSE"),
-        ("different lengths", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nhiCLOSE"),
-        ("no answer", b"CLOSE"),
-        ("half a head", b"HTTP/1.1 200 OK\r\nContent-LeCLOSE"),
-        ("half a body", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhiCLOSE"),
-        ("half a chunk", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhiCLOSE"),
-    ];
-    for (name, response) in responses {
+    for (name, response) in RESPONSES {
         pair.compare(name, get, &[response]);
         let head = b"HEAD /0 HTTP/1.1\r\nHost: a.test\r\n\r\n";
         let is_head = response.windows(4).position(|four| four == b"\r\n\r\n");

@@ -1,8 +1,8 @@
 //! The body of a request: its parts, what is kept of them for another attempt, and the trailers at its end.
 
-use std::future::poll_fn;
+use std::future::Future as _;
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
 
 use bytes::Bytes;
 use h2::RecvStream;
@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use pingora_core::protocols::http::body_buffer::FixedBuffer;
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
+use tokio::time::{Sleep, sleep};
 
 use crate::connection::CONTINUE_AFTER;
 use crate::connection::http2::streams::OpenStream;
@@ -29,20 +30,22 @@ const REFUSED_TRAILERS: [HeaderName; 5] =
 pub(super) struct RequestBody {
     stream: RecvStream,
     bytes: usize,
+    /// Bytes of the part read last, which still take room in the client's windows.
+    unreleased: usize,
     late_bytes: usize,
     kept: Option<FixedBuffer>,
     continues: Continue,
 }
 
 /// Whether the client waits to be told to send its body (RFC 9110, 10.1.1).
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 enum Continue {
     /// It does not, or has been told.
     No,
     /// It does, and nobody has asked for the body yet.
     Asked,
-    /// It is told at this time.
-    At(Instant),
+    /// It is told when this is over.
+    After(Pin<Box<Sleep>>),
 }
 
 impl RequestBody {
@@ -51,7 +54,7 @@ impl RequestBody {
             && head.headers.get(header::EXPECT).is_some_and(is_continue)
             && !stream.is_end_stream();
         let continues = if is_asked { Continue::Asked } else { Continue::No };
-        Self { stream, bytes: 0, late_bytes: 0, kept: None, continues }
+        Self { stream, bytes: 0, unreleased: 0, late_bytes: 0, kept: None, continues }
     }
 
     /// Whether the request has none.
@@ -69,15 +72,15 @@ impl RequestBody {
         self.bytes
     }
 
-    /// When the client is told to go on, if nothing has come by then.
-    pub(super) fn continue_at(&mut self) -> Option<Instant> {
+    /// Ready when the client, which has sent nothing yet, is to be told to go on.
+    pub(super) fn poll_continue(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if matches!(self.continues, Continue::Asked) {
-            self.continues = Continue::At(Instant::now() + CONTINUE_AFTER);
+            self.continues = Continue::After(Box::pin(sleep(CONTINUE_AFTER)));
         }
-        match self.continues {
-            Continue::At(at) => Some(at),
-            Continue::No | Continue::Asked => None,
-        }
+        let Continue::After(timer) = &mut self.continues else { return Poll::Pending };
+        ready!(timer.as_mut().poll(context));
+        self.continues = Continue::No;
+        Poll::Ready(())
     }
 
     /// The client knows, or does not wait any more.
@@ -85,15 +88,7 @@ impl RequestBody {
         self.continues = Continue::No;
     }
 
-    /// The next part; `None` at the end.
-    ///
-    /// # Errors
-    /// [`ErrorType::InvalidHTTPHeader`] if the request is malformed, and others if the client is gone.
-    pub(super) async fn read(&mut self, open: &OpenStream) -> Result<Option<Bytes>> {
-        poll_fn(|context| self.poll_read(context, open)).await
-    }
-
-    /// As [`read`](Self::read), if that need not wait; `None` also for a client that goes on and on.
+    /// As [`poll_read`](Self::poll_read), if that need not wait; `None` also for a client that goes on and on.
     pub(super) fn read_what_has_come(
         &mut self,
         open: &OpenStream,
@@ -109,15 +104,25 @@ impl RequestBody {
         Some(part)
     }
 
-    fn poll_read(
+    /// Reads the next part; `None` at the end. What was read before has been taken by now, so that
+    /// the client may send as much again.
+    ///
+    /// # Errors
+    /// [`ErrorType::InvalidHTTPHeader`] if the request is malformed, and others if the client is
+    /// gone.
+    pub(super) fn poll_read(
         &mut self,
         context: &mut Context<'_>,
         open: &OpenStream,
     ) -> Poll<Result<Option<Bytes>>> {
+        let unreleased = std::mem::take(&mut self.unreleased);
+        if unreleased > 0 {
+            self.stream.flow_control().release_capacity(unreleased).map_err(failed)?;
+        }
         match ready!(self.stream.poll_data(context)) {
             Some(part) => {
                 let part = part.map_err(failed)?;
-                self.took(&part)?;
+                self.took(&part);
                 Poll::Ready(Ok(Some(part)))
             }
             None => {
@@ -131,13 +136,13 @@ impl RequestBody {
         }
     }
 
-    fn took(&mut self, part: &Bytes) -> Result<()> {
+    fn took(&mut self, part: &Bytes) {
         self.continues = Continue::No;
         self.bytes += part.len();
+        self.unreleased = part.len();
         if let Some(kept) = &mut self.kept {
             kept.write_to_buffer(part);
         }
-        self.stream.flow_control().release_capacity(part.len()).map_err(failed)
     }
 
     fn check(&self, trailers: &HeaderMap, open: &OpenStream) -> Result<()> {

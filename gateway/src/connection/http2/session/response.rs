@@ -1,8 +1,8 @@
 //! The response to a request: interim heads, its head, its body as far as the client's windows reach, and trailers.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
-use std::task::Poll;
+use std::future::{Future as _, poll_fn};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -12,9 +12,9 @@ use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use pingora_core::protocols::http::date::get_cached_date;
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::ResponseHeader;
-use tokio::time::timeout_at;
+use tokio::time::{Sleep, sleep_until};
 
-use crate::connection::http2::streams::OpenStream;
+use crate::connection::http2::streams::{OpenStream, Stalled};
 use crate::turns;
 
 /// Interim responses of one request that are passed on. They are no part of flow control, so that a client which does
@@ -71,6 +71,20 @@ struct Waiting {
     time: Duration,
     /// What it has taken in that time.
     bytes: usize,
+    now: Option<Wait>,
+}
+
+/// A wait for the client's window that is under way.
+#[derive(Debug)]
+struct Wait {
+    since: Instant,
+    late: Instant,
+    /// When the stream is looked at next.
+    look_at: Instant,
+    timer: Pin<Box<Sleep>>,
+    stalled: Option<Stalled>,
+    /// What the connection had sent when the stream was looked at last.
+    sent_bytes: u64,
 }
 
 impl Response {
@@ -111,44 +125,73 @@ impl Response {
         }
     }
 
-    /// Waits until the client gives up the request.
-    pub(super) async fn client_left(&mut self) -> Box<Error> {
-        let reason = poll_fn(|context| match &mut self.sender {
+    /// Ready when the client gives up the request.
+    pub(super) fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<Box<Error>> {
+        let reason = match &mut self.sender {
             Some(sender) => sender.poll_reset(context),
             None => self.respond.poll_reset(context),
-        });
-        match reason.await {
+        };
+        Poll::Ready(match ready!(reason) {
             Ok(reason) => Error::explain(
                 ErrorType::ConnectionClosed,
                 format!("the client has reset the stream: {reason}"),
             ),
             Err(error) => Error::because(ErrorType::ConnectionClosed, "the client left", error),
-        }
+        })
     }
 
     /// Tells the client to send its body.
-    pub(super) async fn send_continue(&mut self) -> Result<()> {
-        self.write_interim(&ResponseHeader::build_no_case(StatusCode::CONTINUE, None)?).await
+    pub(super) fn send_continue(&mut self, context: &mut Context<'_>) -> Result<()> {
+        let head = ResponseHeader::build_no_case(StatusCode::CONTINUE, None)?;
+        self.send_interim(&head, context)
     }
 
     /// Writes an interim head or the one of the response; with `end`, nothing follows.
-    pub(super) async fn write_head(
+    pub(super) async fn write_head(&mut self, head: Box<ResponseHeader>, end: bool) -> Result<()> {
+        if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
+            return self.send_head(head, end);
+        }
+        poll_fn(|context| Poll::Ready(self.send_interim(&head, context))).await
+    }
+
+    /// Sends an interim head (RFC 9110, 15.2). A client that does not know it ignores it.
+    pub(super) fn send_interim(
         &mut self,
-        mut head: Box<ResponseHeader>,
-        end: bool,
+        head: &ResponseHeader,
+        context: &mut Context<'_>,
     ) -> Result<()> {
+        if self.state != State::Open || self.head.is_some() || self.interim == INTERIM_MAX {
+            return Ok(());
+        }
+        // The h2 crate does not look whether the stream is still there.
+        if self.respond.poll_reset(context).is_ready() {
+            return Err(Error::new(ErrorType::ConnectionClosed));
+        }
+        self.interim += 1;
+        let mut parts = head.as_owned_parts();
+        if has_connection_fields(&parts.headers) {
+            for name in &CONNECTION_FIELDS {
+                parts.headers.remove(name);
+            }
+        }
+        self.respond.send_informational(http::Response::from_parts(parts, ())).map_err(failed)
+    }
+
+    /// Sends the head of the response; with `end`, nothing follows.
+    pub(super) fn send_head(&mut self, mut head: Box<ResponseHeader>, end: bool) -> Result<()> {
         if self.state != State::Open || self.head.is_some() {
             return Ok(());
         }
-        remove_connection_fields(&mut head);
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
             return Error::e_explain(ErrorType::InternalError, "HTTP/2 has no upgrades");
         }
-        if head.status.is_informational() {
-            return self.write_interim(&head).await;
-        }
         if !head.headers.contains_key(header::DATE) {
             head.insert_header(header::DATE, get_cached_date())?;
+        }
+        if has_connection_fields(&head.headers) {
+            for name in &CONNECTION_FIELDS {
+                head.remove_header(name);
+            }
         }
         let is_bodiless = end
             || self.is_to_head
@@ -162,46 +205,38 @@ impl Response {
         Ok(())
     }
 
-    /// RFC 9110, 15.2: before the response; whoever does not know them ignores them.
-    async fn write_interim(&mut self, head: &ResponseHeader) -> Result<()> {
-        if self.state != State::Open || self.head.is_some() || self.interim == INTERIM_MAX {
-            return Ok(());
-        }
-        // The h2 crate does not look whether the stream is still there.
-        if poll_fn(|context| Poll::Ready(self.respond.poll_reset(context).is_ready())).await {
-            return Err(Error::new(ErrorType::ConnectionClosed));
-        }
-        self.interim += 1;
-        let response = http::Response::from_parts(head.as_owned_parts(), ());
-        self.respond.send_informational(response).map_err(failed)
-    }
-
-    /// Writes a part of the body as far as the client's window reaches, and waits for the rest.
-    pub(super) async fn write_body(
+    /// Sends `data`, a part of the body, as far as the client's window reaches, and takes what was
+    /// sent from it; ready once nothing is left of it. With `end`, nothing follows.
+    pub(super) fn poll_send_body(
         &mut self,
-        mut data: Bytes,
+        context: &mut Context<'_>,
+        data: &mut Bytes,
         end: bool,
         open: &OpenStream,
-    ) -> Result<()> {
+    ) -> Poll<Result<()>> {
         if self.state != State::Open {
-            return Ok(());
+            data.clear();
+            return Poll::Ready(Ok(()));
         }
         if data.is_empty() {
-            return if end { self.finish() } else { Ok(()) };
+            return Poll::Ready(if end { self.finish() } else { Ok(()) });
         }
-        turns::unheld().await;
+        if turns::is_held() {
+            // It has no turn before what it waits for is over, and is woken then.
+            return Poll::Pending;
+        }
         while !data.is_empty() {
-            let capacity = self.capacity(data.len(), open).await?;
+            let capacity = ready!(self.poll_capacity(context, data.len(), open))?;
             let part = data.split_to(capacity.min(data.len()));
             self.body_bytes += part.len();
             self.waiting.took(part.len());
-            let sender = self.sender()?;
-            sender.send_data(part, end && data.is_empty()).map_err(failed)?;
+            let ends = end && data.is_empty();
+            self.sender()?.send_data(part, ends).map_err(failed)?;
         }
         if end {
             self.state = State::Ended;
         }
-        Ok(())
+        Poll::Ready(Ok(()))
     }
 
     fn sender(&mut self) -> Result<&mut SendStream<Bytes>> {
@@ -209,31 +244,36 @@ impl Response {
         sender.ok_or_else(|| Error::explain(ErrorType::InternalError, "a body without a head"))
     }
 
-    /// Waits until the client takes a part of `bytes`; how many it takes.
-    async fn capacity(&mut self, bytes: usize, open: &OpenStream) -> Result<usize> {
-        let (waited, timeout) = (self.waiting.time, self.write_timeout.unwrap_or(WRITE_TIMEOUT));
+    /// Ready when the client takes a part of `bytes`: how many it takes.
+    fn poll_capacity(
+        &mut self,
+        context: &mut Context<'_>,
+        bytes: usize,
+        open: &OpenStream,
+    ) -> Poll<Result<usize>> {
         let sender = self.sender()?;
         sender.reserve_capacity(bytes);
         let mut capacity = sender.capacity();
-        let mut granted = pin!(poll_fn(|context| sender.poll_capacity(context)));
         if capacity == 0 {
-            let at_once = poll_fn(|context| Poll::Ready(granted.as_mut().poll(context))).await;
-            capacity = if let Poll::Ready(granted) = at_once { taken(granted)? } else { 0 };
+            capacity = match sender.poll_capacity(context) {
+                Poll::Ready(Some(granted)) => granted.map_err(failed)?,
+                Poll::Ready(None) => {
+                    return Poll::Ready(Err(Error::new(ErrorType::ConnectionClosed)));
+                }
+                Poll::Pending => return self.poll_late(context, open).map(Err),
+            };
         }
-        if capacity > 0 {
-            if capacity >= bytes.min(PROGRESS_BYTES) {
-                self.waiting = Waiting::default();
-            }
-            return Ok(capacity);
-        }
-        let since = Instant::now().checked_sub(waited).unwrap_or_else(Instant::now);
-        let granted = wait(granted, since, timeout, open).await;
-        self.waiting.time = since.elapsed();
-        if granted.is_err() {
-            // What waits for the client is given up. At any other end it goes out first.
-            self.reset(Reason::CANCEL);
-        }
-        taken(granted?)
+        self.waiting.granted(capacity, bytes);
+        Poll::Ready(Ok(capacity))
+    }
+
+    /// Ready when the client was waited for too long; what waits for it is given up. At any other
+    /// end it goes out first.
+    fn poll_late(&mut self, context: &mut Context<'_>, open: &OpenStream) -> Poll<Box<Error>> {
+        let timeout = self.write_timeout.unwrap_or(WRITE_TIMEOUT);
+        ready!(self.waiting.poll_late(context, timeout, open));
+        self.reset(Reason::CANCEL);
+        Poll::Ready(Error::new(ErrorType::WriteTimedout))
     }
 
     /// Writes trailers, by which the response ends.
@@ -268,55 +308,73 @@ impl Waiting {
             *self = Self::default();
         }
     }
+
+    /// The client takes `capacity` of `bytes`.
+    fn granted(&mut self, capacity: usize, bytes: usize) {
+        if let Some(wait) = self.now.take() {
+            self.time = wait.since.elapsed();
+        } else if capacity >= bytes.min(PROGRESS_BYTES) {
+            *self = Self::default();
+        }
+    }
+
+    /// Ready when the wait has lasted for as long as `timeout`. Counts the stream as stalled where
+    /// it lasts long. A connection whose socket takes what there is may be slow without being
+    /// hostile.
+    fn poll_late(
+        &mut self,
+        context: &mut Context<'_>,
+        timeout: Duration,
+        open: &OpenStream,
+    ) -> Poll<()> {
+        let waited = self.time;
+        self.now.get_or_insert_with(|| Wait::begin(waited, timeout)).poll_late(context, open)
+    }
 }
 
-/// Waits for a part of the client's window since `since`, for as long as `timeout`, and counts the stream as stalled
-/// where that takes long. A connection whose socket takes what there is may be slow without being hostile.
-async fn wait<T>(
-    mut granted: impl Future<Output = T> + Unpin,
-    since: Instant,
-    timeout: Duration,
-    open: &OpenStream,
-) -> Result<T> {
-    let late = since + timeout;
-    let mut look_at = since + STALLED_AFTER;
-    if let Ok(granted) = timeout_at(look_at.min(late).into(), &mut granted).await {
-        return Ok(granted);
+impl Wait {
+    /// A wait that goes on for `timeout`, of which `waited` is over already.
+    fn begin(waited: Duration, timeout: Duration) -> Self {
+        let now = Instant::now();
+        let since = now.checked_sub(waited).unwrap_or(now);
+        let late = since + timeout;
+        let look_at = since + STALLED_AFTER;
+        let timer = Box::pin(sleep_until(look_at.min(late).into()));
+        Self { since, late, look_at, timer, stalled: None, sent_bytes: 0 }
     }
-    let watch = open.watch();
-    let stalled = open.stall();
-    let mut sent_bytes = watch.sent_bytes();
-    // It may be long over, where the client takes a byte now and then.
-    look_at = look_at.max(Instant::now());
-    let mut is_slow = watch.is_blocked();
-    while look_at < late {
+
+    fn poll_late(&mut self, context: &mut Context<'_>, open: &OpenStream) -> Poll<()> {
+        loop {
+            ready!(self.timer.as_mut().poll(context));
+            let now = Instant::now();
+            if now >= self.late {
+                return Poll::Ready(());
+            }
+            self.look(now, open);
+            self.timer.as_mut().reset(self.look_at.min(self.late).into());
+        }
+    }
+
+    /// Counts the stream as stalled, and ends the connection where too many are whose clients could
+    /// take more.
+    fn look(&mut self, now: Instant, open: &OpenStream) {
+        let watch = open.watch();
+        let sent_bytes = watch.sent_bytes();
+        let is_first = self.stalled.is_none();
+        let is_slow = watch.is_blocked() && (is_first || sent_bytes != self.sent_bytes);
+        self.sent_bytes = sent_bytes;
+        let stalled = self.stalled.get_or_insert_with(|| open.stall());
         if !is_slow {
             stalled.check();
         }
-        look_at += STALLED_AFTER;
-        if let Ok(granted) = timeout_at(look_at.min(late).into(), &mut granted).await {
-            return Ok(granted);
-        }
-        is_slow = watch.is_blocked() && watch.sent_bytes() != sent_bytes;
-        sent_bytes = watch.sent_bytes();
-    }
-    Err(Error::new(ErrorType::WriteTimedout))
-}
-
-fn taken(granted: Option<std::result::Result<usize, h2::Error>>) -> Result<usize> {
-    match granted {
-        Some(granted) => granted.map_err(failed),
-        None => Err(Error::new(ErrorType::ConnectionClosed)),
+        // It may be long over, where the client takes a byte now and then.
+        self.look_at = self.look_at.max(now) + STALLED_AFTER;
     }
 }
 
-fn remove_connection_fields(head: &mut ResponseHeader) {
-    // One pass over the names, instead of hashing each that hardly any response has.
-    if head.headers.keys().any(|name| CONNECTION_FIELDS.contains(name)) {
-        for name in CONNECTION_FIELDS {
-            head.remove_header(&name);
-        }
-    }
+/// One pass over the names, instead of hashing each that hardly any response has.
+fn has_connection_fields(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| CONNECTION_FIELDS.contains(name))
 }
 
 fn failed(error: h2::Error) -> Box<Error> {
