@@ -20,8 +20,10 @@ mod pool;
 mod timers;
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::{Arc, Once};
+use std::task::Poll;
 
 use pingora_error::Result;
 use sallyport_http1::Framing;
@@ -177,13 +179,14 @@ impl Engine {
             tokio::spawn(self.pool.watch());
             tokio::spawn(self.timers.turn());
         });
-        let approach = self.phases.choose(ctx).await?;
+        let approach = unless_gone(client, self.phases.choose(ctx)).await??;
         let destination = self.phases.destination(ctx)?;
         let introduction =
             approach.introduction.map(|(version, ends)| introduction::header(version, ends));
         let receive_bytes = approach.receive_bytes;
         let terms = Terms { within: approach.connect_timeout, receive_bytes, introduction };
-        let (stream, reused) = match self.pool.connect(&destination, &terms).await {
+        let connecting = self.pool.connect(&destination, &terms);
+        let (stream, reused) = match unless_gone(client, connecting).await? {
             Ok(connected) => connected,
             Err(error) => {
                 return Err(self.phases.fail_to_connect(client, error.into_up(), ctx).into_up());
@@ -206,6 +209,16 @@ impl Engine {
             Err(error) => Err(self.phases.error_while_proxy(client, error, reused, ctx)),
         }
     }
+}
+
+/// Waits for `event`, unless the client is gone before that.
+async fn unless_gone<T>(client: &mut impl Downstream, event: impl Future<Output = T>) -> Result<T> {
+    let mut event = pin!(event);
+    poll_fn(|context| match event.as_mut().poll(context) {
+        Poll::Ready(event) => Poll::Ready(Ok(event)),
+        Poll::Pending => client.poll_gone_early(context).map(Err),
+    })
+    .await
 }
 
 /// Whether the engine serves the route that was found: not where the client asks for another

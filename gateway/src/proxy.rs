@@ -41,6 +41,7 @@ mod sticky;
 mod target;
 mod tenants;
 mod trace;
+mod trailers;
 mod upstream_peer;
 mod upstream_request_filter;
 mod upstream_response_filter;
@@ -238,7 +239,7 @@ impl ProxyHttp for Proxy {
         trailers: &mut HeaderMap,
         ctx: &mut RequestContext,
     ) -> Result<Option<Bytes>> {
-        filters::response_trailers(session, trailers, ctx)?;
+        self.phases.response_trailers(session, trailers, ctx)?;
         Ok(None)
     }
 

@@ -1,7 +1,7 @@
 //! Where a body ends, read from its framing (RFC 9112, 6.3), and how one is framed on the way out.
 //!
 //! A body is read and written by two machines, because its framing ends with each hop: chunks are
-//! taken apart and made anew. Extensions and trailers end here too.
+//! taken apart and made anew. Extensions end here too; trailers are for the caller to pass on.
 
 use crate::Chunks;
 
@@ -21,6 +21,8 @@ pub enum Body {
 pub struct Piece {
     /// Bytes of framing.
     pub framing: usize,
+    /// How many of them, the last ones, are trailers with the empty line behind them.
+    pub trailers: usize,
     /// Bytes of data that follow them.
     pub data: usize,
 }
@@ -62,15 +64,16 @@ impl Body {
             Self::Sized(left) => {
                 let data = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
                 *left -= data as u64;
-                Ok(Piece { framing: 0, data })
+                Ok(Piece { data, ..Piece::default() })
             }
             Self::Chunked(chunks) => chunks.next_piece(bytes),
-            Self::UntilClose => Ok(Piece { framing: 0, data: bytes.len() }),
+            Self::UntilClose => Ok(Piece { data: bytes.len(), ..Piece::default() }),
         }
     }
 
     /// Moves the data in `bytes` to their front and returns how many bytes were taken and how many
-    /// of them are data. All data of one read become one piece, whatever chunks they came in.
+    /// of them are data. All data of one read become one piece, whatever chunks they came in. Of
+    /// what was taken, trailers stay where they are: at the end.
     ///
     /// # Errors
     /// As [`Self::next_piece`].
@@ -85,7 +88,7 @@ impl Body {
             }
             data += piece.data;
             if piece.data == 0 || taken == bytes.len() || self.is_done() {
-                return Ok(Piece { framing: taken - data, data });
+                return Ok(Piece { framing: taken - data, trailers: piece.trailers, data });
             }
         }
     }
@@ -115,6 +118,9 @@ impl Body {
         }
     }
 }
+
+/// What a chunked body without trailers ends with. Trailers go before its last empty line.
+pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 /// How a body is framed on its way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,7 +178,8 @@ impl BodyWriter {
         matches!(self, Self::UntilClose)
     }
 
-    /// Ends the body and returns what is written last.
+    /// Ends the body and returns what is written last; where that is [`LAST_CHUNK`], trailers may
+    /// be written into it.
     ///
     /// # Errors
     /// It is shorter than was announced.
@@ -180,7 +187,7 @@ impl BodyWriter {
         match std::mem::replace(self, Self::Done) {
             Self::Sized(0) | Self::UntilClose | Self::Done => Ok(b""),
             Self::Sized(_) => Err(Cut),
-            Self::Chunked => Ok(b"0\r\n\r\n"),
+            Self::Chunked => Ok(LAST_CHUNK),
         }
     }
 }

@@ -114,22 +114,35 @@ impl Chunks {
     /// # Errors
     /// As [`Self::advance`].
     pub fn next_piece(&mut self, bytes: &[u8]) -> Result<Piece, &'static str> {
-        let mut framing = 0;
+        let (mut framing, mut trailers) = (0, 0);
         while framing < bytes.len() && !self.is_done() {
             if let State::Data { left } = self.0 {
                 let data = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len() - framing);
                 let left = left - data as u64;
                 self.0 = if left == 0 { State::DataCr } else { State::Data { left } };
-                return Ok(Piece { framing, data });
+                return Ok(Piece { framing, trailers: 0, data });
             }
+            trailers += usize::from(self.0.is_in_trailers());
             self.0 = self.0.next(bytes[framing])?;
             framing += 1;
         }
-        Ok(Piece { framing, data: 0 })
+        Ok(Piece { framing, trailers, data: 0 })
     }
 }
 
 impl State {
+    /// Whether the next byte is one of the trailers, the empty line behind them included.
+    fn is_in_trailers(self) -> bool {
+        matches!(
+            self,
+            Self::Trailer { .. }
+                | Self::TrailerName { .. }
+                | Self::TrailerValue { .. }
+                | Self::TrailerEnd { .. }
+                | Self::LastLf
+        )
+    }
+
     fn next(self, byte: u8) -> Result<Self, &'static str> {
         const SIZE: &str = "the size of a chunk is malformed";
         const TRAILER: &str = "a trailer of the body is malformed";

@@ -29,7 +29,7 @@ pub mod head;
 mod reader;
 mod response;
 
-pub use self::body::{Body, BodyWriter, Cut, Frame, Piece, SizeLine};
+pub use self::body::{Body, BodyWriter, Cut, Frame, LAST_CHUNK, Piece, SizeLine};
 pub use self::chunks::Chunks;
 pub use self::fields::{Field, Fields, fields, written_name};
 pub use self::head::{Framing, Head, HeadCheck, HeadLimits, Refusal, Version};

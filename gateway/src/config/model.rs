@@ -43,7 +43,7 @@ pub struct Config {
     pub limits: Limits,
     /// How the process ends.
     pub shutdown: Shutdown,
-    /// What serves ordinary exchanges of HTTP/1.1.
+    /// What serves ordinary exchanges with origins of HTTP/1.1.
     pub engine: EngineChoice,
     /// What it logs.
     pub log: LogSettings,

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use pingora_core::protocols::Shutdown as _;
 use pingora_core::protocols::http::date::get_cached_date;
 use pingora_error::{Error, ErrorType, Result};
@@ -247,7 +247,7 @@ impl Downstream for EngineClient {
         self.bytes_sent += frame.data;
     }
 
-    fn put_end(&mut self) -> Result<()> {
+    fn put_end(&mut self, _trailers: Option<HeaderMap>) -> Result<()> {
         match self.writer.finish() {
             Ok(last) => {
                 self.out.extend_from_slice(last);

@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use pingora_error::{Error, Result};
 use pingora_http::ResponseHeader;
 
@@ -25,6 +26,17 @@ pub(super) trait Downstream: Client {
     /// What is kept of the request's body, if that is all that came.
     fn kept(&self) -> Option<Bytes>;
 
+    /// The trailers of the request, once its body is done; `None` where it has none, or where the
+    /// client's side passes none on.
+    fn request_trailers(&self) -> Option<&HeaderMap> {
+        None
+    }
+
+    /// Whether the client asks for the trailers of its response.
+    fn asks_for_trailers(&self) -> bool {
+        false
+    }
+
     /// Reads the next part of the request's body; `None` at its end.
     fn poll_read_body(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>>>;
 
@@ -44,11 +56,12 @@ pub(super) trait Downstream: Client {
     /// Puts a part of the response's body into what is to be written.
     fn put_body(&mut self, data: Bytes);
 
-    /// Puts the end of the response's body into what is to be written.
+    /// Puts the end of the response's body into what is to be written, and its trailers where the
+    /// client's side passes them on.
     ///
     /// # Errors
-    /// It is shorter than was announced.
-    fn put_end(&mut self) -> Result<()>;
+    /// The body is shorter than was announced.
+    fn put_end(&mut self, trailers: Option<HeaderMap>) -> Result<()>;
 
     /// Whether the client knows by now that the response's body is over.
     fn is_response_done(&self) -> bool;

@@ -11,11 +11,11 @@ use std::io;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf as _, Bytes};
+use bytes::{Buf as _, Bytes, BytesMut};
 use http::{Method, Version, header};
 use pingora_core::protocols::http::v1::client::http_req_header_to_wire;
 use pingora_error::{Error, ErrorType, Result, RetryType};
-use sallyport_http1::{Body, BodyWriter, HeadLimits, ResponseCheck, ResponseHead};
+use sallyport_http1::{Body, BodyWriter, HeadLimits, LAST_CHUNK, ResponseCheck, ResponseHead};
 
 use super::downstream::Downstream;
 use super::head::{self, Written};
@@ -46,6 +46,8 @@ pub(super) struct Exchange<'e, C> {
     check: ResponseCheck,
     /// The part of the response's body that is still to come; `None` before its head.
     body: Option<Body>,
+    /// What has come of the response's trailers.
+    trailers: BytesMut,
     /// Whether the response was handed over to be written.
     response_done: bool,
     /// Whether the origin takes another request afterwards.
@@ -95,6 +97,7 @@ impl<'e, C: Downstream> Exchange<'e, C> {
             send_error: None,
             check: ResponseCheck::default(),
             body: None,
+            trailers: BytesMut::new(),
             response_done: false,
             persists: false,
             waits: Waits::default(),
@@ -132,6 +135,9 @@ impl<'e, C: Downstream> Exchange<'e, C> {
         let mut request = self.client.request().clone();
         request.set_version(Version::HTTP_11);
         head::strip(&mut request);
+        if self.client.asks_for_trailers() {
+            head::ask_for_trailers(&mut request)?;
+        }
         self.phases.ask(self.client, &mut request, self.ctx);
         let has_body = !self.client.is_body_empty();
         head::finish_request(&mut request, has_body, self.ctx.is_filtered())?;
@@ -175,6 +181,7 @@ impl<'e, C: Downstream> Exchange<'e, C> {
         if end {
             self.request_done = true;
             match self.writer.finish() {
+                Ok(LAST_CHUNK) => self.last_chunk(),
                 Ok(last) => self.origin.out.extend_from_slice(last),
                 Err(_) => {
                     let kind = ErrorType::Custom("request shorter than announced");
@@ -183,6 +190,19 @@ impl<'e, C: Downstream> Exchange<'e, C> {
             }
         }
         Ok(())
+    }
+
+    /// The end of a chunked body has trailers where the client sends some.
+    fn last_chunk(&mut self) {
+        let out = &mut self.origin.out;
+        match self.client.request_trailers() {
+            None => out.extend_from_slice(LAST_CHUNK),
+            Some(trailers) => {
+                let mut trailers = trailers.clone();
+                self.phases.request_trailers(self.client, &mut trailers, self.ctx);
+                head::write_trailers(&trailers, out);
+            }
+        }
     }
 
     /// Whether the origin cannot have seen the whole head.
@@ -249,6 +269,8 @@ impl<'e, C: Downstream> Exchange<'e, C> {
                 }
             };
             let end = body.is_done();
+            let trailers = piece.bytes() - piece.trailers..piece.bytes();
+            self.trailers.extend_from_slice(&self.origin.ahead[trailers]);
             if piece.data == 0 && !end {
                 self.origin.ahead.advance(piece.bytes());
                 return Ok(());
@@ -311,7 +333,14 @@ impl<'e, C: Downstream> Exchange<'e, C> {
 
     fn end_response(&mut self) -> Result<()> {
         self.response_done = true;
-        self.client.put_end()
+        // An empty line is what a chunked body without trailers ends with.
+        if self.trailers.len() <= b"\r\n".len() {
+            return self.client.put_end(None);
+        }
+        let raw = std::mem::take(&mut self.trailers).freeze();
+        let mut trailers = head::trailers(raw).map_err(|error| error.into_up())?;
+        self.phases.response_trailers(self.client, &mut trailers, self.ctx)?;
+        self.client.put_end((!trailers.is_empty()).then_some(trailers))
     }
 
     fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Result<Event>> {

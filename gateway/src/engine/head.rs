@@ -38,6 +38,7 @@ pub(super) fn request(raw: &Bytes) -> Option<RequestHeader> {
     let mut head = RequestHeader::build_no_case(method, target, None).ok()?;
     head.set_version(Version::HTTP_11);
     let mut parts: http::request::Parts = head.into();
+    reserve(&mut parts.headers);
     append_fields(&mut parts.headers, raw, line + 2).ok()?;
     let is_upgrade = parts.headers.contains_key(header::UPGRADE);
     (!is_upgrade).then(|| parts.into())
@@ -47,6 +48,7 @@ pub(super) fn request(raw: &Bytes) -> Option<RequestHeader> {
 pub(super) fn response(raw: &Bytes, found: &ResponseHead) -> Result<ResponseHeader> {
     let mut parts = http::Response::new(()).into_parts().0;
     parts.status = found.status.try_into().or_err(ErrorType::InvalidHTTPHeader, "status")?;
+    reserve(&mut parts.headers);
     parts.version = match found.version {
         sallyport_http1::Version::Http10 => Version::HTTP_10,
         sallyport_http1::Version::Http11 => Version::HTTP_11,
@@ -60,9 +62,37 @@ pub(super) fn response(raw: &Bytes, found: &ResponseHead) -> Result<ResponseHead
     Ok(head)
 }
 
-fn append_fields(headers: &mut HeaderMap, raw: &Bytes, start: usize) -> Result<()> {
-    // Once for what nearly every message has, instead of growing step by step.
+/// The trailers that stand in `raw`, which were checked.
+pub(super) fn trailers(raw: Bytes) -> Result<HeaderMap> {
+    let mut trailers = HeaderMap::new();
+    append_fields(&mut trailers, &raw, 0)?;
+    Ok(trailers)
+}
+
+/// Writes the last chunk of a body with `trailers` to `out` (RFC 9112, 7.1.2).
+pub(super) fn write_trailers(trailers: &HeaderMap, out: &mut BytesMut) {
+    out.extend_from_slice(b"0\r\n");
+    for (name, value) in trailers {
+        out.extend_from_slice(name.as_str().as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Asks the origin for trailers (RFC 9110, 10.1.4).
+pub(super) fn ask_for_trailers(request: &mut RequestHeader) -> Result<()> {
+    request.insert_header(header::TE, HeaderValue::from_static("trailers"))?;
+    request.insert_header(header::CONNECTION, HeaderValue::from_static("te"))
+}
+
+/// Once for what nearly every head has, instead of growing step by step.
+fn reserve(headers: &mut HeaderMap) {
     headers.reserve(16);
+}
+
+fn append_fields(headers: &mut HeaderMap, raw: &Bytes, start: usize) -> Result<()> {
     for field in fields(raw, start) {
         let name = HeaderName::from_bytes(&raw[field.name])
             .or_err(ErrorType::InvalidHTTPHeader, "the name of a field")?;

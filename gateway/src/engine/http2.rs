@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use h2::Reason;
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode, header};
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use sallyport_http1::BodyWriter;
@@ -26,7 +26,7 @@ use crate::tunnel::Tunnel;
 pub(super) struct Http2Client {
     session: Box<Http2Session>,
     /// Interim heads to be written.
-    interim: Vec<Box<ResponseHeader>>,
+    interim: Vec<ResponseHeader>,
     /// The final head, until it is written: until then another may take its place.
     head: Option<Box<ResponseHeader>>,
     /// How much of the response's body is still to come.
@@ -35,6 +35,8 @@ pub(super) struct Http2Client {
     data: Bytes,
     /// Whether the end of the response is to be written behind that.
     ends: bool,
+    /// What it ends with.
+    trailers: Option<HeaderMap>,
 }
 
 impl Http2Client {
@@ -46,6 +48,7 @@ impl Http2Client {
             writer: BodyWriter::Done,
             data: Bytes::new(),
             ends: false,
+            trailers: None,
         }
     }
 
@@ -70,7 +73,7 @@ impl Http2Client {
             self.session.send_interim(&head, context)?;
         }
         if let Some(head) = self.head.take() {
-            let is_all = self.ends && self.data.is_empty();
+            let is_all = self.ends && self.data.is_empty() && self.trailers.is_none();
             self.session.send_head(head, is_all)?;
         }
         Ok(())
@@ -89,6 +92,15 @@ impl Downstream for Http2Client {
 
     fn kept(&self) -> Option<Bytes> {
         self.session.kept_body().filter(|kept| !kept.is_empty())
+    }
+
+    fn request_trailers(&self) -> Option<&HeaderMap> {
+        self.session.request_trailers()
+    }
+
+    fn asks_for_trailers(&self) -> bool {
+        // RFC 9113, 8.2.2: it can say nothing else.
+        self.session.head().headers.contains_key(header::TE)
     }
 
     fn poll_read_body(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
@@ -115,11 +127,11 @@ impl Downstream for Http2Client {
             return Ok(());
         }
         if head.status.is_informational() {
-            self.interim.push(head);
+            self.interim.push(*head);
             return Ok(());
         }
         self.writer = self.body_writer(&head);
-        (self.data, self.ends) = (Bytes::new(), false);
+        (self.data, self.ends, self.trailers) = (Bytes::new(), false, None);
         self.head = Some(head);
         Ok(())
     }
@@ -135,11 +147,11 @@ impl Downstream for Http2Client {
         }
     }
 
-    fn put_end(&mut self) -> Result<()> {
+    fn put_end(&mut self, trailers: Option<HeaderMap>) -> Result<()> {
         self.writer.finish().map_err(|_| {
             Error::new(ErrorType::Custom("response shorter than announced")).into_down()
         })?;
-        self.ends = true;
+        (self.ends, self.trailers) = (true, trailers);
         Ok(())
     }
 
@@ -154,8 +166,12 @@ impl Downstream for Http2Client {
     fn poll_write_out(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
         self.send_heads(context)?;
         if !self.data.is_empty() || self.ends {
-            ready!(self.session.poll_send_body(context, &mut self.data, self.ends))?;
+            let is_last = self.ends && self.trailers.is_none();
+            ready!(self.session.poll_send_body(context, &mut self.data, is_last))?;
             self.ends = false;
+            if let Some(trailers) = self.trailers.take() {
+                self.session.send_trailers(trailers)?;
+            }
         }
         Poll::Ready(Ok(()))
     }

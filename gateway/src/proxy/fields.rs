@@ -89,6 +89,19 @@ pub(super) fn remove_imitations(headers: &mut HeaderMap) {
     }
 }
 
+/// Whether a client may say `name` behind the body of a request with `head`.
+pub(super) fn is_client_field(name: &HeaderName, head: &HeaderMap, names: HeaderNames) -> bool {
+    match kind(name.as_str()) {
+        Kind::Plain => true,
+        Kind::Forwarding | Kind::Ours => false,
+        Kind::Odd => {
+            let name = name.as_str();
+            let imitates = imitates_ours(name) || head.contains_key(imitated(name));
+            names == HeaderNames::Any && !imitates
+        }
+    }
+}
+
 /// What a name says of its field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -19,8 +20,8 @@ use super::request_filter::Admission;
 use super::upstream_peer::Approach;
 use super::{
     Shared, connected_to_upstream, error_while_proxy, fail_to_connect, fail_to_proxy, filters,
-    hedge, logging, mirror, pace, peer, request_filter, response_filter, shaping, upstream_peer,
-    upstream_request_filter, upstream_response_filter,
+    hedge, logging, mirror, pace, peer, request_filter, response_filter, shaping, trailers,
+    upstream_peer, upstream_request_filter, upstream_response_filter,
 };
 use crate::turns;
 use crate::upstream::Destination;
@@ -182,6 +183,28 @@ impl Phases {
         filters::response_body(client, body, end, ctx)?;
         shaping::response(body.as_ref().map_or(0, Bytes::len), ctx);
         Ok(())
+    }
+
+    /// Makes the trailers of the request what the origin is told.
+    pub(crate) fn request_trailers(
+        &self,
+        client: &impl Client,
+        request_trailers: &mut HeaderMap,
+        ctx: &RequestContext,
+    ) {
+        let names = ctx.limits().header_names;
+        trailers::admit_request(request_trailers, &client.request().headers, names);
+    }
+
+    /// Makes the trailers of a response what the client is told.
+    pub(crate) fn response_trailers(
+        &self,
+        client: &mut impl Client,
+        response_trailers: &mut HeaderMap,
+        ctx: &mut RequestContext,
+    ) -> Result<()> {
+        trailers::admit_response(response_trailers);
+        filters::response_trailers(client, response_trailers, ctx)
     }
 
     /// The exchange broke: returns the error with the word whether to try again.

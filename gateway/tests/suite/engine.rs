@@ -11,6 +11,8 @@ mod differential;
 mod generated;
 #[path = "engine/http2.rs"]
 mod http2;
+#[path = "engine/trailers.rs"]
+mod trailers;
 
 /// One upstream of each kind of interest, and the switch.
 fn both(engine: &str, origin: &Origin) -> String {

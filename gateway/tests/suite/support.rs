@@ -391,10 +391,10 @@ fn read_body(reader: &mut impl BufRead, head: &str, response: bool) -> Option<Ve
             let mut line = String::new();
             reader.read_line(&mut line).ok()?;
             let bytes = usize::from_str_radix(line.trim().split(';').next()?, 16).ok()?;
-            let chunk = read_announced(reader, bytes.checked_add(2)?)?;
             if bytes == 0 {
-                return Some(body);
+                return skip_trailers(reader).map(|()| body);
             }
+            let chunk = read_announced(reader, bytes.checked_add(2)?)?;
             body.extend_from_slice(&chunk[..bytes]);
         }
     }
@@ -405,6 +405,18 @@ fn read_body(reader: &mut impl BufRead, head: &str, response: bool) -> Option<Ve
         drop(reader.read_to_end(&mut body));
     }
     Some(body)
+}
+
+/// Reads to the empty line that ends a chunked body.
+fn skip_trailers(reader: &mut impl BufRead) -> Option<()> {
+    loop {
+        let mut line = String::new();
+        match reader.read_line(&mut line).ok()? {
+            0 => return None,
+            _ if line == "\r\n" => return Some(()),
+            _ => {}
+        }
+    }
 }
 
 /// Reads `bytes` bytes, for which room is made as they come: what is announced may be anything.

@@ -89,6 +89,26 @@ fn all_chunks_of_one_read_become_one_piece() {
 }
 
 #[test]
+fn rfc9112_7_1_2_trailers_are_what_a_body_ends_with_however_it_comes() {
+    let bytes = b"2;x\r\nhi\r\n3\r\n yo\r\n0\r\nX-A: 1\r\nx-b:2\r\n\r\nHTTP/1.1";
+    for size in 1..=bytes.len() {
+        let mut body = Body::Chunked(Chunks::default());
+        let (mut data, mut trailers, mut unread) = (Vec::new(), Vec::new(), Vec::new());
+        for part in bytes.chunks(size) {
+            unread.extend_from_slice(part);
+            while !unread.is_empty() && !body.is_done() {
+                let piece = body.gather(&mut unread).unwrap();
+                data.extend_from_slice(&unread[..piece.data]);
+                trailers.extend_from_slice(&unread[piece.bytes() - piece.trailers..piece.bytes()]);
+                unread.drain(..piece.bytes());
+            }
+        }
+        assert_eq!(data, b"hi yo", "in pieces of {size}");
+        assert_eq!(trailers, b"X-A: 1\r\nx-b:2\r\n\r\n", "in pieces of {size}");
+    }
+}
+
+#[test]
 fn rfc9112_8_a_body_that_is_cut_is_told_from_one_that_ended() {
     for (mut body, ended) in [
         (Body::Sized(0), true),

@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
-use http::Request;
+use http::{HeaderMap, Request};
 use pingora_core::protocols::Digest;
 use pingora_core::protocols::http::ServerSession;
 use pingora_error::{Error, ErrorType, Result};
@@ -107,6 +107,11 @@ impl Session {
         self.body.bytes()
     }
 
+    /// The trailers of the request, once its body is done.
+    pub(crate) fn request_trailers(&self) -> Option<&HeaderMap> {
+        self.body.trailers()
+    }
+
     /// Keeps what is read of the body from now on, for another attempt.
     pub(crate) fn keep_body(&mut self) {
         self.body.keep();
@@ -194,6 +199,11 @@ impl Session {
         end: bool,
     ) -> Poll<Result<()>> {
         self.response.poll_send_body(context, data, end, &self.stream)
+    }
+
+    /// Sends trailers, by which the response ends.
+    pub(crate) fn send_trailers(&mut self, trailers: HeaderMap) -> Result<()> {
+        self.response.send_trailers(trailers)
     }
 
     /// Ends the stream with this code, unless all was said.

@@ -1,5 +1,6 @@
 //! What clients hold that do not read, and origins.
 
+use std::future::poll_fn;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
@@ -8,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::Request;
 
 use super::client::{with_h2, with_h2c};
@@ -126,8 +128,8 @@ fn stalled_streams_of_one_connection_hold_no_more_than_as_many_clients() {
     });
 }
 
-#[test]
-fn an_upload_that_its_origin_does_not_read_holds_no_more_than_configured() {
+/// An origin that accepts connections and reads nothing, for as long as they are held.
+fn silent() -> (SocketAddr, Arc<Mutex<Vec<TcpStream>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let held: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
@@ -137,6 +139,12 @@ fn an_upload_that_its_origin_does_not_read_holds_no_more_than_configured() {
             keeping.lock().unwrap().push(stream);
         }
     });
+    (address, held)
+}
+
+#[test]
+fn an_upload_that_its_origin_does_not_read_holds_no_more_than_configured() {
+    let (address, _held) = silent();
     let gateway = Gateway::start_single(&forward_all(&[address]));
     let written = Arc::new(AtomicU64::new(0));
     let upload = || {
@@ -162,4 +170,58 @@ fn an_upload_that_its_origin_does_not_read_holds_no_more_than_configured() {
     for mut client in clients {
         client.stream().shutdown(std::net::Shutdown::Both).ok();
     }
+}
+
+/// Sends as much as the windows allow, and counts it.
+async fn upload(mut stream: h2::SendStream<Bytes>, written: Arc<AtomicU64>) {
+    loop {
+        stream.reserve_capacity(1 << 14);
+        let granted = poll_fn(|context| stream.poll_capacity(context)).await;
+        let Some(Ok(bytes)) = granted else { return };
+        stream.send_data(vec![b'x'; bytes].into(), false).unwrap();
+        written.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn an_upload_of_http2_that_its_origin_does_not_read_is_bounded_and_ends_when_it_is_reset() {
+    const STREAMS: u64 = 16;
+    let (address, _held) = silent();
+    // Pingora looks at its client only once the origin has taken what came before.
+    let yaml = with_h2c(&forward_all(&[address]), "") + "insecure: { engine: auto }\n";
+    let gateway = Arc::new(Gateway::start_single(&yaml));
+    let written = Arc::new(AtomicU64::new(0));
+    with_h2(gateway.web(), async |client| {
+        let mut uploads = Vec::new();
+        let mut before = 0;
+        // The first one warms the gateway up.
+        for streams in [1, STREAMS] {
+            before = gateway.resident_kib();
+            for _ in 0..streams {
+                let mut client = client.clone().ready().await.unwrap();
+                let request = Request::post("http://x.test/").body(()).unwrap();
+                let (answer, stream) = client.send_request(request, false).unwrap();
+                uploads.push((answer, tokio::spawn(upload(stream, written.clone()))));
+            }
+            let written = written.clone();
+            tokio::task::spawn_blocking(move || settled(&written)).await.unwrap();
+        }
+        // A window that is full and what is kept for another attempt, 64 KiB each; the rest is the
+        // allocator's. Megabytes without a bound.
+        let each = (gateway.resident_kib() - before) / STREAMS;
+        assert!(each <= 512, "{each} KiB each");
+        // Nothing of a body is read from its stream now, and its end is noticed nevertheless.
+        for (_, upload) in &uploads {
+            upload.abort();
+        }
+        drop(uploads);
+        let gateway = gateway.clone();
+        let counting = tokio::task::spawn_blocking(move || {
+            let sample = format!(
+                "sallyport_upstream_requests_active{{upstream=\"up\",endpoint=\"{address}\"}}"
+            );
+            gateway.counts(&sample, 0.0);
+        });
+        counting.await.unwrap();
+    });
 }

@@ -53,7 +53,7 @@ impl Session {
                 Error::e_explain(ErrorType::InternalError, "HTTP/2 has no upgrades")
             }
             HttpTask::Trailer(Some(trailers)) => {
-                self.response.write_trailers(*trailers)?;
+                self.response.send_trailers(*trailers)?;
                 Ok(true)
             }
             HttpTask::Trailer(None) | HttpTask::Done => Ok(true),
@@ -103,7 +103,7 @@ impl server::Session for Session {
     }
 
     async fn write_trailers(&mut self, trailers: HeaderMap) -> Result<()> {
-        self.response.write_trailers(trailers)
+        self.response.send_trailers(trailers)
     }
 
     async fn response_duplex_vec(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {

@@ -34,6 +34,7 @@ pub(super) struct RequestBody {
     unreleased: usize,
     late_bytes: usize,
     kept: Option<FixedBuffer>,
+    trailers: Option<HeaderMap>,
     continues: Continue,
 }
 
@@ -54,7 +55,15 @@ impl RequestBody {
             && head.headers.get(header::EXPECT).is_some_and(is_continue)
             && !stream.is_end_stream();
         let continues = if is_asked { Continue::Asked } else { Continue::No };
-        Self { stream, bytes: 0, unreleased: 0, late_bytes: 0, kept: None, continues }
+        Self {
+            stream,
+            bytes: 0,
+            unreleased: 0,
+            late_bytes: 0,
+            kept: None,
+            trailers: None,
+            continues,
+        }
     }
 
     /// Whether the request has none.
@@ -65,6 +74,11 @@ impl RequestBody {
     /// Whether its end has been read, its trailers included.
     pub(super) fn is_done(&self) -> bool {
         self.stream.is_end_stream()
+    }
+
+    /// The trailers that it ended with.
+    pub(super) fn trailers(&self) -> Option<&HeaderMap> {
+        self.trailers.as_ref()
     }
 
     /// Bytes read so far.
@@ -130,6 +144,7 @@ impl RequestBody {
                     ready!(self.stream.poll_trailers(context)).map_err(failed)?
                 {
                     self.check(&trailers, open)?;
+                    self.trailers = Some(trailers);
                 }
                 Poll::Ready(Ok(None))
             }

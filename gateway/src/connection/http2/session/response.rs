@@ -276,8 +276,8 @@ impl Response {
         Poll::Ready(Error::new(ErrorType::WriteTimedout))
     }
 
-    /// Writes trailers, by which the response ends.
-    pub(super) fn write_trailers(&mut self, mut trailers: HeaderMap) -> Result<()> {
+    /// Sends trailers, by which the response ends.
+    pub(super) fn send_trailers(&mut self, mut trailers: HeaderMap) -> Result<()> {
         if self.state != State::Open {
             return Ok(());
         }
