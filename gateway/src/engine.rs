@@ -2,8 +2,8 @@
 //! without Pingora's driver.
 //!
 //! It takes a request whose head has passed the check (`connection.rs`), or a stream of an HTTP/2
-//! connection (`connection/http2.rs`), and runs the phases in the order in which Pingora does: admit
-//! and route; then, if the route is one that it serves, filters, an endpoint, a connection, the
+//! connection (`connection/http2.rs`), and runs the phases in the order in which Pingora does:
+//! admit and route; then, if the route is one that it serves, filters, an endpoint, a connection, the
 //! exchange, the end. What it does not take is decided before anything is counted, and goes on to
 //! Pingora as it came: upgrades, HTTP/1.0, origins that may speak HTTP/2, and whatever is odd.
 //!

@@ -15,12 +15,13 @@ use crate::proxy::Client;
 /// A client whose bytes the exchange moves.
 ///
 /// What is put goes out with the next [`poll_write_out`](Self::poll_write_out), so that a head and
-/// the body that came with it are one write. The exchange reads nothing from the origin before that.
+/// the body that came with it are one write. The exchange reads nothing from the origin before.
 pub(super) trait Downstream: Client {
     /// How long the next part of the request's body may take.
     fn read_timeout(&self) -> Option<Duration>;
 
-    /// How long what was put may take to be written; `None` where the client keeps that time itself.
+    /// How long what was put may take to be written; `None` where the client keeps that time
+    /// itself.
     fn write_timeout(&self) -> Option<Duration>;
 
     /// What is kept of the request's body, if that is all that came.
@@ -43,8 +44,8 @@ pub(super) trait Downstream: Client {
     /// Ready when a client that has sent its request is gone, or waits for its answer no longer.
     fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<Box<Error>>;
 
-    /// As [`poll_gone`](Self::poll_gone), in the middle of a body that is not read just now. A client
-    /// that cannot say so without bytes being read is never gone.
+    /// As [`poll_gone`](Self::poll_gone), before the exchange or in the middle of a body that is not
+    /// read just now. A client of which nothing is known without reading its bytes is never gone.
     fn poll_gone_early(&mut self, _context: &mut Context<'_>) -> Poll<Box<Error>> {
         Poll::Pending
     }

@@ -1,8 +1,8 @@
 //! Which trailers go further than this gateway (RFC 9110, 6.5.1).
 //!
 //! A recipient may take a trailer for a field of the head, so what a client must not say there, it
-//! must not say behind the body either; nor what the head has said already, which a filter may vouch
-//! for.
+//! must not say behind the body either; nor what the head has said already, which a filter may
+//! vouch for.
 
 use http::{HeaderMap, HeaderName, header};
 

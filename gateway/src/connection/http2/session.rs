@@ -190,8 +190,8 @@ impl Session {
         self.response.send_head(head, end)
     }
 
-    /// Sends `data`, a part of the response's body, as far as the client's window reaches, and takes
-    /// what was sent from it; ready once nothing is left of it. With `end`, nothing follows.
+    /// Sends `data`, a part of the response's body, as far as the client's window reaches, and
+    /// takes what was sent from it; ready once nothing is left of it. With `end`, nothing follows.
     pub(crate) fn poll_send_body(
         &mut self,
         context: &mut Context<'_>,

@@ -6,6 +6,8 @@
 //! the h2 crate's to say.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
+use std::sync::{Arc, Mutex, mpsc};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request};
@@ -13,7 +15,7 @@ use http::{HeaderMap, Request};
 use super::differential::{Pair, RESPONSES};
 use super::{both, served};
 use crate::http2::{with_h2, with_h2c};
-use crate::support::{Gateway, Origin, get};
+use crate::support::{Gateway, Origin, forward_all, get};
 
 /// A request: its method, its target, its fields, and the DATA frames of its body.
 struct Asked<'a> {
@@ -239,4 +241,38 @@ fn what_is_counted_is_the_same() {
         counted(gateway)
     };
     assert_eq!(all(&pair.own), all(&pair.pingora), "the engine's is left, Pingora's is right");
+}
+
+#[test]
+fn a_stream_that_is_reset_in_its_upstreams_queue_leaves_it() {
+    let (go_on, may_go_on) = mpsc::channel::<()>();
+    let may_go_on = Mutex::new(may_go_on);
+    let origin = Origin::start(move |_, stream| {
+        may_go_on.lock().unwrap().recv().ok();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").is_ok()
+    });
+    let keys = "    limits: { requests: 1 }\n    queue: { deadline: 30s }\n    endpoints:";
+    let yaml = forward_all(&[origin.address]).replace("    endpoints:", keys);
+    let yaml = with_h2c(&yaml, "") + "insecure: { engine: auto }\n";
+    let gateway = Arc::new(Gateway::start(&yaml));
+    let active = async |requests: f64| {
+        let gateway = gateway.clone();
+        let sample = "sallyport_route_requests_active{virtual_host=\"all\",route=\"everything\"}";
+        tokio::task::spawn_blocking(move || gateway.counts(sample, requests)).await.unwrap();
+    };
+    with_h2(gateway.web(), async |client| {
+        let mut client = client.ready().await.unwrap();
+        let mut ask = || {
+            let request = Request::get("http://a.test/").body(()).unwrap();
+            client.send_request(request, true).unwrap().0
+        };
+        let first = ask();
+        active(1.0).await;
+        let second = ask();
+        active(2.0).await;
+        drop(second);
+        active(1.0).await;
+        go_on.send(()).unwrap();
+        assert_eq!(first.await.unwrap().status(), 200);
+    });
 }

@@ -12,8 +12,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use crate::http2::{with_h2, with_h2c};
 use crate::support::{Gateway, PATIENCE, forward_all};
 
-/// An origin that reads until what has come ends with `end`, tells it in lower case, and writes `answer`, byte by
-/// byte where `slowly`.
+/// An origin that reads until what has come ends with `end`, tells it in lower case, and writes
+/// `answer`, byte by byte where `slowly`.
 fn origin(end: &'static str, answer: &'static str, slowly: bool) -> (SocketAddr, Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

@@ -1,8 +1,9 @@
-//! A request of HTTP/2 as Pingora's proxy drives it: through the door that Pingora has for protocols
-//! that it does not know, `custom::server::Session`. Sessions of that kind are not checked on their
-//! way in, which `head.rs` does instead.
+//! A request of HTTP/2 as Pingora's proxy drives it: through the door that Pingora has for
+//! protocols that it does not know, `custom::server::Session`. Sessions of that kind are not checked
+//! on their way in, which `head.rs` does instead.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,7 +18,6 @@ use pingora_core::protocols::http::v1::client::http_req_header_to_wire;
 use pingora_core::protocols::l4::socket::SocketAddr;
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
-use std::sync::Arc;
 
 use super::Session;
 

@@ -102,7 +102,8 @@ impl RequestBody {
         self.continues = Continue::No;
     }
 
-    /// As [`poll_read`](Self::poll_read), if that need not wait; `None` also for a client that goes on and on.
+    /// As [`poll_read`](Self::poll_read), if that need not wait; `None` also for a client that goes
+    /// on and on.
     pub(super) fn read_what_has_come(
         &mut self,
         open: &OpenStream,
