@@ -17,6 +17,7 @@
 
 mod store;
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use classifier_abi::{Name, NameKey, NameKind, Network, Prefix, Slots, Zone, ZoneKey};
@@ -147,19 +148,31 @@ fn zones(held: &Held, new: &Tables, next: u32, steps: &mut Vec<Step>) {
     }
 }
 
+/// The length of a prefix that holds one address: no other prefix is inside it.
+const ADDRESS_BITS: u32 = 128;
+
 /// Walks over both in the order of addresses, in which a prefix stands before those inside it:
 /// those around the one that is looked at are on two stacks.
 fn networks(held: &Held, new: &Tables, next: u32, steps: &mut Vec<Step>, later: &mut Vec<Step>) {
     let (mut before, mut after) = (Around::default(), Around::default());
     let (mut old, mut new) = (held.networks.iter().peekable(), new.networks.iter().peekable());
     loop {
-        let prefix = match (old.peek(), new.peek()) {
-            (Some((old, _)), Some((new, _))) => *old.min(new),
-            (Some((one, _)), None) | (None, Some((one, _))) => *one,
-            (None, None) => break,
+        let order = match (old.peek(), new.peek()) {
+            (Some((old, _)), Some((new, _))) => old.cmp(new),
+            (Some(_), None) => Ordering::Less,
+            (None, _) => Ordering::Greater,
         };
-        let known = old.next_if(|(key, _)| *key == prefix).map(|(_, slots)| *slots);
-        let wanted = new.next_if(|(key, _)| *key == prefix).map(|(_, network)| *network);
+        let known = if order.is_le() { old.next() } else { None };
+        let wanted = if order.is_ge() { new.next() } else { None };
+        let Some(prefix) = known.map(|(prefix, _)| *prefix).or(wanted.map(|(prefix, _)| *prefix))
+        else {
+            break;
+        };
+        let (known, wanted) = (known.map(|(_, slots)| *slots), wanted.map(|(_, network)| *network));
+        // Nearly all of a list: single addresses, inside which nothing is, that stay what they are.
+        if prefix.bits == ADDRESS_BITS && known.is_some() && known == wanted.map(both) {
+            continue;
+        }
         let was = before.of(&prefix, known.map(|slots| *slots.of(held.generation)));
         let becomes = after.of(&prefix, wanted);
         let mut slots = known.unwrap_or(both(was));

@@ -190,7 +190,7 @@ impl Control {
         }
         let lists = config.networks.iter_mut().filter_map(|network| network.list.as_mut());
         for list in lists.filter(|list| list.expires.is_some_and(|expires| expires <= now)) {
-            list.prefixes = [].into();
+            list.prefixes = Arc::default();
             list.is_expired = true;
         }
         match kernel.apply(config, config) {

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use classifier_abi::{Name, NameKey, NameKind, Network, NetworkAction, Zone, ZoneKey};
+use classifier_abi::{Name, NameKey, NameKind, Network, NetworkAction, Prefix, Zone, ZoneKey};
 
 use crate::config::Config;
 use crate::prefixes::ByPrefix;
@@ -62,24 +62,27 @@ fn zones(config: &Config, ifindex: &BTreeMap<Box<str>, u32>) -> HashMap<ZoneKey,
 /// prefix that is there twice the first is taken.
 fn networks(config: &Config, ids: &HashMap<&str, u16>) -> ByPrefix<Network> {
     let known = || config.networks.iter().filter_map(|one| Some((one, *ids.get(&*one.name)?)));
-    let written = known().flat_map(|(network, id)| {
-        network.prefixes.iter().map(move |prefix| (*prefix, network.action, id, 0))
-    });
-    let listed = known().filter_map(|(network, id)| Some((network, network.list.as_ref()?, id)));
-    let listed = listed.flat_map(|(network, list, id)| {
-        let action = network.action;
-        list.prefixes.iter().map(move |prefix| (*prefix, action, id, Network::COUNTED))
-    });
-    let all = written.chain(listed);
-    let all = all.map(|(prefix, action, id, counted)| {
-        let trusted = || config.trusted_proxies.iter().any(|proxy| proxy.contains(&prefix));
-        let action = match action {
-            NetworkAction::Classify if trusted() => NetworkAction::Exempt,
-            action => action,
-        };
-        (prefix, Network { id, action: action as u16 | counted })
-    });
-    ByPrefix::new(all.collect())
+    let mut all = Vec::with_capacity(known().map(|(network, _)| network.prefix_count()).sum());
+    let mut add = |prefixes: &[Prefix], action: NetworkAction, id: u16, counted: u16| {
+        let of = |action: NetworkAction| Network { id, action: action as u16 | counted };
+        // A list has a million prefixes: what depends on none of them is decided once.
+        if action != NetworkAction::Classify || config.trusted_proxies.is_empty() {
+            return all.extend(prefixes.iter().map(|prefix| (*prefix, of(action))));
+        }
+        all.extend(prefixes.iter().map(|prefix| {
+            let is_trusted = config.trusted_proxies.iter().any(|proxy| proxy.contains(prefix));
+            (*prefix, of(if is_trusted { NetworkAction::Exempt } else { action }))
+        }));
+    };
+    for (network, id) in known() {
+        add(&network.prefixes, network.action, id, 0);
+    }
+    for (network, id) in known() {
+        if let Some(list) = &network.list {
+            add(&list.prefixes, network.action, id, Network::COUNTED);
+        }
+    }
+    ByPrefix::new(all)
 }
 
 fn ports(ports: &BTreeSet<u16>) -> BTreeMap<u32, u64> {
@@ -105,8 +108,6 @@ fn names(config: &Config, ids: &HashMap<&str, u16>) -> HashMap<NameKey, Name> {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-
-    use classifier_abi::Prefix;
 
     use super::*;
     use crate::config::{Lists, load};

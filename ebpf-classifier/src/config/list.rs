@@ -28,7 +28,7 @@ const FIX: &str = "write an address or a prefix, such as 192.0.2.1 or 2001:db8::
 /// What a list file holds: each prefix once, in order.
 #[derive(Clone, Debug)]
 pub(super) struct Content {
-    pub(super) prefixes: Arc<[Prefix]>,
+    pub(super) prefixes: Arc<Vec<Prefix>>,
     pub(super) modified: SystemTime,
 }
 
@@ -207,22 +207,45 @@ fn parse(bytes: &[u8]) -> Result<Vec<Prefix>, Vec<(usize, String)>> {
 /// The IPv4 address or prefix that is all of the first line, as in nearly every line of nearly every
 /// list, and what is behind the line. `None` for any other line, good or bad: that takes longer.
 fn ipv4_line(bytes: &[u8]) -> Option<(Prefix, &[u8])> {
+    let (mut octets, mut octet, mut digits, mut dots) = (0_u32, 0_u32, 0, 0);
     let mut rest = bytes;
-    let mut octets = [0; 4];
-    for (index, octet) in octets.iter_mut().enumerate() {
-        if index > 0 {
-            rest = rest.strip_prefix(b".")?;
+    loop {
+        let (byte, behind) = rest.split_first().unwrap_or((&b'\n', &[]));
+        match byte {
+            // No zeros in front.
+            b'0'..=b'9' if digits == 0 || octet != 0 => {
+                octet = octet * 10 + u32::from(byte - b'0');
+                digits += 1;
+            }
+            b'.' | b'/' | b'\n' if digits > 0 && octet <= 255 => {
+                octets = octets << 8 | octet;
+                match (byte, dots) {
+                    (b'.', 0..3) => (octet, digits, dots) = (0, 0, dots + 1),
+                    (b'/', 3) => return ipv4_prefix(octets, behind),
+                    (b'\n', 3) => return Some((v4(octets, 32), behind)),
+                    _ => return None,
+                }
+            }
+            _ => return None,
         }
-        let (number, behind) = number(rest, 255)?;
-        (*octet, rest) = (u8::try_from(number).ok()?, behind);
+        // What is longer than the longest address is read no further.
+        if digits > 3 {
+            return None;
+        }
+        rest = behind;
     }
-    let mut bits = 32;
-    if let Some(behind) = rest.strip_prefix(b"/") {
-        (bits, rest) = number(behind, 32)?;
-    }
+}
+
+/// The length of an IPv4 prefix that ends its line, behind `/`.
+fn ipv4_prefix(octets: u32, bytes: &[u8]) -> Option<(Prefix, &[u8])> {
+    let (bits, rest) = number(bytes, 32)?;
     let rest = if rest.is_empty() { rest } else { rest.strip_prefix(b"\n")? };
-    let address = Address::v4(octets).masked(&Address::mask(96 + bits));
-    Some((Prefix::new(address, 96 + bits), rest))
+    Some((v4(octets, bits), rest))
+}
+
+fn v4(octets: u32, bits: u32) -> Prefix {
+    let octets = octets & u32::MAX.checked_shl(32 - bits).unwrap_or_default();
+    Prefix::new(Address::v4(octets.to_be_bytes()), 96 + bits)
 }
 
 /// A number of at most three digits, without zeros in front, up to `most`; and what is behind it.

@@ -92,7 +92,7 @@ pub struct Network {
 pub struct List {
     /// What the file holds, in order; nothing once it has expired. Prefixes that the configuration
     /// itself has elsewhere, or a list before, are not taken from here.
-    pub prefixes: Arc<[Prefix]>,
+    pub prefixes: Arc<Vec<Prefix>>,
     /// When the file was written.
     pub modified: SystemTime,
     /// When it expires; never without it.

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::Hash;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use classifier_abi::{NETWORK_MAX, NetworkAction, Prefix};
@@ -237,7 +238,7 @@ impl Resolver<'_> {
         }
         let expires = raw.expires.and_then(|time| modified.checked_add(time));
         let is_expired = expires.is_some_and(|expires| expires <= SystemTime::now());
-        let prefixes = if is_expired { [].into() } else { prefixes };
+        let prefixes = if is_expired { Arc::default() } else { prefixes };
         Some(List { prefixes, modified, expires, is_expired })
     }
 }
