@@ -21,6 +21,8 @@ pub mod kernel;
 pub mod metrics;
 #[cfg(feature = "loader")]
 pub mod names;
+#[cfg(feature = "loader")]
+mod parallel;
 pub mod pinned;
 #[cfg(feature = "loader")]
 pub mod prefixes;

@@ -61,12 +61,14 @@ fn a_list_of_60000_prefixes_is_replaced_at_once_and_a_bad_one_changes_nothing() 
     assert_eq!(action(&world, new), None);
 
     // Not one prefix stays: 60,000 come and 60,000 go.
+    let before = loader.cpu_ms();
     world.write("bad.txt", &addresses(first + 60_000, 60_000));
     loader.says("in force generation=2");
-    let took = took_ms(&loader);
-    eprintln!("60,000 prefixes replaced in {took} ms");
-    // Far above the figure in the documentation: without optimisation, and beside other tests.
-    assert!(took <= 3_000, "{took} ms");
+    let (took, cpu) = (took_ms(&loader), loader.cpu_ms() - before);
+    eprintln!("60,000 prefixes replaced in {took} ms, {cpu} ms of CPU");
+    // Far above the figure in the documentation: without optimisation, and while caches are others'. Not
+    // the time, of which other tests take their share.
+    assert!(cpu <= 3_000, "{cpu} ms");
     assert_eq!(action(&world, old), None);
     assert_eq!(action(&world, new), Some(NetworkAction::Drop));
 

@@ -14,6 +14,7 @@ use classifier_abi::{
 use super::{Held, Step, plan};
 use crate::config::Config;
 use crate::names::{self, NoIds};
+use crate::parallel;
 use crate::pinned::{self, Access, Map, OpenError, PerCpuHash, Verdicts};
 use crate::prefixes::ByPrefix;
 use crate::tables::Tables;
@@ -251,35 +252,45 @@ impl Store {
     }
 
     /// Writes steps in order; networks in a row together.
+    ///
+    /// None of those depends on another: `plan` writes for each what a lookup finds there without it. So
+    /// many are written from two threads: half of their cost is outside the map's lock.
     fn write_all(&self, steps: &[Step]) -> Result<(), ApplyError> {
-        let networks = ApplyError::of(name::NETWORKS);
-        let kind = |step: &Step| match step {
-            Step::Network(..) => 1,
-            Step::DropNetwork(_) => 2,
-            _ => 0,
-        };
-        for run in steps.chunk_by(|one, next| kind(one) == kind(next)) {
-            for steps in run.chunks(BATCH) {
-                match steps.first().map_or(0, kind) {
-                    1 => {
-                        let pair = |step: &Step| match *step {
-                            Step::Network(key, slots) => Some((key, slots)),
-                            _ => None,
-                        };
-                        let (keys, values): (Vec<_>, Vec<_>) =
-                            steps.iter().filter_map(pair).unzip();
-                        self.networks.insert_all(&keys, &values).map_err(&networks)?;
-                    }
-                    2 => {
-                        let key = |step: &Step| match *step {
-                            Step::DropNetwork(key) => Some(key),
-                            _ => None,
-                        };
-                        let keys: Vec<_> = steps.iter().filter_map(key).collect();
-                        self.networks.remove_all(&keys).map_err(&networks)?;
-                    }
-                    _ => steps.iter().try_for_each(|step| self.write(step))?,
+        for run in steps.chunk_by(|one, next| Kind::of(one) == Kind::of(next)) {
+            let is_of_networks = run.first().is_some_and(|step| Kind::of(step) != Kind::Other);
+            if is_of_networks && run.len() > 2 * BATCH {
+                let (one, other) = run.split_at(run.len() / 2);
+                let halves = parallel::both(|| self.write_run(one), || self.write_run(other));
+                halves.into_iter().collect::<Result<(), _>>()?;
+            } else {
+                self.write_run(run)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes steps of one kind.
+    fn write_run(&self, run: &[Step]) -> Result<(), ApplyError> {
+        let fail = ApplyError::of(name::NETWORKS);
+        for steps in run.chunks(BATCH) {
+            match steps.first().map_or(Kind::Other, Kind::of) {
+                Kind::Network => {
+                    let pair = |step: &Step| match *step {
+                        Step::Network(key, slots) => Some((key, slots)),
+                        _ => None,
+                    };
+                    let (keys, values): (Vec<_>, Vec<_>) = steps.iter().filter_map(pair).unzip();
+                    self.networks.insert_all(&keys, &values).map_err(&fail)?;
                 }
+                Kind::DropNetwork => {
+                    let key = |step: &Step| match *step {
+                        Step::DropNetwork(key) => Some(key),
+                        _ => None,
+                    };
+                    let keys: Vec<_> = steps.iter().filter_map(key).collect();
+                    self.networks.remove_all(&keys).map_err(&fail)?;
+                }
+                Kind::Other => steps.iter().try_for_each(|step| self.write(step))?,
             }
         }
         Ok(())
@@ -323,6 +334,24 @@ impl Store {
             Step::DropZone(key) => self.zones.remove(&key).map(drop).map_err(zones),
             Step::DropNetwork(key) => self.networks.remove(&key).map(drop).map_err(networks),
             Step::DropName(key) => self.names.remove(&key).map(drop).map_err(names),
+        }
+    }
+}
+
+/// What steps are written together by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Network,
+    DropNetwork,
+    Other,
+}
+
+impl Kind {
+    fn of(step: &Step) -> Self {
+        match step {
+            Step::Network(..) => Self::Network,
+            Step::DropNetwork(_) => Self::DropNetwork,
+            _ => Self::Other,
         }
     }
 }

@@ -85,15 +85,19 @@ fn change(held: &mut Held, new: &Tables) {
     plan(&Held::default(), new).iter().for_each(|step| fresh.follow(step));
     let (before, after) = (look_up(held), look_up(&fresh));
     let (generation, before_change) = (held.generation, held.clone());
-    for step in plan(held, new) {
-        held.follow(&step);
-        let expected = if held.generation == generation { &before } else { &after };
-        assert_eq!(&look_up(held), expected, "after {step:?}");
-        for slots in held.networks.values() {
-            named(held, NameKind::Network, slots.of(held.generation).id);
-        }
-        for slots in held.zones.values() {
-            named(held, NameKind::Zone, slots.of(held.generation).id);
+    let planned = plan(held, new);
+    for steps in [interleaved(&planned), planned] {
+        held.clone_from(&before_change);
+        for step in steps {
+            held.follow(&step);
+            let expected = if held.generation == generation { &before } else { &after };
+            assert_eq!(&look_up(held), expected, "after {step:?}");
+            for slots in held.networks.values() {
+                named(held, NameKind::Network, slots.of(held.generation).id);
+            }
+            for slots in held.zones.values() {
+                named(held, NameKind::Zone, slots.of(held.generation).id);
+            }
         }
     }
     assert_eq!(held.generation, generation.wrapping_add(1));
@@ -102,6 +106,33 @@ fn change(held: &mut Held, new: &Tables) {
     assert_eq!(at_once.networks, held.networks);
     assert_eq!(held.networks.len(), new.networks.len());
     assert_eq!(held.zones.len(), new.zones.len());
+}
+
+/// Networks in a row as two threads write them, in an order of their own.
+fn interleaved(steps: &[Step]) -> Vec<Step> {
+    let kind = |step: &Step| match step {
+        Step::Network(..) => 1,
+        Step::DropNetwork(_) => 2,
+        _ => 0,
+    };
+    let mut all = Vec::new();
+    for run in steps.chunk_by(|one, next| kind(one) == kind(next)) {
+        if run.first().map_or(0, kind) == 0 {
+            all.extend_from_slice(run);
+            continue;
+        }
+        let (one, other) = run.split_at(run.len() / 2);
+        let (mut one, mut other) = (one.iter().rev(), other.iter().rev());
+        while all.len() < steps.len() {
+            let next = [other.next(), one.next()];
+            if next == [None, None] {
+                break;
+            }
+            all.extend(next.into_iter().flatten().cloned());
+        }
+    }
+    assert_eq!(all.len(), steps.len());
+    all
 }
 
 fn named(held: &Held, kind: NameKind, id: u16) {

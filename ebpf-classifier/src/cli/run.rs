@@ -23,6 +23,9 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 /// The longest time between two looks at interfaces, links and pins. They cost microseconds.
 const LOOK: Duration = Duration::from_millis(250);
 
+// What is lost is back within a second, also where one look comes just before it.
+const _: () = assert!(3 * LOOK.as_millis() < 1_000);
+
 /// Load the program, attach it and follow the file.
 #[derive(Debug, Parser)]
 pub struct Args {

@@ -15,11 +15,16 @@ use std::time::SystemTime;
 
 use classifier_abi::{Address, Prefix};
 
+use crate::parallel;
+
 /// The size above which a list is refused: four times a million of the longest IPv6 prefixes.
 const FILE_BYTES_MAX: u64 = 256 << 20;
 
 /// The most problems that are reported of one list: a file of another format has one in every line.
 const PROBLEMS_MAX: usize = 5;
+
+/// The size from which the halves of a list are read at once.
+const HALVED_BYTES_MIN: usize = 1 << 20;
 
 /// What is written behind a problem with a line.
 const FIX: &str = "write an address or a prefix, such as 192.0.2.1 or 2001:db8::/32, alone on its line; \
@@ -167,6 +172,48 @@ fn read(path: &Path, file: File, metadata: &Metadata) -> Result<Content, Vec<Ref
 /// The prefixes of a list, each once, in order; or what is wrong, by line.
 fn parse(bytes: &[u8]) -> Result<Vec<Prefix>, Vec<(usize, String)>> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let mut part = if bytes.len() > HALVED_BYTES_MIN {
+        let (one, other) = halves(bytes);
+        let [one, other] = parallel::both(|| lines(one), || lines(other));
+        one.and(other)
+    } else {
+        lines(bytes)
+    };
+    if !part.problems.is_empty() {
+        return Err(part.problems);
+    }
+    if !part.prefixes.is_sorted() {
+        part.prefixes.sort_unstable();
+    }
+    part.prefixes.dedup();
+    Ok(part.prefixes)
+}
+
+/// The lines of both ends of a list.
+fn halves(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let (first, second) = bytes.split_at(bytes.len() / 2);
+    let end = second.iter().position(|byte| *byte == b'\n');
+    bytes.split_at(first.len() + end.map_or(second.len(), |end| end + 1))
+}
+
+/// What some lines of a list hold.
+struct Part {
+    prefixes: Vec<Prefix>,
+    problems: Vec<(usize, String)>,
+    lines: usize,
+}
+
+impl Part {
+    /// With the lines behind it.
+    fn and(mut self, other: Self) -> Self {
+        self.prefixes.extend_from_slice(&other.prefixes);
+        let before = self.lines;
+        self.problems.extend(other.problems.into_iter().map(|(line, what)| (before + line, what)));
+        Self { lines: before + other.lines, ..self }
+    }
+}
+
+fn lines(bytes: &[u8]) -> Part {
     // A line has some fourteen bytes.
     let mut prefixes = Vec::with_capacity(bytes.len() / 14);
     let mut problems = Vec::new();
@@ -194,14 +241,7 @@ fn parse(bytes: &[u8]) -> Result<Vec<Prefix>, Vec<(usize, String)>> {
             }
         }
     }
-    if !problems.is_empty() {
-        return Err(problems);
-    }
-    if !prefixes.is_sorted() {
-        prefixes.sort_unstable();
-    }
-    prefixes.dedup();
-    Ok(prefixes)
+    Part { prefixes, problems, lines: number }
 }
 
 /// The IPv4 address or prefix that is all of the first line, as in nearly every line of nearly every
@@ -344,6 +384,35 @@ mod tests {
         for text in ["0.0.0.0", "255.255.255.255", "10.1.2.3/8", "10.1.2.3/0", "10.1.2.3/32"] {
             assert!(ipv4_line(text.as_bytes()).is_some(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_long_list_is_read_as_a_short_one() {
+        let line = |number: u32| match number % 1_000 {
+            0 => "# nothing".to_owned(),
+            1 => format!("2001:db8::{:x} # six", number / 1_000),
+            _ => std::net::Ipv4Addr::from(number * 3).to_string(),
+        };
+        let list: Vec<String> = (0..200_000).map(line).collect();
+        let text = list.join("\n");
+        assert!(text.len() > HALVED_BYTES_MIN);
+        let read = parse(text.as_bytes()).unwrap();
+        let one_by_one =
+            list.chunks(1_000).flat_map(|few| parse(few.join("\n").as_bytes()).unwrap());
+        let mut one_by_one: Vec<Prefix> = one_by_one.collect();
+        one_by_one.sort_unstable();
+        assert_eq!(read, one_by_one);
+        // Lines are counted from the beginning in either half.
+        let wrong = text.replace("# nothing", "nothing");
+        let problems = parse(wrong.as_bytes()).unwrap_err();
+        let expected = (0..200).map(|number| number * 1_000 + 1);
+        assert!(problems.iter().map(|(line, _)| *line).eq(expected));
+        // Without an end of a line in the second half, and with nothing else there.
+        for text in [format!("{}\n1.2.3.4", "#".repeat(1 << 20)), "#".repeat(2 << 20)] {
+            assert!(parse(text.as_bytes()).unwrap().len() <= 1);
+        }
+        let ends = "1.2.3.4\n".repeat(1 << 17) + "\n";
+        assert_eq!(parse(ends.as_bytes()).unwrap(), [v4([1, 2, 3, 4], 32)]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::program::BpfFs;
 
 /// Long enough for the verifier on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// `nobody`, who has no capability but those that a test gives.
 const NOBODY: u32 = 65_534;
@@ -273,6 +273,15 @@ impl Loader {
             assert!(began.elapsed() < PATIENCE, "no {text:?} in\n{log}");
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// User and system time spent so far.
+    pub(crate) fn cpu_ms(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let rest = stat.rsplit(')').next().unwrap();
+        let ticks = rest.split_whitespace().skip(11).take(2);
+        // A clock tick is 10 ms.
+        ticks.map(|ticks| ticks.parse::<u64>().unwrap() * 10).sum()
     }
 
     /// How many times the log says `text`.
