@@ -23,14 +23,25 @@ pub(crate) fn sallyport() -> Command {
 }
 
 /// Waits until `condition` yields something.
-pub(crate) fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+pub(crate) fn eventually<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
+    eventually_within(PATIENCE, Duration::from_millis(5), what, condition)
+}
+
+/// As [`eventually`], with another patience and this pause between two looks: for what is much work
+/// for the gateway, which looking is as well.
+pub(crate) fn eventually_within<T>(
+    patience: Duration,
+    pause: Duration,
+    what: &str,
+    mut condition: impl FnMut() -> Option<T>,
+) -> T {
+    let deadline = Instant::now() + patience;
     loop {
         if let Some(value) = condition() {
             return value;
         }
         assert!(Instant::now() < deadline, "did not come true: {what}");
-        thread::sleep(Duration::from_millis(5));
+        thread::sleep(pause);
     }
 }
 
