@@ -1,6 +1,7 @@
 //! The decision itself, shared by the proxy and by `explain`, so that the two cannot disagree.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 use sallyport_route::{Domain, PathRegex, Replacement, Request, Scheme, normalise_host};
 
@@ -87,19 +88,29 @@ pub struct Asked<'a> {
     pub regex: Option<&'a PathRegex>,
     /// The domains of the virtual host.
     pub domains: &'a [Domain],
+    /// The values of the variables that the redirect names.
+    pub variables: &'a [(&'a str, String)],
 }
 
 impl Asked<'_> {
-    /// `text` with groups of the path in it, and in place of [`WILDCARD`] what the `*` of the virtual
-    /// host's domain stands for.
-    fn expand(&self, text: &Replacement) -> String {
+    /// `text` with groups of the path in it, in place of [`WILDCARD`] what the `*` of the virtual
+    /// host's domain stands for, and the values of variables as `written`.
+    fn expand<'v>(
+        &'v self,
+        text: &'v Replacement,
+        written: impl Fn(&str, &'v str) -> Cow<'v, str>,
+    ) -> String {
         let host = normalise_host(self.authority).unwrap_or_default();
-        text.fill(|group| match self.regex.and_then(|regex| regex.capture(self.path, group)) {
-            Some(captured) => captured,
-            None if group == WILDCARD => {
-                Domain::wildcard_among(self.domains, &host).unwrap_or_default()
+        text.fill(|name| {
+            if let Some(captured) = self.regex.and_then(|regex| regex.capture(self.path, name)) {
+                return Cow::Borrowed(captured);
             }
-            None => "",
+            if name == WILDCARD {
+                let wildcard = Domain::wildcard_among(self.domains, &host).unwrap_or_default();
+                return Cow::Owned(wildcard.to_owned());
+            }
+            let value = self.variables.iter().find(|(variable, _)| *variable == name);
+            value.map_or(Cow::Borrowed(""), |(_, value)| written(name, value))
         })
     }
 }
@@ -139,7 +150,11 @@ fn redirect_host(host: &Replacement, asked: &Asked<'_>) -> Option<String> {
     if let Some(host) = host.constant() {
         return Some(host.to_owned());
     }
-    let host = asked.expand(host);
+    let host = asked.expand(host, |name, value| match name {
+        // The port has a key of its own.
+        "host" => Cow::Borrowed(split_port(value).0),
+        _ => Cow::Borrowed(value),
+    });
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     let is_host = host.bytes().all(is_name) && normalise_host(&host).is_ok();
     is_host.then(|| host.to_ascii_lowercase())
@@ -155,8 +170,26 @@ fn path_to<'a>(path: &RedirectPath, asked: &Asked<'a>) -> Cow<'a, str> {
             let path = if with.is_empty() && rest.is_empty() { "/" } else { rest };
             Cow::Owned(with_query(&format!("{with}{path}"), query))
         }
-        RedirectPath::Full(path) => Cow::Owned(with_query(&asked.expand(path), query)),
+        RedirectPath::Full(path) => Cow::Owned(with_query(&asked.expand(path, in_path), query)),
     }
+}
+
+/// The value of a variable as a part of a path or a query. What is one already stays as it is; of all else,
+/// what could end the path, be another parameter or another segment is percent-encoded (RFC 3986, 2.3).
+fn in_path<'v>(name: &str, value: &'v str) -> Cow<'v, str> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    if matches!(name, "path" | "client_path" | "query") || value.bytes().all(is_plain) {
+        return Cow::Borrowed(value);
+    }
+    let mut encoded = String::with_capacity(value.len() + 8);
+    for byte in value.bytes() {
+        match is_plain(byte) {
+            true => encoded.push(char::from(byte)),
+            // Writing to a string cannot fail.
+            false => drop(write!(encoded, "%{byte:02X}")),
+        }
+    }
+    encoded.into()
 }
 
 /// `path` with `query`, unless it has one of its own; an empty one of its own means none.

@@ -224,6 +224,7 @@ fn redirect_to(
     (regex, domains): (Option<&PathRegex>, &[Domain]),
 ) {
     let uri = &request.head().uri;
+    let variables = request.variables(redirect);
     let asked = decide::Asked {
         scheme: request.scheme().as_str(),
         authority: &question.host,
@@ -231,6 +232,7 @@ fn redirect_to(
         path_and_query: uri.path_and_query().map_or("/", |path| path.as_str()),
         regex,
         domains,
+        variables: &variables,
     };
     answer.action = Some("redirect");
     answer.status = Some(redirect.status.as_u16());

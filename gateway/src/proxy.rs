@@ -32,6 +32,7 @@ mod pace;
 mod peer;
 mod phases;
 mod place;
+mod redirect;
 mod reply;
 mod request_filter;
 mod request_id;

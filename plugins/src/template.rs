@@ -36,10 +36,11 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
-use http::{HeaderName, HeaderValue, Version, header};
+use http::{HeaderName, HeaderValue, Version, header, request};
 use sallyport_config::{Node, Sink};
+use sallyport_route::{BracedError, Piece, pieces};
 
-use crate::exchange::{Exchange, Outcome};
+use crate::exchange::{About, Exchange, Marks, Outcome};
 
 pub(crate) mod time;
 
@@ -136,6 +137,17 @@ pub enum Variable {
     Response(HeaderName),
 }
 
+/// What variables are read from.
+#[derive(Clone, Copy, Debug)]
+pub struct Told<'v> {
+    /// The request's head.
+    pub request: &'v request::Parts,
+    /// Where it comes from and belongs.
+    pub about: &'v About<'v>,
+    /// What filters have decided about it.
+    pub marks: &'v Marks,
+}
+
 /// What a text may mention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
@@ -202,29 +214,15 @@ impl Template {
     /// # Errors
     /// If it has a variable that does not exist in `scope`, or a `$` that begins none.
     pub fn parse(text: &str, scope: Scope) -> Result<Self, TemplateError> {
-        let mut parts = Vec::new();
-        let mut literal = String::new();
-        let mut rest = text;
-        while let Some(at) = rest.find('$') {
-            literal.push_str(&rest[..at]);
-            rest = &rest[at + 1..];
-            if let Some(after) = rest.strip_prefix('$') {
-                literal.push('$');
-                rest = after;
-                continue;
-            }
-            let inside = rest.strip_prefix('{').ok_or_else(|| bare(rest))?;
-            let (name, after) = inside.split_once('}').ok_or(TemplateError::Open)?;
-            if !literal.is_empty() {
-                parts.push(Part::Text(std::mem::take(&mut literal).into()));
-            }
-            parts.push(Part::Variable(Variable::parse(name, scope)?));
-            rest = after;
-        }
-        literal.push_str(rest);
-        if !literal.is_empty() {
-            parts.push(Part::Text(literal.into()));
-        }
+        let pieces = pieces(text).map_err(|error| match error {
+            BracedError::Dollar(rest) => bare(rest),
+            BracedError::Open => TemplateError::Open,
+        })?;
+        let part = |piece| match piece {
+            Piece::Text(text) => Ok(Part::Text(text)),
+            Piece::Name(name) => Variable::parse(name, scope).map(Part::Variable),
+        };
+        let parts = pieces.into_iter().map(part).collect::<Result<_, _>>()?;
         Ok(Self { parts })
     }
 
@@ -351,6 +349,11 @@ impl Variable {
         x: &'v Exchange<'_>,
         outcome: Option<&'v Outcome<'_>>,
     ) -> Option<Cow<'v, str>> {
+        self.of(Told { request: x.request, about: x.about, marks: x.marks }, outcome)
+    }
+
+    /// As [`value`](Self::value), where no filter is at work.
+    pub fn of<'v>(&self, x: Told<'v>, outcome: Option<&'v Outcome<'_>>) -> Option<Cow<'v, str>> {
         let about = x.about;
         let number = |number: u64| Some(Cow::from(number.to_string()));
         match self {
@@ -404,7 +407,13 @@ impl Variable {
     }
 }
 
-fn client_path<'v>(x: &'v Exchange<'_>) -> &'v str {
+impl<'v> Told<'v> {
+    fn path_and_query(self) -> &'v str {
+        self.request.uri.path_and_query().map_or("/", |path| path.as_str())
+    }
+}
+
+fn client_path(x: Told<'_>) -> &str {
     x.marks.client_path.as_deref().unwrap_or_else(|| x.path_and_query())
 }
 
@@ -416,7 +425,7 @@ fn split(path_and_query: &str) -> (&str, Option<&str>) {
 }
 
 /// RFC 9113, 8.3.1: HTTP/2 has it in `:authority`.
-fn host<'v>(x: &'v Exchange<'_>) -> Option<Cow<'v, str>> {
+fn host(x: Told<'_>) -> Option<Cow<'_, str>> {
     let authority = || x.request.uri.authority().map(|authority| authority.as_str().into());
     match field(&x.request.headers, header::HOST.as_str()) {
         None if x.request.version == Version::HTTP_2 => authority(),

@@ -33,6 +33,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod braced;
 mod client;
 mod hash;
 mod hint;
@@ -43,6 +44,7 @@ mod replacement;
 mod scheme;
 mod table;
 
+pub use braced::{BracedError, Piece, pieces};
 pub use client::{ClientCertificate, ClientMatch, ClientMismatch};
 pub use hint::{HintMatch, HintMismatch, Hints};
 pub use host::{Domain, DomainError, DuplicateDomain, HostError, HostTable, normalise_host};

@@ -1,11 +1,14 @@
 //! Text with groups of a route's regex in it, such as `/shop/${1}` or `${tenant}.example.com`.
 //!
 //! It is here and not with the redirects that use it, because it belongs to the regex: which groups
-//! there are, and what they hold of a path, is the matching's knowledge. Only the braced form is
-//! read. `$1x` would be the group `1x` to some and the group 1 to others.
+//! there are, and what they hold of a path, is the matching's knowledge. Names that are no groups are
+//! the caller's to fill in.
+
+use std::borrow::Cow;
 
 use thiserror::Error;
 
+use crate::braced::{BracedError, Piece, pieces};
 use crate::matcher::PathRegex;
 
 /// A text with groups, parsed.
@@ -47,36 +50,21 @@ impl Replacement {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn parse(text: &str) -> Result<Replacement, ReplacementError> {
-        let mut parts = Vec::new();
-        let mut literal = String::new();
-        let mut rest = text;
-        while let Some(at) = rest.find('$') {
-            literal.push_str(&rest[..at]);
-            rest = &rest[at + 1..];
-            if let Some(after) = rest.strip_prefix('$') {
-                literal.push('$');
-                rest = after;
-                continue;
+        let pieces = pieces(text).map_err(|error| match error {
+            BracedError::Dollar(rest) => ReplacementError::Dollar(
+                rest.chars().take_while(char::is_ascii_alphanumeric).collect(),
+            ),
+            BracedError::Open => ReplacementError::Open,
+        })?;
+        let part = |piece| match piece {
+            Piece::Text(text) => Ok(Part::Text(text)),
+            Piece::Name(name) if name.is_empty() || !name.bytes().all(is_name) => {
+                Err(ReplacementError::Open)
             }
-            let Some(inside) = rest.strip_prefix('{') else {
-                let shown = rest.chars().take_while(char::is_ascii_alphanumeric).collect();
-                return Err(ReplacementError::Dollar(shown));
-            };
-            let (group, after) = inside.split_once('}').ok_or(ReplacementError::Open)?;
-            if group.is_empty() || !group.bytes().all(is_name) {
-                return Err(ReplacementError::Open);
-            }
-            if !literal.is_empty() {
-                parts.push(Part::Text(std::mem::take(&mut literal).into()));
-            }
-            parts.push(Part::Group(group.into()));
-            rest = after;
-        }
-        literal.push_str(rest);
-        if !literal.is_empty() {
-            parts.push(Part::Text(literal.into()));
-        }
-        Ok(Replacement { parts: parts.into() })
+            Piece::Name(name) => Ok(Part::Group(name.into())),
+        };
+        let parts = pieces.into_iter().map(part).collect::<Result<_, _>>()?;
+        Ok(Replacement { parts })
     }
 
     /// The groups that are named, by number or by name.
@@ -94,10 +82,13 @@ impl Replacement {
     }
 
     /// The text with `value` in place of each group: what it looks like before there is a path.
-    pub fn fill<'v>(&'v self, mut value: impl FnMut(&'v str) -> &'v str) -> String {
+    pub fn fill<'v, V: Into<Cow<'v, str>>>(
+        &'v self,
+        mut value: impl FnMut(&'v str) -> V,
+    ) -> String {
         let parts = self.parts.iter().map(|part| match part {
-            Part::Text(text) => &**text,
-            Part::Group(group) => value(group),
+            Part::Text(text) => Cow::Borrowed(&**text),
+            Part::Group(group) => value(group).into(),
         });
         parts.collect()
     }
@@ -112,9 +103,9 @@ impl Replacement {
     }
 }
 
-/// What a group's number or name is made of.
+/// What a group's number or name is made of, and what else may stand there.
 fn is_name(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_'
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-')
 }
 
 #[cfg(test)]

@@ -25,7 +25,15 @@ fn full(text: &str) -> Redirect {
 
 fn asked<'a>(authority: &'a str, path_and_query: &'a str) -> Asked<'a> {
     let path = path_and_query.split('?').next().unwrap();
-    Asked { scheme: "http", authority, path, path_and_query, regex: None, domains: &[] }
+    Asked {
+        scheme: "http",
+        authority,
+        path,
+        path_and_query,
+        regex: None,
+        domains: &[],
+        variables: &[],
+    }
 }
 
 #[test]
@@ -118,6 +126,28 @@ fn groups_make_paths_and_hosts_and_nothing_but_hosts() {
     let redirect = Redirect { host: replacement("${1}"), ..full("/") };
     let asked = Asked { regex: Some(&whole), ..asked("a.test", "/go/[::1]") };
     assert_eq!(location(&redirect, &asked), None, "an address is no name");
+}
+
+#[test]
+fn variables_make_no_more_than_a_part_of_a_path_or_a_host() {
+    let values = [
+        ("host", "a.test:8080".to_owned()),
+        ("header.x-tenant", "A/b?c&d=#%2e \u{e9}".to_owned()),
+        ("query", "q=1&r=2".to_owned()),
+    ];
+    let asked = Asked { variables: &values, ..asked("a.test:8080", "/x?q=1&r=2") };
+    let redirect = Redirect {
+        host: replacement("www.${host}"),
+        ..full("/t/${header.x-tenant}?of=${host}&${query}")
+    };
+    assert_eq!(
+        location(&redirect, &asked).unwrap(),
+        "http://www.a.test:8080/t/A%2Fb%3Fc%26d%3D%23%252e%20%C3%A9?of=a.test%3A8080&q=1&r=2"
+    );
+    let elsewhere = Redirect { host: replacement("${header.x-tenant}.n.test"), ..full("/") };
+    assert_eq!(location(&elsewhere, &asked), None);
+    let unsaid = Redirect { host: replacement("${header.x-other}n.test"), ..full("/") };
+    assert_eq!(location(&unsaid, &asked).unwrap(), "http://n.test:8080/");
 }
 
 #[test]

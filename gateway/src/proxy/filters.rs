@@ -47,7 +47,7 @@ impl Lent {
 }
 
 /// Where the request comes from and belongs, as filters are told.
-fn about(ctx: &RequestContext) -> About<'_> {
+pub(super) fn about(ctx: &RequestContext) -> About<'_> {
     let place = ctx.route();
     let visit = &ctx.attempt.visit;
     let attempts = ctx.attempt.tries.count();

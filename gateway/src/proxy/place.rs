@@ -10,7 +10,8 @@ use sallyport_route::{Hints, Request, Scheme};
 use super::cause::Cause;
 use super::context::RequestContext;
 use super::target::{self, Target};
-use super::{conformance, fields, forwarded};
+use super::{conformance, fields, forwarded, redirect};
+use crate::config::Redirect;
 use crate::decide;
 use crate::live::Pinned;
 
@@ -125,6 +126,11 @@ impl Hypothetical {
         find(&mut self.head, &mut self.ctx)
             .map(drop)
             .map_err(|cause| (cause.status().map_or(0, |status| status.as_u16()), cause.text()))
+    }
+
+    /// The values of the variables that `redirect` names.
+    pub(crate) fn variables<'r>(&self, redirect: &'r Redirect) -> Vec<(&'r str, String)> {
+        redirect::variables(redirect, &self.head, &self.ctx)
     }
 
     /// Its head, as far as it goes on.

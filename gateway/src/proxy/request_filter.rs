@@ -13,7 +13,8 @@ use super::context::{RequestContext, Upgrade};
 use super::grpc::Grpc;
 use super::target::{asked_host, hash_key};
 use super::{
-    Shared, cookies, filters, forwarded, hints, place, reply, shaping, sticky, tenants, trace,
+    Shared, cookies, filters, forwarded, hints, place, redirect, reply, shaping, sticky, tenants,
+    trace,
 };
 use crate::config::{Action, Redirect};
 use crate::decide;
@@ -290,6 +291,7 @@ fn location(
     let path_and_query = head.uri.path_and_query().map_or("/", |path| path.as_str());
     let matched = ctx.filters.as_ref().and_then(|run| run.marks.client_path.as_deref());
     let matched = matched.unwrap_or(path_and_query);
+    let variables = redirect::variables(redirect, head, ctx);
     let asked = decide::Asked {
         scheme: ctx.scheme().as_str(),
         authority: &authority,
@@ -297,6 +299,7 @@ fn location(
         path_and_query,
         regex: ctx.path_regex(),
         domains: ctx.domains(),
+        variables: &variables,
     };
     let location = decide::location(redirect, &asked)
         .ok_or(Cause::BadRequest("the path makes no host to redirect to"))?;

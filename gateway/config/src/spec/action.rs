@@ -64,8 +64,9 @@ pub struct Redirect {
     pub status: Option<RedirectStatus>,
     /// The scheme.
     pub scheme: Option<RedirectScheme>,
-    /// The host, without a port. `${1}` and `${name}` are groups of the route's `match.path.regex`, and
-    /// `${wildcard}` is what the `*` of the virtual host's domain stands for.
+    /// The host, without a port. `${1}` and `${name}` are groups of the route's `match.path.regex`,
+    /// `${wildcard}` is what the `*` of the virtual host's domain stands for, and other names are variables
+    /// of the request, such as `${host}` and `${header.x-tenant}`.
     #[schemars(
         length(min = 1),
         regex(pattern = HOST)
@@ -73,7 +74,7 @@ pub struct Redirect {
     pub host: Option<Box<str>>,
     /// The port. By default that of `scheme` where it is given, else the one that was asked.
     pub port: Option<Int<1, 65_535>>,
-    /// The path, with its query if it has one. Groups as in `host`.
+    /// The path, with its query if it has one. Groups and variables as in `host`.
     #[schemars(regex(pattern = PATH))]
     pub path: Option<Box<str>>,
     /// What takes the place of the prefix that the route matches; the rest of the path stays.

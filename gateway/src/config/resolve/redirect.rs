@@ -11,6 +11,8 @@ use sallyport_route::{
     Domain, Match, PathMatch, Replacement, ReplacementError, normalise_host, normalise_path,
 };
 
+use sallyport_plugin::template::{Scope, Variable};
+
 use crate::config::model::{Redirect, RedirectPath};
 use crate::decide::WILDCARD;
 
@@ -144,17 +146,27 @@ fn replacement(
             }
             continue;
         }
+        if is_of_path {
+            continue;
+        }
+        match Variable::parse(group, Scope::Request) {
+            Ok(Variable::Upstream | Variable::Endpoint) => {
+                let what = format!("names {group:?}, and a redirect has none");
+                return place.refuse(sink, what, "remove it");
+            }
+            Ok(_) => continue,
+            Err(_) => {}
+        }
         let PathMatch::Regex(regex) = &matches.path else {
             let what = format!("names the group {group:?}, and the route matches no regex");
-            let fix = "write `match: { path: { regex: … } }` with the group in it, or $${…} for the \
-                       text itself";
+            let fix = "write `match: { path: { regex: … } }` with the group in it, a variable such as \
+                       ${host} or ${header.x-user}, or $${…} for the text itself";
             return place.refuse(sink, what, fix);
         };
-        if !regex.has_group(group) {
-            let what = format!("there is no group {group:?} in the regex {:?}", regex.as_str());
-            let fix = "name a group of the route's `match.path.regex`, by its number or its name";
-            return place.refuse(sink, what, fix);
-        }
+        let what = format!("there is no group {group:?} in the regex {:?}", regex.as_str());
+        let fix = "name a group of the route's `match.path.regex`, by its number or its name, or a \
+                   variable such as ${host} or ${header.x-user}";
+        return place.refuse(sink, what, fix);
     }
     Some(replacement)
 }

@@ -63,3 +63,62 @@ fn a_domain_without_a_wildcard_has_none_to_name() {
     assert!(text.contains("example.com has none"), "{text}");
     assert!(text.contains("virtual host of its own"), "{text}");
 }
+
+#[test]
+fn variables_of_the_request_are_part_of_host_path_and_query() {
+    let yaml = hosts(
+        "[\"*\"]",
+        "{ host: \"${header.x-tenant}.${host}\", path: \"/in/${method}?from=${client_path}&who=${header.x-who}\" }",
+    );
+    let gateway = Gateway::start(&yaml);
+    let to = |tenant: &str, who: &str| {
+        let mut client = Client::connect(gateway.web());
+        client.send(format!(
+            "GET /a%20b HTTP/1.1\r\nHost: shop.test:81\r\nX-Tenant: {tenant}\r\nX-Who: {who}\r\n\r\n"
+        ));
+        let answer = client.receive();
+        (answer.status, answer.field("location"))
+    };
+    let is = |location: &str| (302, Some(location.to_owned()));
+    assert_eq!(to("a", "x"), is("http://a.shop.test:81/in/GET?from=/a%20b&who=x"));
+    // What the client chooses is a name in a host, and one value in a query.
+    let encoded = "a%26b%3Dc%23d%2F%25%20%3F";
+    assert_eq!(
+        to("A-1", "a&b=c#d/% ?"),
+        is(&format!("http://a-1.shop.test:81/in/GET?from=/a%20b&who={encoded}"))
+    );
+    for tenant in ["evil.test/", "u@evil.test", "evil.test:80", "evil.test?", "[::1]", "a..b"] {
+        assert_eq!(to(tenant, "x"), (400, None), "{tenant}");
+    }
+    let explain = ["explain", gateway.config.to_str().unwrap(), "--host", "a.test", "--path", "/"];
+    let output = sallyport().args(explain).args(["--header", "x-tenant: b"]).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("http://b.a.test/in/GET?from=/&who="), "{said}");
+}
+
+#[test]
+fn a_group_goes_before_a_variable_of_its_name() {
+    let yaml = hosts("[\"*\"]", "{ host: \"${host}.new.test\", path: / }")
+        .replace("name: apex,", "name: apex, match: { path: { regex: \"/(?P<host>[a-z]+)\" } },");
+    let gateway = Gateway::start(&yaml);
+    assert_eq!(
+        ask(&gateway, "a.test", "/b").field("location").as_deref(),
+        Some("http://b.new.test/")
+    );
+}
+
+#[test]
+fn what_is_no_variable_is_refused_with_what_there_is() {
+    for (redirect, told) in [
+        ("{ host: \"${hots}\" }", "such as ${host} or ${header.x-user}"),
+        ("{ path: \"/${status}\" }", "such as ${host} or ${header.x-user}"),
+        ("{ path: \"/${upstream}\" }", "names \"upstream\", and a redirect has none"),
+        ("{ path: \"/${header.}\" }", "such as ${host} or ${header.x-user}"),
+        ("{ path: \"/$host\" }", "write ${host}"),
+    ] {
+        let output = check(&hosts("[a.test]", redirect));
+        assert_eq!(output.status.code(), Some(78), "{redirect}");
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(text.contains(told), "{redirect}: {text}");
+    }
+}
