@@ -22,6 +22,7 @@ use super::head::{self, Written};
 use super::origin::Origin;
 use super::timers::Timer;
 use crate::proxy::{self, Phases, RequestContext};
+use crate::turns;
 
 /// How large the head of a response may be, as Pingora has it.
 const HEAD_LIMITS: HeadLimits = HeadLimits { bytes: 1_048_575, fields: 256 };
@@ -348,6 +349,10 @@ impl<'e, C: Downstream> Exchange<'e, C> {
             // Others have their turns between two of this one.
             self.turn_bytes = 0;
             context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        if turns::is_held() {
+            // The next turn comes when what waits for bandwidth may pass.
             return Poll::Pending;
         }
         if !self.client.is_flushed() {
