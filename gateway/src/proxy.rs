@@ -139,7 +139,10 @@ impl ProxyHttp for Proxy {
         end_of_stream: bool,
         ctx: &mut RequestContext,
     ) -> Result<()> {
-        self.phases.request_body(session, body, end_of_stream, ctx).await?;
+        let passed = self.phases.request_body(session, body, end_of_stream, ctx).await;
+        // Whatever refuses a body, the request ends: with another source, Pingora would go on to wait for what an
+        // origin of HTTP/2 answers to a part of it.
+        passed.map_err(|error| error.into_down())?;
         if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
             // pingora#935: an empty piece at the end would be a last chunk, and the end itself another.
             *body = None;

@@ -307,6 +307,24 @@ fn a_deadline_of_the_client_holds() {
 }
 
 #[test]
+fn a_body_that_is_refused_is_answered_although_the_origin_waits_for_the_rest() {
+    let runtime = runtime();
+    let origin = Origin::start(&runtime, None, 100, |_, mut body, respond| async move {
+        while let Some(Ok(_)) = body.data().await {}
+        drop(respond);
+    });
+    let gateway = forwarding(&endpoint(&origin));
+    let yaml = std::fs::read_to_string(&gateway.config).unwrap();
+    gateway.replace(&format!("{}\nlimits: {{ request_body_bytes: 1KiB }}\n", yaml.trim_end()));
+    let mut client = crate::support::Client::connect(gateway.web());
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    for _ in 0..3 {
+        client.send(format!("200\r\n{}\r\n", "x".repeat(0x200)));
+    }
+    assert_eq!(client.receive().status, 413);
+}
+
+#[test]
 fn a_stream_that_is_refused_is_sent_again() {
     let runtime = runtime();
     let origin = Origin::start(&runtime, None, 100, |number, body, mut respond| async move {
