@@ -244,7 +244,7 @@ impl ProxyHttp for Proxy {
         ctx: &mut RequestContext,
     ) -> Result<Option<Bytes>> {
         self.phases.response_trailers(session, trailers, ctx)?;
-        Ok(None)
+        Ok(self.phases.trailers_in_body(trailers, ctx))
     }
 
     fn error_while_proxy(

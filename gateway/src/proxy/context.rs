@@ -10,12 +10,12 @@ use sallyport_plugin::{Answer, Chain, Run};
 use sallyport_route::{Domain, Hints, PathRegex, Scheme};
 
 use crate::classifier::Known;
-use crate::config::{Action, Forward, Limits, Listener};
+use crate::config::{Action, Forward, Limits, Listener, Protocol};
 use crate::connection::Connection;
 use crate::live::{Live, Pinned};
 use crate::proxy::cause::Cause;
 use crate::proxy::forwarded::Origin;
-use crate::proxy::grpc::Grpc;
+use crate::proxy::grpc::{self, Grpc};
 use crate::proxy::hedge::Hedge;
 use crate::proxy::mirror::Copied;
 use crate::proxy::pace::Pace;
@@ -80,6 +80,10 @@ pub struct RequestContext {
     pub(super) shares: Box<[Share]>,
     /// What makes it gRPC, if it is.
     pub(super) grpc: Option<Grpc>,
+    /// How an answer of gRPC goes to a client of gRPC-web, once it has come.
+    pub(super) grpc_answer: Option<grpc::Web>,
+    /// What of a body of gRPC-web waits for its rest, in this attempt.
+    pub(super) grpc_decoder: grpc::Decoder,
     /// The tunnel that this attempt may become, where the request asks for one.
     pub(super) tunnel: Option<Arc<Tunnel>>,
     /// Which trace it belongs to, where there is tracing.
@@ -165,6 +169,8 @@ impl RequestContext {
             pace: Pace::default(),
             shares: Box::default(),
             grpc: None,
+            grpc_answer: None,
+            grpc_decoder: grpc::Decoder::default(),
             tunnel: None,
             trace: None,
         }
@@ -343,6 +349,14 @@ impl RequestContext {
 
     pub(super) fn endpoint(&self) -> Option<&Endpoint> {
         self.attempt.tries.endpoint()
+    }
+
+    /// How a client of gRPC-web reads and writes what is gRPC at the origin. Origins of HTTP/1 speak it
+    /// themselves or not at all.
+    pub(super) fn grpc_web(&self) -> Option<grpc::Web> {
+        let web = self.grpc?.web?;
+        let is_aimed = self.attempt.aimed && self.forward().is_some();
+        (is_aimed && self.upstream().spec.transport.protocol == Protocol::Http2).then_some(web)
     }
 
     /// How long the exchange may take: the route's timeout, or that of a gRPC client if it is shorter.

@@ -3,12 +3,17 @@
 //! A gRPC client looks for `grpc-status` and takes any other answer for a broken server. So what the
 //! gateway itself answers is HTTP 200 without a body, with the status among the fields
 //! ("Trailers-Only" in gRPC's own description of its protocol over HTTP/2).
+//! [`Web`] is the form of it that browsers speak.
+
+mod web;
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, response};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header, response};
+
+pub(super) use self::web::{Decoder, NotBase64, Web};
 
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
@@ -22,17 +27,22 @@ const MESSAGE_BYTES_MAX: usize = 256;
 pub(super) struct Grpc {
     /// How long the client waits.
     pub(super) timeout: Option<Duration>,
+    /// How it is written, where it is gRPC-web.
+    pub(super) web: Option<Web>,
 }
 
 impl Grpc {
-    /// What `headers` of an HTTP/2 request say; `None` if it is no gRPC.
-    pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
+    /// What `headers` of a request say; `None` if it is no gRPC. Over HTTP/1 there is gRPC-web only.
+    pub(super) fn of(version: Version, headers: &HeaderMap) -> Option<Self> {
         let kind = headers.get(header::CONTENT_TYPE)?.as_bytes();
         let rest = kind.strip_prefix(b"application/grpc")?;
-        if !matches!(rest.first(), None | Some(b'+' | b';' | b' ')) {
+        let web = Web::of(headers);
+        let is_grpc =
+            version == Version::HTTP_2 && matches!(rest.first(), None | Some(b'+' | b';' | b' '));
+        if !is_grpc && web.is_none() {
             return None;
         }
-        Some(Self { timeout: headers.get(TIMEOUT).and_then(timeout) })
+        Some(Self { timeout: headers.get(TIMEOUT).and_then(timeout), web })
     }
 }
 
@@ -53,7 +63,7 @@ fn timeout(value: &HeaderValue) -> Option<Duration> {
 }
 
 /// Turns an answer of the gateway that is an error into gRPC's form; others stay as they are.
-pub(super) fn translate(head: &mut response::Parts, body: &mut Bytes) {
+pub(super) fn translate(grpc: Grpc, head: &mut response::Parts, body: &mut Bytes) {
     if !head.status.is_client_error() && !head.status.is_server_error() {
         return;
     }
@@ -62,7 +72,8 @@ pub(super) fn translate(head: &mut response::Parts, body: &mut Bytes) {
     if let Some(message) = message {
         head.headers.insert(MESSAGE, message);
     }
-    head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    let kind = HeaderValue::from_static("application/grpc");
+    head.headers.insert(header::CONTENT_TYPE, grpc.web.map_or(kind, Web::content_type));
     head.status = StatusCode::OK;
     *body = Bytes::new();
 }
@@ -106,11 +117,13 @@ fn message(body: &[u8]) -> Option<HeaderValue> {
 mod tests {
     use super::*;
 
+    const NATIVE: Grpc = Grpc { timeout: None, web: None };
+
     fn of(fields: &[(&'static str, &'static str)]) -> Option<Grpc> {
         let fields = fields
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
-        Grpc::of(&fields.collect())
+        Grpc::of(Version::HTTP_2, &fields.collect())
     }
 
     #[test]
@@ -119,7 +132,8 @@ mod tests {
             ("application/grpc", true),
             ("application/grpc+proto", true),
             ("application/grpc;charset=x", true),
-            ("application/grpc-web", false),
+            ("application/grpc-web", true),
+            ("application/grpcs", false),
             ("application/json", false),
         ] {
             assert_eq!(of(&[("content-type", kind)]).is_some(), is_one, "{kind}");
@@ -146,14 +160,14 @@ mod tests {
             let mut head = http::Response::new(()).into_parts().0;
             head.status = StatusCode::from_u16(code).unwrap();
             let mut body = Bytes::from_static(b"connect: 100 % gone\nmore");
-            translate(&mut head, &mut body);
+            translate(NATIVE, &mut head, &mut body);
             assert_eq!((head.status, body.len()), (StatusCode::OK, 0));
             assert_eq!(head.headers[STATUS], expected, "{code}");
             assert_eq!(head.headers[MESSAGE], "connect: 100 %25 gone");
             assert_eq!(head.headers[header::CONTENT_TYPE], "application/grpc");
         }
         let mut head = http::Response::new(()).into_parts().0;
-        translate(&mut head, &mut Bytes::from_static(b"fine"));
+        translate(NATIVE, &mut head, &mut Bytes::from_static(b"fine"));
         assert!(head.headers.is_empty());
     }
 }

@@ -122,6 +122,7 @@ impl Phases {
         request_filter::body(body.as_ref(), ctx)?;
         pace::body_came(client, end, ctx)?;
         filters::request_body(client, body, end, ctx).await?;
+        request_filter::decode(body, end, ctx)?;
         mirror::body(&self.shared, body.as_ref(), end, ctx);
         if !ctx.shares.is_empty() {
             // Boxed: few bodies share a bandwidth, and all carry this phase's state.
@@ -162,6 +163,7 @@ impl Phases {
         ctx: &mut RequestContext,
     ) -> Result<()> {
         filters::answered(ctx);
+        response_filter::translate(response, ctx);
         response_filter::run(client, response, ctx).await
     }
 
@@ -180,6 +182,9 @@ impl Phases {
     ) -> Result<()> {
         turns::moved(body.as_ref().map_or(0, Bytes::len));
         filters::answered(ctx);
+        if let Some(web) = ctx.grpc_answer {
+            web.write(body);
+        }
         filters::response_body(client, body, end, ctx)?;
         shaping::response(body.as_ref().map_or(0, Bytes::len), ctx);
         Ok(())
@@ -205,6 +210,15 @@ impl Phases {
     ) -> Result<()> {
         trailers::admit_response(response_trailers);
         filters::response_trailers(client, response_trailers, ctx)
+    }
+
+    /// What a response's trailers become in its body, for a client that sees no trailers.
+    pub(crate) fn trailers_in_body(
+        &self,
+        trailers: &HeaderMap,
+        ctx: &RequestContext,
+    ) -> Option<Bytes> {
+        Some(ctx.grpc_answer?.trailers(trailers))
     }
 
     /// The exchange broke: returns the error with the word whether to try again.

@@ -69,8 +69,8 @@ async fn send(
         return Err(Cause::Internal.into_error());
     }
     let mut body = body;
-    if ctx.grpc.is_some() {
-        grpc::translate(&mut head, &mut body);
+    if let Some(grpc) = ctx.grpc {
+        grpc::translate(grpc, &mut head, &mut body);
     }
     response_filter::announce_end(client);
     if filters::may_have_length(head.status) {

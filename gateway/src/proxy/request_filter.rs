@@ -10,7 +10,7 @@ use pingora_error::Result;
 use super::cause::Cause;
 use super::client::Client;
 use super::context::{RequestContext, Upgrade};
-use super::grpc::Grpc;
+use super::grpc::{Grpc, NotBase64};
 use super::target::{asked_host, hash_key};
 use super::{
     Shared, cookies, filters, forwarded, hints, place, redirect, reply, shaping, sticky, tenants,
@@ -43,9 +43,8 @@ pub(super) fn admit(
     }
     set_up_connection(client, ctx);
     cookies::join(client);
-    if client.request().version == Version::HTTP_2 {
-        ctx.grpc = Grpc::of(&client.request().headers);
-    }
+    let head = client.request();
+    ctx.grpc = Grpc::of(head.version, &head.headers);
     hints::find(shared.classifier.as_ref(), ctx);
     let routed = route(client, ctx);
     if ctx.attempt.upgrade != Upgrade::No && !client.is_body_empty() {
@@ -157,6 +156,16 @@ pub(super) fn body(body: Option<&Bytes>, ctx: &mut RequestContext) -> Result<()>
         return Err(Cause::BodyTooLarge.into_error());
     }
     Ok(())
+}
+
+/// Makes a part of a body of gRPC-web one of gRPC.
+pub(super) fn decode(body: &mut Option<Bytes>, end: bool, ctx: &mut RequestContext) -> Result<()> {
+    let Some(web) = ctx.grpc_web() else { return Ok(()) };
+    web.read(body, end, &mut ctx.grpc_decoder).map_err(|NotBase64| {
+        let cause = Cause::BadRequest("the body is no base64");
+        ctx.cause = Some(cause);
+        cause.into_error()
+    })
 }
 
 /// Bounds the waits between two requests and for a client that does not read.

@@ -8,7 +8,7 @@ use sallyport_plugin::Phases;
 
 use super::client::Client;
 use super::context::RequestContext;
-use super::{filters, pace, sticky};
+use super::{filters, lent, pace, sticky};
 
 const HOP_BY_HOP: [HeaderName; 4] = [
     HeaderName::from_static("keep-alive"),
@@ -16,6 +16,17 @@ const HOP_BY_HOP: [HeaderName; 4] = [
     header::PROXY_AUTHENTICATE,
     header::UPGRADE,
 ];
+
+/// Makes the head of gRPC's answer one that a client of gRPC-web reads.
+pub(super) fn translate(response: &mut ResponseHeader, ctx: &mut RequestContext) {
+    let Some(web) = ctx.grpc_web() else { return };
+    if response.status.is_informational() {
+        return;
+    }
+    let mut parts = lent::take_response(response);
+    ctx.grpc_answer = web.respond(&mut parts.headers).then_some(web);
+    lent::give_back_response(response, parts);
+}
 
 /// Removes hop-by-hop fields and lets filters have the response.
 pub(super) async fn run(

@@ -7,6 +7,7 @@ use tokio::time::sleep;
 
 use super::cause::Cause;
 use super::context::RequestContext;
+use super::grpc::Decoder;
 use super::pace;
 use crate::config::{Protocol, ProxyProtocol};
 use crate::upstream::OverLimit;
@@ -81,6 +82,7 @@ fn choose(ctx: &mut RequestContext) -> std::result::Result<Approach, Cause> {
     ctx.attempt.stale = false;
     // What was kept of the body is sent again.
     ctx.body_bytes = 0;
+    ctx.grpc_decoder = Decoder::default();
     Ok(approach)
 }
 

@@ -65,6 +65,9 @@ fn rewrite_fields(headers: &mut HeaderMap, ctx: &RequestContext) {
         // Pingora removes it with what is this hop's only; gRPC servers insist on it.
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
+    if let Some(web) = ctx.grpc_web() {
+        web.ask(headers);
+    }
     if ctx.limits().header_names == HeaderNames::Any {
         fields::remove_imitations(headers);
     }

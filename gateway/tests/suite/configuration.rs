@@ -54,9 +54,14 @@ fn every_example_in_the_documentation_is_good() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("conf.d")).unwrap();
     fs::write(folder.path().join("token"), "0123456789\n").unwrap();
-    for document in
-        ["README.md", "docs/bandwidth.md", "docs/configuration.md", "docs/resilience.md"]
-    {
+    for document in [
+        "README.md",
+        "docs/bandwidth.md",
+        "docs/configuration.md",
+        "docs/grpc.md",
+        "docs/origins.md",
+        "docs/resilience.md",
+    ] {
         let document = fs::read_to_string(root().join(document)).unwrap();
         let mut examples = 0;
         for example in document.split("```yaml\n").skip(1) {

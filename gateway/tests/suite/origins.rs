@@ -10,6 +10,8 @@ mod dns_server;
 mod endpoints;
 #[path = "origins/grpc.rs"]
 mod grpc;
+#[path = "origins/grpc_web.rs"]
+mod grpc_web;
 #[path = "origins/proxy_protocol.rs"]
 mod proxy_protocol;
 #[path = "origins/tls.rs"]

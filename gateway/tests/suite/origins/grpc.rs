@@ -18,41 +18,41 @@ use super::certificates::{self, Authority};
 use crate::support::{Gateway, PATIENCE};
 
 /// A gateway whose listener speaks HTTP/2, with an upstream `up` of these keys.
-fn gateway(keys: &str, route: &str) -> Gateway {
+pub(super) fn gateway(keys: &str, route: &str) -> Gateway {
     let yaml = super::upstream(keys)
         .replace("address: 127.0.0.1:0 }\nadmin", "address: 127.0.0.1:0, h2c: true }\nadmin")
         .replace("forward: { upstream: up }", route);
     Gateway::start_single(&yaml)
 }
 
-fn forwarding(keys: &str) -> Gateway {
+pub(super) fn forwarding(keys: &str) -> Gateway {
     gateway(keys, "forward: { upstream: up }")
 }
 
-fn runtime() -> Runtime {
+pub(super) fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
-fn in_time<T>(runtime: &Runtime, what: impl Future<Output = T>) -> T {
+pub(super) fn in_time<T>(runtime: &Runtime, what: impl Future<Output = T>) -> T {
     runtime.block_on(async { tokio::time::timeout(PATIENCE, what).await.expect("in time") })
 }
 
 /// What an origin saw of a request.
 #[derive(Clone, Debug)]
-struct Seen {
-    headers: HeaderMap,
+pub(super) struct Seen {
+    pub(super) headers: HeaderMap,
     authority: String,
 }
 
 /// An origin that speaks HTTP/2, with TLS if it has a certificate.
-struct Origin {
-    address: SocketAddr,
+pub(super) struct Origin {
+    pub(super) address: SocketAddr,
     connections: Arc<AtomicUsize>,
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
 impl Origin {
-    fn start<F>(
+    pub(super) fn start<F>(
         runtime: &Runtime,
         tls: Option<Arc<ServerConfig>>,
         streams: u32,
@@ -89,7 +89,7 @@ impl Origin {
         origin
     }
 
-    fn seen(&self) -> Seen {
+    pub(super) fn seen(&self) -> Seen {
         self.seen.lock().unwrap().last().cloned().expect("a request")
     }
 
@@ -119,11 +119,11 @@ async fn serve<F: Future<Output = ()> + Send + 'static>(
     }
 }
 
-fn head(status: u16) -> Response<()> {
+pub(super) fn head(status: u16) -> Response<()> {
     Response::builder().status(status).header("content-type", "application/grpc").body(()).unwrap()
 }
 
-fn trailers(status: &'static str) -> HeaderMap {
+pub(super) fn trailers(status: &'static str) -> HeaderMap {
     [("grpc-status", status), ("x-trailer", "kept")]
         .into_iter()
         .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)))
@@ -131,7 +131,7 @@ fn trailers(status: &'static str) -> HeaderMap {
 }
 
 /// Sends back each part of the request's body as it comes, and a status behind it.
-async fn echo(_: usize, mut body: RecvStream, mut respond: SendResponse<Bytes>) {
+pub(super) async fn echo(_: usize, mut body: RecvStream, mut respond: SendResponse<Bytes>) {
     let Ok(mut send) = respond.send_response(head(200), false) else { return };
     while let Some(Ok(part)) = body.data().await {
         body.flow_control().release_capacity(part.len()).ok();
@@ -142,7 +142,7 @@ async fn echo(_: usize, mut body: RecvStream, mut respond: SendResponse<Bytes>) 
     send.send_trailers(trailers("0")).ok();
 }
 
-async fn connect(address: SocketAddr) -> client::SendRequest<Bytes> {
+pub(super) async fn connect(address: SocketAddr) -> client::SendRequest<Bytes> {
     let stream = TcpStream::connect(address).await.unwrap();
     let (client, connection) = client::handshake(stream).await.unwrap();
     tokio::spawn(async move { connection.await.ok() });
@@ -161,22 +161,22 @@ fn call(path: &str, fields: &[(&str, &str)]) -> Request<()> {
 
 /// What a whole call came to.
 #[derive(Debug)]
-struct Called {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Vec<u8>,
+pub(super) struct Called {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Vec<u8>,
     trailers: Option<HeaderMap>,
 }
 
 impl Called {
     /// The status of gRPC, wherever it stands.
-    fn grpc(&self) -> Option<&str> {
+    pub(super) fn grpc(&self) -> Option<&str> {
         let all = self.trailers.iter().chain([&self.headers]);
         all.filter_map(|fields| fields.get("grpc-status")?.to_str().ok()).next()
     }
 }
 
-async fn unary(
+pub(super) async fn unary(
     client: &mut client::SendRequest<Bytes>,
     request: Request<()>,
     message: &'static [u8],
@@ -194,7 +194,7 @@ async fn unary(
     Called { status: parts.status, headers: parts.headers, body, trailers }
 }
 
-fn endpoint(origin: &Origin) -> String {
+pub(super) fn endpoint(origin: &Origin) -> String {
     format!("protocol: http2\nendpoints: [ {{ address: \"{}\" }} ]", origin.address)
 }
 
