@@ -31,7 +31,7 @@ use sallyport_config::schema::Schema;
 use sallyport_config::spec::Spec;
 use sallyport_config::{File, Files, Found, Problems, Sources};
 use sallyport_plugin::{Instances, Kinds, Reader};
-use sallyport_route::Hints;
+use sallyport_route::{Hints, Patterns};
 
 use self::declared::Declared;
 use crate::filters::Filters;
@@ -117,6 +117,8 @@ pub struct Loaded {
     pub filters: Instances,
     /// The files that it names: pages, and those that filters were made from.
     pub named_files: Files,
+    /// How many regexes of routes were compiled for it.
+    pub regexes_compiled: usize,
 }
 
 /// Reads `path` and everything it includes, and resolves it with these filters.
@@ -132,24 +134,26 @@ pub fn load(path: &Path, filters: &Filters) -> Result<Loaded, Problems> {
 /// # Errors
 /// As [`load`].
 pub fn load_sources(path: &Path, sources: &Sources, filters: &Filters) -> Result<Loaded, Problems> {
-    let previous = Instances::default();
-    let loaded = resolve(sources, None, &mut filters.reader(path, &previous))?;
+    let (previous, mut patterns) = (Instances::default(), Patterns::default());
+    let mut reader = filters.reader(path, &previous);
+    let loaded = resolve(sources, None, &mut patterns, &mut reader)?;
     Ok(Loaded { texts: Some(Texts::of(sources)), ..loaded })
 }
 
 /// Resolves the files. With `running`, whatever cannot change without a restart must be as it is
-/// there.
+/// there. Regexes that `patterns` knows are not compiled again.
 ///
 /// # Errors
 /// As [`load`].
 pub fn resolve(
     sources: &Sources,
     running: Option<&RestartOnly>,
+    patterns: &mut Patterns,
     filters: &mut Reader<'_>,
 ) -> Result<Loaded, Problems> {
     let mut problems = Vec::new();
     let declared = Declared::of_files(sources.files(), filters, &mut problems);
-    resolve_declared(&declared, problems, sources, running, filters)
+    resolve_declared(&declared, problems, sources, running, patterns, filters)
 }
 
 /// As [`resolve`], for a configuration that was put together elsewhere, from the files of `sources` and
@@ -161,12 +165,14 @@ pub fn resolve_spec(
     spec: Spec,
     sources: &Sources,
     running: Option<&RestartOnly>,
+    patterns: &mut Patterns,
     filters: &mut Reader<'_>,
 ) -> Result<Loaded, Problems> {
     let path = sources.files().first().map(|file| file.path.clone()).unwrap_or_default();
     // Without a text: places in the whole are not those of the file.
     let origin = File { path, text: String::new() };
-    resolve_declared(&Declared::of_spec(spec, &origin), Vec::new(), sources, running, filters)
+    let declared = Declared::of_spec(spec, &origin);
+    resolve_declared(&declared, Vec::new(), sources, running, patterns, filters)
 }
 
 /// What the files declare, as one: what is included is part of it, and references are filled in.
@@ -193,10 +199,11 @@ fn resolve_declared(
     mut problems: Vec<Found>,
     sources: &Sources,
     running: Option<&RestartOnly>,
+    patterns: &mut Patterns,
     filters: &mut Reader<'_>,
 ) -> Result<Loaded, Problems> {
-    let told = problems.len();
-    let config = resolve::resolve(declared, filters, &mut problems);
+    let (told, compiled) = (problems.len(), patterns.compiled());
+    let config = resolve::resolve(declared, patterns, filters, &mut problems);
     let found = problems.split_off(told);
     problems.extend(found.into_iter().filter(|found| !declared.is_of_replaced(found)));
     if let Some(running) = running
@@ -218,6 +225,7 @@ fn resolve_declared(
         warnings: problems,
         filters: filters.instances().clone(),
         named_files: filters.files().clone(),
+        regexes_compiled: patterns.compiled() - compiled,
     })
 }
 

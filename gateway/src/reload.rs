@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use sallyport_plugin::Instances;
+use sallyport_route::Patterns;
 use sallyport_stats::Registry;
 
 use sallyport_config::process::Log;
@@ -310,7 +311,7 @@ impl Reloader {
             return;
         }
         let seen = memory.seen.clone();
-        match self.prepare(&mut merge, memory, are_files_seen, server) {
+        match self.prepare(&mut merge, memory, &current, are_files_seen, server) {
             Ok((loaded, plan)) => {
                 log_warnings(&loaded.warnings);
                 let served = (server, plan);
@@ -336,21 +337,25 @@ impl Reloader {
         &self,
         merge: &mut Merge,
         memory: &mut Memory,
+        current: &Snapshot,
         are_files_seen: bool,
         server: &Server,
     ) -> Result<(Loaded, Plan), Problems> {
         let previous = memory.filters.clone();
+        let mut patterns = Patterns::of(current.matches());
         loop {
-            let problems = match self.prepare_once(merge, memory, &previous, server) {
-                Ok((mut loaded, plan)) => {
-                    loaded.files = merge.paths();
-                    if merge.has_fragments() {
-                        loaded.warnings = self.warnings(merge, &previous, are_files_seen);
+            let problems =
+                match self.prepare_once(merge, memory, (&previous, &mut patterns), server) {
+                    Ok((mut loaded, plan)) => {
+                        loaded.files = merge.paths();
+                        if merge.has_fragments() {
+                            loaded.warnings =
+                                self.warnings(merge, &previous, &mut patterns, are_files_seen);
+                        }
+                        return Ok((loaded, plan));
                     }
-                    return Ok((loaded, plan));
-                }
-                Err(problems) => problems,
-            };
+                    Err(problems) => problems,
+                };
             if !merge.has_fragments() {
                 return Err(problems);
             }
@@ -359,7 +364,8 @@ impl Reloader {
             }
             // If it is the file's fault, its own lines tell more than those of the whole.
             let mut reader = self.filters.reader(&self.path, &previous);
-            config::resolve(merge.files(), Some(&self.restart_only), &mut reader)?;
+            let running = Some(&self.restart_only);
+            config::resolve(merge.files(), running, &mut patterns, &mut reader)?;
             if !merge.fall_back(&problems) {
                 return Err(problems);
             }
@@ -367,10 +373,17 @@ impl Reloader {
     }
 
     /// What is worth knowing of the files, at their own lines; once, however much is delivered.
-    fn warnings(&self, merge: &Merge, previous: &Instances, are_files_seen: bool) -> Problems {
+    fn warnings(
+        &self,
+        merge: &Merge,
+        previous: &Instances,
+        patterns: &mut Patterns,
+        are_files_seen: bool,
+    ) -> Problems {
         let mut reader = self.filters.reader(&self.path, previous);
+        let running = Some(&self.restart_only);
         let alone = (!are_files_seen)
-            .then(|| config::resolve(merge.files(), Some(&self.restart_only), &mut reader));
+            .then(|| config::resolve(merge.files(), running, patterns, &mut reader));
         alone.and_then(Result::ok).map_or_else(|| Problems::of(Vec::new()), |it| it.warnings)
     }
 
@@ -378,11 +391,12 @@ impl Reloader {
         &self,
         merge: &Merge,
         memory: &mut Memory,
-        previous: &Instances,
+        (previous, patterns): (&Instances, &mut Patterns),
         server: &Server,
     ) -> Result<(Loaded, Plan), Problems> {
         let mut reader = self.filters.reader(&self.path, previous);
-        let resolved = config::resolve(merge.sources(), Some(&self.restart_only), &mut reader);
+        let running = Some(&self.restart_only);
+        let resolved = config::resolve(merge.sources(), running, patterns, &mut reader);
         memory.named_files = reader.files().clone();
         let loaded = resolved?;
         let Config { listeners, admin, .. } = &loaded.config;
@@ -401,6 +415,7 @@ impl Reloader {
         started: Instant,
     ) {
         let (files, sha256) = (loaded.files.clone(), loaded.sha256.clone());
+        let regexes_compiled = loaded.regexes_compiled;
         let version = current.version + 1;
         let (filters, named_files) = (loaded.filters.clone(), loaded.named_files.clone());
         let (registry, metrics) = (&self.registry, &self.filters.host.metrics);
@@ -436,7 +451,7 @@ impl Reloader {
         self.registry.config_applied(version, &sha256);
         self.retire(current.clone());
         let elapsed_us = started.elapsed().as_micros();
-        tracing::info!(version, sha256, elapsed_us, "configuration in force");
+        tracing::info!(version, sha256, elapsed_us, regexes_compiled, "configuration in force");
     }
 
     /// What the process does besides serving. A level that was set on the admin listener holds until

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use sallyport_plugin::{Chain, Instances, Metrics};
-use sallyport_route::{HostTable, PathMatch, PathRegex, RouteTable};
+use sallyport_route::{HostTable, Match, PathMatch, PathRegex, RouteTable};
 use sallyport_stats::{CertificateExpiry, Registry, RouteStats};
 use sallyport_tls::{ClientMode, Tickets};
 
@@ -186,8 +186,16 @@ impl Snapshot {
         let are_upstreams_http1 =
             upstreams.iter().all(|upstream| upstream.spec.transport.is_http1());
         let sample = tracing.as_ref().map_or(Sample::NONE, |tracing| tracing.sample);
-        let (hosts, unmatched) =
-            compile_hosts(virtual_hosts, sample, &listeners, &bandwidths, registry, metrics)?;
+        let before = previous.map_or(&[][..], |previous| &previous.hosts);
+        let (hosts, unmatched) = compile_hosts(
+            virtual_hosts,
+            before,
+            sample,
+            &listeners,
+            &bandwidths,
+            registry,
+            metrics,
+        )?;
         expect_retries(&hosts, &upstreams);
         count_queues(&upstreams, registry);
         let unmatched_filters = Chains::new(&listeners, &[], metrics);
@@ -270,6 +278,11 @@ impl Snapshot {
         self.admin_tls.as_ref()
     }
 
+    /// What the routes match, of all virtual hosts.
+    pub fn matches(&self) -> impl Iterator<Item = &Match> {
+        self.hosts.iter().flat_map(|host| host.table.matches())
+    }
+
     /// When each certificate expires, by listener and name.
     #[must_use]
     pub fn certificate_expiries(&self) -> Vec<CertificateExpiry> {
@@ -333,6 +346,7 @@ fn host_table(listener: &Listener, hosts: &[VirtualHost]) -> anyhow::Result<Host
 
 fn compile_hosts(
     hosts: Vec<VirtualHost>,
+    previous: &[Host],
     sample: Sample,
     listeners: &[Listener],
     bandwidths: &Bandwidths,
@@ -350,13 +364,18 @@ fn compile_hosts(
     let filters = |host: &VirtualHost, route: &crate::config::Route| {
         Chains::new(listeners, &[&host.filters, &route.filters], metrics)
     };
-    let compile = |host| compile_host(host, sample, &mut stats, filters, bandwidths);
+    let before: HashMap<&str, &Host> = previous.iter().map(|host| (&*host.name, host)).collect();
+    let compile = |host: VirtualHost| {
+        let table = before.get(&*host.name).map(|host| &host.table);
+        compile_host(host, table, sample, &mut stats, filters, bandwidths)
+    };
     let hosts = hosts.into_iter().map(compile).collect();
     Ok((hosts, unmatched))
 }
 
 fn compile_host(
     mut host: VirtualHost,
+    before: Option<&RouteTable>,
     sample: Sample,
     stats: &mut impl Iterator<Item = RouteStats>,
     filters: impl Fn(&VirtualHost, &crate::config::Route) -> Chains,
@@ -383,7 +402,7 @@ fn compile_host(
         name: host.name,
         domains: host.domains,
         error_pages: host.error_pages,
-        table: RouteTable::new(matches),
+        table: RouteTable::following(matches, before),
         routes,
     }
 }

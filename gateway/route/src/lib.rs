@@ -40,6 +40,7 @@ mod hint;
 mod host;
 mod matcher;
 mod path;
+mod patterns;
 mod replacement;
 mod scheme;
 mod table;
@@ -53,6 +54,7 @@ pub use matcher::{
     ValueMatch, cookie_values, query_value,
 };
 pub use path::{PathError, normalise_path};
+pub use patterns::Patterns;
 pub use replacement::{Replacement, ReplacementError};
 pub use scheme::Scheme;
 pub use table::RouteTable;

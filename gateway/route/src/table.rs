@@ -50,6 +50,12 @@ impl RouteTable {
     /// Linear in their number, apart from the regexes, whose groups are sorted and compiled into
     /// sets. Positions beyond `u32::MAX` are out of reach and never match.
     pub fn new(matches: Vec<Match>) -> RouteTable {
+        Self::following(matches, None)
+    }
+
+    /// As [`RouteTable::new`], for a list that replaces the one of `before`: what was compiled of
+    /// regexes that stay is taken over.
+    pub fn following(matches: Vec<Match>, before: Option<&RouteTable>) -> RouteTable {
         let path_only: Box<[bool]> = matches.iter().map(Match::is_path_only).collect();
         let mut exact: Map<Box<str>, Positions> = Map::default();
         let mut prefixes = Trie::new();
@@ -64,7 +70,7 @@ impl RouteTable {
             }
         }
         prefixes.finish();
-        let regexes = regexes.finish();
+        let regexes = regexes.finish(before.map(|before| &before.regexes));
         RouteTable { matches, path_only, exact, prefixes, regexes }
     }
 

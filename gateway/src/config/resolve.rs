@@ -37,6 +37,7 @@ use sallyport_config::decode::Replaced;
 use sallyport_config::spec::{self, FilterEntry};
 use sallyport_config::{Found, Place, Sink};
 use sallyport_plugin::{Entry as Filter, Reader};
+use sallyport_route::Patterns;
 use sallyport_tls::AcmeAccount;
 
 use super::declared::{Declared, Spot};
@@ -50,6 +51,7 @@ pub(super) use origins::endpoint;
 /// Turns what is declared into one configuration. It may be used only if no problem is an error.
 pub(super) fn resolve(
     declared: &Declared<'_>,
+    patterns: &mut Patterns,
     filters: &mut Reader<'_>,
     problems: &mut Sink,
 ) -> Config {
@@ -61,6 +63,7 @@ pub(super) fn resolve(
         problems,
         declared,
         limits: (&main.limits).into(),
+        patterns,
         filters,
         upstreams: index_of(upstreams.iter().map(|(_, spec)| &*spec.name)),
         accounts: Vec::new(),
@@ -112,6 +115,7 @@ struct Resolver<'p, 'f, 's> {
     problems: &'p mut Sink,
     declared: &'s Declared<'s>,
     limits: super::limits::Limits,
+    patterns: &'p mut Patterns,
     filters: &'p mut Reader<'f>,
     /// The upstreams by name.
     upstreams: HashMap<&'s str, usize>,

@@ -9,6 +9,7 @@ use sallyport_balance::Policy;
 use sallyport_config::{Problems, Sources};
 
 use sallyport_plugin::{Instances, Kinds};
+use sallyport_route::Patterns;
 
 use super::{Action, HashOn, Loaded, RestartOnly};
 use crate::filters::Filters;
@@ -113,7 +114,12 @@ fn what_needs_a_restart_is_refused_in_a_reload_and_listeners_do_not() {
     let reload = |path: &Path| {
         let (filters, previous) = (Filters::idle(Kinds::builtin()), Instances::default());
         let sources = Sources::read(path).unwrap();
-        super::resolve(&sources, Some(&running), &mut filters.reader(path, &previous))
+        super::resolve(
+            &sources,
+            Some(&running),
+            &mut Patterns::default(),
+            &mut filters.reader(path, &previous),
+        )
     };
     reload(&listen("other", "admin: { address: 127.0.0.1:2 }\n")).unwrap();
     let problems = reload(&listen("one", "limits: { upstream_idle_connections: 5 }\n"));
@@ -134,12 +140,15 @@ fn what_is_put_together_elsewhere_is_resolved_as_a_file_is() {
     let mut spec = super::declare(&sources, &mut reader).unwrap();
     assert_eq!((spec.upstreams.len(), spec.virtual_hosts.len()), (2, 1));
     assert!(spec.include.is_empty());
-    let loaded = super::resolve_spec(spec.clone(), &sources, None, &mut reader).unwrap();
+    let loaded =
+        super::resolve_spec(spec.clone(), &sources, None, &mut Patterns::default(), &mut reader)
+            .unwrap();
     assert_eq!(loaded.config.virtual_hosts[0].routes.len(), 1);
     assert_eq!(loaded.sha256, sources.sha256());
 
     spec.upstreams.remove(0);
-    let problems = super::resolve_spec(spec, &sources, None, &mut reader).unwrap_err();
+    let problems = super::resolve_spec(spec, &sources, None, &mut Patterns::default(), &mut reader)
+        .unwrap_err();
     let said = problems.to_string();
     let place = "a.yaml:1: virtual_hosts[0].routes[0].forward.split[1].upstream: unknown upstream";
     assert!(said.contains(place), "{said}");

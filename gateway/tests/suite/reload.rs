@@ -4,6 +4,8 @@
 mod following;
 #[path = "reload/listeners.rs"]
 mod listeners;
+#[path = "reload/proportion.rs"]
+mod proportion;
 
 use std::fs;
 use std::path::Path;

@@ -65,10 +65,14 @@ impl ValueMatch {
     pub fn regex(pattern: &str) -> Result<ValueMatch, regex::Error> {
         // Alone first: a pattern that closes a group it did not open must not pass for whole.
         Regex::new(pattern)?;
+        let [whole, commented] = Self::anchored(pattern);
+        Ok(Self::Regex(Regex::new(&whole).or_else(|_| Regex::new(&commented))?))
+    }
+
+    /// The forms of `pattern` that match a value as a whole; the second where the first is malformed.
+    pub(crate) fn anchored(pattern: &str) -> [String; 2] {
         // The line feed ends a comment in verbose mode and is insignificant there only.
-        let whole = Regex::new(&format!("^(?:{pattern})$"))
-            .or_else(|_| Regex::new(&format!("^(?:{pattern}\n)$")))?;
-        Ok(Self::Regex(whole))
+        [format!("^(?:{pattern})$"), format!("^(?:{pattern}\n)$")]
     }
 
     pub(super) fn holds(&self, mut values: impl Iterator<Item = impl AsRef<[u8]>>) -> bool {

@@ -4,6 +4,7 @@
 //! without running it. It is apart because the table is built from these and from nothing else.
 
 use std::fmt;
+use std::sync::Arc;
 
 use regex::bytes::{Regex, RegexBuilder};
 use regex_syntax::ParserBuilder;
@@ -37,8 +38,12 @@ pub enum PathMatch {
 ///
 /// Normalised paths are ASCII, so classes such as `\w` and `\d` are ASCII too and a Unicode class
 /// is an error. `.` and `[^x]` match `/` as they match anything else.
+///
+/// A copy shares what is compiled, and what the regex has learnt of the paths that it met.
 #[derive(Clone)]
-pub struct PathRegex {
+pub struct PathRegex(Arc<Compiled>);
+
+struct Compiled {
     pattern: Box<str>,
     regex: Regex,
     head: Box<[u8]>,
@@ -117,27 +122,23 @@ impl PathRegex {
         // the comment of a pattern in verbose mode would swallow what closes the group.
         let whole = Hir::concat(vec![Hir::look(Look::Start), tree, Hir::look(Look::End)]);
         let regex = RegexBuilder::new(&whole.to_string()).size_limit(REGEX_BYTES_MAX).build()?;
-        Ok(PathRegex {
-            pattern: pattern.into(),
-            regex,
-            head: head.unwrap_or_default(),
-            tail: tail.unwrap_or_default(),
-        })
+        let (head, tail) = (head.unwrap_or_default(), tail.unwrap_or_default());
+        Ok(PathRegex(Arc::new(Compiled { pattern: pattern.into(), regex, head, tail })))
     }
 
     /// The pattern as it was written.
     pub fn as_str(&self) -> &str {
-        &self.pattern
+        &self.0.pattern
     }
 
     /// Whether a normalised path matches as a whole. Linear in the path, whatever the pattern.
     pub fn holds(&self, path: &str) -> bool {
-        self.regex.is_match(path.as_bytes())
+        self.0.regex.is_match(path.as_bytes())
     }
 
     /// What the group with this name or number matches of `path`, if it takes part in the match.
     pub fn capture<'p>(&self, path: &'p str, group: &str) -> Option<&'p str> {
-        let captures = self.regex.captures(path.as_bytes())?;
+        let captures = self.0.regex.captures(path.as_bytes())?;
         let found = match group.parse() {
             Ok(number) => captures.get(number),
             Err(_) => captures.name(group),
@@ -148,30 +149,30 @@ impl PathRegex {
     /// Whether there is a group with this name or number.
     pub fn has_group(&self, group: &str) -> bool {
         match group.parse::<usize>() {
-            Ok(number) => number < self.regex.captures_len(),
-            Err(_) => self.regex.capture_names().any(|name| name == Some(group)),
+            Ok(number) => number < self.0.regex.captures_len(),
+            Err(_) => self.0.regex.capture_names().any(|name| name == Some(group)),
         }
     }
 
     /// What every matching path begins with; empty when nothing is known.
     pub(crate) fn head(&self) -> &[u8] {
-        &self.head
+        &self.0.head
     }
 
     /// What every matching path ends with; empty when nothing is known.
     pub(crate) fn tail(&self) -> &[u8] {
-        &self.tail
+        &self.0.tail
     }
 
     /// The anchored pattern, for a set.
     pub(crate) fn anchored(&self) -> &str {
-        self.regex.as_str()
+        self.0.regex.as_str()
     }
 }
 
 impl fmt::Debug for PathRegex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("PathRegex").field(&self.pattern).finish()
+        f.debug_tuple("PathRegex").field(&self.0.pattern).finish()
     }
 }
 

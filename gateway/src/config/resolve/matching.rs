@@ -5,26 +5,31 @@ use sallyport_classifier::pinned::abi::Reason;
 use sallyport_config::spec::{self, FieldMatch};
 use sallyport_config::{Place, Sink};
 use sallyport_route::{
-    ClientMatch, CookieMatch, HeaderMatch, HintMatch, Match, PathMatch, QueryMatch, Scheme,
-    ValueMatch, normalise_path,
+    ClientMatch, CookieMatch, HeaderMatch, HintMatch, Match, PathMatch, Patterns, QueryMatch,
+    Scheme, ValueMatch, normalise_path,
 };
 
-/// What a route takes; `None` if that could not be told.
-pub(super) fn matches(spec: &spec::Match, place: &Place<'_>, sink: &mut Sink) -> Option<Match> {
+/// What a route takes; `None` if that could not be told. Patterns are compiled by `patterns`.
+pub(super) fn matches(
+    spec: &spec::Match,
+    place: &Place<'_>,
+    patterns: &mut Patterns,
+    sink: &mut Sink,
+) -> Option<Match> {
     let at = |key| Place::Key(place, key);
-    let path = spec.path.as_ref().map(|spec| path(spec, &at("path"), sink));
+    let path = spec.path.as_ref().map(|spec| path(spec, &at("path"), patterns, sink));
     let methods = spec.methods.as_ref().map(|spec| methods(spec, &at("methods"), sink));
     let headers = fields(&spec.headers, &at("headers"), sink, |spec, place, sink| {
-        let value = value(spec.value(), place, sink);
+        let value = value(spec.value(), place, patterns, sink);
         let name = HeaderName::from_bytes(spec.name.as_bytes()).ok();
         Some(HeaderMatch { name: name?, value: value? })
     });
     let query = fields(&spec.query, &at("query"), sink, |spec, place, sink| {
-        let value = value(spec.value(), place, sink)?;
+        let value = value(spec.value(), place, patterns, sink)?;
         Some(QueryMatch { name: spec.name.0.clone(), value })
     });
     let cookies = fields(&spec.cookies, &at("cookies"), sink, |spec, place, sink| {
-        let value = value(spec.value(), place, sink)?;
+        let value = value(spec.value(), place, patterns, sink)?;
         Some(CookieMatch { name: spec.name.0.clone(), value })
     });
     let hint = spec.hint.as_ref().map(|spec| hint(spec, &at("hint"), sink));
@@ -56,13 +61,18 @@ fn fields<S, T>(
     specs: &[S],
     place: &Place<'_>,
     sink: &mut Sink,
-    read: impl Fn(&S, &Place<'_>, &mut Sink) -> Option<T>,
+    mut read: impl FnMut(&S, &Place<'_>, &mut Sink) -> Option<T>,
 ) -> Vec<T> {
     let specs = specs.iter().enumerate();
     specs.filter_map(|(index, spec)| read(spec, &Place::Item(place, index), sink)).collect()
 }
 
-fn path(spec: &spec::PathMatch, place: &Place<'_>, sink: &mut Sink) -> Option<PathMatch> {
+fn path(
+    spec: &spec::PathMatch,
+    place: &Place<'_>,
+    patterns: &mut Patterns,
+    sink: &mut Sink,
+) -> Option<PathMatch> {
     match spec {
         spec::PathMatch::Exact(path) => {
             literal_path(path, &Place::Key(place, "exact"), sink).map(PathMatch::Exact)
@@ -70,11 +80,18 @@ fn path(spec: &spec::PathMatch, place: &Place<'_>, sink: &mut Sink) -> Option<Pa
         spec::PathMatch::Prefix(path) => {
             literal_path(path, &Place::Key(place, "prefix"), sink).map(PathMatch::Prefix)
         }
-        spec::PathMatch::Regex(text) => path_regex(text, &Place::Key(place, "regex"), sink),
+        spec::PathMatch::Regex(text) => {
+            path_regex(text, &Place::Key(place, "regex"), patterns, sink)
+        }
     }
 }
 
-fn path_regex(text: &str, place: &Place<'_>, sink: &mut Sink) -> Option<PathMatch> {
+fn path_regex(
+    text: &str,
+    place: &Place<'_>,
+    patterns: &mut Patterns,
+    sink: &mut Sink,
+) -> Option<PathMatch> {
     if let Some(character) = text.chars().find(|character| !character.is_ascii()) {
         let mut bytes = [0; 4];
         let encoded = character.encode_utf8(&mut bytes).bytes().map(|byte| format!("%{byte:02X}"));
@@ -83,7 +100,8 @@ fn path_regex(text: &str, place: &Place<'_>, sink: &mut Sink) -> Option<PathMatc
         let fix = format!("write {encoded}: paths are matched percent-encoded");
         return place.refuse(sink, what, fix);
     }
-    place.parsed(sink, text, "write a regular expression for the whole path", PathMatch::regex)
+    let fix = "write a regular expression for the whole path";
+    place.parsed(sink, text, fix, |text| patterns.path(text))
 }
 
 /// A path as requests are matched: one that normalising would change could never match.
@@ -115,7 +133,12 @@ fn methods(specs: &[spec::scalar::Method], place: &Place<'_>, sink: &mut Sink) -
     specs.iter().filter_map(|method| Method::from_bytes(method.as_bytes()).ok()).collect()
 }
 
-fn value(spec: FieldMatch<'_>, place: &Place<'_>, sink: &mut Sink) -> Option<ValueMatch> {
+fn value(
+    spec: FieldMatch<'_>,
+    place: &Place<'_>,
+    patterns: &mut Patterns,
+    sink: &mut Sink,
+) -> Option<ValueMatch> {
     let FieldMatch { exact, prefix, regex, present } = spec;
     place.exactly_one(
         sink,
@@ -128,7 +151,7 @@ fn value(spec: FieldMatch<'_>, place: &Place<'_>, sink: &mut Sink) -> Option<Val
     )?;
     if let Some(text) = regex {
         let fix = "write a regular expression for the whole value";
-        return Place::Key(place, "regex").parsed(sink, text, fix, ValueMatch::regex);
+        return Place::Key(place, "regex").parsed(sink, text, fix, |text| patterns.value(text));
     }
     exact
         .map(|text| ValueMatch::Exact(text.into()))

@@ -23,7 +23,7 @@ impl Resolver<'_, '_, '_> {
         let at = |key| Place::Key(place, key);
         // What stands in for what could not be read says nothing of what the route takes.
         let is_whole = !self.is_replaced(&at("match"));
-        let matches = matching::matches(&spec.matches, &at("match"), self.problems);
+        let matches = matching::matches(&spec.matches, &at("match"), self.patterns, self.problems);
         let matches = matches.filter(|_| is_whole);
         let filters = match spec.filters.is_empty() {
             true => Vec::new(),
