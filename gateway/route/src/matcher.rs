@@ -25,7 +25,7 @@ pub(crate) use path::REGEX_BYTES_MAX;
 pub use path::{PathMatch, PathRegex};
 
 /// The predicates of one route; it matches when all of them hold. An empty list asks nothing.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Match {
     /// What the path must look like. The default is every path.
     pub path: PathMatch,

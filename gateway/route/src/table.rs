@@ -21,6 +21,8 @@ mod trie;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use crate::hash::Map;
 use crate::matcher::{Match, PathMatch, Request};
 use positions::Positions;
@@ -50,12 +52,19 @@ impl RouteTable {
     /// Linear in their number, apart from the regexes, whose groups are sorted and compiled into
     /// sets. Positions beyond `u32::MAX` are out of reach and never match.
     pub fn new(matches: Vec<Match>) -> RouteTable {
-        Self::following(matches, None)
+        Self::compile(matches, None)
     }
 
-    /// As [`RouteTable::new`], for a list that replaces the one of `before`: what was compiled of
-    /// regexes that stay is taken over.
-    pub fn following(matches: Vec<Match>, before: Option<&RouteTable>) -> RouteTable {
+    /// As [`RouteTable::new`], for a list that replaces the one of `before`. It is the same table where
+    /// the lists are equal; else what was compiled of regexes that stay is taken over.
+    pub fn following(matches: Vec<Match>, before: Option<&Arc<RouteTable>>) -> Arc<RouteTable> {
+        match before.filter(|before| before.matches == matches) {
+            Some(before) => before.clone(),
+            None => Arc::new(Self::compile(matches, before.map(|before| &before.regexes))),
+        }
+    }
+
+    fn compile(matches: Vec<Match>, before: Option<&Regexes>) -> RouteTable {
         let path_only: Box<[bool]> = matches.iter().map(Match::is_path_only).collect();
         let mut exact: Map<Box<str>, Positions> = Map::default();
         let mut prefixes = Trie::new();
@@ -70,7 +79,7 @@ impl RouteTable {
             }
         }
         prefixes.finish();
-        let regexes = regexes.finish(before.map(|before| &before.regexes));
+        let regexes = regexes.finish(before);
         RouteTable { matches, path_only, exact, prefixes, regexes }
     }
 

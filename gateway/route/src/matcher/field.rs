@@ -13,7 +13,7 @@ use regex::Regex;
 ///
 /// Names are compared without case, as [`HeaderName`] is lower-case. An occurrence is one field
 /// line; lines are not joined with commas.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct HeaderMatch {
     /// The field's name.
     pub name: HeaderName,
@@ -25,7 +25,7 @@ pub struct HeaderMatch {
 ///
 /// Names and values are compared after decoding as `application/x-www-form-urlencoded`: `+` is a
 /// space, escapes are decoded, a malformed escape stands for itself.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct QueryMatch {
     /// The field's name, decoded.
     pub name: Box<str>,
@@ -34,7 +34,7 @@ pub struct QueryMatch {
 }
 
 /// A cookie that must hold: when any of its occurrences does. Names and values are compared as they are sent.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct CookieMatch {
     /// The cookie's name.
     pub name: Box<str>,
@@ -82,6 +82,20 @@ impl ValueMatch {
             Self::Prefix(text) => values.any(|value| value.as_ref().starts_with(text.as_bytes())),
             Self::Regex(regex) => values
                 .any(|value| std::str::from_utf8(value.as_ref()).is_ok_and(|v| regex.is_match(v))),
+        }
+    }
+}
+
+impl PartialEq for ValueMatch {
+    /// Regexes are the same where their patterns are.
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Exact(one), Self::Exact(other)) | (Self::Prefix(one), Self::Prefix(other)) => {
+                one == other
+            }
+            (Self::Regex(one), Self::Regex(other)) => one.as_str() == other.as_str(),
+            (Self::Present(one), Self::Present(other)) => one == other,
+            _ => false,
         }
     }
 }

@@ -22,7 +22,7 @@ pub(crate) const REGEX_BYTES_MAX: usize = 1 << 20;
 ///
 /// The paths given here must be normalised themselves, or no request will ever match them;
 /// [`PathMatch::exact`] and [`PathMatch::prefix`] see to that.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum PathMatch {
     /// This path and no other.
     Exact(Box<str>),
@@ -167,6 +167,13 @@ impl PathRegex {
     /// The anchored pattern, for a set.
     pub(crate) fn anchored(&self) -> &str {
         self.0.regex.as_str()
+    }
+}
+
+impl PartialEq for PathRegex {
+    /// Regexes are the same where their patterns are.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.as_str() == other.as_str()
     }
 }
 

@@ -265,12 +265,18 @@ proptest! {
     #[test]
     fn the_table_agrees_with_walking_the_list(
         matches in prop::collection::vec(matches(), 0..24),
+        before in prop::collection::vec(matches(), 0..24),
+        gone in 0..24_usize,
         requests in prop::collection::vec(
             (PATH, "([vw]=[01]{0,2}(&[vw]=[01]{0,2})?)?", header_maps(), any::<bool>()),
             1..8,
         ),
     ) {
-        let table = RouteTable::new(matches);
+        // The table before shares routes with this one, at other positions.
+        let shared = matches.iter().skip(gone).cloned();
+        let before = Arc::new(RouteTable::new(before.into_iter().chain(shared).collect()));
+        let table = RouteTable::new(matches.clone());
+        let following = RouteTable::following(matches, Some(&before));
         for (path, query, headers, get) in &requests {
             let method = if *get { &Method::GET } else { &Method::POST };
             let request = Request { method, path, query, headers, scheme: crate::Scheme::Http, hints: None };
@@ -278,8 +284,25 @@ proptest! {
             prop_assert_eq!(table.route(&request), walked);
             let told = table.matches().iter().position(|route| route.mismatch(&request).is_none());
             prop_assert_eq!(told, walked);
+            prop_assert_eq!(following.route(&request), walked);
         }
     }
+}
+
+#[test]
+fn an_equal_list_is_the_same_table() {
+    let list = |last: &str| {
+        let value = ValueMatch::regex("a|b").unwrap();
+        let asks = HeaderMatch { name: http::header::ACCEPT, value };
+        let asked = Match { headers: vec![asks], ..prefix("/c") };
+        vec![exact("/a"), regex("/b/[0-9]+"), post(prefix("/b")), asked, prefix(last)]
+    };
+    let before = Arc::new(RouteTable::new(list("/d")));
+    assert!(Arc::ptr_eq(&before, &RouteTable::following(list("/d"), Some(&before))));
+    let after = RouteTable::following(list("/e"), Some(&before));
+    assert!(!Arc::ptr_eq(&before, &after));
+    assert_eq!(route(&after, &Method::GET, "/e/x"), Some(4));
+    assert_eq!(route(&after, &Method::GET, "/d/x"), None);
 }
 
 #[test]
