@@ -17,7 +17,7 @@ pub struct Delivery {
     /// The source's own name for this state of it.
     pub version: Box<str>,
     /// What the source owns.
-    pub fragment: Fragment,
+    pub fragment: Arc<Fragment>,
     /// What of the source each part comes from, such as `HTTPRoute shop/cart`.
     pub origins: HashMap<Part, Box<str>>,
     /// What the source could not use, with the words of its own status.

@@ -3,60 +3,58 @@
 //! The tree does not keep positions; this reads the text a second time, and only once there is a
 //! problem to report.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use saphyr_parser::{Event, Parser};
 
-/// The line of every mapping key and sequence item of one document.
+/// The lines of some places of one document, and of the places around them.
 pub(crate) struct Lines(HashMap<String, usize>);
 
 /// One open collection while walking the events.
 struct Open {
-    place: String,
+    /// `None` where nothing is wanted of what is in it.
+    place: Option<String>,
     kind: Kind,
 }
 
 enum Kind {
     Sequence(usize),
     MappingKey,
-    MappingValue(String),
+    /// With the place of the value, unless nothing is wanted of that.
+    MappingValue(Option<String>),
+}
+
+struct Walk<'w> {
+    /// The places that are asked for, and all around them.
+    wanted: HashSet<&'w str>,
+    /// How many of those that are asked for have not been met.
+    missing: usize,
+    asked: HashSet<&'w str>,
+    lines: HashMap<String, usize>,
+    open: Vec<Open>,
 }
 
 impl Lines {
-    /// Reads `text`. What cannot be parsed has no lines beyond the point where it fails.
-    pub(crate) fn of(text: &str) -> Self {
-        let mut lines = HashMap::new();
-        let mut open: Vec<Open> = Vec::new();
+    /// Looks for `places` in `text`, and reads no further than the last of them. What cannot be parsed
+    /// has no lines beyond the point where it fails.
+    pub(crate) fn of<'p>(text: &str, places: impl IntoIterator<Item = &'p str>) -> Self {
+        let asked: HashSet<&str> = places.into_iter().filter(|place| !place.is_empty()).collect();
+        let around = |place: &'p str| std::iter::successors(Some(place), |place| parent(place));
+        let mut walk = Walk {
+            wanted: asked.iter().flat_map(|place| around(place)).collect(),
+            missing: asked.len(),
+            asked,
+            lines: HashMap::new(),
+            open: Vec::new(),
+        };
         for event in Parser::new_from_str(text) {
             let Ok((event, span)) = event else { break };
-            match event {
-                Event::Scalar(value, ..) => {
-                    if let Some(Open { place, kind: kind @ Kind::MappingKey }) = open.last_mut() {
-                        let key = child_key(place, &value);
-                        lines.insert(key.clone(), span.start.line());
-                        *kind = Kind::MappingValue(key);
-                    } else {
-                        begin(&mut open, &mut lines, span.start.line());
-                    }
-                }
-                Event::Alias(_) => {
-                    begin(&mut open, &mut lines, span.start.line());
-                }
-                Event::SequenceStart(..) => {
-                    let place = begin(&mut open, &mut lines, span.start.line());
-                    open.push(Open { place, kind: Kind::Sequence(0) });
-                }
-                Event::MappingStart(..) => {
-                    let place = begin(&mut open, &mut lines, span.start.line());
-                    open.push(Open { place, kind: Kind::MappingKey });
-                }
-                Event::SequenceEnd | Event::MappingEnd => {
-                    open.pop();
-                }
-                _ => {}
+            if walk.missing == 0 {
+                break;
             }
+            walk.take(event, span.start.line());
         }
-        Self(lines)
+        Self(walk.lines)
     }
 
     /// The line of `place`, or of the nearest place around it that has one; 1 for the whole file.
@@ -66,34 +64,75 @@ impl Lines {
             if let Some(line) = self.0.get(place) {
                 return *line;
             }
-            match place.rfind(['.', '[']) {
-                Some(end) => place = &place[..end],
+            match parent(place) {
+                Some(around) => place = around,
                 None => return 1,
             }
         }
     }
 }
 
-/// Names the value that begins here and moves its parent on to what follows.
-fn begin(open: &mut [Open], lines: &mut HashMap<String, usize>, line: usize) -> String {
-    let Some(Open { place, kind }) = open.last_mut() else { return String::new() };
-    match kind {
-        Kind::Sequence(index) => {
-            let item = format!("{place}[{index}]");
-            *index += 1;
-            lines.insert(item.clone(), line);
-            item
+/// The place around `place`, as far as its text tells.
+fn parent(place: &str) -> Option<&str> {
+    place.rfind(['.', '[']).map(|end| &place[..end])
+}
+
+impl Walk<'_> {
+    fn take(&mut self, event: Event<'_>, line: usize) {
+        match event {
+            Event::Scalar(value, ..) => match self.open.last_mut() {
+                Some(Open { place, kind: kind @ Kind::MappingKey }) => {
+                    let key = place.as_ref().map(|place| child_key(place, &value));
+                    let key = key.filter(|key| self.wanted.contains(&**key));
+                    *kind = Kind::MappingValue(key.clone());
+                    self.note(key, line);
+                }
+                _ => drop(self.begin(line)),
+            },
+            Event::Alias(_) => drop(self.begin(line)),
+            Event::SequenceStart(..) => {
+                let place = self.begin(line);
+                self.open.push(Open { place, kind: Kind::Sequence(0) });
+            }
+            Event::MappingStart(..) => {
+                let place = self.begin(line);
+                self.open.push(Open { place, kind: Kind::MappingKey });
+            }
+            Event::SequenceEnd | Event::MappingEnd => drop(self.open.pop()),
+            _ => {}
         }
-        Kind::MappingValue(key) => {
-            let key = std::mem::take(key);
-            *kind = Kind::MappingKey;
-            key
+    }
+
+    /// Names the value that begins here and moves its parent on to what follows.
+    fn begin(&mut self, line: usize) -> Option<String> {
+        let Some(Open { place, kind }) = self.open.last_mut() else { return Some(String::new()) };
+        match kind {
+            Kind::Sequence(index) => {
+                let item = place.as_ref().map(|place| format!("{place}[{index}]"));
+                let item = item.filter(|item| self.wanted.contains(&**item));
+                *index += 1;
+                self.note(item.clone(), line);
+                item
+            }
+            Kind::MappingValue(key) => {
+                let key = key.take();
+                *kind = Kind::MappingKey;
+                key
+            }
+            // A collection as a key: nothing here is addressed by one.
+            Kind::MappingKey => {
+                *kind = Kind::MappingValue(place.clone());
+                None
+            }
         }
-        // A collection as a key: nothing here is addressed by one.
-        Kind::MappingKey => {
-            *kind = Kind::MappingValue(place.clone());
-            String::new()
+    }
+
+    fn note(&mut self, place: Option<String>, line: usize) {
+        let Some(place) = place else { return };
+        if self.asked.remove(&*place) {
+            self.missing -= 1;
         }
+        self.lines.insert(place, line);
     }
 }
 
@@ -107,8 +146,8 @@ mod tests {
 
     #[test]
     fn finds_keys_items_and_the_nearest_known_place() {
-        let lines = Lines::of("a:\n  - b: 1\n    c: [x,\n      y]\n  - d: {e: 1}\nf: g\n");
-        for (place, line) in [
+        let text = "a:\n  - b: 1\n    c: [x,\n      y]\n  - d: {e: 1}\nf: g\n\"h.i\": {j: 1}\n";
+        let places = [
             ("a", 1),
             ("a[0]", 2),
             ("a[0].b", 2),
@@ -117,9 +156,13 @@ mod tests {
             ("a[1].d.e", 5),
             ("a[1].d.missing", 5),
             ("f", 6),
+            ("h.i.j", 7),
             ("nowhere", 1),
-        ] {
+        ];
+        let lines = Lines::of(text, places.map(|(place, _)| place));
+        for (place, line) in places {
             assert_eq!(lines.of_place(place), line, "{place}");
+            assert_eq!(Lines::of(text, [place]).of_place(place), line, "{place}");
         }
     }
 }

@@ -4,6 +4,7 @@
 //! Lines are looked up afterwards, for the few places that need one, so that a good file never pays
 //! for positions.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -35,7 +36,7 @@ impl Severity {
 }
 
 /// A problem as decoding finds it: which file, which place in its tree, what and how to mend it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Found {
     /// What follows from it.
     pub severity: Severity,
@@ -141,17 +142,29 @@ impl Problems {
     ///
     /// # Panics
     /// If a finding is of a file that is not among `files`.
-    pub fn locate(found: Vec<Found>, files: &[File]) -> Self {
+    pub fn locate<F: Borrow<File>>(found: Vec<Found>, files: &[F]) -> Self {
         if found.is_empty() {
             return Self(Vec::new());
         }
-        let lines: Vec<Lines> = files.iter().map(|file| Lines::of(&file.text)).collect();
+        let lines: Vec<Option<Lines>> =
+            (0..files.len()).map(|file| lines(&found, file, files)).collect();
         let mut problems: Vec<(usize, Problem)> = found
             .into_iter()
             .map(|found| {
-                let line = found.line.unwrap_or_else(|| lines[found.file].of_place(&found.place));
+                let of_place = || lines[found.file].as_ref().map(|it| it.of_place(&found.place));
+                let line = found.line.or_else(of_place).unwrap_or(1);
                 let Found { severity, file, place: path, what, fix, .. } = found;
-                (file, Problem { severity, file: files[file].path.clone(), line, path, what, fix })
+                (
+                    file,
+                    Problem {
+                        severity,
+                        file: files[file].borrow().path.clone(),
+                        line,
+                        path,
+                        what,
+                        fix,
+                    },
+                )
             })
             .collect();
         problems.sort_by(|(file, a), (other, b)| {
@@ -159,6 +172,14 @@ impl Problems {
         });
         Self(problems.into_iter().map(|(_, problem)| problem).collect())
     }
+}
+
+/// The lines of those findings of a file that do not know theirs; `None` if there are none.
+fn lines<F: Borrow<File>>(found: &[Found], file: usize, files: &[F]) -> Option<Lines> {
+    let mut of_file =
+        found.iter().filter(|found| found.file == file && found.line.is_none()).peekable();
+    of_file.peek()?;
+    Some(Lines::of(&files[file].borrow().text, of_file.map(|found| &*found.place)))
 }
 
 impl std::ops::Deref for Problems {

@@ -65,6 +65,12 @@ struct Include {
     pattern: String,
 }
 
+impl Include {
+    fn place(&self) -> String {
+        format!("include[{}]", self.index)
+    }
+}
+
 impl Sources {
     /// Reads `path` and what it includes.
     ///
@@ -129,6 +135,7 @@ impl Sources {
 
     fn with_includes(main: File, identity: Option<Identity>, watched: &mut Watched) -> Self {
         let includes = includes(&main.text);
+        let places: Vec<String> = includes.iter().map(Include::place).collect();
         let mut lines = None;
         let mut seen: HashSet<Identity> = identity.into_iter().collect();
         let mut sources = Self {
@@ -142,9 +149,8 @@ impl Sources {
             let folder = main.path.parent().unwrap_or(Path::new(""));
             watched.patterns.push((folder.to_path_buf(), include.pattern.clone()));
             let mut at = |problem: Problem| {
-                let lines = lines.get_or_insert_with(|| Lines::of(&main.text));
-                let place = format!("include[{}]", include.index);
-                let line = lines.of_place(&place);
+                let of_all = || Lines::of(&main.text, places.iter().map(|place| &**place));
+                let line = lines.get_or_insert_with(of_all).of_place(&include.place());
                 let by = format!(" (included by {}:{line})", main.path.display());
                 Problem { what: problem.what + &by, ..problem }
             };

@@ -231,7 +231,7 @@ impl Cluster {
         });
         let delivery = Delivery {
             version: self.deliveries.to_string().into(),
-            fragment: translated.fragment,
+            fragment: translated.fragment.into(),
             origins: translated.origins,
             problems: unreadable.chain(translated.problems).collect(),
             files: translated.files,
