@@ -40,6 +40,11 @@ impl<'m> Fields<'m> {
         Self { message, place, read: RefCell::default(), findings }
     }
 
+    /// The message itself.
+    pub(crate) fn as_message(&self) -> &DynamicMessage {
+        &self.message
+    }
+
     /// Where the message stands.
     pub(crate) fn place(&self) -> &str {
         &self.place

@@ -81,6 +81,23 @@ impl Findings {
         self.taken.set(self.taken.get() + 1);
     }
 
+    /// How much was found so far.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { findings: self.found.borrow().len(), taken: self.taken.get() }
+    }
+
+    /// What was found since.
+    pub(crate) fn since(&self, mark: Mark) -> Found {
+        let findings = self.found.borrow()[mark.findings..].into();
+        Found { findings, taken: self.taken.get() - mark.taken }
+    }
+
+    /// Adds what was found elsewhere.
+    pub(crate) fn add(&self, found: &Found) {
+        self.found.borrow_mut().extend_from_slice(&found.findings);
+        self.taken.set(self.taken.get() + found.taken);
+    }
+
     /// All findings, each once, in the order of their places.
     #[must_use]
     pub fn into_report(self) -> Report {
@@ -90,6 +107,20 @@ impl Findings {
         findings.dedup();
         Report { findings, fields_taken: self.taken.get() }
     }
+}
+
+/// A moment while findings are collected.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark {
+    findings: usize,
+    taken: usize,
+}
+
+/// Some findings.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    findings: Box<[Finding]>,
+    taken: usize,
 }
 
 /// What became of the fields of a configuration.

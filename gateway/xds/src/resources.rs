@@ -98,6 +98,27 @@ impl Resources {
         self.0.get(&kind)?.get(name)
     }
 
+    /// Whether `others`, which are part of these or were before them, are translated in the same way.
+    pub(crate) fn translate_as(&self, others: &Self) -> bool {
+        let is_same = |one: &Resource, other: &Resource| Arc::ptr_eq(&one.message, &other.message);
+        ResourceKind::ALL.into_iter().all(|kind| {
+            let mut of_others = others.of(kind);
+            let is_here = |(name, other): (&str, &Resource)| {
+                self.find(kind, name).is_some_and(|one| is_same(one, other))
+            };
+            match kind {
+                // Endpoints are no part of a translation.
+                ResourceKind::ClusterLoadAssignment => true,
+                // All of them are translated.
+                ResourceKind::Cluster | ResourceKind::Listener | ResourceKind::Runtime => {
+                    self.of(kind).count() == others.of(kind).count() && of_others.all(is_here)
+                }
+                // Those that are named are, and what is named is here.
+                _ => of_others.all(is_here),
+            }
+        })
+    }
+
     /// All resources of a kind, by name.
     pub fn of(&self, kind: ResourceKind) -> impl Iterator<Item = (&str, &Resource)> {
         self.0.get(&kind).into_iter().flatten().map(|(name, resource)| (&**name, resource))

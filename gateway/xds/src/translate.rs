@@ -15,6 +15,7 @@ mod headers;
 mod listener;
 mod manager;
 mod matching;
+mod memo;
 mod redirect;
 mod regex;
 mod retry;
@@ -29,6 +30,8 @@ use sallyport_config::Value;
 pub(crate) use self::cluster::of_resource as endpoints_of;
 pub use self::data::{Inline, Inlined, NoInline};
 use self::fraction::Runtime;
+pub(crate) use self::memo::Memo;
+use self::memo::Tape;
 use crate::fields::Fields;
 use crate::findings::{Findings, Report};
 use crate::output::{self, Map};
@@ -79,17 +82,32 @@ pub fn translate(
     setting: Setting,
     findings: Findings,
 ) -> Translation {
+    translate_again(resources, inline, setting, findings, &mut Memo::default())
+}
+
+/// As [`translate`], taking over from `memo` what is as it was, and leaving there what the next
+/// translation may take over.
+pub(crate) fn translate_again(
+    resources: &Resources,
+    inline: &dyn Inline,
+    setting: Setting,
+    findings: Findings,
+    memo: &mut Memo,
+) -> Translation {
     let (listeners, virtual_hosts, upstreams) = {
         let runtime = Runtime::of(resources, &findings);
-        let hashing = RefCell::default();
-        let scope = Scope { resources, inline, setting, findings: &findings, runtime, hashing };
+        memo.begin(&runtime);
+        let (hashing, tape) = Default::default();
+        let findings = &findings;
+        let scope = Scope { resources, inline, setting, findings, runtime, hashing, memo, tape };
         let gates = listener::all(&scope);
         let virtual_hosts = routes::all(&scope, &gates);
         let upstreams = cluster::all(&scope);
         let gates = gates.into_iter().enumerate();
         let listeners =
             gates.flat_map(|(index, gate)| gate.written(index, &virtual_hosts)).collect();
-        let virtual_hosts = dangling::pruned(virtual_hosts.into_values(), &upstreams, &findings);
+        let virtual_hosts = dangling::pruned(virtual_hosts.into_values(), &upstreams, findings);
+        memo.end();
         (listeners, virtual_hosts, upstreams)
     };
     Translation { listeners, upstreams, virtual_hosts, report: findings.into_report() }
@@ -104,10 +122,14 @@ struct Scope<'r> {
     runtime: Runtime,
     /// What the routes of a cluster hash on, by the cluster's name.
     hashing: RefCell<BTreeMap<String, Vec<HashWish>>>,
+    /// What was translated before.
+    memo: &'r Memo,
+    /// What is looked at, while that is noted.
+    tape: RefCell<Option<Tape>>,
 }
 
 /// What one route asks its cluster to hash on.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 struct HashWish {
     /// The route's place.
     place: String,
@@ -123,7 +145,38 @@ impl<'r> Scope<'r> {
 
     /// The fields of the resource of this kind and name, if it is there.
     fn find(&self, kind: ResourceKind, name: &str) -> Option<Fields<'r>> {
-        self.resources.find(kind, name).map(|resource| self.fields(resource))
+        self.resource(kind, name).map(|resource| self.fields(resource))
+    }
+
+    /// The resource of this kind and name, if it is there.
+    fn resource(&self, kind: ResourceKind, name: &str) -> Option<&'r Resource> {
+        let found = self.resources.find(kind, name);
+        self.note(|tape| tape.look_at(kind, name, found));
+        found
+    }
+
+    /// Notes what a route asks its cluster to hash on.
+    fn wish(&self, cluster: &str, wish: HashWish) {
+        self.note(|tape| tape.wishes.push((cluster.to_owned(), wish.clone())));
+        self.hashing.borrow_mut().entry(cluster.to_owned()).or_default().push(wish);
+    }
+
+    /// See [`Inline::keep`].
+    fn keep(&self, what: &str, data: &[u8]) -> Inlined {
+        self.note(|tape| tape.files.push((what.to_owned(), data.to_vec())));
+        self.inline.keep(what, data)
+    }
+
+    /// See [`Inline::read`].
+    fn read(&self, path: &str) -> Result<Vec<u8>, String> {
+        self.note(|tape| tape.is_volatile = true);
+        self.inline.read(path)
+    }
+
+    fn note(&self, note: impl FnOnce(&mut Tape)) {
+        if let Some(tape) = &mut *self.tape.borrow_mut() {
+            note(tape);
+        }
     }
 }
 

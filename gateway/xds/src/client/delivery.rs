@@ -11,15 +11,32 @@ use serde::Deserialize as _;
 use sha2::{Digest as _, Sha256};
 
 use super::state::State;
-use crate::findings::{Finding, Findings, Outcome};
+use crate::findings::{Finding, Findings, Outcome, Report};
 use crate::resources::{ResourceKind, Resources};
-use crate::translate::{Inline, Inlined, Setting, endpoints_of, translate};
+use crate::translate::{
+    Inline, Inlined, Memo, Setting, Translation, endpoints_of, translate_again,
+};
 
 /// The largest text of an answer that is read from a file.
 const BODY_BYTES_MAX: u64 = 1 << 20;
 
 /// Findings that a NACK tells: a control plane logs it as one line.
 const PROBLEMS_TOLD: usize = 20;
+
+/// Translates what a control plane says, update after update.
+#[derive(Debug, Default)]
+pub(super) struct Translator {
+    memo: Memo,
+    last: Option<Last>,
+}
+
+/// What was translated last.
+#[derive(Debug)]
+struct Last {
+    resources: Resources,
+    translation: Translation,
+    files: HashMap<String, Vec<u8>>,
+}
 
 /// Keeps what stands in resources as files of the delivery.
 struct Files<'f> {
@@ -43,10 +60,52 @@ impl Inline for Files<'_> {
     }
 }
 
-/// Translates resources into a delivery called `version`.
-pub(super) fn of(resources: &Resources, folder: &Path, version: String) -> Delivery {
-    let files = Files { folder, kept: RefCell::default() };
-    let translation = translate(resources, &files, Setting::Live, Findings::default());
+impl Translator {
+    /// Translates resources, whose files are kept in `folder`, into a delivery called `version`.
+    pub(super) fn of(&mut self, resources: &Resources, folder: &Path, version: String) -> Delivery {
+        let last = self.last.take().filter(|last| last.resources.translate_as(resources));
+        let last = last.unwrap_or_else(|| self.translate(resources.clone(), folder));
+        delivery(last, version)
+    }
+
+    /// What is refused of these resources of one kind, each as one text.
+    pub(super) fn refused(
+        &mut self,
+        state: &State,
+        (kind, names): (ResourceKind, &[String]),
+        folder: &Path,
+    ) -> HashMap<String, String> {
+        if kind == ResourceKind::ClusterLoadAssignment {
+            let findings = Findings::default();
+            for name in names {
+                if let Some(known) = state.find(kind, name) {
+                    endpoints_of(&known.resource, &findings);
+                }
+            }
+            return told(&findings.into_report(), kind, names);
+        }
+        let last = self.translate(state.resources(), folder);
+        let told = told(&last.translation.report, kind, names);
+        self.last = Some(last);
+        told
+    }
+
+    fn translate(&mut self, resources: Resources, folder: &Path) -> Last {
+        let files = Files { folder, kept: RefCell::default() };
+        let (setting, findings) = (Setting::Live, Findings::default());
+        let translation = translate_again(&resources, &files, setting, findings, &mut self.memo);
+        tracing::trace!(translated = self.translated(), "clusters and routes so far");
+        Last { resources, translation, files: files.kept.into_inner() }
+    }
+
+    /// How many clusters and routes were translated so far, each time that they were.
+    pub(super) fn translated(&self) -> usize {
+        self.memo.translated()
+    }
+}
+
+/// A delivery of what was translated.
+fn delivery(Last { translation, files, .. }: Last, version: String) -> Delivery {
     let mut problems: Vec<_> = translation
         .report
         .with(Outcome::Ignored)
@@ -71,11 +130,12 @@ pub(super) fn of(resources: &Resources, folder: &Path, version: String) -> Deliv
         });
         Fragment::default()
     });
-    let files = files.kept.into_inner().into_iter();
-    let files = files.map(|(name, bytes)| DeliveredFile { name: name.into(), bytes: bytes.into() });
+    let files = files
+        .into_iter()
+        .map(|(name, bytes)| DeliveredFile { name: name.into(), bytes: bytes.into() });
     Delivery {
         version: version.into(),
-        fragment,
+        fragment: fragment.into(),
         origins,
         problems,
         files: files.collect(),
@@ -125,30 +185,10 @@ fn key<'v>(value: &'v Value, key: &str) -> &'v str {
     map.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// What is refused of these resources of one kind, as one text; `None` if nothing is.
-pub(super) fn refused(
-    state: &State,
-    kind: ResourceKind,
-    names: &[String],
-) -> HashMap<String, String> {
-    let files = Files { folder: Path::new("/"), kept: RefCell::default() };
-    let findings = match kind {
-        ResourceKind::ClusterLoadAssignment => {
-            let findings = Findings::default();
-            for name in names {
-                if let Some(known) = state.find(kind, name) {
-                    endpoints_of(&known.resource, &findings);
-                }
-            }
-            findings.into_report()
-        }
-        _ => {
-            let resources = state.resources();
-            translate(&resources, &files, Setting::Live, Findings::default()).report
-        }
-    };
+/// What is refused in a report of these resources of one kind, each as one text.
+fn told(report: &Report, kind: ResourceKind, names: &[String]) -> HashMap<String, String> {
     let mut told: HashMap<String, Vec<String>> = HashMap::new();
-    for finding in findings.with(Outcome::Refused).filter(|finding| finding.waits_for.is_none()) {
+    for finding in report.with(Outcome::Refused).filter(|finding| finding.waits_for.is_none()) {
         let owner = names.iter().find(|name| {
             let place = super::state::place(kind, name);
             let rest = finding.place.strip_prefix(&place);
@@ -177,3 +217,6 @@ pub(super) fn endpoints(state: &State, name: &str) -> Option<Vec<Endpoint>> {
     let value = endpoints_of(&known.resource, &findings)?;
     Vec::<Endpoint>::deserialize(&value).ok()
 }
+
+#[cfg(test)]
+mod tests;

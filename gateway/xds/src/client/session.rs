@@ -16,7 +16,7 @@ use tonic::Status;
 use tonic::transport::Channel;
 
 use super::connect::{connect, node};
-use super::delivery;
+use super::delivery::{self, Translator};
 use super::figures::Figures;
 use super::protocol::{self, Request, Subscription, Update};
 use super::state::{Effective, State, Undo, Waiting};
@@ -80,6 +80,7 @@ pub(super) struct Session {
     outlet: Arc<dyn Outlet>,
     figures: Figures,
     state: State,
+    translator: Translator,
     subscriptions: BTreeMap<ResourceKind, Subscription>,
     rejected: BTreeMap<ResourceKind, Rejected>,
     /// The way to the control plane, while there is one.
@@ -103,6 +104,7 @@ impl Session {
             outlet,
             figures,
             state: State::default(),
+            translator: Translator::default(),
             subscriptions: BTreeMap::new(),
             rejected: BTreeMap::new(),
             requests: None,
@@ -257,7 +259,10 @@ impl Session {
         }
         let refused = match changed.is_empty() {
             true => Default::default(),
-            false => delivery::refused(&self.state, kind, &changed),
+            false => {
+                let folder = self.outlet.storage();
+                self.translator.refused(&self.state, (kind, &changed), folder)
+            }
         };
         let mut told = problems;
         for (name, problem) in refused {
@@ -409,7 +414,8 @@ impl Session {
         }
         self.deliveries += 1;
         let version = self.version();
-        let delivery = delivery::of(&effective.resources(), self.outlet.storage(), version.clone());
+        let (resources, folder) = (effective.resources(), self.outlet.storage());
+        let delivery = self.translator.of(&resources, folder, version.clone());
         for problem in &delivery.problems {
             tracing::debug!("{problem}");
         }

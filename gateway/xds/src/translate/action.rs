@@ -19,7 +19,7 @@ const TIMEOUT_DEFAULT: Duration = Duration::from_secs(15);
 const WEIGHT_MAX: u64 = 65_535;
 
 /// What the levels around a route say of retries and mirrors, where the route says nothing.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Inherited {
     pub(super) retry: Option<Value>,
     pub(super) mirror: Option<Value>,
@@ -133,7 +133,7 @@ fn targets(scope: &Scope<'_>, fields: &Fields<'_>) -> Option<Targets> {
 
 /// A route to a cluster that is not there is told where it stands.
 fn known(scope: &Scope<'_>, fields: &Fields<'_>, cluster: &str) -> Option<()> {
-    match scope.resources.find(ResourceKind::Cluster, cluster) {
+    match scope.resource(ResourceKind::Cluster, cluster) {
         Some(_) => Some(()),
         None => {
             scope.findings.miss(fields.place(), ResourceKind::Cluster, cluster);
@@ -269,7 +269,7 @@ fn rewrite(
 fn host_of(scope: &Scope<'_>, clusters: &[String]) -> Option<String> {
     let mut hosts = Vec::new();
     for cluster in clusters {
-        let resource = scope.resources.find(ResourceKind::Cluster, cluster)?;
+        let resource = scope.resource(ResourceKind::Cluster, cluster)?;
         // Looked at, not read: what is wrong with the cluster is told where it is translated.
         let findings = crate::Findings::default();
         let fields = Fields::new(&resource.message, "", &findings);
@@ -306,10 +306,8 @@ fn hash_policies(scope: &Scope<'_>, fields: &Fields<'_>, clusters: &[String]) {
         }
     }
     let Some(on) = kept else { return };
-    let mut wishes = scope.hashing.borrow_mut();
     for cluster in clusters {
-        let wish = HashWish { place: fields.place_of("hash_policy"), on: on.clone() };
-        wishes.entry(cluster.clone()).or_default().push(wish);
+        scope.wish(cluster, HashWish { place: fields.place_of("hash_policy"), on: on.clone() });
     }
 }
 

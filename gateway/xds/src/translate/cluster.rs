@@ -22,15 +22,25 @@ const CONNECT_TIMEOUT_DEFAULT: std::time::Duration = std::time::Duration::from_s
 /// Translates all clusters.
 pub(super) fn all(scope: &Scope<'_>) -> Vec<Value> {
     let clusters = scope.resources.of(ResourceKind::Cluster);
-    clusters.filter_map(|(name, resource)| cluster(scope, &scope.fields(resource), name)).collect()
+    let translated = clusters.filter_map(|(name, resource)| {
+        let wishes = scope.hashing.borrow().get(name).cloned().unwrap_or_default();
+        scope.memo.cluster(scope, (name, resource), wishes, |wishes| {
+            cluster(scope, &scope.fields(resource), name, wishes)
+        })
+    });
+    translated.collect()
 }
 
-fn cluster(scope: &Scope<'_>, fields: &Fields<'_>, name: &str) -> Option<Value> {
+fn cluster(
+    scope: &Scope<'_>,
+    fields: &Fields<'_>,
+    name: &str,
+    wishes: &[HashWish],
+) -> Option<Value> {
     fields.text("name");
     ignored(fields);
     refused(fields);
-    let wishes = scope.hashing.borrow().get(name).cloned().unwrap_or_default();
-    let balancing = balancing::read(fields, &hashing(scope, &wishes));
+    let balancing = balancing::read(fields, &hashing(scope, wishes));
     let endpoints = endpoints::of_cluster(scope, fields, name);
     let socket = match fields.message("transport_socket") {
         Some(socket) => tls::upstream(scope, &socket),

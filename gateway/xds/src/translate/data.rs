@@ -43,7 +43,7 @@ pub(super) fn file(scope: &Scope<'_>, fields: &Fields<'_>, name: &str) -> Option
         return Some(path);
     }
     let data = inline(&source)?;
-    match scope.inline.keep(name, &data) {
+    match scope.keep(name, &data) {
         Ok(path) => Some(path),
         Err(why) => source.reject(why),
     }
@@ -60,7 +60,7 @@ pub(super) fn text_of(scope: &Scope<'_>, fields: &Fields<'_>, name: &str) -> Opt
     let source = fields.message(name)?;
     source.ignore("watched_directory", "nothing is read from it");
     let data = match source.text("filename") {
-        Some(path) => match scope.inline.read(&path) {
+        Some(path) => match scope.read(&path) {
             Ok(data) => data,
             Err(why) => return source.reject(why),
         },

@@ -7,7 +7,7 @@ use crate::findings::Findings;
 use crate::resources::{ResourceKind, Resources};
 
 /// Values of the runtime, by key: those that are numbers or truth values.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Runtime(BTreeMap<String, f64>);
 
 impl Runtime {

@@ -5,7 +5,9 @@
 //! of a filter means something only beside that filter.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use prost_reflect::DynamicMessage;
 use sallyport_config::Value;
 
 use super::action::{self, Inherited};
@@ -13,6 +15,7 @@ use super::filters::{Chain, PerRoute};
 use super::headers::Mutations;
 use super::listener::{Gate, RouteUse};
 use super::matching::{self, Matched};
+use super::memo::{HostEntry, RouteEntry};
 use super::{Scope, Setting, redirect, retry};
 use crate::fields::Fields;
 use crate::output::{self, Map, entry, filled, list, text};
@@ -106,8 +109,8 @@ fn configuration(
         is_specific_last,
     };
     let mut names = Vec::new();
-    for host in fields.messages("virtual_hosts") {
-        if let Some((name, host)) = virtual_host(scope, &host, prefix, of, &level) {
+    for (index, host) in fields.messages("virtual_hosts").iter().enumerate() {
+        if let Some((name, host)) = virtual_host(scope, (index, host), prefix, of, &level) {
             names.push(name);
             written.push(host);
         }
@@ -116,7 +119,8 @@ fn configuration(
 }
 
 /// What stands around routes and holds for them.
-struct Level {
+#[derive(Debug, PartialEq)]
+pub(super) struct Level {
     changes: Mutations,
     inherited: Inherited,
     filters: PerRoute,
@@ -135,7 +139,7 @@ impl Level {
 
 fn virtual_host(
     scope: &Scope<'_>,
-    fields: &Fields<'_>,
+    (index, fields): (usize, &Fields<'_>),
     prefix: &str,
     of: &RouteUse,
     around: &Level,
@@ -166,24 +170,77 @@ fn virtual_host(
     if requires_tls {
         routes.push(to_https());
     }
-    let mut names = Names::default();
-    for route in fields.messages("routes") {
-        if let Some(route) = self::route(scope, &route, &of.chain, &level, &mut names) {
-            routes.push(route);
-        }
-    }
+    let before = scope.memo.take_host(&name).filter(|before| {
+        before.place == fields.place() && before.chain == of.chain && before.level == level
+    });
+    let entries = self::routes(scope, (&of.message, fields), &of.chain, &level, before);
+    routes.extend(entries.iter().filter_map(|entry| entry.kept.value.clone()));
+    let entry = HostEntry {
+        message: of.message.clone(),
+        index,
+        place: fields.place().to_owned(),
+        chain: of.chain.clone(),
+        level,
+        routes: entries,
+    };
+    let host = whole(fields, &name, (domains, routes), of, &entry.level);
+    scope.memo.keep_host(name.clone(), entry);
+    host.map(|host| (name, host))
+}
+
+/// A virtual host of these domains and routes.
+fn whole(
+    fields: &Fields<'_>,
+    name: &str,
+    (domains, routes): (Option<Vec<String>>, Vec<Value>),
+    of: &RouteUse,
+    level: &Level,
+) -> Option<Value> {
     let domains = domains?;
     let mut filters = of.chain.hosted();
     level.filters.add_to(&mut filters);
     level.changes.check_cookies(fields);
     filters.extend(level.changes.written(None));
     let out = Map::new()
-        .with("name", text(&*name))
+        .with("name", text(name))
         .with("domains", list(domains.into_iter().map(text)))
         .with_some("filters", filled(filters))
         .with_some("client_certificates", of.client_certificates.clone())
         .with("routes", list(routes));
-    Some((name, out.done()))
+    Some(out.done())
+}
+
+/// The routes of a virtual host. Those that are as they were `before` are taken from there.
+fn routes(
+    scope: &Scope<'_>,
+    (message, fields): (&Arc<DynamicMessage>, &Fields<'_>),
+    chain: &Chain,
+    level: &Level,
+    mut before: Option<HostEntry>,
+) -> Vec<RouteEntry> {
+    let kept = before.as_mut().map(|before| std::mem::take(&mut before.routes));
+    let mut kept = kept.unwrap_or_default().into_iter();
+    let mut names = Names::default();
+    let routes = fields.messages("routes").into_iter().enumerate().map(|(index, fields)| {
+        let name = names.next(fields.text("name"));
+        let is_same = |entry: &RouteEntry| {
+            let is_said_again = |before: &HostEntry| before.says_again(message, index, &fields);
+            entry.name == name
+                && before.as_ref().is_some_and(is_said_again)
+                && entry.kept.is_current(scope)
+        };
+        if let Some(entry) = kept.next().filter(is_same) {
+            fields.pass_over();
+            entry.kept.replay(scope);
+            return entry;
+        }
+        let kept = scope.memo.record(scope, || {
+            let fields = fields;
+            route(scope, &fields, chain, level, &name)
+        });
+        RouteEntry { name, kept }
+    });
+    routes.collect()
 }
 
 /// What nobody needs here, or what cannot be done, of a virtual host.
@@ -284,9 +341,8 @@ fn route(
     fields: &Fields<'_>,
     chain: &Chain,
     level: &Level,
-    names: &mut Names,
+    name: &str,
 ) -> Option<Value> {
-    let name = names.next(fields.text("name"));
     fields.ignore("metadata", "nothing here asks for it");
     fields.ignore("decorator", "requests are traced by their route's name");
     fields.ignore("tracing", "requests are traced as the file says");

@@ -50,10 +50,10 @@ pub(super) fn of_cluster(
             fields.ignore("load_assignment", "its endpoints come by EDS");
             let service = discovered(fields);
             let service = service.as_deref().unwrap_or(name);
+            if scope.setting == Setting::Live {
+                return Some(("discovery", entry("xds", text(service))));
+            }
             match scope.find(ResourceKind::ClusterLoadAssignment, service) {
-                _ if scope.setting == Setting::Live => {
-                    Some(("discovery", entry("xds", text(service))))
-                }
                 Some(assignment) => match of_assignment(&assignment)? {
                     endpoints if endpoints.is_empty() => {
                         assignment.reject("has no endpoint that may be used")
