@@ -4,11 +4,13 @@
 //! the schema of the types is walked over it: what is wrong is noted, and what cannot be read is replaced
 //! by an example, so that the rest can be judged further. A problem that only the example has is none.
 
+mod pieces;
 mod repair;
 mod value;
 
 use serde::de::DeserializeOwned;
 
+pub use self::pieces::Pieces;
 use self::repair::Repair;
 use crate::problem::Found;
 use crate::references::{self, Reference};
