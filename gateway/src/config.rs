@@ -27,8 +27,8 @@ mod tracing;
 
 use std::path::{Path, PathBuf};
 
+use sallyport_config::decode::Pieces;
 use sallyport_config::schema::Schema;
-use sallyport_config::spec::Spec;
 use sallyport_config::{File, Files, Found, Problems, Sources};
 use sallyport_plugin::{Instances, Kinds, Reader};
 use sallyport_route::{Hints, Patterns};
@@ -37,6 +37,7 @@ use self::declared::Declared;
 use crate::filters::Filters;
 
 pub use admin::{Admin, AdminAddress, Token};
+pub use declared::{Declaration, Joined, Whole};
 pub use error_pages::{ErrorPage, ErrorPages};
 pub use http2::Http2;
 pub use limits::{HeaderNames, Limits};
@@ -53,6 +54,7 @@ pub use origins::{
 pub use process::{EngineChoice, LogSettings, Shutdown};
 pub use restart_only::RestartOnly;
 pub use texts::Texts;
+pub(crate) use texts::{compressed, decompressed};
 pub use tls::{Certificate, Tls};
 pub use tracing::{Tracing, Trust};
 
@@ -119,6 +121,8 @@ pub struct Loaded {
     pub named_files: Files,
     /// How many regexes of routes were compiled for it.
     pub regexes_compiled: usize,
+    /// Where each listener is declared: the number of the part, and the index there.
+    pub listener_spots: Vec<(usize, usize)>,
 }
 
 /// Reads `path` and everything it includes, and resolves it with these filters.
@@ -135,75 +139,39 @@ pub fn load(path: &Path, filters: &Filters) -> Result<Loaded, Problems> {
 /// As [`load`].
 pub fn load_sources(path: &Path, sources: &Sources, filters: &Filters) -> Result<Loaded, Problems> {
     let (previous, mut patterns) = (Instances::default(), Patterns::default());
-    let mut reader = filters.reader(path, &previous);
-    let loaded = resolve(sources, None, &mut patterns, &mut reader)?;
+    let declaration = declare(sources, &mut filters.reader(path, &previous), None);
+    let whole = Whole::of_files(sources, &declaration);
+    let loaded = resolve(&whole, None, &mut patterns, &mut filters.reader(path, &previous))?;
     Ok(Loaded { texts: Some(Texts::of(sources)), ..loaded })
 }
 
-/// Resolves the files. With `running`, whatever cannot change without a restart must be as it is
+/// Decodes what the files declare. Files that references name are read by `filters`; what `pieces`
+/// remembers of large files is not decoded again.
+#[must_use]
+pub fn declare(
+    sources: &Sources,
+    filters: &mut Reader<'_>,
+    pieces: Option<&mut Pieces>,
+) -> Declaration {
+    Declaration::of_files(sources.files(), filters, pieces)
+}
+
+/// Resolves what is declared. With `running`, whatever cannot change without a restart must be as it is
 /// there. Regexes that `patterns` knows are not compiled again.
 ///
 /// # Errors
-/// As [`load`].
+/// As [`load`]. What is wrong with what a source declares names the source in place of a file.
 pub fn resolve(
-    sources: &Sources,
+    whole: &Whole<'_>,
     running: Option<&RestartOnly>,
     patterns: &mut Patterns,
     filters: &mut Reader<'_>,
 ) -> Result<Loaded, Problems> {
-    let mut problems = Vec::new();
-    let declared = Declared::of_files(sources.files(), filters, &mut problems);
-    resolve_declared(&declared, problems, sources, running, patterns, filters)
-}
-
-/// As [`resolve`], for a configuration that was put together elsewhere, from the files of `sources` and
-/// what else there is. Problems name the main file and places in `spec`.
-///
-/// # Errors
-/// As [`load`].
-pub fn resolve_spec(
-    spec: Spec,
-    sources: &Sources,
-    running: Option<&RestartOnly>,
-    patterns: &mut Patterns,
-    filters: &mut Reader<'_>,
-) -> Result<Loaded, Problems> {
-    let path = sources.files().first().map(|file| file.path.clone()).unwrap_or_default();
-    // Without a text: places in the whole are not those of the file.
-    let origin = File { path, text: String::new() };
-    let declared = Declared::of_spec(spec, &origin);
-    resolve_declared(&declared, Vec::new(), sources, running, patterns, filters)
-}
-
-/// What the files declare, as one: what is included is part of it, and references are filled in.
-///
-/// # Errors
-/// What cannot be read of it.
-pub fn declare(sources: &Sources, filters: &mut Reader<'_>) -> Result<Spec, Problems> {
-    let mut found = Vec::new();
-    let declared = Declared::of_files(sources.files(), filters, &mut found);
-    found.iter_mut().for_each(|found| declared.hide_values(found));
-    let mut problems = Problems::locate(found, sources.files());
-    problems.extend(sources.problems());
-    if problems.are_fatal(false) { Err(problems) } else { Ok(declared.into_whole()) }
-}
-
-/// The files of one configuration as one, with every default, and references as they are written.
-#[must_use]
-pub fn effective(files: &[File]) -> Option<serde_json::Value> {
-    declared::as_written(files)
-}
-
-fn resolve_declared(
-    declared: &Declared<'_>,
-    mut problems: Vec<Found>,
-    sources: &Sources,
-    running: Option<&RestartOnly>,
-    patterns: &mut Patterns,
-    filters: &mut Reader<'_>,
-) -> Result<Loaded, Problems> {
+    let declared = Declared::of(whole);
+    filters.add_files(whole.declaration.named_files());
+    let mut problems = whole.declaration.problems().to_vec();
     let (told, compiled) = (problems.len(), patterns.compiled());
-    let config = resolve::resolve(declared, patterns, filters, &mut problems);
+    let config = resolve::resolve(&declared, patterns, filters, &mut problems);
     let found = problems.split_off(told);
     problems.extend(found.into_iter().filter(|found| !declared.is_of_replaced(found)));
     if let Some(running) = running
@@ -211,22 +179,32 @@ fn resolve_declared(
     {
         running.check(&config, &mut problems);
     }
+    // Sources are told what keeps them from being served, and have nobody who reads warnings.
+    problems.retain(|found| found.is_error() || found.file < declared.files());
     problems.iter_mut().for_each(|found| declared.hide_values(found));
-    let mut problems = Problems::locate(problems, declared.origins);
-    problems.extend(sources.problems());
+    let mut problems = Problems::locate(problems, &declared.origins);
+    problems.extend(whole.files.problems());
     if problems.are_fatal(false) {
         return Err(problems);
     }
+    let listeners = declared.listeners().into_iter();
     Ok(Loaded {
         config,
-        sha256: sources.sha256().to_owned(),
-        files: sources.paths(),
+        sha256: whole.sha256.clone(),
+        files: whole.files.paths(),
         texts: None,
         warnings: problems,
         filters: filters.instances().clone(),
         named_files: filters.files().clone(),
         regexes_compiled: patterns.compiled() - compiled,
+        listener_spots: listeners.map(|(spot, _)| (spot.file, spot.index)).collect(),
     })
+}
+
+/// The files of one configuration as one, with every default, and references as they are written.
+#[must_use]
+pub fn effective(files: &[File]) -> Option<serde_json::Value> {
+    declared::as_written(files)
 }
 
 /// Whether what cannot change without a restart may have been left out because of this problem, so that

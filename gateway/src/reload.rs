@@ -17,12 +17,13 @@ use sallyport_plugin::Instances;
 use sallyport_route::Patterns;
 use sallyport_stats::Registry;
 
+use sallyport_config::decode::Pieces;
 use sallyport_config::process::Log;
 use sallyport_config::watch::{self, Attempt, Followed, Waker};
-use sallyport_config::{Files, Problems, Severity, Sources};
+use sallyport_config::{Files, Found, Problems, Severity, Sources};
 
 use self::history::{History, Outcome, Reason};
-use crate::config::{self, Config, Loaded, RestartOnly, Texts};
+use crate::config::{self, Config, Declaration, Loaded, RestartOnly, Whole};
 use crate::descriptors;
 use crate::filters::Filters;
 use crate::live::Live;
@@ -98,6 +99,10 @@ pub struct Memory {
     seen: String,
     /// That of the files alone.
     files_seen: String,
+    /// What the files declare, where other sources are merged with them: those speak more often.
+    declaration: Option<Arc<Declaration>>,
+    /// What large files are made of, so that an edit decodes what it changes.
+    pieces: Pieces,
     /// The files that the configuration named in that attempt.
     named_files: Files,
     /// The filters in force, and the named files as they are in force.
@@ -140,12 +145,22 @@ pub fn restored(
 ) -> Loaded {
     let Ok(files) = Sources::read(path) else { return loaded };
     let mut merge = sources.merge(files);
-    while merge.has_fragments() {
-        match config::load_sources(path, merge.sources(), filters) {
+    if !merge.has_deliveries() {
+        return loaded;
+    }
+    let (previous, mut patterns) = (Instances::default(), Patterns::default());
+    let declaration = config::declare(merge.files(), &mut filters.reader(path, &previous), None);
+    loop {
+        merge.join(&declaration);
+        if !merge.has_fragments() {
+            break;
+        }
+        let mut reader = filters.reader(path, &previous);
+        match config::resolve(&merge.whole(&declaration), None, &mut patterns, &mut reader) {
             Ok(whole) => {
                 merge.tell();
-                let (files, warnings) = (merge.paths(), loaded.warnings);
-                return Loaded { files, warnings, ..whole };
+                let (texts, warnings) = (Some(merge.texts()), loaded.warnings);
+                return Loaded { texts, warnings, ..whole };
             }
             Err(problems) if merge.prune(&problems) || merge.fall_back(&problems) => {}
             Err(_) => break,
@@ -177,6 +192,8 @@ impl Reloader {
         let mut memory = Memory {
             seen: loaded.sha256.clone(),
             files_seen: String::new(),
+            declaration: None,
+            pieces: Pieces::default(),
             named_files: loaded.named_files.clone(),
             filters: loaded.filters.clone(),
             files_in_force: loaded.named_files.clone(),
@@ -281,13 +298,22 @@ impl Reloader {
         };
         let again = std::mem::take(&mut memory.retry) && !is_asked;
         let current = self.live.current();
-        let sources = merge.sources();
+        let is_first = memory.files_seen.is_empty();
         let are_files_seen = memory.files_seen == merge.files().sha256();
         let reason = if are_files_seen && !is_asked { Reason::Delivered } else { reason };
+        memory.declaration.take_if(|known| !are_files_seen || !known.is_current());
         memory.files_seen = merge.files().sha256().to_owned();
-        let is_seen = memory.seen == sources.sha256() && memory.named_files.are_current();
-        let is_in_force = current.sha256 == sources.sha256() && memory.files_in_force.are_current();
-        memory.seen = sources.sha256().to_owned();
+        if merge.has_deliveries() {
+            merge.join(&self.declaration(&merge, memory));
+        }
+        if is_first && !merge.has_deliveries() {
+            // What is in force was decoded as a whole. Now is the time to learn its pieces.
+            drop(self.declaration(&merge, memory));
+        }
+        let sha256 = merge.sha256();
+        let is_seen = memory.seen == sha256 && memory.named_files.are_current();
+        let is_in_force = current.sha256 == sha256 && memory.files_in_force.are_current();
+        memory.seen = sha256;
         if is_in_force {
             memory.named_files = memory.files_in_force.clone();
             if !is_seen {
@@ -331,6 +357,21 @@ impl Reloader {
         }
     }
 
+    /// What the files declare. It is kept where other sources are merged with them.
+    fn declaration(&self, merge: &Merge, memory: &mut Memory) -> Arc<Declaration> {
+        if let Some(known) = &memory.declaration {
+            return known.clone();
+        }
+        let previous = Instances::default();
+        let mut reader = self.filters.reader(&self.path, &previous);
+        // What was decoded for others is not told of this one.
+        memory.pieces.take_decoded();
+        let pieces = Some(&mut memory.pieces);
+        let declaration = Arc::new(config::declare(merge.files(), &mut reader, pieces));
+        memory.declaration = merge.has_deliveries().then(|| declaration.clone());
+        declaration
+    }
+
     /// Resolves files and fragments together and binds sockets for them. Parts of fragments that cannot
     /// be used are left out.
     fn prepare(
@@ -343,19 +384,21 @@ impl Reloader {
     ) -> Result<(Loaded, Plan), Problems> {
         let previous = memory.filters.clone();
         let mut patterns = Patterns::of(current.matches());
+        let declaration = self.declaration(merge, memory);
         loop {
-            let problems =
-                match self.prepare_once(merge, memory, (&previous, &mut patterns), server) {
-                    Ok((mut loaded, plan)) => {
-                        loaded.files = merge.paths();
-                        if merge.has_fragments() {
-                            loaded.warnings =
-                                self.warnings(merge, &previous, &mut patterns, are_files_seen);
-                        }
-                        return Ok((loaded, plan));
+            merge.join(&declaration);
+            let whole = merge.whole(&declaration);
+            let known = (&previous, &mut patterns);
+            let problems = match self.prepare_once(&whole, memory, known, server) {
+                Ok((mut loaded, plan)) => {
+                    // What is worth knowing of the files is told once, however much is delivered.
+                    if merge.has_fragments() && are_files_seen {
+                        loaded.warnings = Problems::of(Vec::new());
                     }
-                    Err(problems) => problems,
-                };
+                    return Ok((loaded, plan));
+                }
+                Err(problems) => problems,
+            };
             if !merge.has_fragments() {
                 return Err(problems);
             }
@@ -364,44 +407,32 @@ impl Reloader {
             }
             // If it is the file's fault, its own lines tell more than those of the whole.
             let mut reader = self.filters.reader(&self.path, &previous);
-            let running = Some(&self.restart_only);
-            config::resolve(merge.files(), running, &mut patterns, &mut reader)?;
+            let (alone, running) =
+                (Whole::of_files(merge.files(), &declaration), Some(&self.restart_only));
+            config::resolve(&alone, running, &mut patterns, &mut reader)?;
             if !merge.fall_back(&problems) {
                 return Err(problems);
             }
         }
     }
 
-    /// What is worth knowing of the files, at their own lines; once, however much is delivered.
-    fn warnings(
-        &self,
-        merge: &Merge,
-        previous: &Instances,
-        patterns: &mut Patterns,
-        are_files_seen: bool,
-    ) -> Problems {
-        let mut reader = self.filters.reader(&self.path, previous);
-        let running = Some(&self.restart_only);
-        let alone = (!are_files_seen)
-            .then(|| config::resolve(merge.files(), running, patterns, &mut reader));
-        alone.and_then(Result::ok).map_or_else(|| Problems::of(Vec::new()), |it| it.warnings)
-    }
-
     fn prepare_once(
         &self,
-        merge: &Merge,
+        whole: &Whole<'_>,
         memory: &mut Memory,
         (previous, patterns): (&Instances, &mut Patterns),
         server: &Server,
     ) -> Result<(Loaded, Plan), Problems> {
         let mut reader = self.filters.reader(&self.path, previous);
-        let running = Some(&self.restart_only);
-        let resolved = config::resolve(merge.sources(), running, patterns, &mut reader);
+        let resolved = config::resolve(whole, Some(&self.restart_only), patterns, &mut reader);
         memory.named_files = reader.files().clone();
         let loaded = resolved?;
         let Config { listeners, admin, .. } = &loaded.config;
         let plan = server.prepare(listeners, admin.as_ref());
-        let plan = plan.map_err(|found| Problems::locate(found, merge.sources().files()))?;
+        let plan = plan.map_err(|mut found| {
+            found.iter_mut().for_each(|found| at_declared(found, &loaded.listener_spots));
+            Problems::locate(found, &whole.origins())
+        })?;
         Ok((loaded, plan))
     }
 
@@ -415,7 +446,8 @@ impl Reloader {
         started: Instant,
     ) {
         let (files, sha256) = (loaded.files.clone(), loaded.sha256.clone());
-        let regexes_compiled = loaded.regexes_compiled;
+        let (regexes_compiled, pieces_decoded) =
+            (loaded.regexes_compiled, memory.pieces.take_decoded());
         let version = current.version + 1;
         let (filters, named_files) = (loaded.filters.clone(), loaded.named_files.clone());
         let (registry, metrics) = (&self.registry, &self.filters.host.metrics);
@@ -439,7 +471,7 @@ impl Reloader {
         self.with_status(|status| {
             *status = Status { files, applied_at: Some(SystemTime::now()), refused: None };
         });
-        self.swap(snapshot.clone(), merge.sources(), reason);
+        self.swap(snapshot.clone(), merge, reason);
         self.sources.settle(merge);
         for (name, address) in server.apply(plan) {
             tracing::info!(%name, %address, "listening");
@@ -451,7 +483,14 @@ impl Reloader {
         self.registry.config_applied(version, &sha256);
         self.retire(current.clone());
         let elapsed_us = started.elapsed().as_micros();
-        tracing::info!(version, sha256, elapsed_us, regexes_compiled, "configuration in force");
+        tracing::info!(
+            version,
+            sha256,
+            elapsed_us,
+            regexes_compiled,
+            pieces_decoded,
+            "configuration in force"
+        );
     }
 
     /// What the process does besides serving. A level that was set on the admin listener holds until
@@ -465,12 +504,12 @@ impl Reloader {
 
     /// Whoever finds the new version in force finds it in the history as well: asking for that waits
     /// until it is written.
-    fn swap(&self, snapshot: Arc<Snapshot>, sources: &Sources, reason: Reason) {
+    fn swap(&self, snapshot: Arc<Snapshot>, merge: &Merge, reason: Reason) {
         let mut history = self.history();
         let (version, sha256) = (snapshot.version, snapshot.sha256.clone());
         self.live.swap(snapshot);
         let outcome = Outcome::Applied { version };
-        history.add(reason, Some(sha256), outcome, Some(Texts::of(sources)));
+        history.add(reason, Some(sha256), outcome, Some(merge.texts()));
     }
 
     fn refuse(&self, problems: Problems, reason: Reason, sha256: Option<&str>) {
@@ -505,6 +544,16 @@ impl Reloader {
 
     fn with_status(&self, change: impl FnOnce(&mut Status)) {
         change(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// Moves a problem with a listener, which names it by its index among all, to where that is declared.
+fn at_declared(found: &mut Found, spots: &[(usize, usize)]) {
+    let parts = found.place.strip_prefix("listeners[").and_then(|rest| rest.split_once(']'));
+    let spot =
+        parts.and_then(|(index, rest)| Some((spots.get(index.parse::<usize>().ok()?)?, rest)));
+    if let Some((&(file, index), rest)) = spot {
+        (found.file, found.place) = (file, format!("listeners[{index}]{rest}"));
     }
 }
 

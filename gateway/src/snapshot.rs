@@ -101,7 +101,7 @@ pub struct Host {
     /// The share of its requests that are recorded where no route says another.
     pub sample: Sample,
     /// The matching of its routes.
-    pub table: RouteTable,
+    pub table: Arc<RouteTable>,
     /// Its routes, in order.
     pub routes: Vec<Route>,
 }
@@ -375,7 +375,7 @@ fn compile_hosts(
 
 fn compile_host(
     mut host: VirtualHost,
-    before: Option<&RouteTable>,
+    before: Option<&Arc<RouteTable>>,
     sample: Sample,
     stats: &mut impl Iterator<Item = RouteStats>,
     filters: impl Fn(&VirtualHost, &crate::config::Route) -> Chains,

@@ -13,6 +13,7 @@ mod disk;
 mod groups;
 mod merge;
 mod start;
+mod written;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,7 @@ use self::disk::Disk;
 pub use self::groups::{Group, Groups};
 pub use self::merge::Merge;
 pub use self::start::start;
+pub use self::written::{Written, whole};
 
 /// The name of a Kubernetes cluster as a source.
 pub const KUBERNETES: &str = "kubernetes";
@@ -84,8 +86,8 @@ pub struct Sources {
 /// What is held of one source.
 #[derive(Debug, Default)]
 struct Held {
-    /// What it said last, and when.
-    latest: Option<(Arc<Delivery>, SystemTime)>,
+    /// What it said last, the same as text, and when.
+    latest: Option<(Arc<Delivery>, Arc<Written>, SystemTime)>,
     /// What of it is in force.
     in_force: Option<InForce>,
     /// What of `latest` was rejected by the gateway.
@@ -100,6 +102,7 @@ struct Held {
 struct InForce {
     version: Box<str>,
     fragment: Arc<spec::Fragment>,
+    written: Arc<Written>,
     /// When the source said so.
     since: SystemTime,
     /// What it is part of; `None` where it was said to an earlier process.
@@ -199,6 +202,7 @@ impl Sources {
             self.groups.restore(name, saved.groups);
             held.in_force = Some(InForce {
                 version: saved.version,
+                written: Written::of(&saved.fragment),
                 fragment: Arc::new(saved.fragment),
                 since: saved.since,
                 delivery: None,
@@ -224,18 +228,20 @@ impl Sources {
     pub fn merge(&self, files: sallyport_config::Sources) -> Merge {
         let held = self.held();
         let taken = held.iter().filter_map(|(name, held)| match (&held.latest, &held.in_force) {
-            (Some((delivery, _)), _) => Some(merge::Taken {
+            (Some((delivery, written, _)), _) => Some(merge::Taken {
                 source: name,
                 fragment: delivery.fragment.clone(),
+                written: Some(written.clone()),
                 delivery: Some(delivery.clone()),
-                before: held.in_force.as_ref().map(|it| it.fragment.clone()),
+                before: held.in_force.as_ref().map(|it| (it.fragment.clone(), it.written.clone())),
                 is_whole: delivery.unit == Unit::Delivery,
                 is_refused: false,
                 rejections: Vec::new(),
             }),
             (None, Some(in_force)) => Some(merge::Taken {
                 source: name,
-                fragment: (*in_force.fragment).clone(),
+                fragment: in_force.fragment.clone(),
+                written: Some(in_force.written.clone()),
                 delivery: None,
                 before: None,
                 is_whole: false,
@@ -255,7 +261,7 @@ impl Sources {
                 continue;
             };
             match &held.latest {
-                Some((latest, at)) if Arc::ptr_eq(latest, delivery) => {
+                Some((latest, _, at)) if Arc::ptr_eq(latest, delivery) => {
                     let at = *at;
                     self.settle_one(held, taken, delivery, at);
                 }
@@ -278,15 +284,19 @@ impl Sources {
         held.rejections = taken.rejections.clone().into();
         let version = &delivery.version;
         let is_known = held.in_force.as_ref().is_some_and(|it| it.delivery_is(delivery));
-        if !taken.is_refused && !is_known {
+        if let Some(written) = &taken.written
+            && !taken.is_refused
+            && !is_known
+        {
             held.in_force = Some(InForce {
                 version: version.clone(),
-                fragment: Arc::new(taken.fragment.clone()),
+                fragment: taken.fragment.clone(),
+                written: written.clone(),
                 since: at,
                 delivery: Some(delivery.clone()),
             });
             if let Some(disk) = &self.disk {
-                disk.write(taken.source, version, at, &taken.fragment, &delivery.files);
+                disk.write(taken.source, version, at, written, &delivery.files);
             }
         }
         if let Some(outcome) = &held.outcome {
@@ -301,7 +311,7 @@ impl Sources {
     pub fn views(&self) -> Vec<SourceView> {
         let held = self.held();
         let views = held.iter().map(|(name, held)| {
-            let delivered = held.latest.iter().flat_map(|(delivery, _)| &delivery.problems);
+            let delivered = held.latest.iter().flat_map(|(delivery, ..)| &delivery.problems);
             let problems = delivered.chain(held.rejections.iter());
             SourceView {
                 name,
@@ -326,6 +336,7 @@ struct SourceOutlet {
 
 impl Outlet for SourceOutlet {
     fn deliver(&self, delivery: Delivery) {
+        let written = Written::of(&delivery.fragment);
         // With the lock: files that no delivery names are removed with it as well.
         let mut held = self.sources.held();
         if let Some(disk) = &self.sources.disk
@@ -333,7 +344,8 @@ impl Outlet for SourceOutlet {
         {
             tracing::error!(source = self.name, %error, "files of a source cannot be kept");
         }
-        held.entry(self.name).or_default().latest = Some((Arc::new(delivery), SystemTime::now()));
+        let latest = (Arc::new(delivery), written, SystemTime::now());
+        held.entry(self.name).or_default().latest = Some(latest);
         drop(held);
         self.sources.look();
     }

@@ -202,6 +202,11 @@ impl<'a> Reader<'a> {
         &self.files
     }
 
+    /// Adds files that were read elsewhere, to be watched as the others are.
+    pub fn add_files(&mut self, files: &Files) {
+        self.files.extend(files);
+    }
+
     /// The file called `name`, as it stands at `place`, read whole, for a key that is no filter's. It is
     /// watched from then on, as those of filters are.
     pub fn file(

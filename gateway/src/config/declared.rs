@@ -5,18 +5,19 @@
 //! [`resolve`](super::resolve), for parts from anywhere alike.
 
 use std::fmt;
+use std::sync::Arc;
 
-use sallyport_config::decode::{self, Decoded, Replaced};
-use sallyport_config::references::{Named, Reference};
-use sallyport_config::spec::{Included, Spec};
-use sallyport_config::{File, Found, Place, Severity, Sink, Value};
+use sallyport_config::decode::{self, Decoded, Pieces, Replaced};
+use sallyport_config::references::{self, Named, Reference};
+use sallyport_config::spec::{self, Fragment, Included, Spec};
+use sallyport_config::{File, Files, Found, Place, Problem, Severity, Sink, Sources, Value};
 use sallyport_plugin::Reader;
 
 /// What a reference to a file may stand for: a token, a password, an address. Anything larger is
 /// named by a key that reads files.
 const REFERENCE_BYTES_MAX: usize = 64 << 10;
 
-/// One part of what is declared.
+/// One file's part of what is declared.
 #[derive(Debug, Default)]
 pub(super) struct Part {
     /// Its number, which is its index among the origins.
@@ -36,29 +37,79 @@ impl<T: Into<Spec>> From<(usize, Decoded<T>)> for Part {
     }
 }
 
-/// All that is declared.
-#[derive(Debug)]
-pub(super) struct Declared<'o> {
+/// What the files of a configuration declare: the main file and those that it includes.
+#[derive(Debug, Default)]
+pub struct Declaration {
     /// The parts in the order of their numbers: first the main file's, which declares nothing if
     /// nothing of the file could be read.
-    pub(super) parts: Vec<Part>,
-    /// Where parts come from, by their numbers.
-    pub(super) origins: &'o [File],
+    parts: Vec<Part>,
     /// Whether anything asks for the JA4 fingerprint of clients.
-    pub(super) asks_ja4: bool,
+    asks_ja4: bool,
+    /// What is wrong with the files as they are written.
+    problems: Vec<Found>,
+    /// The files that references name.
+    named_files: Files,
 }
 
-impl<'o> Declared<'o> {
+/// What a source besides the files declares.
+#[derive(Debug)]
+pub struct Joined {
+    /// What its problems name in place of a file.
+    origin: File,
+    fragment: Arc<Fragment>,
+    asks_ja4: bool,
+}
+
+/// What a configuration is resolved from.
+#[derive(Clone, Debug)]
+pub struct Whole<'w> {
+    /// The files.
+    pub files: &'w Sources,
+    /// What they declare.
+    pub declaration: &'w Declaration,
+    /// The main file's listeners, perhaps with what is added to them.
+    pub listeners: &'w [spec::Listener],
+    /// What other sources declare.
+    pub fragments: &'w [Joined],
+    /// The fingerprint of all this.
+    pub sha256: String,
+}
+
+/// All that is declared.
+#[derive(Debug)]
+pub(super) struct Declared<'d> {
+    /// The parts that are files, in the order of their numbers.
+    pub(super) parts: &'d [Part],
+    /// Where parts come from, by their numbers: the files, then the sources besides.
+    pub(super) origins: Vec<&'d File>,
+    /// Whether anything asks for the JA4 fingerprint of clients.
+    pub(super) asks_ja4: bool,
+    listeners: &'d [spec::Listener],
+    fragments: &'d [Joined],
+}
+
+impl Declaration {
     /// Decodes the files, the main one first. What is wrong is noted, and stands in the parts as an
     /// example, so that the rest can be judged further. Files that references name are read by
-    /// `reader`.
-    pub(super) fn of_files(files: &'o [File], reader: &mut Reader<'_>, sink: &mut Sink) -> Self {
-        let mut parts = Vec::with_capacity(files.len());
+    /// `reader`; what `pieces` remembers of large files is not decoded again.
+    pub(super) fn of_files(
+        files: &[File],
+        reader: &mut Reader<'_>,
+        mut pieces: Option<&mut Pieces>,
+    ) -> Self {
+        let (mut parts, mut problems) = (Vec::with_capacity(files.len()), Sink::new());
+        if let Some(pieces) = &mut pieces {
+            pieces.begin(files.iter().map(|file| file.text.len()).sum());
+        }
+        let sink = &mut problems;
         let mut read = |named: Named<'_>, place: &Place<'_>, sink: &mut Sink| {
             referred(named, place, reader, sink)
         };
         for (file, File { text, .. }) in files.iter().enumerate() {
-            if file == 0 {
+            let known = pieces.as_mut().and_then(|pieces| in_pieces(pieces, file, text));
+            if let Some(spec) = known {
+                parts.push(Part { file, spec, ..Part::default() });
+            } else if file == 0 {
                 let main = decode::filled::<Spec>(0, text, &mut read, sink);
                 parts.push(main.map_or_else(Part::default, |decoded| (0, decoded).into()));
             } else if holds_nothing(text) {
@@ -67,46 +118,133 @@ impl<'o> Declared<'o> {
                 parts.push((file, decoded).into());
             }
         }
+        if let Some(pieces) = pieces
+            && !problems.iter().any(Found::is_error)
+        {
+            pieces.end();
+        }
         // In a name it does no harm, and every key and variable that asks has it.
         let asks_ja4 = files.iter().any(|file| file.text.contains("ja4"));
-        Self { parts, origins: files, asks_ja4 }
-    }
-
-    /// One part that was not read from `origin` as it is: problems name places in `spec`.
-    pub(super) fn of_spec(spec: Spec, origin: &'o File) -> Self {
-        let asks_ja4 = serde_json::to_string(&spec).is_ok_and(|text| text.contains("ja4"));
-        let parts = vec![Part { spec, ..Part::default() }];
-        Self { parts, origins: std::slice::from_ref(origin), asks_ja4 }
-    }
-
-    /// All parts as one, with nothing left to include.
-    pub(super) fn into_whole(self) -> Spec {
-        let mut parts = self.parts.into_iter().map(|part| part.spec);
-        let mut whole = parts.next().unwrap_or_default();
-        for part in parts {
-            whole.upstreams.extend(part.upstreams);
-            whole.virtual_hosts.extend(part.virtual_hosts);
-        }
-        whole.include.clear();
-        whole
+        Self { parts, asks_ja4, problems, named_files: reader.files().clone() }
     }
 
     /// What the main file says: what there is one of stands there alone.
-    pub(super) fn main(&self) -> &Spec {
+    #[must_use]
+    pub fn main(&self) -> &Spec {
         &self.parts[0].spec
     }
 
-    /// The entries of a section in all parts, each with its spot.
-    pub(super) fn entries<'s, S>(
-        &'s self,
+    /// The virtual hosts of all files.
+    pub fn virtual_hosts(&self) -> impl Iterator<Item = &spec::VirtualHost> {
+        self.parts.iter().flat_map(|part| &part.spec.virtual_hosts)
+    }
+
+    /// Whether all that is written could be read.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        !self.problems.iter().any(Found::is_error)
+    }
+
+    /// Whether decoding the same texts again would give the same. Reads the files that references name.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        self.named_files.are_current()
+    }
+
+    pub(super) fn problems(&self) -> &[Found] {
+        &self.problems
+    }
+
+    pub(super) fn named_files(&self) -> &Files {
+        &self.named_files
+    }
+}
+
+impl Joined {
+    /// What the source called `source` declares, and whether that asks for the JA4 fingerprint of
+    /// clients.
+    #[must_use]
+    pub fn new(source: &str, fragment: Arc<Fragment>, asks_ja4: bool) -> Self {
+        let origin = File { path: format!("source {source}").into(), text: String::new() };
+        Self { origin, fragment, asks_ja4 }
+    }
+
+    /// Whether a problem is with what this source declares.
+    #[must_use]
+    pub fn is_origin_of(&self, problem: &Problem) -> bool {
+        self.origin.path == problem.file
+    }
+}
+
+impl<'w> Whole<'w> {
+    /// These files alone, which declare this.
+    #[must_use]
+    pub fn of_files(files: &'w Sources, declaration: &'w Declaration) -> Self {
+        let (listeners, sha256) = (&declaration.main().listeners[..], files.sha256().to_owned());
+        Self { files, declaration, listeners, fragments: &[], sha256 }
+    }
+
+    /// Where its parts come from, by their numbers: the files, then the sources besides.
+    #[must_use]
+    pub fn origins(&self) -> Vec<&'w File> {
+        let sources = self.fragments.iter().map(|joined| &joined.origin);
+        self.files.files().iter().chain(sources).collect()
+    }
+}
+
+impl<'d> Declared<'d> {
+    pub(super) fn of(whole: &Whole<'d>) -> Self {
+        let Whole { declaration, listeners, fragments, .. } = *whole;
+        Self {
+            parts: &declaration.parts,
+            origins: whole.origins(),
+            asks_ja4: declaration.asks_ja4 || fragments.iter().any(|joined| joined.asks_ja4),
+            listeners,
+            fragments,
+        }
+    }
+
+    /// What the main file says, but for its listeners: what there is one of stands there alone.
+    pub(super) fn main(&self) -> &'d Spec {
+        &self.parts[0].spec
+    }
+
+    /// The listeners of all parts, each with its spot.
+    pub(super) fn listeners(&self) -> Vec<(Spot, &'d spec::Listener)> {
+        let of_files = self.parts.first().map(|main| (main.file, self.listeners));
+        self.entries("listeners", of_files.into_iter(), |fragment| &fragment.listeners)
+    }
+
+    /// The upstreams of all parts, each with its spot.
+    pub(super) fn upstreams(&self) -> Vec<(Spot, &'d spec::Upstream)> {
+        let of_files = self.parts.iter().map(|part| (part.file, &part.spec.upstreams[..]));
+        self.entries("upstreams", of_files, |fragment| &fragment.upstreams)
+    }
+
+    /// The virtual hosts of all parts, each with its spot.
+    pub(super) fn virtual_hosts(&self) -> Vec<(Spot, &'d spec::VirtualHost)> {
+        let of_files = self.parts.iter().map(|part| (part.file, &part.spec.virtual_hosts[..]));
+        self.entries("virtual_hosts", of_files, |fragment| &fragment.virtual_hosts)
+    }
+
+    fn entries<S>(
+        &self,
         section: &'static str,
-        of: impl Fn(&'s Spec) -> &'s [S],
-    ) -> Vec<(Spot, &'s S)> {
-        let entries = self.parts.iter().flat_map(|part| {
-            let entries = of(&part.spec).iter().enumerate();
-            entries.map(|(index, spec)| (Spot { file: part.file, section, index }, spec))
+        of_files: impl Iterator<Item = (usize, &'d [S])>,
+        of_fragment: fn(&Fragment) -> &[S],
+    ) -> Vec<(Spot, &'d S)> {
+        let of_fragments = (self.files()..).zip(self.fragments);
+        let of_fragments = of_fragments.map(|(file, it)| (file, of_fragment(&it.fragment)));
+        let entries = of_files.chain(of_fragments).flat_map(|(file, entries)| {
+            let entries = entries.iter().enumerate();
+            entries.map(move |(index, spec)| (Spot { file, section, index }, spec))
         });
         entries.collect()
+    }
+
+    /// How many of the origins are files.
+    pub(super) fn files(&self) -> usize {
+        self.origins.len() - self.fragments.len()
     }
 
     /// Whether anything is not what was written.
@@ -126,6 +264,17 @@ impl<'o> Declared<'o> {
     pub(super) fn is_of_replaced(&self, found: &Found) -> bool {
         let part = self.parts.iter().find(|part| part.file == found.file);
         part.is_some_and(|part| part.replaced.holds(&found.place))
+    }
+}
+
+/// What a file declares, decoded piece by piece; `None` where it is to be decoded as a whole.
+fn in_pieces(pieces: &mut Pieces, file: usize, text: &str) -> Option<Spec> {
+    if references::may_be_in(text) {
+        return None;
+    }
+    match file {
+        0 => pieces.main(text),
+        _ => pieces.included(text).map(Spec::from),
     }
 }
 

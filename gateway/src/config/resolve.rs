@@ -56,9 +56,8 @@ pub(super) fn resolve(
     problems: &mut Sink,
 ) -> Config {
     let main = declared.main();
-    let upstreams = declared.entries("upstreams", |spec| &spec.upstreams);
-    let hosts = declared.entries("virtual_hosts", |spec| &spec.virtual_hosts);
-    let listeners = declared.entries("listeners", |spec| &spec.listeners);
+    let (upstreams, hosts) = (declared.upstreams(), declared.virtual_hosts());
+    let listeners = declared.listeners();
     let mut resolver = Resolver {
         problems,
         declared,

@@ -2,6 +2,7 @@ mod pairs;
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sallyport_balance::Policy;
@@ -11,7 +12,7 @@ use sallyport_config::{Problems, Sources};
 use sallyport_plugin::{Instances, Kinds};
 use sallyport_route::Patterns;
 
-use super::{Action, HashOn, Loaded, RestartOnly};
+use super::{Action, HashOn, Joined, Loaded, RestartOnly, Whole};
 use crate::filters::Filters;
 
 fn load(path: &Path) -> Result<Loaded, Problems> {
@@ -114,12 +115,10 @@ fn what_needs_a_restart_is_refused_in_a_reload_and_listeners_do_not() {
     let reload = |path: &Path| {
         let (filters, previous) = (Filters::idle(Kinds::builtin()), Instances::default());
         let sources = Sources::read(path).unwrap();
-        super::resolve(
-            &sources,
-            Some(&running),
-            &mut Patterns::default(),
-            &mut filters.reader(path, &previous),
-        )
+        let mut reader = filters.reader(path, &previous);
+        let declaration = super::declare(&sources, &mut reader, None);
+        let whole = Whole::of_files(&sources, &declaration);
+        super::resolve(&whole, Some(&running), &mut Patterns::default(), &mut reader)
     };
     reload(&listen("other", "admin: { address: 127.0.0.1:2 }\n")).unwrap();
     let problems = reload(&listen("one", "limits: { upstream_idle_connections: 5 }\n"));
@@ -128,7 +127,7 @@ fn what_needs_a_restart_is_refused_in_a_reload_and_listeners_do_not() {
 }
 
 #[test]
-fn what_is_put_together_elsewhere_is_resolved_as_a_file_is() {
+fn what_a_source_declares_is_resolved_with_the_files_and_named_by_the_source() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("parts")).unwrap();
     let main = write(folder.path(), "a.yaml", MAIN);
@@ -137,19 +136,23 @@ fn what_is_put_together_elsewhere_is_resolved_as_a_file_is() {
     let sources = Sources::read(&main).unwrap();
     let (filters, previous) = (Filters::idle(Kinds::builtin()), Instances::default());
     let mut reader = filters.reader(&main, &previous);
-    let mut spec = super::declare(&sources, &mut reader).unwrap();
-    assert_eq!((spec.upstreams.len(), spec.virtual_hosts.len()), (2, 1));
-    assert!(spec.include.is_empty());
-    let loaded =
-        super::resolve_spec(spec.clone(), &sources, None, &mut Patterns::default(), &mut reader)
-            .unwrap();
-    assert_eq!(loaded.config.virtual_hosts[0].routes.len(), 1);
-    assert_eq!(loaded.sha256, sources.sha256());
+    let declaration = super::declare(&sources, &mut reader, None);
+    assert!(declaration.is_whole());
+    let mut resolved = |text: &str| {
+        let fragment = serde_yaml::from_str(text).unwrap();
+        let joined = [Joined::new("test", Arc::new(fragment), true)];
+        let whole = Whole { fragments: &joined, ..Whole::of_files(&sources, &declaration) };
+        super::resolve(&whole, None, &mut Patterns::default(), &mut reader)
+    };
+    let host = "virtual_hosts: [ { name: more, domains: [more], routes: [ { name: r, forward: { upstream: plain } } ] } ]";
+    let loaded = resolved(host).unwrap();
+    assert_eq!(loaded.config.virtual_hosts.len(), 2);
+    assert!(loaded.config.asks_ja4);
+    assert_eq!(loaded.listener_spots, [(0, 0), (0, 1)]);
 
-    spec.upstreams.remove(0);
-    let problems = super::resolve_spec(spec, &sources, None, &mut Patterns::default(), &mut reader)
-        .unwrap_err();
-    let said = problems.to_string();
-    let place = "a.yaml:1: virtual_hosts[0].routes[0].forward.split[1].upstream: unknown upstream";
-    assert!(said.contains(place), "{said}");
+    let said = resolved(&host.replace("plain", "nobody")).unwrap_err().to_string();
+    let place = "source test:1: virtual_hosts[0].routes[0].forward.upstream: unknown upstream";
+    assert!(said.starts_with(place), "{said}");
+    let said = resolved(&host.replace("more", "late")).unwrap_err().to_string();
+    assert!(said.contains("it is taken by virtual_hosts[0].name of "), "{said}");
 }

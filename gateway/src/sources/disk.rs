@@ -16,8 +16,9 @@ use sallyport_config::FILE_BYTES_MAX;
 use sallyport_config::delivery::DeliveredFile;
 use sallyport_config::regular;
 use sallyport_config::spec::Fragment;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
+use super::Written;
 use super::groups::{Groups, SavedGroup};
 
 /// How long changes of endpoints are gathered before they are written: they may come many times a
@@ -43,11 +44,11 @@ pub(super) struct Saved {
     pub(super) groups: Vec<SavedGroup>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct SavedFragment<F> {
+#[derive(Deserialize)]
+struct SavedFragment {
     version: Box<str>,
     since_unix_s: u64,
-    fragment: F,
+    fragment: Fragment,
 }
 
 impl Disk {
@@ -75,7 +76,7 @@ impl Disk {
                 return None;
             }
         };
-        let saved: SavedFragment<Fragment> = serde_json::from_slice(&read)
+        let saved: SavedFragment = serde_json::from_slice(&read)
             .inspect_err(|error| {
                 tracing::warn!(file = %path.display(), %error, "what a source said last is lost");
             })
@@ -97,15 +98,14 @@ impl Disk {
         source: &str,
         version: &str,
         since: SystemTime,
-        fragment: &Fragment,
+        written: &Written,
         files: &[DeliveredFile],
     ) {
         let since = since.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let saved = SavedFragment { version: version.into(), since_unix_s: since, fragment };
-        let written = serde_json::to_vec(&saved)
-            .map_err(io::Error::other)
-            .and_then(|bytes| write(&self.fragment_of(source), &bytes));
-        self.tell(written);
+        let (version, fragment) = (serde_json::json!(version), written.json().unwrap_or_default());
+        let saved =
+            format!(r#"{{"version":{version},"since_unix_s":{since},"fragment":{fragment}}}"#);
+        self.tell(write(&self.fragment_of(source), saved.as_bytes()));
         let named: HashSet<&str> = files.iter().map(|file| &*file.name).collect();
         let Ok(there) = fs::read_dir(self.files_of(source)) else { return };
         for entry in there.flatten() {

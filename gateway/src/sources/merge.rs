@@ -1,18 +1,21 @@
 //! The file and the fragments of all sources as one configuration.
 //!
-//! The whole is written as one text and resolved as a file is. What is wrong with a part of a
-//! fragment is told at its place in the whole; the part is taken out, and the rest is tried again.
-//! A route that cannot do what it says answers 500 in place of leaving its requests to another
-//! route.
+//! Each fragment is a part of the whole beside the files, as an included file is, and keeps its own
+//! places; all that is put together is what the file's listeners serve. What is wrong with a part of a
+//! fragment is told there; the part is taken out, and the rest is tried again. A route that cannot do
+//! what it says answers 500 in place of leaving its requests to another route.
 
-use std::path::PathBuf;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use sallyport_config::delivery::{Delivery, Part, Rejection};
-use sallyport_config::spec::scalar::Int;
-use sallyport_config::spec::{Fragment, Included, Listener, Respond, Spec};
-use sallyport_config::{Problem, Problems, Severity, Sources, to_yaml};
-use serde_json::Value;
+use sallyport_config::spec::scalar::{Int, Name};
+use sallyport_config::spec::{Certificate, Fragment, Listener, Respond};
+use sallyport_config::{Problem, Problems, Severity, Sources};
+use sha2::{Digest as _, Sha256};
+
+use super::Written;
+use crate::config::{Declaration, Joined, Texts, Whole};
 
 /// How often parts are taken out before the fragment as a whole is: each time is a whole
 /// resolution.
@@ -22,10 +25,9 @@ const ROUNDS_MAX: usize = 8;
 #[derive(Debug)]
 pub struct Merge {
     files: Sources,
-    /// What the files say, where there is something to merge it with and they can be read.
-    spec: Option<Spec>,
     taken: Vec<Taken>,
-    merged: Option<(Sources, Layout)>,
+    /// `None` where there is nothing to join the files with, or the files cannot be read.
+    together: Option<Together>,
     rounds: usize,
 }
 
@@ -34,11 +36,13 @@ pub struct Merge {
 pub(super) struct Taken {
     pub(super) source: &'static str,
     /// What is left of the delivery.
-    pub(super) fragment: Fragment,
+    pub(super) fragment: Arc<Fragment>,
+    /// The same as text; `None` where parts were taken out since it was written.
+    pub(super) written: Option<Arc<Written>>,
     /// `None` for what an earlier process was told.
     pub(super) delivery: Option<Arc<Delivery>>,
     /// What is in force of the source.
-    pub(super) before: Option<Arc<Fragment>>,
+    pub(super) before: Option<(Arc<Fragment>, Arc<Written>)>,
     /// Whether one bad part refuses it all.
     pub(super) is_whole: bool,
     /// Whether it was refused as a whole.
@@ -46,22 +50,32 @@ pub(super) struct Taken {
     pub(super) rejections: Vec<Rejection>,
 }
 
-/// Where the parts of each fragment begin in the whole.
-#[derive(Debug, Default)]
-struct Layout {
-    /// Certificates that the file has itself, by the index of its listener.
-    certificates: Vec<usize>,
-    /// Of each fragment.
-    starts: Vec<Starts>,
+/// Files and fragments joined.
+#[derive(Debug)]
+struct Together {
+    /// The main file's listeners, with what fragments add to them.
+    listeners: Vec<Listener>,
+    /// A fragment for each source.
+    fragments: Vec<Joined>,
+    certificates: Certificates,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Starts {
-    listeners: usize,
-    /// Behind the file's own, in each listener.
-    certificates: usize,
-    upstreams: usize,
-    virtual_hosts: usize,
+/// Where the certificates of fragments stand in the main file's listeners.
+#[derive(Debug)]
+struct Certificates {
+    /// How many the file has itself, by the index of its listener.
+    own: Vec<usize>,
+    /// How many each fragment adds.
+    added: Vec<usize>,
+}
+
+/// What fragments add to the file's listeners that name no virtual hosts.
+#[derive(Debug)]
+pub(super) struct Additions {
+    /// All virtual hosts that these listeners serve.
+    pub(super) served: Vec<Name>,
+    /// Further certificates.
+    pub(super) certificates: Vec<Certificate>,
 }
 
 /// A part of a fragment, by its indices.
@@ -79,16 +93,7 @@ enum At {
 
 impl Merge {
     pub(super) fn new(files: Sources, taken: Vec<Taken>) -> Self {
-        let spec = if taken.is_empty() { None } else { read(&files) };
-        let mut merge = Self { files, spec, taken, merged: None, rounds: 0 };
-        merge.render();
-        merge
-    }
-
-    /// What is to be resolved.
-    #[must_use]
-    pub fn sources(&self) -> &Sources {
-        self.merged.as_ref().map_or(&self.files, |(merged, _)| merged)
+        Self { files, taken, together: None, rounds: 0 }
     }
 
     /// The files alone.
@@ -97,16 +102,56 @@ impl Merge {
         &self.files
     }
 
-    /// The paths of the files.
+    /// Whether any source has said something.
     #[must_use]
-    pub fn paths(&self) -> Vec<PathBuf> {
-        self.files.paths()
+    pub fn has_deliveries(&self) -> bool {
+        self.taken.iter().any(|taken| !taken.fragment.is_empty())
     }
 
-    /// Whether there is more than the files.
+    /// Whether there is more than the files, as they were joined last.
     #[must_use]
     pub fn has_fragments(&self) -> bool {
-        self.merged.is_some()
+        self.together.is_some()
+    }
+
+    /// Joins what is left of the fragments with the files, which declare this. Files that cannot be read
+    /// stay alone, and so are told as they are.
+    pub fn join(&mut self, declaration: &Declaration) {
+        let can_be_joined =
+            self.has_deliveries() && declaration.is_whole() && self.files.problems().is_empty();
+        self.together = can_be_joined.then(|| Together::of(declaration, &mut self.taken));
+    }
+
+    /// What is to be resolved.
+    #[must_use]
+    pub fn whole<'w>(&'w self, declaration: &'w Declaration) -> Whole<'w> {
+        let files = Whole::of_files(&self.files, declaration);
+        let Some(Together { listeners, fragments, .. }) = &self.together else { return files };
+        Whole { listeners, fragments, sha256: self.sha256(), ..files }
+    }
+
+    /// The fingerprint of the whole: of the files alone where nothing is joined with them.
+    #[must_use]
+    pub fn sha256(&self) -> String {
+        if self.together.is_none() {
+            return self.files.sha256().to_owned();
+        }
+        let mut digest = Sha256::new_with_prefix(self.files.sha256());
+        for taken in self.taken.iter().filter(|taken| !taken.fragment.is_empty()) {
+            digest.update(taken.source);
+            digest.update([0]);
+            digest.update(taken.written.as_ref().map_or([0; 32], |written| written.sha256));
+        }
+        digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The texts of the whole.
+    #[must_use]
+    pub fn texts(&self) -> Texts {
+        let joined = self.taken.iter().filter(|_| self.together.is_some());
+        let fragments = joined.filter(|taken| !taken.fragment.is_empty());
+        let fragments = fragments.filter_map(|taken| taken.written.clone());
+        Texts::of(&self.files).with(fragments.collect())
     }
 
     pub(super) fn taken(&self) -> &[Taken] {
@@ -123,16 +168,16 @@ impl Merge {
     }
 
     /// Takes the parts of fragments out that `problems` are at. Returns whether there were any, so
-    /// that it is worth trying again.
+    /// that it is worth trying again with what is left.
     pub fn prune(&mut self, problems: &Problems) -> bool {
-        let Some((_, layout)) = &self.merged else { return false };
+        let Some(together) = &self.together else { return false };
         if self.rounds == ROUNDS_MAX {
             return false;
         }
         self.rounds += 1;
         let errors = problems.iter().filter(|problem| problem.severity == Severity::Error);
         let located = errors.filter_map(|problem| {
-            let (fragment, at) = layout.find(&problem.path, &self.taken)?;
+            let (fragment, at) = together.find(problem)?;
             Some((fragment, at, problem.clone()))
         });
         let located: Vec<_> = located.collect();
@@ -140,14 +185,13 @@ impl Merge {
             let of_fragment = located.iter().filter(|(fragment, ..)| *fragment == index);
             taken.prune(of_fragment.map(|(_, at, problem)| (*at, problem)).collect());
         }
-        self.render();
         !located.is_empty()
     }
 
     /// Puts what is in force of each source in the place of what it says now, or where that is no
     /// better, nothing. Returns whether it is worth trying again.
     pub fn fall_back(&mut self, problems: &Problems) -> bool {
-        if self.merged.is_none() {
+        if self.together.is_none() {
             return false;
         }
         for taken in &mut self.taken {
@@ -155,34 +199,98 @@ impl Merge {
             taken.refuse(first);
         }
         self.rounds = 0;
-        self.render();
         true
     }
+}
 
-    fn render(&mut self) {
-        self.merged = None;
-        let Some(file) = self
-            .spec
-            .as_ref()
-            .filter(|_| self.taken.iter().any(|taken| !taken.fragment.is_empty()))
-        else {
-            return;
+impl Together {
+    fn of(declaration: &Declaration, taken: &mut [Taken]) -> Self {
+        let main = declaration.main();
+        let own =
+            |listener: &Listener| listener.tls.as_ref().map_or(0, |tls| tls.certificates.len());
+        let certificates = Certificates {
+            own: main.listeners.iter().map(own).collect(),
+            added: taken.iter().map(|taken| taken.fragment.certificates.len()).collect(),
         };
-        let (whole, layout) = together(file, &self.taken);
-        let mut value = match serde_json::to_value(&whole) {
-            Ok(value) => value,
-            Err(error) => return tracing::error!(%error, "fragments cannot be written"),
-        };
-        drop_null(&mut value);
-        let path = self.files.files().first().map(|file| file.path.clone()).unwrap_or_default();
-        let text = to_yaml(&value).map(String::into_bytes);
-        let read = text.and_then(|text| {
-            Sources::of_bytes(&path, text).map_err(|problems| problems.to_string())
-        });
-        match read {
-            Ok(read) => self.merged = Some((read, layout)),
-            Err(error) => tracing::error!(%error, "fragments cannot be written"),
+        let names = declaration.virtual_hosts().map(|host| host.name.clone());
+        let additions = Additions::of(names, taken.iter().map(|taken| &*taken.fragment));
+        let mut listeners = main.listeners.clone();
+        for listener in listeners.iter_mut().filter(|listener| listener.virtual_hosts.is_none()) {
+            listener.virtual_hosts = Some(additions.served.clone());
+            if let Some(tls) = &mut listener.tls {
+                tls.certificates.extend(additions.certificates.iter().cloned());
+            }
         }
+        let fragments = taken.iter_mut().map(|taken| {
+            let asks_ja4 = taken.written().asks_ja4;
+            Joined::new(taken.source, taken.fragment.clone(), asks_ja4)
+        });
+        Self { listeners, fragments: fragments.collect(), certificates }
+    }
+
+    /// The part of a fragment that a problem is with, and the index of the fragment.
+    fn find(&self, problem: &Problem) -> Option<(usize, At)> {
+        let (section, index, rest) = item(&problem.path)?;
+        let certificate = || {
+            let (key, at, _) = item(rest.strip_prefix("tls.")?)?;
+            (key == "certificates").then_some(at)
+        };
+        let Some(fragment) = self.fragments.iter().position(|it| it.is_origin_of(problem)) else {
+            let (fragment, at) = (section == "listeners")
+                .then(|| self.certificates.of_fragment(index, certificate()?))??;
+            return Some((fragment, At::Certificate(at)));
+        };
+        let at = match section {
+            "listeners" => {
+                let at = certificate().map(|at| At::ListenerCertificate(index, at));
+                at.unwrap_or(At::Listener(index))
+            }
+            "upstreams" => At::Upstream(index),
+            "virtual_hosts" => match item(rest) {
+                Some(("routes", route, rest)) => {
+                    let is_action = ["forward", "redirect", "respond", "filters"]
+                        .iter()
+                        .any(|key| rest.starts_with(key));
+                    At::Route(index, route, is_action)
+                }
+                _ => At::VirtualHost(index),
+            },
+            _ => return None,
+        };
+        Some((fragment, at))
+    }
+}
+
+impl Certificates {
+    /// The fragment that adds the certificate with the index `at` to the listener with this index, and
+    /// its index there.
+    fn of_fragment(&self, listener: usize, at: usize) -> Option<(usize, usize)> {
+        let mut at = at.checked_sub(*self.own.get(listener)?)?;
+        for (fragment, count) in self.added.iter().enumerate() {
+            match at.checked_sub(*count) {
+                Some(behind) => at = behind,
+                None => return Some((fragment, at)),
+            }
+        }
+        None
+    }
+}
+
+impl Additions {
+    /// Those of `fragments` to a file with virtual hosts of these names.
+    pub(super) fn of<'f>(
+        names: impl Iterator<Item = Name>,
+        fragments: impl Iterator<Item = &'f Fragment> + Clone,
+    ) -> Self {
+        let mut served: Vec<_> = names.collect();
+        for fragment in fragments.clone() {
+            let named = fragment.listeners.iter().filter_map(|it| it.virtual_hosts.as_ref());
+            let claimed: HashSet<&str> = named.flatten().map(|name| &**name).collect();
+            let shared = fragment.virtual_hosts.iter().map(|host| &host.name);
+            served.extend(shared.filter(|name| !claimed.contains(&***name)).cloned());
+        }
+        let certificates = fragments.flat_map(|fragment| fragment.certificates.iter().cloned());
+        Self { served, certificates: certificates.collect() }
     }
 }
 
@@ -202,9 +310,16 @@ impl Taken {
         // The last first, so that indices stay what they are.
         found.sort_by_key(|(at, _)| std::cmp::Reverse(at.order()));
         found.dedup_by_key(|(at, _)| at.order());
+        let fragment = Arc::make_mut(&mut self.fragment);
         for (at, _) in found {
-            at.take_out(&mut self.fragment);
+            at.take_out(fragment);
         }
+        self.written = None;
+    }
+
+    /// What is left, as text.
+    fn written(&mut self) -> &Arc<Written> {
+        self.written.get_or_insert_with(|| Written::of(&self.fragment))
     }
 
     fn reject(&mut self, origin: Box<str>, what: &str, fix: &str) {
@@ -233,114 +348,10 @@ impl Taken {
             self.reject(self.source.into(), &what, &problem.fix);
         }
         self.is_refused = true;
-        self.fragment = self.before.take().map(|before| (*before).clone()).unwrap_or_default();
-    }
-}
-
-/// What the files say, if they can be read as a whole.
-fn read(files: &Sources) -> Option<Spec> {
-    let (main, others) = files.files().split_first()?;
-    let mut sink = Vec::new();
-    let mut spec = sallyport_config::decode::text::<Spec>(0, &main.text, &mut sink)?.value;
-    for (index, file) in others.iter().enumerate() {
-        // One that is empty has nothing to add.
-        if file.text.trim().is_empty() {
-            continue;
-        }
-        let read = sallyport_config::decode::text::<Included>(index + 1, &file.text, &mut sink)?;
-        spec.upstreams.extend(read.value.upstreams);
-        spec.virtual_hosts.extend(read.value.virtual_hosts);
-    }
-    spec.include.clear();
-    (sink.is_empty() && files.problems().is_empty()).then_some(spec)
-}
-
-fn together(file: &Spec, taken: &[Taken]) -> (Spec, Layout) {
-    let mut whole = file.clone();
-    let claimed = |fragment: &Fragment, name: &str| {
-        let named =
-            fragment.listeners.iter().filter_map(|listener| listener.virtual_hosts.as_ref());
-        named.flatten().any(|host| **host == *name)
-    };
-    let shared = taken.iter().flat_map(|taken| {
-        let hosts = taken.fragment.virtual_hosts.iter();
-        hosts.filter(|host| !claimed(&taken.fragment, &host.name)).map(|host| host.name.clone())
-    });
-    let served: Vec<_> =
-        file.virtual_hosts.iter().map(|host| host.name.clone()).chain(shared).collect();
-    let certificates: Vec<_> =
-        taken.iter().flat_map(|taken| taken.fragment.certificates.iter().cloned()).collect();
-    let own = |listener: &Listener| listener.tls.as_ref().map_or(0, |tls| tls.certificates.len());
-    let layout_certificates = file.listeners.iter().map(own).collect();
-    for listener in whole.listeners.iter_mut().filter(|listener| listener.virtual_hosts.is_none()) {
-        listener.virtual_hosts = Some(served.clone());
-        if let Some(tls) = &mut listener.tls {
-            tls.certificates.extend(certificates.iter().cloned());
-        }
-    }
-    let mut starts = Vec::with_capacity(taken.len());
-    let mut before = 0;
-    for Taken { fragment, .. } in taken {
-        starts.push(Starts {
-            listeners: whole.listeners.len(),
-            certificates: before,
-            upstreams: whole.upstreams.len(),
-            virtual_hosts: whole.virtual_hosts.len(),
-        });
-        before += fragment.certificates.len();
-        whole.listeners.extend(fragment.listeners.iter().cloned());
-        whole.upstreams.extend(fragment.upstreams.iter().cloned());
-        whole.virtual_hosts.extend(fragment.virtual_hosts.iter().cloned());
-    }
-    (whole, Layout { certificates: layout_certificates, starts })
-}
-
-impl Layout {
-    /// The part of a fragment that `place` is in, and the index of the fragment.
-    fn find(&self, place: &str, taken: &[Taken]) -> Option<(usize, At)> {
-        let (section, index, rest) = item(place)?;
-        let within = |start: fn(&Starts) -> usize, count: fn(&Fragment) -> usize, index: usize| {
-            let mut fragments = self.starts.iter().zip(taken).enumerate();
-            fragments.find_map(|(fragment, (starts, taken))| {
-                let index = index.checked_sub(start(starts))?;
-                (index < count(&taken.fragment)).then_some((fragment, index))
-            })
+        (self.fragment, self.written) = match self.before.take() {
+            Some((fragment, written)) => (fragment, Some(written)),
+            None => Default::default(),
         };
-        let certificate = || {
-            let (key, at, _) = item(rest.strip_prefix("tls.")?)?;
-            (key == "certificates").then_some(at)
-        };
-        match section {
-            "listeners" if index < self.certificates.len() => {
-                let at = certificate()?.checked_sub(self.certificates[index])?;
-                let (fragment, at) = within(|it| it.certificates, |it| it.certificates.len(), at)?;
-                Some((fragment, At::Certificate(at)))
-            }
-            "listeners" => {
-                let (fragment, index) = within(|it| it.listeners, |it| it.listeners.len(), index)?;
-                let at = certificate().map(|at| At::ListenerCertificate(index, at));
-                Some((fragment, at.unwrap_or(At::Listener(index))))
-            }
-            "upstreams" => {
-                let (fragment, index) = within(|it| it.upstreams, |it| it.upstreams.len(), index)?;
-                Some((fragment, At::Upstream(index)))
-            }
-            "virtual_hosts" => {
-                let (fragment, index) =
-                    within(|it| it.virtual_hosts, |it| it.virtual_hosts.len(), index)?;
-                let at = match item(rest) {
-                    Some(("routes", route, rest)) => {
-                        let is_action = ["forward", "redirect", "respond", "filters"]
-                            .iter()
-                            .any(|key| rest.starts_with(key));
-                        At::Route(index, route, is_action)
-                    }
-                    _ => At::VirtualHost(index),
-                };
-                Some((fragment, at))
-            }
-            _ => None,
-        }
     }
 }
 
@@ -435,17 +446,5 @@ impl At {
 fn take<T>(items: &mut Vec<T>, index: usize) {
     if index < items.len() {
         items.remove(index);
-    }
-}
-
-/// Leaves out what is not there: a key that is written has a value.
-fn drop_null(value: &mut Value) {
-    match value {
-        Value::Object(fields) => {
-            fields.retain(|_, value| !value.is_null());
-            fields.values_mut().for_each(drop_null);
-        }
-        Value::Array(items) => items.iter_mut().for_each(drop_null),
-        _ => {}
     }
 }

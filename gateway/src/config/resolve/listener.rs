@@ -1,6 +1,6 @@
 //! `listeners:`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -129,6 +129,7 @@ impl Resolver<'_, '_, '_> {
     ) -> Vec<usize> {
         let is_whole = !self.is_replaced(list);
         let mut served = Vec::with_capacity(names.len());
+        let mut seen = HashSet::with_capacity(names.len());
         for (index, name) in names.iter().enumerate() {
             let place = Place::Item(list, index);
             match hosts.get(&**name).copied() {
@@ -137,7 +138,7 @@ impl Resolver<'_, '_, '_> {
                     let fix = "define it under `virtual_hosts` or correct the name";
                     place.refuse::<()>(self.problems, what, fix);
                 }
-                Some(host) if served.contains(&host) => {
+                Some(host) if !seen.insert(host) => {
                     if is_whole {
                         let what = format!("names virtual host {:?} again", &**name);
                         place.refuse::<()>(self.problems, what, "remove one of the two");

@@ -26,11 +26,11 @@ pub(super) fn warn(
             warn(places.upstreams[index], what, "use it in a route or remove it");
         }
     }
+    let named = config.listeners.iter().filter_map(|listener| listener.virtual_hosts.as_ref());
+    let served: HashSet<usize> = named.flatten().copied().collect();
+    let serves_all = config.listeners.iter().any(|listener| listener.virtual_hosts.is_none());
     for (index, host) in config.virtual_hosts.iter().enumerate() {
-        let serves = |names: &Option<Vec<usize>>| {
-            names.as_ref().is_none_or(|indices| indices.contains(&index))
-        };
-        if !config.listeners.iter().any(|listener| serves(&listener.virtual_hosts)) {
+        if !serves_all && !served.contains(&index) {
             let what = format!("no listener serves virtual host {:?}", host.name);
             let fix = "name it in a listener's `virtual_hosts` or remove it";
             warn(places.virtual_hosts[index], what, fix);

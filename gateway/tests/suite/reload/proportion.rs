@@ -31,6 +31,46 @@ fn a_regex_that_stays_is_not_compiled_again() {
     assert_eq!(["a", "b", "c", "d", "e"].map(asked), ["a", "b", "c", "d", "two"]);
 }
 
+/// Two thousand routes of one virtual host, and some more of another; each with what it answers.
+fn large(answers: &[&str]) -> String {
+    let mut yaml = config("virtual_hosts:\n  - name: all\n    domains: [\"*\"]\n    routes:\n");
+    for index in 0..2_000 {
+        let answer = answers.get(index).unwrap_or(&"same");
+        yaml += &format!(
+            "      - name: r{index}\n        match: {{ path: {{ prefix: /r{index} }} }}\n        respond: {{ status: 200, body: {answer} }}\n"
+        );
+    }
+    yaml + "  - name: other\n    domains: [other]\n    routes: [ { name: r, respond: { status: 200, body: other } } ]\n"
+}
+
+#[test]
+fn an_edit_of_a_large_file_decodes_what_it_changes() {
+    let gateway = Gateway::start(&large(&[]));
+    let answers = || ["/r0", "/r1", "/r1999"].map(|path| get(gateway.web(), "a", path).body);
+    assert_eq!(answers(), ["same", "same", "same"]);
+    gateway.replace(&large(&["one"]));
+    // Whatever of the files was known when the first edit came, it is now.
+    gateway.replace(&large(&["two"]));
+    assert_eq!(gateway.logged("version=3").split("pieces_decoded=").nth(1).map(first), Some("1"));
+    assert_eq!(answers(), ["two", "same", "same"]);
+    gateway.replace(&large(&["two", "three"]).replace("[other]", "[others]"));
+    assert_eq!(gateway.logged("version=4").split("pieces_decoded=").nth(1).map(first), Some("2"));
+    assert_eq!(answers(), ["two", "three", "same"]);
+    assert_eq!(get(gateway.web(), "others", "/").body, "other");
+
+    // What is wrong in a piece is told with its line, and mended by an edit of it.
+    gateway.replace(&large(&["four"]));
+    crate::support::write_by_rename(&gateway.config, &large(&["five", "{}"]));
+    gateway.logged("virtual_hosts[0].routes[1].respond.body");
+    assert_eq!(answers(), ["four", "same", "same"]);
+    gateway.replace(&large(&["six", "seven"]));
+    assert_eq!(answers(), ["six", "seven", "same"]);
+}
+
+fn first(text: &str) -> &str {
+    text.split_whitespace().next().unwrap_or_default()
+}
+
 /// Ten routes, one of which has this name.
 fn renamed(name: &str) -> String {
     let mut yaml = config("virtual_hosts:\n  - name: all\n    domains: [\"*\"]\n    routes:\n");

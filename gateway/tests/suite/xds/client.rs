@@ -8,7 +8,7 @@ use std::thread;
 use sallyport_xds::ResourceKind;
 
 use super::control_plane::ControlPlane;
-use crate::support::{Client, Gateway, Origin, eventually, get};
+use crate::support::{Client, Gateway, Origin, eventually, get, sallyport, write_by_rename};
 
 const BOTH: [&str; 2] = ["delta", "state_of_the_world"];
 
@@ -159,6 +159,56 @@ fn what_a_control_plane_says_is_served_and_acknowledged() {
         answers(web, "two");
         gateway.counts("sallyport_xds_connected", 1.0);
     }
+}
+
+#[test]
+fn a_file_with_references_stands_beside_a_control_plane() {
+    let origin = Origin::named("origin");
+    let plane = ControlPlane::start();
+    plane.set(&world(origin.address));
+    let storage = tempfile::tempdir().unwrap();
+    let yaml = |body: &str| {
+        format!(
+            "admin: {{ address: 127.0.0.1:0 }}
+listeners: [ {{ name: own, address: 127.0.0.1:0, max_connections: \"${{env:SALLYPORT_TEST_MAX}}\" }} ]
+virtual_hosts:
+  - {{ name: own, domains: [\"*\"], routes: [ {{ name: r, respond: {{ status: 200, body: {body} }} }} ] }}
+providers:
+  storage: {storage}
+  xds: {{ server: \"http://{address}\", node: {{ id: edge-1, cluster: edge }}, warming_timeout: 2s }}
+",
+            storage = storage.path().display(),
+            address = plane.address,
+        )
+    };
+    let mut program = sallyport();
+    program.env("SALLYPORT_TEST_MAX", "77");
+    let gateway = Gateway::start_with(&yaml("one"), program);
+    let own = gateway.address("own");
+    assert_eq!(body(own, "/"), "one");
+    let web = gateway.web();
+    answers(web, "one");
+    let view = gateway.config_view();
+    let effective = &view["effective"];
+    let names = effective["listeners"].as_array().unwrap();
+    let names: Vec<_> = names.iter().map(|it| it["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["own", "web"], "{view}");
+    assert_eq!(effective["listeners"][0]["max_connections"], "${env:SALLYPORT_TEST_MAX}");
+
+    // Each goes on by itself: an edit of the file, and a word of the control plane.
+    write_by_rename(&gateway.config, &yaml("two"));
+    eventually("the edit is in force", || (body(own, "/") == "two").then_some(()));
+    answers(web, "one");
+    plane.set(&dump(&[routes("api", "more")]));
+    answers(web, "more");
+    assert_eq!(body(own, "/"), "two");
+
+    // What is wrong with the file is told with its line, and nothing changes.
+    write_by_rename(&gateway.config, &yaml("{}"));
+    let refused = gateway.logged("configuration refused");
+    assert!(!refused.is_empty());
+    gateway.logged("sallyport.yaml:4: virtual_hosts[0].routes[0].respond.body");
+    assert_eq!((body(own, "/"), body(web, "/here")), ("two".to_owned(), "more".to_owned()));
 }
 
 #[test]
