@@ -34,8 +34,11 @@ fn add(state: &mut State, kind: ResourceKind, name: &str, yaml: &str) {
 }
 
 fn add_cluster(state: &mut State, number: usize, more: &str) {
+    let address = format!("socket_address: {{ address: 10.0.0.{number}, port_value: 80 }}");
+    let endpoint = format!("{{ endpoint: {{ address: {{ {address} }} }} }}");
     let yaml = format!(
-        "{{ name: c{number}, type: EDS, eds_cluster_config: {{ eds_config: {{ ads: {{}} }} }}{more} }}"
+        "{{ name: c{number}, load_assignment: {{ cluster_name: c{number}, endpoints: [ {{ \
+         lb_endpoints: [ {endpoint} ] }} ] }}{more} }}"
     );
     add(state, ResourceKind::Cluster, &format!("c{number}"), &yaml);
 }
