@@ -30,26 +30,30 @@ struct Walk<'w> {
     /// How many of those that are asked for have not been met.
     missing: usize,
     asked: HashSet<&'w str>,
+    /// The collections that those stand in.
+    lists: HashSet<&'w str>,
     lines: HashMap<String, usize>,
     open: Vec<Open>,
 }
 
 impl Lines {
-    /// Looks for `places` in `text`, and reads no further than the last of them. What cannot be parsed
-    /// has no lines beyond the point where it fails.
+    /// Looks for `places` in `text`, and reads no further than to the end of what the last of them stands
+    /// in: of keys that are repeated, the last line is told. What cannot be parsed has no lines beyond the
+    /// point where it fails.
     pub(crate) fn of<'p>(text: &str, places: impl IntoIterator<Item = &'p str>) -> Self {
         let asked: HashSet<&str> = places.into_iter().filter(|place| !place.is_empty()).collect();
         let around = |place: &'p str| std::iter::successors(Some(place), |place| parent(place));
         let mut walk = Walk {
             wanted: asked.iter().flat_map(|place| around(place)).collect(),
             missing: asked.len(),
+            lists: asked.iter().map(|place| parent(place).unwrap_or_default()).collect(),
             asked,
             lines: HashMap::new(),
             open: Vec::new(),
         };
         for event in Parser::new_from_str(text) {
             let Ok((event, span)) = event else { break };
-            if walk.missing == 0 {
+            if walk.missing == 0 && !walk.may_repeat() {
                 break;
             }
             walk.take(event, span.start.line());
@@ -78,6 +82,12 @@ fn parent(place: &str) -> Option<&str> {
 }
 
 impl Walk<'_> {
+    /// Whether a place that was met may be met again, by a key that is repeated.
+    fn may_repeat(&self) -> bool {
+        let mut open = self.open.iter().filter_map(|open| open.place.as_deref());
+        open.any(|place| self.lists.contains(place))
+    }
+
     fn take(&mut self, event: Event<'_>, line: usize) {
         match event {
             Event::Scalar(value, ..) => match self.open.last_mut() {
@@ -160,6 +170,10 @@ mod tests {
             ("nowhere", 1),
         ];
         let lines = Lines::of(text, places.map(|(place, _)| place));
+        let repeated = "a: 1\nb:\n  c: 1\n  c: 2\na: 2\n";
+        for (place, line) in [("a", 5), ("b.c", 4), ("b", 2)] {
+            assert_eq!(Lines::of(repeated, [place]).of_place(place), line, "{place}");
+        }
         for (place, line) in places {
             assert_eq!(lines.of_place(place), line, "{place}");
             assert_eq!(Lines::of(text, [place]).of_place(place), line, "{place}");
