@@ -8,6 +8,7 @@
 
 use std::future::Future;
 use std::io;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,6 @@ use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream
 use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::server::ShutdownWatch;
-use pingora_timeout::timeout;
 use sallyport_http1::{Framing, HeadCheck};
 pub use sallyport_http1::{HeadLimits, Refusal};
 use sallyport_stats::ConnectionRefusal;
@@ -24,6 +24,7 @@ pub(crate) use self::client_stream::ClientStream;
 pub use self::client_stream::Failure;
 use self::client_stream::{CONTINUE_AFTER, Home};
 use crate::config::{ListenerTimeouts, Protocols};
+use crate::engine::timers::Timers;
 use crate::engine::{Engine, Served};
 use crate::proxy::{Proxy, Shared};
 use crate::tunnel::Tunnel;
@@ -168,10 +169,14 @@ impl<A: HttpServerApp + Send + Sync + 'static> OnDemand<A> {
     }
 
     async fn serve_requests(&self, stream: Stream, connection: Arc<Connection>) -> Option<()> {
+        self.engine.begin();
         let home = Home::default();
-        let mut ending = connection.listener.ending();
+        let ending = connection.listener.ending();
+        // One wait for all requests of the connection.
+        let mut watch = ending.clone();
+        let mut over = pin!(async move { drop(watch.wait_for(|ending| *ending).await) });
         let mut stream = Box::new(ClientStream::new(stream, home.clone(), connection.clone()));
-        if self.is_http2(&mut stream, &connection, &mut ending).await? {
+        if self.is_http2(&mut stream, &connection, over.as_mut()).await? {
             // Apart and boxed, so that connections of HTTP/1 do not carry its state.
             let servers = http2::Servers { engine: self.engine.clone(), app: self.app.clone() };
             let http2 = http2::serve(&self.shared, &servers, stream, &connection, &ending);
@@ -180,7 +185,8 @@ impl<A: HttpServerApp + Send + Sync + 'static> OnDemand<A> {
         }
         let mut settings = None;
         loop {
-            let Begun { idle, framing } = self.head(&mut stream, &connection, &mut ending).await?;
+            let Begun { idle, framing } =
+                self.head(&mut stream, &connection, over.as_mut()).await?;
             if let Some(framing) = framing.filter(|_| self.engine.is_on()) {
                 match self.engine.clone().serve(stream, framing).await {
                     Served::Kept(kept) => {
@@ -211,7 +217,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> OnDemand<A> {
         &self,
         stream: &mut ClientStream,
         connection: &Connection,
-        ending: &mut ShutdownWatch,
+        over: Pin<&mut impl Future<Output = ()>>,
     ) -> Option<bool> {
         let terms = self.terms(connection)?;
         if let Some(tls) = &connection.tls {
@@ -222,7 +228,8 @@ impl<A: HttpServerApp + Send + Sync + 'static> OnDemand<A> {
         if !terms.protocols.http2 {
             return Some(false);
         }
-        let preface = within(terms.timeouts.idle, stream.begins_with(PREFACE), ending).await;
+        let timers = self.engine.timers();
+        let preface = within(timers, terms.timeouts.idle, stream.begins_with(PREFACE), over).await;
         preface.in_time().filter(|is_http2| *is_http2 || terms.protocols.http1)
     }
 
@@ -231,17 +238,18 @@ impl<A: HttpServerApp + Send + Sync + 'static> OnDemand<A> {
         &self,
         stream: &mut ClientStream,
         connection: &Connection,
-        ending: &mut ShutdownWatch,
+        mut over: Pin<&mut impl Future<Output = ()>>,
     ) -> Option<Begun> {
         let Terms { timeouts: ListenerTimeouts { idle, read, .. }, head: limits, .. } =
             self.terms(connection)?;
+        let timers = self.engine.timers();
         stream.skip_empty_line();
         if !stream.has_ahead() {
-            within(idle, stream.read_ahead(), ending).await.in_time()?;
+            within(timers, idle, stream.read_ahead(), over.as_mut()).await.in_time()?;
             stream.skip_empty_line();
         }
         let mut check = HeadCheck::default();
-        let refusal = match within(read, stream.read_head(&mut check, limits), ending).await {
+        let refusal = match within(timers, read, stream.read_head(&mut check, limits), over).await {
             Waited::InTime(Ok(head)) => {
                 let framing = head.framing;
                 stream.begin_request(head);
@@ -303,20 +311,21 @@ impl<T> Waited<T> {
     }
 }
 
-/// What comes of `event`, if it takes no longer than `patience`.
+/// What comes of `event`, if it takes no longer than `patience` and it is not `over` before.
 async fn within<T>(
+    timers: &Timers,
     patience: Duration,
     event: impl Future<Output = io::Result<T>>,
-    ending: &mut ShutdownWatch,
+    over: Pin<&mut impl Future<Output = ()>>,
 ) -> Waited<T> {
     tokio::select! {
         biased;
-        came = timeout(patience, event) => match came {
-            Ok(Ok(came)) => Waited::InTime(came),
-            Ok(Err(_)) => Waited::Over,
-            Err(_) => Waited::Late,
+        came = timers.within(patience, event) => match came {
+            Some(Ok(came)) => Waited::InTime(came),
+            Some(Err(_)) => Waited::Over,
+            None => Waited::Late,
         },
-        _ = ending.wait_for(|ending| *ending) => Waited::Over,
+        () = over => Waited::Over,
     }
 }
 
@@ -328,15 +337,20 @@ mod tests {
 
     #[tokio::test]
     async fn waiting_ends_with_the_connection_with_patience_and_with_the_server() {
+        let timers = Timers::new();
+        tokio::spawn(timers.turn());
         let connection = Arc::new(Connection::for_tests());
         let mut ending = connection.listener.ending();
+        let mut over = pin!(async move { drop(ending.wait_for(|ending| *ending).await) });
         let (client, server) = UnixStream::pair().unwrap();
         let mut stream = ClientStream::new(Box::new(server), Home::default(), connection.clone());
         let short = Duration::from_millis(10);
-        assert!(matches!(within(short, stream.read_ahead(), &mut ending).await, Waited::Late));
+        let came = within(&timers, short, stream.read_ahead(), over.as_mut()).await;
+        assert!(matches!(came, Waited::Late));
         connection.listener.end();
         let long = Duration::from_secs(60);
-        assert!(matches!(within(long, stream.read_ahead(), &mut ending).await, Waited::Over));
+        let came = within(&timers, long, stream.read_ahead(), over.as_mut()).await;
+        assert!(matches!(came, Waited::Over));
         drop(client);
         assert!(stream.read_ahead().await.is_err());
     }

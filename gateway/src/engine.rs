@@ -17,7 +17,7 @@ mod head;
 mod http2;
 mod origin;
 mod pool;
-mod timers;
+pub(crate) mod timers;
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -86,6 +86,19 @@ impl Engine {
     /// Whether the configuration in force has it serve anything.
     pub(crate) fn is_on(&self) -> bool {
         self.phases.shared.live.pin().engine == EngineChoice::Auto
+    }
+
+    /// Begins what runs beside the exchanges; called on the worker's runtime, before anything else.
+    pub(crate) fn begin(&self) {
+        self.begun.call_once(|| {
+            tokio::spawn(self.pool.watch());
+            tokio::spawn(self.timers.turn());
+        });
+    }
+
+    /// The worker's timers.
+    pub(crate) fn timers(&self) -> &Timers {
+        &self.timers
     }
 
     /// Serves the request whose head `stream` is at, unless it is one for Pingora.
@@ -175,10 +188,6 @@ impl Engine {
     }
 
     async fn attempt(&self, client: &mut impl Downstream, ctx: &mut RequestContext) -> Result<()> {
-        self.begun.call_once(|| {
-            tokio::spawn(self.pool.watch());
-            tokio::spawn(self.timers.turn());
-        });
         let approach = unless_gone(client, self.phases.choose(ctx)).await??;
         let destination = self.phases.destination(ctx)?;
         let introduction =

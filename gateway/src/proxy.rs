@@ -193,7 +193,9 @@ impl ProxyHttp for Proxy {
         request: &mut RequestHeader,
         ctx: &mut RequestContext,
     ) -> Result<()> {
-        self.phases.ask(session, request, ctx);
+        let mut parts = lent::take(request);
+        self.phases.ask(session, &mut parts, ctx);
+        lent::give_back(request, parts);
         Ok(())
     }
 

@@ -166,6 +166,15 @@ impl BodyWriter {
         }
     }
 
+    /// How many bytes were announced and not written yet; none where none were.
+    #[must_use]
+    pub fn bytes_left(&self) -> usize {
+        match self {
+            Self::Sized(left) => usize::try_from(*left).unwrap_or(usize::MAX),
+            Self::Chunked | Self::UntilClose | Self::Done => 0,
+        }
+    }
+
     /// Whether a receiver knows by now that the body is over.
     #[must_use]
     pub fn is_done(&self) -> bool {

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use memchr::{memchr, memrchr};
+use memchr::memchr;
 
 /// Where a field stands in its head.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +45,8 @@ impl Iterator for Fields<'_> {
         if rest.first().is_none_or(|byte| *byte == b'\r') {
             return None;
         }
-        let colon = memchr(b':', rest)?;
+        // Names are short: to look at each byte costs less than to look at many at once.
+        let colon = rest.iter().position(|byte| *byte == b':')?;
         let end = colon + memchr(b'\r', &rest[colon..])?;
         self.at = start + end + 2;
         let value = &rest[colon + 1..end];
@@ -80,7 +81,11 @@ pub fn written_name<'h>(
         let before = head.get(start..at)?;
         let colon = before.len() - before.iter().rev().take_while(|byte| is_space(**byte)).count();
         let line = before[..colon].strip_suffix(b":")?;
-        &line[memrchr(b'\n', line).map_or(0, |end| end + 1)..]
+        let (rest, written) = line.split_at_checked(line.len().checked_sub(name.len())?)?;
+        if !matches!(rest.last(), None | Some(b'\n')) {
+            return None;
+        }
+        written
     };
     written.eq_ignore_ascii_case(name.as_bytes()).then_some(written)
 }

@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use memchr::memchr;
 
-use self::bytes::{is_name, is_value};
+use self::bytes::{is_name, is_value, split_field};
 use self::target::Target;
 pub use self::target::{TARGET_BYTES_MAX, Version, escaped_query, is_refused, is_same_authority};
 
@@ -166,19 +166,13 @@ impl HeadCheck {
         if matches!(line[0], b' ' | b'\t') {
             return Err(Refusal::Malformed("a header field is folded over lines"));
         }
-        let Some(colon) = memchr(b':', line) else {
-            return Err(Refusal::Malformed("a header field has no colon"));
-        };
-        let (name, value) = (&line[..colon], &line[colon + 1..]);
-        if !is_name(name) {
-            return Err(Refusal::Malformed("the name of a header field is malformed"));
-        }
+        let (name, value) = split_field(line).map_err(Refusal::Malformed)?;
         if !is_value(value) {
             return Err(Refusal::Malformed("a header field has a control character"));
         }
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => {
-                let value = trimmed(value, start + colon + 1);
+                let value = trimmed(value, start + name.len() + 1);
                 if self.host.replace(value).is_some() {
                     return Err(Refusal::Malformed("Host is repeated"));
                 }

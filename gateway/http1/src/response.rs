@@ -10,7 +10,7 @@ use std::ops::Range;
 use memchr::memchr;
 
 use crate::body::Body;
-use crate::head::bytes::{is_name, is_value};
+use crate::head::bytes::{is_value, split_field};
 use crate::head::{HeadLimits, Version, content_length};
 
 /// Why a response is refused; the text is for the operator's log.
@@ -135,13 +135,7 @@ impl ResponseCheck {
         if matches!(line[0], b' ' | b'\t') {
             return Err(Malformed("a header field is folded over lines"));
         }
-        let Some(colon) = memchr(b':', line) else {
-            return Err(Malformed("a header field has no colon"));
-        };
-        let (name, value) = (&line[..colon], &line[colon + 1..]);
-        if !is_name(name) {
-            return Err(Malformed("the name of a header field is malformed"));
-        }
+        let (name, value) = split_field(line).map_err(Malformed)?;
         if !is_value(value) {
             return Err(Malformed("a header field has a control character"));
         }

@@ -1,13 +1,13 @@
 //! The client's side of an exchange, as the engine has it.
 
 use std::future::{Future, poll_fn};
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use pingora_core::protocols::Shutdown as _;
 use pingora_core::protocols::http::date::get_cached_date;
@@ -26,6 +26,10 @@ use crate::tunnel::Tunnel;
 
 /// As much of a body as is read at once: what is read waits for an origin that does not read.
 const READ_BYTES: usize = 8 << 10;
+
+/// Parts of a response's body are put behind its head up to this size; what is larger is written from
+/// where it was read into.
+const COPIED_BYTES_MAX: usize = 4 << 10;
 
 /// The most of a body that is kept for another attempt, as Pingora has it.
 const KEPT_BYTES_MAX: usize = 64 << 10;
@@ -54,8 +58,11 @@ pub(super) struct EngineClient {
     head_at: usize,
     writer: BodyWriter,
     bytes_sent: usize,
-    /// To be written.
+    /// To be written: heads, framing and small parts of bodies; then `data`, which is not copied; and
+    /// what comes behind it.
     out: BytesMut,
+    data: Bytes,
+    behind: BytesMut,
     /// Whether something was written that may wait to be flushed.
     unflushed: bool,
 }
@@ -95,6 +102,8 @@ impl EngineClient {
             writer: BodyWriter::Done,
             bytes_sent: 0,
             out: BytesMut::new(),
+            data: Bytes::new(),
+            behind: BytesMut::new(),
             unflushed: false,
         }
     }
@@ -114,13 +123,14 @@ impl EngineClient {
             self.stream.shutdown().await;
             return Served::Closed;
         }
-        loop {
+        while !self.body.is_done() {
             match self.read_body().await {
                 Ok(Some(_)) => {}
-                Ok(None) => return Served::Kept(self.stream),
+                Ok(None) => break,
                 Err(_) => return Served::Closed,
             }
         }
+        Served::Kept(self.stream)
     }
 
     fn took(&mut self, part: Bytes) -> Bytes {
@@ -133,6 +143,33 @@ impl EngineClient {
             }
         }
         part
+    }
+
+    /// Puts `bytes` behind all that is to be written.
+    fn put(&mut self, bytes: &[u8]) {
+        let is_first = self.data.is_empty() && self.behind.is_empty();
+        let last = if is_first { &mut self.out } else { &mut self.behind };
+        last.extend_from_slice(bytes);
+    }
+
+    fn is_written(&self) -> bool {
+        self.out.is_empty() && self.data.is_empty() && self.behind.is_empty()
+    }
+
+    /// The first `bytes` of what is to be written are.
+    fn wrote(&mut self, mut bytes: usize) {
+        let mut advance = |part: &mut dyn Buf| {
+            let of_part = bytes.min(part.remaining());
+            part.advance(of_part);
+            bytes -= of_part;
+        };
+        advance(&mut self.out);
+        advance(&mut self.data);
+        advance(&mut self.behind);
+        if self.data.is_empty() {
+            // The memory it was read into may be used again.
+            self.data = Bytes::new();
+        }
     }
 
     fn has_final_head(&self) -> bool {
@@ -218,7 +255,9 @@ impl Downstream for EngineClient {
             if self.begun {
                 return Ok(());
             }
+            // What is not begun has nothing but heads before it.
             self.out.truncate(self.head_at);
+            (self.data, self.behind) = (Bytes::new(), BytesMut::new());
             self.bytes_sent = 0;
         }
         if self.closes_if_unfinished && !self.body.is_done() {
@@ -234,23 +273,30 @@ impl Downstream for EngineClient {
             }
         }
         self.head_at = self.out.len();
+        // Once for the head and a small body.
+        self.out.reserve(head::bytes_max(&head) + self.writer.bytes_left().min(COPIED_BYTES_MAX));
         head::write_response(&head, written, &mut self.out);
         self.response = Some(head);
         Ok(())
     }
 
-    fn put_body(&mut self, data: Bytes) {
+    fn put_body(&mut self, mut data: Bytes) {
         let frame = self.writer.frame(data.len());
-        self.out.extend_from_slice(frame.before.as_bytes());
-        self.out.extend_from_slice(&data[..frame.data]);
-        self.out.extend_from_slice(frame.after);
+        data.truncate(frame.data);
         self.bytes_sent += frame.data;
+        self.put(frame.before.as_bytes());
+        if data.len() > COPIED_BYTES_MAX && self.data.is_empty() && self.behind.is_empty() {
+            self.data = data;
+        } else {
+            self.put(&data);
+        }
+        self.put(frame.after);
     }
 
     fn put_end(&mut self, _trailers: Option<HeaderMap>) -> Result<()> {
         match self.writer.finish() {
             Ok(last) => {
-                self.out.extend_from_slice(last);
+                self.put(last);
                 Ok(())
             }
             Err(_) => {
@@ -265,20 +311,22 @@ impl Downstream for EngineClient {
     }
 
     fn is_flushed(&self) -> bool {
-        self.out.is_empty() && !self.unflushed
+        self.is_written() && !self.unflushed
     }
 
     fn poll_write_out(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
         let failed = |error| Error::because(ErrorType::WriteError, "writing a response", error);
-        while !self.out.is_empty() {
-            let written = Pin::new(&mut *self.stream).poll_write(context, &self.out);
+        while !self.is_written() {
+            // What is written in parts goes out at once, and is not put together with what follows.
+            let parts = [&self.out, &*self.data, &self.behind].map(IoSlice::new);
+            let written = Pin::new(&mut *self.stream).poll_write_vectored(context, &parts);
             let written = match ready!(written) {
                 Ok(0) => Err(io::ErrorKind::WriteZero.into()),
                 written => written,
             };
             self.unflushed = true;
             self.begun |= self.has_final_head();
-            self.out.advance(written.map_err(failed)?);
+            self.wrote(written.map_err(failed)?);
         }
         if self.unflushed {
             ready!(Pin::new(&mut *self.stream).poll_flush(context)).map_err(failed)?;

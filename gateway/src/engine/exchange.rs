@@ -7,13 +7,13 @@
 //! whole request; then the rest goes on beside the response.
 
 use std::future::poll_fn;
-use std::io;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
+use std::{io, mem};
 
 use bytes::{Buf as _, Bytes, BytesMut};
+use http::request::Parts;
 use http::{Method, Version, header};
-use pingora_core::protocols::http::v1::client::http_req_header_to_wire;
 use pingora_error::{Error, ErrorType, Result, RetryType};
 use sallyport_http1::{Body, BodyWriter, HeadLimits, LAST_CHUNK, ResponseCheck, ResponseHead};
 
@@ -133,22 +133,23 @@ impl<'e, C: Downstream> Exchange<'e, C> {
         let connected = proxy::Origin { socket, reused, is_http1: true, is_tls };
         let local = || self.origin.local();
         self.phases.connected(self.client, connected, local, self.ctx)?;
-        let mut request = self.client.request().clone();
-        request.set_version(Version::HTTP_11);
+        // The copy stays, and the original goes out: it has room for what is added.
+        let kept = self.client.request().clone();
+        let mut request: Parts = mem::replace(self.client.request_mut(), kept).into();
+        request.version = Version::HTTP_11;
         head::strip(&mut request);
         if self.client.asks_for_trailers() {
-            head::ask_for_trailers(&mut request)?;
+            head::ask_for_trailers(&mut request);
         }
         self.phases.ask(self.client, &mut request, self.ctx);
         let has_body = !self.client.is_body_empty();
         head::finish_request(&mut request, has_body, self.ctx.is_filtered())?;
-        self.writer = head::body_writer(&request.headers).unwrap_or(BodyWriter::Sized(0));
-        let wire = http_req_header_to_wire(&request).ok_or_else(|| {
-            Error::explain(ErrorType::InvalidHTTPHeader, "the request line cannot be written")
-                .into_up()
-        })?;
-        self.head_bytes = wire.len();
-        self.origin.out = wire;
+        self.writer = match has_body || self.ctx.is_filtered() {
+            true => head::body_writer(&request.headers).unwrap_or(BodyWriter::Sized(0)),
+            false => BodyWriter::Sized(0),
+        };
+        head::write_request(&request, &mut self.origin.out);
+        self.head_bytes = self.origin.out.len();
         self.client.keep_body();
         Ok(())
     }

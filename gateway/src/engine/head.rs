@@ -3,8 +3,12 @@
 //! A map of fields has names in lower case. Requests go to origins so; responses go to clients with
 //! the names that the origin wrote, which are found beside the values (`sallyport-http1`).
 
+use std::mem;
+
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
 use pingora_core::protocols::http::authority::validate_request_authority;
 use pingora_error::{Error, ErrorType, OrErr as _, Result};
 use pingora_http::{RequestHeader, ResponseHeader, header_value_from_raw};
@@ -13,18 +17,27 @@ use sallyport_http1::{BodyWriter, ResponseHead, fields, written_name};
 
 /// What is about the client's connection only (RFC 9110, 7.6.1), in the order in which Pingora
 /// removes it: a map fills the gap with its last field, so the order of the others depends on it.
-const HOP_BY_HOP: [HeaderName; 10] = [
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::CONNECTION,
-    header::UPGRADE,
-    HeaderName::from_static("http2-settings"),
+const HOP_BY_HOP: [&str; 10] = [
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "connection",
+    "upgrade",
+    "http2-settings",
 ];
+
+/// Few fields are shorter: what a head has room for is its length over this.
+const FIELD_BYTES: usize = 32;
+/// The most fields of a head that there is room for from the beginning.
+const FIELDS_RESERVED_MAX: usize = 48;
+/// Fields that a request is given on its way: where it comes from, its id, the trace.
+const REQUEST_FIELDS_ADDED: usize = 5;
+/// Fields that a response is given: the date, and what becomes of the connection.
+const RESPONSE_FIELDS_ADDED: usize = 2;
 
 /// The request with this head, which was checked; `None` if it is one for Pingora.
 pub(super) fn request(raw: &Bytes) -> Option<RequestHeader> {
@@ -35,11 +48,12 @@ pub(super) fn request(raw: &Bytes) -> Option<RequestHeader> {
     if version != b"HTTP/1.1" || !is_plain || method == b"CONNECT" {
         return None;
     }
-    let mut head = RequestHeader::build_no_case(method, target, None).ok()?;
-    head.set_version(Version::HTTP_11);
-    let mut parts: http::request::Parts = head.into();
-    reserve(&mut parts.headers);
-    append_fields(&mut parts.headers, raw, line + 2).ok()?;
+    let start = method.len() + 1;
+    let target = raw.slice(start..start + target.len());
+    let mut parts = http::Request::new(()).into_parts().0;
+    parts.method = Method::from_bytes(method).ok()?;
+    parts.uri = PathAndQuery::from_maybe_shared(target).ok()?.into();
+    append_fields(&mut parts.headers, raw, line + 2, REQUEST_FIELDS_ADDED).ok()?;
     let is_upgrade = parts.headers.contains_key(header::UPGRADE);
     (!is_upgrade).then(|| parts.into())
 }
@@ -48,12 +62,11 @@ pub(super) fn request(raw: &Bytes) -> Option<RequestHeader> {
 pub(super) fn response(raw: &Bytes, found: &ResponseHead) -> Result<ResponseHeader> {
     let mut parts = http::Response::new(()).into_parts().0;
     parts.status = found.status.try_into().or_err(ErrorType::InvalidHTTPHeader, "status")?;
-    reserve(&mut parts.headers);
     parts.version = match found.version {
         sallyport_http1::Version::Http10 => Version::HTTP_10,
         sallyport_http1::Version::Http11 => Version::HTTP_11,
     };
-    append_fields(&mut parts.headers, raw, found.fields)?;
+    append_fields(&mut parts.headers, raw, found.fields, RESPONSE_FIELDS_ADDED)?;
     if found.overrides_length {
         parts.headers.remove(header::CONTENT_LENGTH);
     }
@@ -65,7 +78,7 @@ pub(super) fn response(raw: &Bytes, found: &ResponseHead) -> Result<ResponseHead
 /// The trailers that stand in `raw`, which were checked.
 pub(super) fn trailers(raw: Bytes) -> Result<HeaderMap> {
     let mut trailers = HeaderMap::new();
-    append_fields(&mut trailers, &raw, 0)?;
+    append_fields(&mut trailers, &raw, 0, 0)?;
     Ok(trailers)
 }
 
@@ -73,26 +86,20 @@ pub(super) fn trailers(raw: Bytes) -> Result<HeaderMap> {
 pub(super) fn write_trailers(trailers: &HeaderMap, out: &mut BytesMut) {
     out.extend_from_slice(b"0\r\n");
     for (name, value) in trailers {
-        out.extend_from_slice(name.as_str().as_bytes());
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value.as_bytes());
-        out.extend_from_slice(b"\r\n");
+        write_field(name.as_str().as_bytes(), value, out);
     }
     out.extend_from_slice(b"\r\n");
 }
 
 /// Asks the origin for trailers (RFC 9110, 10.1.4).
-pub(super) fn ask_for_trailers(request: &mut RequestHeader) -> Result<()> {
-    request.insert_header(header::TE, HeaderValue::from_static("trailers"))?;
-    request.insert_header(header::CONNECTION, HeaderValue::from_static("te"))
+pub(super) fn ask_for_trailers(request: &mut Parts) {
+    request.headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    request.headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
 }
 
-/// Once for what nearly every head has, instead of growing step by step.
-fn reserve(headers: &mut HeaderMap) {
-    headers.reserve(16);
-}
-
-fn append_fields(headers: &mut HeaderMap, raw: &Bytes, start: usize) -> Result<()> {
+fn append_fields(headers: &mut HeaderMap, raw: &Bytes, start: usize, added: usize) -> Result<()> {
+    // Once for all there may be, instead of growing step by step.
+    headers.reserve((raw.len() / FIELD_BYTES).min(FIELDS_RESERVED_MAX) + added);
     for field in fields(raw, start) {
         let name = HeaderName::from_bytes(&raw[field.name])
             .or_err(ErrorType::InvalidHTTPHeader, "the name of a field")?;
@@ -103,15 +110,15 @@ fn append_fields(headers: &mut HeaderMap, raw: &Bytes, start: usize) -> Result<(
 }
 
 /// Takes from `request` what is about the client's connection.
-pub(super) fn strip(request: &mut RequestHeader) {
+pub(super) fn strip(request: &mut Parts) {
     // A filter may have named some.
     for name in nominated(&request.headers) {
-        request.remove_header(&name);
+        request.headers.remove(name);
     }
     // One pass over the names, instead of hashing each that hardly any request has.
-    if request.headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
-        for name in &HOP_BY_HOP {
-            request.remove_header(name);
+    if request.headers.keys().any(|name| HOP_BY_HOP.contains(&name.as_str())) {
+        for name in HOP_BY_HOP {
+            request.headers.remove(name);
         }
     }
 }
@@ -124,27 +131,29 @@ fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
 
 /// Gives `request` the framing that its body needs, and checks that it names one host, whatever
 /// filters made of it.
-pub(super) fn finish_request(
-    request: &mut RequestHeader,
-    has_body: bool,
-    is_filtered: bool,
-) -> Result<()> {
+pub(super) fn finish_request(request: &mut Parts, has_body: bool, is_filtered: bool) -> Result<()> {
     if is_filtered {
         match request.headers.get(header::HOST) {
-            None => request.insert_header(header::HOST, "")?,
+            None => {
+                request.headers.insert(header::HOST, HeaderValue::from_static(""));
+            }
             Some(host) if host.as_bytes().contains(&b'@') => {
                 let error = Error::explain(ErrorType::InvalidHTTPHeader, "userinfo in Host");
                 return Err(error.into_in());
             }
             Some(_) => {}
         }
-        validate_request_authority(request).map_err(|error| error.into_in())?;
+        let head =
+            RequestHeader::from(mem::replace(request, http::Request::new(()).into_parts().0));
+        let checked = validate_request_authority(&head).map_err(|error| error.into_in());
+        *request = head.into();
+        checked?;
     }
     let headers = &request.headers;
     let is_framed = headers.contains_key(header::CONTENT_LENGTH)
         || headers.contains_key(header::TRANSFER_ENCODING);
     if has_body && !is_framed {
-        request.insert_header(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?;
+        request.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
     Ok(())
 }
@@ -170,6 +179,38 @@ pub(super) struct Written<'h> {
     pub(super) fields: usize,
 }
 
+/// Writes the head of a request to `out`.
+///
+/// Its target needs no check: a URI has no bytes that end a request line or a part of it.
+pub(super) fn write_request(head: &Parts, out: &mut BytesMut) {
+    const FIRST_LINE: usize = 14;
+    let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+    let method = head.method.as_str();
+    let fields = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    out.reserve(FIRST_LINE + method.len() + target.len() + fields.sum::<usize>());
+    for part in [method, " ", target, " HTTP/1.1\r\n"] {
+        out.extend_from_slice(part.as_bytes());
+    }
+    for (name, value) in &head.headers {
+        write_field(titled(name).as_bytes(), value, out);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_field(name: &[u8], value: &HeaderValue, out: &mut BytesMut) {
+    for part in [name, b": ", value.as_bytes(), b"\r\n"] {
+        out.extend_from_slice(part);
+    }
+}
+
+/// At least as many bytes as the head of a response has when it is written.
+pub(super) fn bytes_max(head: &ResponseHeader) -> usize {
+    const FIRST_LINE: usize = 16;
+    let reason = head.get_reason_phrase().unwrap_or_default().len();
+    let fields = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    FIRST_LINE + reason + fields.sum::<usize>() + 2
+}
+
 /// Writes the head of a response to `out`.
 pub(super) fn write_response(
     head: &ResponseHeader,
@@ -192,21 +233,24 @@ pub(super) fn write_response(
     };
     for (name, value) in &head.headers {
         let as_written = written_name(written.raw, written.fields, name.as_str(), value.as_bytes());
-        out.extend_from_slice(as_written.unwrap_or_else(|| titled(name).as_bytes()));
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value.as_bytes());
-        out.extend_from_slice(b"\r\n");
+        write_field(as_written.unwrap_or_else(|| titled(name).as_bytes()), value, out);
     }
     out.extend_from_slice(b"\r\n");
 }
 
-/// The name of a field that is the gateway's own.
+/// The name of a field as Pingora writes one whose name nobody wrote.
 fn titled(name: &HeaderName) -> &str {
     match *name {
+        header::ACCEPT_RANGES => "Accept-Ranges",
+        header::AGE => "Age",
+        header::CACHE_CONTROL => "Cache-Control",
         header::CONNECTION => "Connection",
+        header::CONTENT_ENCODING => "Content-Encoding",
         header::CONTENT_LENGTH => "Content-Length",
         header::CONTENT_TYPE => "Content-Type",
         header::DATE => "Date",
+        header::HOST => "Host",
+        header::SERVER => "Server",
         header::SET_COOKIE => "Set-Cookie",
         header::TRANSFER_ENCODING => "Transfer-Encoding",
         _ => name.as_str(),

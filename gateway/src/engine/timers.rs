@@ -60,6 +60,28 @@ impl Timers {
         Timer { shared: self.0.clone(), key }
     }
 
+    /// What comes of `event`, if it takes no longer than `patience` and two ticks.
+    pub(crate) async fn within<T>(
+        &self,
+        patience: Duration,
+        event: impl Future<Output = T>,
+    ) -> Option<T> {
+        let mut event = pin!(event);
+        let mut set: Option<(Timer, Instant)> = None;
+        poll_fn(|context| {
+            if let Poll::Ready(came) = event.as_mut().poll(context) {
+                return Poll::Ready(Some(came));
+            }
+            let (timer, due) = set.get_or_insert_with(|| (self.timer(), Instant::now() + patience));
+            if Instant::now() >= *due {
+                return Poll::Ready(None);
+            }
+            timer.wake_at(*due, context);
+            Poll::Pending
+        })
+        .await
+    }
+
     /// Turns the wheel for as long as there are timers. Holds none of them: it ends after the last.
     pub(crate) fn turn(&self) -> impl Future<Output = ()> + Send + use<> {
         turn(Arc::downgrade(&self.0))
@@ -159,6 +181,8 @@ impl Drop for Shared {
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
+
     use super::*;
 
     /// Ready once the clock has passed `due`, by `timer` alone.
@@ -190,6 +214,17 @@ mod tests {
         assert!(began.elapsed() >= Duration::from_millis(40));
         drop(timers);
         turning.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_takes_too_long_is_not_waited_for() {
+        let timers = Timers::new();
+        tokio::spawn(timers.turn());
+        let began = Instant::now();
+        let patience = Duration::from_millis(20);
+        assert_eq!(timers.within(patience, pending::<()>()).await, None);
+        assert!(began.elapsed() >= patience);
+        assert_eq!(timers.within(Duration::ZERO, async { 1 }).await, Some(1), "it is there");
     }
 
     #[tokio::test]

@@ -115,7 +115,7 @@ pub(super) fn write(
     asked_host: Option<&HeaderValue>,
 ) {
     let host = asked_host.or_else(|| headers.get(header::HOST)).cloned();
-    if headers.keys().any(|name| [FOR, PROTO, HOST].contains(name)) {
+    if headers.keys().any(is_written_here) {
         return complete(headers, origin, scheme, host);
     }
     // Nearly every request: nothing to append to.
@@ -126,6 +126,10 @@ pub(super) fn write(
     if let Some(host) = host {
         headers.insert(HOST, host);
     }
+}
+
+fn is_written_here(name: &HeaderName) -> bool {
+    matches!(name.as_str(), "x-forwarded-for" | "x-forwarded-proto" | "x-forwarded-host")
 }
 
 /// Keeps what a trusted peer or a filter has said; each field is one line.

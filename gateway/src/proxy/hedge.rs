@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderMap, Method, header};
-use pingora_http::RequestHeader;
 use sallyport_plugin::{Answer, Call, Reply};
 use sallyport_stats::RetryReason;
 use tokio::task::AbortHandle;
@@ -64,7 +64,7 @@ impl Drop for Hedge {
 pub(super) fn begin(
     shared: &Shared,
     client: &mut impl Client,
-    request: &RequestHeader,
+    request: &Parts,
     ctx: &mut RequestContext,
 ) {
     let Some(forward) = ctx.forward() else { return };

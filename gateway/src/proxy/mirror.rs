@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::request::Parts;
 use http::{HeaderMap, Method, header};
-use pingora_http::RequestHeader;
 use sallyport_plugin::{Call, Calls};
 use sallyport_stats::Mirrored;
 
@@ -45,7 +45,7 @@ pub(super) struct Copied {
 pub(super) fn begin(
     shared: &Shared,
     client: &mut impl Client,
-    request: &RequestHeader,
+    request: &Parts,
     ctx: &mut RequestContext,
 ) {
     let Some(mirror) = ctx.forward().and_then(|forward| forward.mirror.clone()) else { return };

@@ -19,6 +19,9 @@ pub(super) fn settle(
     if response.status == StatusCode::SWITCHING_PROTOCOLS {
         return check_switch(response, upgrade);
     }
+    if is_plain(response) {
+        return Ok(());
+    }
     let lengths = response.headers.get_all(header::CONTENT_LENGTH).iter();
     let codings = response.headers.get_all(header::TRANSFER_ENCODING).iter();
     let (lengths, codings) = (lengths.count(), codings.count());
@@ -44,6 +47,20 @@ pub(super) fn settle(
         }
     }
     Ok(())
+}
+
+/// Whether the framing is what nearly every response has, one length that is a number, and there
+/// is nothing to settle.
+fn is_plain(response: &ResponseHeader) -> bool {
+    /// As many digits never make more than a signed counter holds.
+    const DIGITS_MAX: usize = 18;
+    let has_body = response.status.as_u16() >= 200 && response.status != StatusCode::NO_CONTENT;
+    let mut lengths = response.headers.get_all(header::CONTENT_LENGTH).iter();
+    let (Some(length), None) = (lengths.next(), lengths.next()) else { return false };
+    has_body
+        && (1..=DIGITS_MAX).contains(&length.len())
+        && length.as_bytes().iter().all(u8::is_ascii_digit)
+        && !response.headers.contains_key(header::TRANSFER_ENCODING)
 }
 
 /// RFC 9110, 15.2.2: the protocol that follows is one that the client asked for, and it has no length.

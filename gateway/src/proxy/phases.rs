@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderMap;
+use http::request::Parts;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, Result};
-use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_http::ResponseHeader;
 
 use super::cause::Cause;
 use super::client::Client;
@@ -101,7 +102,7 @@ impl Phases {
     pub(crate) fn ask(
         &self,
         client: &mut impl Client,
-        request: &mut RequestHeader,
+        request: &mut Parts,
         ctx: &mut RequestContext,
     ) {
         filters::asked(ctx);

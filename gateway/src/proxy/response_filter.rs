@@ -10,12 +10,7 @@ use super::client::Client;
 use super::context::RequestContext;
 use super::{filters, lent, pace, sticky};
 
-const HOP_BY_HOP: [HeaderName; 4] = [
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHENTICATE,
-    header::UPGRADE,
-];
+const HOP_BY_HOP: [&str; 4] = ["keep-alive", "proxy-connection", "proxy-authenticate", "upgrade"];
 
 /// Makes the head of gRPC's answer one that a client of gRPC-web reads.
 pub(super) fn translate(response: &mut ResponseHeader, ctx: &mut RequestContext) {
@@ -112,10 +107,10 @@ fn strip(response: &mut ResponseHeader) -> Result<()> {
         }
     }
     // One pass over the names, instead of hashing each that hardly anybody sends.
-    if response.headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
+    if response.headers.keys().any(|name| HOP_BY_HOP.contains(&name.as_str())) {
         for name in HOP_BY_HOP {
-            if name != header::UPGRADE || !keeps_upgrade {
-                response.remove_header(&name);
+            if name != "upgrade" || !keeps_upgrade {
+                response.remove_header(name);
             }
         }
     }

@@ -2,12 +2,12 @@
 //!
 //! Pingora has removed the hop-by-hop fields by now, except from upgrades other than WebSocket.
 
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use pingora_http::RequestHeader;
 
 use super::client::Client;
 use super::context::{RequestContext, Upgrade};
-use super::{fields, forwarded, hints, lent, request_id, trace, upstream_response_filter};
+use super::{fields, forwarded, hints, request_id, trace, upstream_response_filter};
 use crate::config::{HeaderNames, Protocol};
 
 /// What `X-Forwarded-*`, the id and the trace add at most.
@@ -26,17 +26,15 @@ const HOP_BY_HOP: [HeaderName; 5] = [
 ///
 /// The fields are changed in a plain map. Pingora keeps a second map with each name as the client
 /// wrote it, and every field that is added pays for both: names go upstream in lower case instead.
-pub(super) fn run(client: &impl Client, request: &mut RequestHeader, ctx: &RequestContext) {
+pub(super) fn run(client: &impl Client, request: &mut Parts, ctx: &RequestContext) {
     upstream_response_filter::limit_wait(client, ctx);
-    let mut parts = lent::take(request);
     // Once for all that may be added, instead of growing step by step.
-    parts.headers.reserve(FIELDS_ADDED_MAX + ctx.snapshot().upstream_hints.len());
-    rewrite_fields(&mut parts.headers, ctx);
+    request.headers.reserve(FIELDS_ADDED_MAX + ctx.snapshot().upstream_hints.len());
+    rewrite_fields(&mut request.headers, ctx);
     if ctx.request_body_changes() {
-        // Its length is not known before its end; Pingora writes the framing of what has none.
-        parts.headers.remove(header::CONTENT_LENGTH);
+        // Its length is not known before its end; the framing of what has none is written later.
+        request.headers.remove(header::CONTENT_LENGTH);
     }
-    lent::give_back(request, parts);
 }
 
 fn rewrite_fields(headers: &mut HeaderMap, ctx: &RequestContext) {

@@ -45,6 +45,20 @@ pub(crate) fn is_name(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|byte| CLASSES[usize::from(*byte)] & TOKEN != 0)
 }
 
+/// The name and the value of a field's line (RFC 9112, 5), in one pass over the name.
+///
+/// # Errors
+/// There is no name, or it is no token.
+pub(crate) fn split_field(line: &[u8]) -> Result<(&[u8], &[u8]), &'static str> {
+    let is_token = |byte: &&u8| CLASSES[usize::from(**byte)] & TOKEN != 0;
+    let name = line.iter().take_while(is_token).count();
+    match line.get(name) {
+        Some(b':') if name > 0 => Ok((&line[..name], &line[name + 1..])),
+        _ if !line.contains(&b':') => Err("a header field has no colon"),
+        _ => Err("the name of a header field is malformed"),
+    }
+}
+
 /// Whether `bytes` may be the value of a field (RFC 9110, 5.5): no control but a tab. Without a branch for
 /// each byte, so that many are looked at in one step.
 pub(crate) fn is_value(bytes: &[u8]) -> bool {
