@@ -73,6 +73,10 @@ impl Pieces {
     /// Begins to decode files that have so many bytes together.
     pub fn begin(&mut self, text_bytes: usize) {
         self.is_in_use = text_bytes >= TEXT_BYTES_MIN;
+        // After files that were not good: one bad edit after the other must not pile up.
+        if !self.upstreams.now.is_empty() || !self.hosts.now.is_empty() {
+            self.end();
+        }
     }
 
     /// Ends to decode files that are good: pieces that none of them has are forgotten.
