@@ -147,7 +147,7 @@ fn variables_make_no_more_than_a_part_of_a_path_or_a_host() {
     let elsewhere = Redirect { host: replacement("${header.x-tenant}.n.test"), ..full("/") };
     assert_eq!(location(&elsewhere, &asked), None);
     let unsaid = Redirect { host: replacement("${header.x-other}n.test"), ..full("/") };
-    assert_eq!(location(&unsaid, &asked).unwrap(), "http://n.test:8080/");
+    assert_eq!(location(&unsaid, &asked).unwrap(), "http://n.test:8080/?q=1&r=2");
 }
 
 #[test]

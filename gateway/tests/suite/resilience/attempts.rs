@@ -91,7 +91,7 @@ fn rfc9110_9_2_2_a_get_whose_new_connection_breaks_is_sent_elsewhere() {
         });
         assert!((3.0..7.0).contains(&errors.iter().sum()), "{errors:?}");
         if broken == closing.address {
-            assert_eq!(errors, [3.0, 0.0]);
+            assert_eq!(errors[1], 0.0, "it was connected to");
         }
     }
     // Three in a row, and then a trial in five seconds.
