@@ -139,6 +139,11 @@ pub fn keep(session: &ServerSession) -> bool {
     stream.inspect(|stream| stream.keep()).is_some()
 }
 
+/// Whether the request of `session`, one of HTTP/1, has ended with trailers.
+pub fn has_trailers(session: &ServerSession) -> bool {
+    client_stream(session).is_some_and(ClientStream::has_trailers)
+}
+
 /// Whether the connection of `session` will not be kept, since the server shuts down. HTTP/2 tells its clients
 /// by itself.
 pub fn is_ending(session: &ServerSession) -> bool {

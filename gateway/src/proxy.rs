@@ -53,14 +53,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, Version};
 use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::{ALPN, Digest};
 use pingora_core::upstreams::peer::{HttpPeer, Peer as _};
 use pingora_error::{Error, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
-use sallyport_stats::{Registry, ServedBy};
+use sallyport_stats::{Direction, Registry, ServedBy};
 
 pub(crate) use self::cause::Cause;
 pub(crate) use self::client::Client;
@@ -72,6 +72,7 @@ pub(crate) use self::request_filter::Admission;
 pub(crate) use self::target::hash_key;
 pub(crate) use self::trace::CallSpan;
 use crate::classifier::Classifier;
+use crate::connection;
 use crate::drain::Drain;
 use crate::filters::UpstreamCalls;
 use crate::live::Live;
@@ -246,7 +247,11 @@ impl ProxyHttp for Proxy {
         ctx: &mut RequestContext,
     ) -> Result<Option<Bytes>> {
         self.phases.response_trailers(session, trailers, ctx)?;
-        Ok(self.phases.trailers_in_body(trailers, ctx))
+        let in_body = self.phases.trailers_in_body(trailers, ctx);
+        if in_body.is_none() && session.req_header().version < Version::HTTP_2 {
+            self.phases.shared.registry.count_dropped_trailers(Direction::Response);
+        }
+        Ok(in_body)
     }
 
     fn error_while_proxy(
@@ -277,6 +282,10 @@ impl ProxyHttp for Proxy {
         _error: Option<&Error>,
         ctx: &mut RequestContext,
     ) {
+        if connection::has_trailers(session.as_downstream()) {
+            // Pingora has no way to send them.
+            self.phases.shared.registry.count_dropped_trailers(Direction::Request);
+        }
         self.phases.finish(session, ctx);
     }
 

@@ -18,7 +18,11 @@ const TRAILER_BYTES_MAX: u16 = 8 << 10;
 ///
 /// Costs a comparison or two for each byte of framing, and nothing for the bytes of data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Chunks(State);
+pub struct Chunks {
+    state: State,
+    /// Whether trailers came behind the last chunk.
+    has_trailers: bool,
+}
 
 /// Where in the body the next byte stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +85,19 @@ impl Chunks {
     /// Whether the body is over.
     #[must_use]
     pub fn is_done(self) -> bool {
-        self.0 == State::Done
+        self.state == State::Done
+    }
+
+    /// Whether trailers came at its end.
+    #[must_use]
+    pub fn has_trailers(self) -> bool {
+        self.has_trailers
+    }
+
+    fn step(&mut self, byte: u8) -> Result<(), &'static str> {
+        self.state = self.state.next(byte)?;
+        self.has_trailers |= matches!(self.state, State::TrailerName { .. });
+        Ok(())
     }
 
     /// Follows `bytes`; how many of them belong to the body.
@@ -91,16 +107,16 @@ impl Chunks {
     pub fn advance(&mut self, bytes: &[u8]) -> Result<usize, &'static str> {
         let mut at = 0;
         while at < bytes.len() && !self.is_done() {
-            if let State::Data { left } = &mut self.0 {
+            if let State::Data { left } = &mut self.state {
                 let part = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len() - at);
                 *left -= part as u64;
                 at += part;
                 if *left == 0 {
-                    self.0 = State::DataCr;
+                    self.state = State::DataCr;
                 }
                 continue;
             }
-            self.0 = self.0.next(bytes[at])?;
+            self.step(bytes[at])?;
             at += 1;
         }
         Ok(at)
@@ -116,14 +132,14 @@ impl Chunks {
     pub fn next_piece(&mut self, bytes: &[u8]) -> Result<Piece, &'static str> {
         let (mut framing, mut trailers) = (0, 0);
         while framing < bytes.len() && !self.is_done() {
-            if let State::Data { left } = self.0 {
+            if let State::Data { left } = self.state {
                 let data = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len() - framing);
                 let left = left - data as u64;
-                self.0 = if left == 0 { State::DataCr } else { State::Data { left } };
+                self.state = if left == 0 { State::DataCr } else { State::Data { left } };
                 return Ok(Piece { framing, trailers: 0, data });
             }
-            trailers += usize::from(self.0.is_in_trailers());
-            self.0 = self.0.next(bytes[framing])?;
+            trailers += usize::from(self.state.is_in_trailers());
+            self.step(bytes[framing])?;
             framing += 1;
         }
         Ok(Piece { framing, trailers, data: 0 })
@@ -241,6 +257,9 @@ mod tests {
         ] {
             let name = body.escape_ascii().to_string();
             assert_eq!(end(body), Ok(over.then_some(body.len())), "{name}");
+            let mut chunks = Chunks::default();
+            chunks.advance(body).unwrap();
+            assert_eq!(chunks.has_trailers(), name.contains("A: b"), "{name}");
             if over {
                 assert_eq!(end(&[body, b"GET /"].concat()), Ok(Some(body.len())), "{name}");
             }

@@ -155,6 +155,11 @@ impl ClientStream {
         self.awaits_continue.store(awaits_continue, Relaxed);
     }
 
+    /// Whether the request at hand has ended with trailers.
+    pub(super) fn has_trailers(&self) -> bool {
+        matches!(&self.part, Part::Request { body, .. } if body.has_trailers())
+    }
+
     /// Whoever drops the connection gives it back.
     pub(super) fn keep(&self) {
         self.kept.store(true, Relaxed);

@@ -13,7 +13,7 @@ use pingora_core::protocols::Shutdown as _;
 use pingora_core::protocols::http::date::get_cached_date;
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
-use sallyport_http1::{Body, BodyWriter, Chunks, Framing};
+use sallyport_http1::{Body, BodyWriter, Chunks, Framing, Piece};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
@@ -43,6 +43,11 @@ pub(super) struct EngineClient {
     body: Body,
     /// Read of it, framing and all.
     input: BytesMut,
+    /// What has come of the trailers behind it, and what they are once all have.
+    raw_trailers: BytesMut,
+    trailers: Option<HeaderMap>,
+    /// Whether it was said that the response may have some.
+    asks_for_trailers: bool,
     bytes_read: usize,
     kept: Option<Kept>,
     keep_alive: bool,
@@ -84,10 +89,13 @@ impl EngineClient {
         };
         Self {
             stream,
+            asks_for_trailers: head::asks_for_trailers(&request),
             request,
             is_empty: body.is_done(),
             body,
             input: BytesMut::new(),
+            raw_trailers: BytesMut::new(),
+            trailers: None,
             bytes_read: 0,
             kept: None,
             keep_alive: true,
@@ -131,6 +139,18 @@ impl EngineClient {
             }
         }
         Served::Kept(self.stream)
+    }
+
+    /// Takes what of `piece`, the next one of `input`, is trailers.
+    fn took_trailers(&mut self, piece: Piece) -> Result<()> {
+        let trailers = piece.bytes() - piece.trailers..piece.bytes();
+        self.raw_trailers.extend_from_slice(&self.input[trailers]);
+        // An empty line is what a chunked body without trailers ends with.
+        if self.body.is_done() && self.raw_trailers.len() > b"\r\n".len() {
+            let raw = std::mem::take(&mut self.raw_trailers).freeze();
+            self.trailers = Some(head::trailers(raw).map_err(|error| error.into_down())?);
+        }
+        Ok(())
     }
 
     fn took(&mut self, part: Bytes) -> Bytes {
@@ -201,6 +221,18 @@ impl Downstream for EngineClient {
         Some(Bytes::copy_from_slice(&kept.bytes))
     }
 
+    fn request_trailers(&self) -> Option<&HeaderMap> {
+        self.trailers.as_ref()
+    }
+
+    fn asks_for_trailers(&self) -> bool {
+        self.asks_for_trailers
+    }
+
+    fn takes_trailers(&self) -> bool {
+        self.asks_for_trailers && self.writer == BodyWriter::Chunked
+    }
+
     fn poll_read_body(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
         loop {
             if self.body.is_done() {
@@ -214,6 +246,7 @@ impl Downstream for EngineClient {
                         return Poll::Ready(Err(error.into_down()));
                     }
                 };
+                self.took_trailers(piece)?;
                 let mut part = self.input.split_to(piece.bytes());
                 if piece.data > 0 {
                     part.truncate(piece.data);
@@ -293,13 +326,20 @@ impl Downstream for EngineClient {
         self.put(frame.after);
     }
 
-    fn put_end(&mut self, _trailers: Option<HeaderMap>) -> Result<()> {
-        match self.writer.finish() {
-            Ok(last) => {
+    fn put_end(&mut self, trailers: Option<HeaderMap>) -> Result<()> {
+        let trailers = trailers.filter(|_| self.takes_trailers());
+        match (self.writer.finish(), trailers) {
+            (Ok(_), Some(trailers)) => {
+                let mut last = BytesMut::new();
+                head::write_trailers(&trailers, &mut last);
+                self.put(&last);
+                Ok(())
+            }
+            (Ok(last), None) => {
                 self.put(last);
                 Ok(())
             }
-            Err(_) => {
+            (Err(_), _) => {
                 let kind = ErrorType::Custom("response shorter than announced");
                 Err(Error::new(kind).into_down())
             }

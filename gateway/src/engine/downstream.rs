@@ -27,16 +27,14 @@ pub(super) trait Downstream: Client {
     /// What is kept of the request's body, if that is all that came.
     fn kept(&self) -> Option<Bytes>;
 
-    /// The trailers of the request, once its body is done; `None` where it has none, or where the
-    /// client's side passes none on.
-    fn request_trailers(&self) -> Option<&HeaderMap> {
-        None
-    }
+    /// The trailers of the request, once its body is done; `None` where it has none.
+    fn request_trailers(&self) -> Option<&HeaderMap>;
 
     /// Whether the client asks for the trailers of its response.
-    fn asks_for_trailers(&self) -> bool {
-        false
-    }
+    fn asks_for_trailers(&self) -> bool;
+
+    /// Whether those of the response whose head was put are passed on.
+    fn takes_trailers(&self) -> bool;
 
     /// Reads the next part of the request's body; `None` at its end.
     fn poll_read_body(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>>>;
@@ -58,7 +56,7 @@ pub(super) trait Downstream: Client {
     fn put_body(&mut self, data: Bytes);
 
     /// Puts the end of the response's body into what is to be written, and its trailers where the
-    /// client's side passes them on.
+    /// client [takes](Self::takes_trailers) them.
     ///
     /// # Errors
     /// The body is shorter than was announced.

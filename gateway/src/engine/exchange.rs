@@ -16,6 +16,7 @@ use http::request::Parts;
 use http::{Method, Version, header};
 use pingora_error::{Error, ErrorType, Result, RetryType};
 use sallyport_http1::{Body, BodyWriter, HeadLimits, LAST_CHUNK, ResponseCheck, ResponseHead};
+use sallyport_stats::Direction;
 
 use super::downstream::Downstream;
 use super::head::{self, Written};
@@ -184,7 +185,12 @@ impl<'e, C: Downstream> Exchange<'e, C> {
             self.request_done = true;
             match self.writer.finish() {
                 Ok(LAST_CHUNK) => self.last_chunk(),
-                Ok(last) => self.origin.out.extend_from_slice(last),
+                Ok(last) => {
+                    self.origin.out.extend_from_slice(last);
+                    if self.client.request_trailers().is_some() {
+                        self.phases.drop_trailers(Direction::Request);
+                    }
+                }
                 Err(_) => {
                     let kind = ErrorType::Custom("request shorter than announced");
                     self.send_failed(Error::new(kind).into_up())?;
@@ -337,6 +343,10 @@ impl<'e, C: Downstream> Exchange<'e, C> {
         self.response_done = true;
         // An empty line is what a chunked body without trailers ends with.
         if self.trailers.len() <= b"\r\n".len() {
+            return self.client.put_end(None);
+        }
+        if !self.client.takes_trailers() {
+            self.phases.drop_trailers(Direction::Response);
             return self.client.put_end(None);
         }
         let raw = std::mem::take(&mut self.trailers).freeze();

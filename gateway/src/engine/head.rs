@@ -91,6 +91,18 @@ pub(super) fn write_trailers(trailers: &HeaderMap, out: &mut BytesMut) {
     out.extend_from_slice(b"\r\n");
 }
 
+/// Whether the client says that it takes trailers, of this hop as it must (RFC 9110, 10.1.4).
+pub(super) fn asks_for_trailers(request: &RequestHeader) -> bool {
+    has_member(&request.headers, header::TE, b"trailers")
+        && has_member(&request.headers, header::CONNECTION, b"te")
+}
+
+fn has_member(headers: &HeaderMap, name: HeaderName, wanted: &[u8]) -> bool {
+    let lines = headers.get_all(name).iter();
+    let mut members = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    members.any(|member| member.trim_ascii().eq_ignore_ascii_case(wanted))
+}
+
 /// Asks the origin for trailers (RFC 9110, 10.1.4).
 pub(super) fn ask_for_trailers(request: &mut Parts) {
     request.headers.insert(header::TE, HeaderValue::from_static("trailers"));

@@ -103,6 +103,11 @@ impl Downstream for Http2Client {
         self.session.head().headers.contains_key(header::TE)
     }
 
+    fn takes_trailers(&self) -> bool {
+        // A client that has not asked ignores them (RFC 9110, 6.5.1), and one of gRPC needs them.
+        true
+    }
+
     fn poll_read_body(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
         self.session.poll_read(context).map_err(|error| error.into_down())
     }

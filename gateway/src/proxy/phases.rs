@@ -12,6 +12,7 @@ use http::request::Parts;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, Result};
 use pingora_http::ResponseHeader;
+use sallyport_stats::Direction;
 
 use super::cause::Cause;
 use super::client::Client;
@@ -189,6 +190,11 @@ impl Phases {
         filters::response_body(client, body, end, ctx)?;
         shaping::response(body.as_ref().map_or(0, Bytes::len), ctx);
         Ok(())
+    }
+
+    /// Counts trailers that go no further.
+    pub(crate) fn drop_trailers(&self, direction: Direction) {
+        self.shared.registry.count_dropped_trailers(direction);
     }
 
     /// Makes the trailers of the request what the origin is told.

@@ -130,6 +130,9 @@ const VERDICTS: &[Built<VerdictFigures>] = &[
 
 const ENGINE: &[Built<[(ServedBy, u64)]>] = &[("sallyport_engine_requests_total", engine_requests)];
 
+const TRAILERS: &[Built<[(&'static str, u64)]>] =
+    &[("sallyport_trailers_dropped_total", dropped_trailers)];
+
 const HTTP2: &[Built<[(Http2Closed, u64)]>] =
     &[("sallyport_http2_connections_closed_total", http2_closed)];
 
@@ -192,6 +195,7 @@ pub(crate) fn each(
     build(CLASSIFIER, &figures.classifier, &wanted, &mut take);
     build(VERDICTS, &figures.verdicts, &wanted, &mut take);
     build(ENGINE, &figures.engine[..], &wanted, &mut take);
+    build(TRAILERS, &figures.dropped_trailers[..], &wanted, &mut take);
     build(HTTP2, &figures.http2[..], &wanted, &mut take);
     build(CONNECTIONS, &*figures.connections, &wanted, &mut take);
     build(tls::TLS, &figures.tls, &wanted, &mut take);
@@ -490,6 +494,11 @@ fn discovery_updates(name: &str, lookups: &[UpstreamLookups]) -> MetricFamily {
         .iter()
         .map(|(upstream, lookups)| (vec![family::label("upstream", upstream)], lookups.updates));
     counter(name, "Times that lookups changed the endpoints of an upstream.", samples)
+}
+
+fn dropped_trailers(name: &str, dropped: &[(&'static str, u64)]) -> MetricFamily {
+    let samples = dropped.iter().map(|(it, count)| (vec![family::label("direction", it)], *count));
+    counter(name, "Messages whose trailers went no further: the other side takes none.", samples)
 }
 
 fn engine_requests(name: &str, requests: &[(ServedBy, u64)]) -> MetricFamily {

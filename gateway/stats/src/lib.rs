@@ -43,6 +43,7 @@ mod sheet;
 mod table;
 mod tls;
 mod tracing;
+mod trailers;
 mod upstream;
 mod verdict;
 pub mod worker;

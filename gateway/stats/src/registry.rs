@@ -16,7 +16,7 @@ use prometheus::proto::MetricFamily;
 
 use crate::{
     attempts::{self, AttemptStats},
-    bandwidth::{self, BandwidthOf, BandwidthStats},
+    bandwidth::{self, BandwidthOf, BandwidthStats, Direction},
     classifier::ClassifierStats,
     config::ConfigStats,
     connection::{ConnectionStats, ConnectionTable},
@@ -29,6 +29,7 @@ use crate::{
     route::{self, RouteName, RouteStats},
     table::Table,
     tls::{CertificateExpiry, Issuance, TlsStats, TlsTable},
+    trailers::TrailerStats,
     upstream::{self, EndpointName, EndpointStats},
     verdict::VerdictStats,
 };
@@ -55,6 +56,7 @@ pub struct Registry {
     pub(crate) verdicts: VerdictStats,
     pub(crate) http2: Http2Stats,
     pub(crate) engine: EngineStats,
+    pub(crate) trailers: TrailerStats,
     pub(crate) connections: ConnectionTable,
     pub(crate) tls: TlsTable,
     pub(crate) discovery: DiscoveryStats,
@@ -86,6 +88,7 @@ impl Registry {
             verdicts: VerdictStats::default(),
             http2: Http2Stats::default(),
             engine: EngineStats::new(shards),
+            trailers: TrailerStats::default(),
             connections: ConnectionTable::default(),
             tls: TlsTable::default(),
             discovery: DiscoveryStats::default(),
@@ -221,6 +224,11 @@ impl Registry {
     #[inline]
     pub fn count_engine(&self, engine: ServedBy) {
         self.engine.count(engine);
+    }
+
+    /// Counts a message whose trailers went no further.
+    pub fn count_dropped_trailers(&self, direction: Direction) {
+        self.trailers.dropped(direction);
     }
 
     /// What is counted of the connections of the listener called `name`. It is exposed for as long

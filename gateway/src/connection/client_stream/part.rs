@@ -27,6 +27,11 @@ impl Body {
         }
     }
 
+    /// Whether it has ended with trailers.
+    pub(super) fn has_trailers(&self) -> bool {
+        matches!(self, Self::Chunked(chunks) if chunks.has_trailers())
+    }
+
     /// How many of `bytes` belong to it.
     ///
     /// # Errors

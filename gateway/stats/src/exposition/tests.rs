@@ -28,6 +28,8 @@ fn an_empty_registry_exposes_what_has_no_names_only() {
             r#"sallyport_engine_requests_total{engine="http1"} 0"#,
             r#"sallyport_engine_requests_total{engine="http2"} 0"#,
             r#"sallyport_engine_requests_total{engine="pingora"} 0"#,
+            r#"sallyport_trailers_dropped_total{direction="request"} 0"#,
+            r#"sallyport_trailers_dropped_total{direction="response"} 0"#,
         ]
     );
 }

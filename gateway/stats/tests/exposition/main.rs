@@ -126,6 +126,7 @@ fn every_promised_name_is_there() {
         "sallyport_route_request_bytes_total",
         "sallyport_route_response_bytes_total",
         "sallyport_engine_requests_total",
+        "sallyport_trailers_dropped_total",
     ]);
     assert_eq!(names, promised);
 }

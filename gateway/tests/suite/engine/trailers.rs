@@ -1,4 +1,4 @@
-//! Trailers between clients of HTTP/2 and origins of HTTP/1 (RFC 9110, 6.5; RFC 9112, 7.1.2).
+//! Trailers between clients and origins of HTTP/1 (RFC 9110, 6.5; RFC 9112, 7.1.2).
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 
 use crate::http2::{with_h2, with_h2c};
-use crate::support::{Gateway, PATIENCE, forward_all};
+use crate::support::{Client, Gateway, PATIENCE, forward_all};
 
 /// An origin that reads until what has come ends with `end`, tells it in lower case, and writes
 /// `answer`, byte by byte where `slowly`.
@@ -142,4 +142,65 @@ fn trailers_alone_end_a_response_without_a_body() {
     let (address, _) = origin("\r\n\r\n", ANSWER, false);
     let (body, trailers) = exchange(&gateway(address), &[], "", None);
     assert_eq!((body.as_str(), trailers), ("", Some(map(&[("x-t", "1")]))));
+}
+
+const WITH_TRAILERS: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n\
+    0\r\nX-Checksum: 1\r\nSet-Cookie: a=b\r\n\r\n";
+
+/// Asks over HTTP/1 with these fields and this body in chunks. Returns all that comes back.
+fn exchange_http1(gateway: &Gateway, fields: &str, body: &str) -> String {
+    let mut client = Client::connect(gateway.web());
+    client.send(format!(
+        "PUT / HTTP/1.1\r\nHost: a\r\n{fields}Transfer-Encoding: chunked\r\n\r\n{body}"
+    ));
+    String::from_utf8(client.read_to_end()).unwrap()
+}
+
+fn dropped(gateway: &Gateway, direction: &str, count: f64) {
+    let sample = format!("sallyport_trailers_dropped_total{{direction=\"{direction}\"}}");
+    gateway.counts(&sample, count);
+}
+
+const UPLOAD: &str =
+    "3\r\nabc\r\n0\r\nX-Checksum: 1\r\nX-Forwarded-For: 1.2.3.4\r\nX-User: root\r\n\r\n";
+
+#[test]
+fn rfc9112_7_1_2_trailers_pass_over_http1_to_who_asks_for_them() {
+    for slowly in [false, true] {
+        let (address, seen) = origin("x-checksum: 1\r\n\r\n", WITH_TRAILERS, slowly);
+        let own = gateway(address);
+        let fields = "TE: gzip, trailers\r\nConnection: close, te\r\nX-User: ann\r\n";
+        let answer = exchange_http1(&own, fields, UPLOAD);
+        assert!(answer.ends_with("\r\n0\r\nx-checksum: 1\r\n\r\n"), "{answer}");
+        let received = seen.recv_timeout(PATIENCE).unwrap();
+        assert!(received.ends_with("abc\r\n0\r\nx-checksum: 1\r\n\r\n"), "{received}");
+        assert!(received.contains("te: trailers\r\n"), "{received}");
+        dropped(&own, "request", 0.0);
+        dropped(&own, "response", 0.0);
+    }
+}
+
+#[test]
+fn a_client_of_http1_that_asks_for_no_trailers_gets_none_and_that_is_counted() {
+    let (address, seen) = origin("x-checksum: 1\r\n\r\n", WITH_TRAILERS, false);
+    let own = gateway(address);
+    let answer = exchange_http1(&own, "Connection: close\r\nX-User: ann\r\n", UPLOAD);
+    assert!(answer.ends_with("hi\r\n0\r\n\r\n"), "{answer}");
+    let received = seen.recv_timeout(PATIENCE).unwrap();
+    assert!(!received.contains("\r\nte:"), "{received}");
+    dropped(&own, "request", 0.0);
+    dropped(&own, "response", 1.0);
+}
+
+#[test]
+fn trailers_that_the_other_engine_cannot_send_are_counted() {
+    let (address, seen) = origin("0\r\n\r\n", OK, false);
+    let yaml =
+        forward_all(&[address]).replace("upstreams:", "insecure: { engine: pingora }\nupstreams:");
+    let own = Gateway::start(&yaml);
+    let answer = exchange_http1(&own, "Connection: close\r\n", UPLOAD);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let received = seen.recv_timeout(PATIENCE).unwrap();
+    assert!(!received.contains("checksum"), "{received}");
+    dropped(&own, "request", 1.0);
 }
