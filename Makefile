@@ -20,12 +20,14 @@ BPF_TOOLS   = /usr/bin/rustc:rustc-web /usr/bin/cargo:cargo-web \
 BPF_LINKER  = 0.13.0
 # Packets that the adversary sends in each mode.
 ADVERSARY_PACKETS ?= 1000000
+# User instructions that a request may take.
+INSTRUCTIONS_MAX ?= 45400
 # Miri is in nightlies only.
 MIRI        = nightly-2026-10-30
 # The crates with Criterion benchmarks, and the features that some of them need.
 BENCHED     = -p sallyport-route -p sallyport-balance -p sallyport-stats --features sallyport-stats/push
 
-.PHONY: help run test lint unit bench bench-smoke bench-overhead bench-push bench-plugins bench-classifier \
+.PHONY: help run test lint unit bench bench-smoke bench-overhead bench-instructions bench-push bench-plugins bench-classifier \
         bench-classifier-lists \
         adversary pgo compare fairness mouse simulate loadtest-k6 loadtest-wrk guests envoy k6 h2spec classifier xdp \
         suite-pingora test-page page-pictures page-deps fuzz fuzz-http miri \
@@ -38,6 +40,7 @@ help:
 	@echo "make suite-pingora   the gateway's suite with Pingora in the place of the engine"
 	@echo "make bench           Criterion benchmarks of routing, balancing and counting"
 	@echo "make bench-overhead  CPU and memory beside nginx and a bare Pingora proxy"
+	@echo "make bench-instructions  user instructions of a request, by callgrind"
 	@echo "make bench-push      what recording and pushing statistics costs, with receivers and without"
 	@echo "make bench-plugins   CPU that filters add, beside Envoy with the same WebAssembly guest"
 	@echo "make pgo             the gateway built by the profile of a load; make install PGO=1 installs that"
@@ -118,6 +121,13 @@ bench-overhead: build-deps test-deps
 	target/release/overhead idle --gate 35
 	target/release/overhead connections --rounds 5 --seconds 2
 	target/release/overhead requests --rounds 15 --seconds 3 --gate 1.10
+
+# What a request takes by callgrind, which no other load disturbs. The gate is what it took when it was
+# measured last, and three percent.
+bench-instructions: build-deps test-deps
+	@sh loadtest/install-tools.sh valgrind:valgrind
+	$(CARGO) build --release --locked -p sallyport -p loadtest
+	target/release/overhead instructions --gate $(INSTRUCTIONS_MAX)
 
 # Single calls, the library by itself, then the gateway with three exporters whose receivers are dead.
 bench-push: build-deps test-deps

@@ -24,6 +24,7 @@ pub mod figures;
 pub mod h2load;
 pub mod handshakes;
 pub mod idle;
+pub mod instructions;
 pub mod interrupt;
 pub mod load;
 pub mod machine;

@@ -1,4 +1,5 @@
-//! What a proxy costs: CPU per request, CPU per new connection, memory per idle connection.
+//! What a proxy costs: CPU and instructions per request, CPU per new connection, memory per idle
+//! connection.
 //!
 //! The command line of the measurements in this crate's library. It ends with 0 when the run is
 //! valid and within its gate, 1 when it is beyond the gate, 2 when there is nothing to go by (a run
@@ -8,13 +9,14 @@
 
 use anyhow::{Result, ensure};
 use clap::{Args, Parser, Subcommand};
-use loadtest::bench::{Scene, SceneOptions};
+use loadtest::bench::{Scene, SceneOptions, beside};
 use loadtest::contestant::{Contestant, FieldOptions};
 use loadtest::machine::Machine;
 use loadtest::pushing::{self, Dead};
 use loadtest::report::{self, Report};
 use loadtest::verdict::{self, BASELINE, JUDGED, Verdict};
-use loadtest::{idle, requests};
+use loadtest::{idle, instructions, requests};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Measures what a proxy costs, on one pinned CPU, in interleaved rounds.
@@ -32,6 +34,8 @@ enum Experiment {
     Connections(RequestsOptions),
     /// Memory per idle keep-alive connection.
     Idle(IdleOptions),
+    /// User instructions per request, by callgrind.
+    Instructions(InstructionsOptions),
     /// CPU per request and p99 with statistics pushed to receivers that are dead.
     Push(PushOptions),
 }
@@ -59,6 +63,18 @@ struct IdleOptions {
 }
 
 #[derive(Args)]
+struct InstructionsOptions {
+    #[command(flatten)]
+    plan: instructions::Plan,
+    /// The gateway's binary; the one beside this program if left out.
+    #[arg(long, value_name = "PATH")]
+    sallyport: Option<PathBuf>,
+    /// Exit with 1 if a request takes more.
+    #[arg(long, value_name = "INSTRUCTIONS")]
+    gate: Option<u64>,
+}
+
+#[derive(Args)]
 struct PushOptions {
     #[command(flatten)]
     scene: SceneOptions,
@@ -74,6 +90,7 @@ fn main() -> ExitCode {
         Experiment::Requests(options) => run_requests(&options, "CPU per request", false),
         Experiment::Connections(options) => run_requests(&options, "CPU per new connection", true),
         Experiment::Idle(options) => run_idle(&options),
+        Experiment::Instructions(options) => run_instructions(&options),
         Experiment::Push(options) => run_push(&options),
     })
 }
@@ -118,6 +135,16 @@ fn run_idle(options: &IdleOptions) -> Result<Verdict> {
     };
     report.publish(&report::idle_table(&series), options.field.scene.json.as_deref())?;
     Ok(verdict)
+}
+
+fn run_instructions(options: &InstructionsOptions) -> Result<Verdict> {
+    let gateway = options.sallyport.clone().map_or_else(|| beside("sallyport"), Ok)?;
+    let instructions = instructions::of_request(&gateway, &options.plan)?;
+    println!("{instructions} user instructions a request");
+    let above = options.gate.filter(|gate| instructions > *gate);
+    Ok(above.map_or(Verdict::Pass, |gate| {
+        Verdict::Fail(format!("{instructions} instructions a request are above {gate}"))
+    }))
 }
 
 fn run_push(options: &PushOptions) -> Result<Verdict> {
