@@ -66,11 +66,13 @@ pub(crate) use self::cause::Cause;
 pub(crate) use self::client::Client;
 pub(crate) use self::connected_to_upstream::Origin;
 pub(crate) use self::context::RequestContext;
+pub(crate) use self::fields::{members, write_field};
 pub(crate) use self::phases::Phases;
 pub(crate) use self::place::{Hypothetical, Sender};
 pub(crate) use self::request_filter::Admission;
 pub(crate) use self::target::hash_key;
 pub(crate) use self::trace::CallSpan;
+pub(crate) use self::upstream_request_filter::FIELDS_ADDED_MAX;
 use crate::classifier::Classifier;
 use crate::connection;
 use crate::drain::Drain;
@@ -249,7 +251,7 @@ impl ProxyHttp for Proxy {
         self.phases.response_trailers(session, trailers, ctx)?;
         let in_body = self.phases.trailers_in_body(trailers, ctx);
         if in_body.is_none() && session.req_header().version < Version::HTTP_2 {
-            self.phases.shared.registry.count_dropped_trailers(Direction::Response);
+            self.phases.drop_trailers(Direction::Response);
         }
         Ok(in_body)
     }
@@ -284,7 +286,7 @@ impl ProxyHttp for Proxy {
     ) {
         if connection::has_trailers(session.as_downstream()) {
             // Pingora has no way to send them.
-            self.phases.shared.registry.count_dropped_trailers(Direction::Request);
+            self.phases.drop_trailers(Direction::Request);
         }
         self.phases.finish(session, ctx);
     }

@@ -54,6 +54,12 @@ impl Body {
         }
     }
 
+    /// Whether trailers came behind its last chunk.
+    #[must_use]
+    pub fn has_trailers(&self) -> bool {
+        matches!(self, Self::Chunked(chunks) if chunks.has_trailers())
+    }
+
     /// Takes the next piece from `bytes`; one without data means that more bytes are needed or the
     /// body is done. Bytes behind the body are left.
     ///

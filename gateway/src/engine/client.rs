@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, header};
 use pingora_core::protocols::Shutdown as _;
 use pingora_core::protocols::http::date::get_cached_date;
 use pingora_error::{Error, ErrorType, Result};
@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
 use super::Served;
-use super::downstream::Downstream;
+use super::downstream::{Downstream, TOO_SHORT};
 use super::head::{self, Written};
 use crate::connection::{ClientStream, Connection, Failure, Refusal};
 use crate::proxy::Client;
@@ -145,8 +145,7 @@ impl EngineClient {
     fn took_trailers(&mut self, piece: Piece) -> Result<()> {
         let trailers = piece.bytes() - piece.trailers..piece.bytes();
         self.raw_trailers.extend_from_slice(&self.input[trailers]);
-        // An empty line is what a chunked body without trailers ends with.
-        if self.body.is_done() && self.raw_trailers.len() > b"\r\n".len() {
+        if self.body.is_done() && self.body.has_trailers() {
             let raw = std::mem::take(&mut self.raw_trailers).freeze();
             self.trailers = Some(head::trailers(raw).map_err(|error| error.into_down())?);
         }
@@ -198,9 +197,7 @@ impl EngineClient {
 
     /// RFC 9112, 6.3.
     fn body_writer(&self, head: &ResponseHeader) -> BodyWriter {
-        let is_bodiless = self.request.method == Method::HEAD
-            || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        if is_bodiless {
+        if head::is_bodiless(&self.request.method, head.status) {
             return BodyWriter::Sized(0);
         }
         head::body_writer(&head.headers).unwrap_or(BodyWriter::UntilClose)
@@ -339,10 +336,7 @@ impl Downstream for EngineClient {
                 self.put(last);
                 Ok(())
             }
-            (Err(_), _) => {
-                let kind = ErrorType::Custom("response shorter than announced");
-                Err(Error::new(kind).into_down())
-            }
+            (Err(_), _) => Err(Error::new(TOO_SHORT).into_down()),
         }
     }
 

@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use pingora_error::{Error, Result};
+use pingora_error::{Error, ErrorType, Result};
 use pingora_http::ResponseHeader;
 
 use super::head::Written;
 use crate::proxy::Client;
+
+/// The type of the error by which a response ends that has less of a body than it announced.
+pub(super) const TOO_SHORT: ErrorType = ErrorType::Custom("response shorter than announced");
 
 /// A client whose bytes the exchange moves.
 ///

@@ -341,8 +341,7 @@ impl<'e, C: Downstream> Exchange<'e, C> {
 
     fn end_response(&mut self) -> Result<()> {
         self.response_done = true;
-        // An empty line is what a chunked body without trailers ends with.
-        if self.trailers.len() <= b"\r\n".len() {
+        if !self.body.as_ref().is_some_and(Body::has_trailers) {
             return self.client.put_end(None);
         }
         if !self.client.takes_trailers() {

@@ -8,12 +8,14 @@ use std::mem;
 use bytes::{Bytes, BytesMut};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use pingora_core::protocols::http::authority::validate_request_authority;
 use pingora_error::{Error, ErrorType, OrErr as _, Result};
 use pingora_http::{RequestHeader, ResponseHeader, header_value_from_raw};
 use sallyport_http1::head::content_length;
 use sallyport_http1::{BodyWriter, ResponseHead, fields, written_name};
+
+use crate::proxy::{FIELDS_ADDED_MAX, members, write_field};
 
 /// What is about the client's connection only (RFC 9110, 7.6.1), in the order in which Pingora
 /// removes it: a map fills the gap with its last field, so the order of the others depends on it.
@@ -34,8 +36,6 @@ const HOP_BY_HOP: [&str; 10] = [
 const FIELD_BYTES: usize = 32;
 /// The most fields of a head that there is room for from the beginning.
 const FIELDS_RESERVED_MAX: usize = 48;
-/// Fields that a request is given on its way: where it comes from, its id, the trace.
-const REQUEST_FIELDS_ADDED: usize = 5;
 /// Fields that a response is given: the date, and what becomes of the connection.
 const RESPONSE_FIELDS_ADDED: usize = 2;
 
@@ -53,7 +53,7 @@ pub(super) fn request(raw: &Bytes) -> Option<RequestHeader> {
     let mut parts = http::Request::new(()).into_parts().0;
     parts.method = Method::from_bytes(method).ok()?;
     parts.uri = PathAndQuery::from_maybe_shared(target).ok()?.into();
-    append_fields(&mut parts.headers, raw, line + 2, REQUEST_FIELDS_ADDED).ok()?;
+    append_fields(&mut parts.headers, raw, line + 2, FIELDS_ADDED_MAX).ok()?;
     let is_upgrade = parts.headers.contains_key(header::UPGRADE);
     (!is_upgrade).then(|| parts.into())
 }
@@ -93,14 +93,10 @@ pub(super) fn write_trailers(trailers: &HeaderMap, out: &mut BytesMut) {
 
 /// Whether the client says that it takes trailers, of this hop as it must (RFC 9110, 10.1.4).
 pub(super) fn asks_for_trailers(request: &RequestHeader) -> bool {
-    has_member(&request.headers, header::TE, b"trailers")
-        && has_member(&request.headers, header::CONNECTION, b"te")
-}
-
-fn has_member(headers: &HeaderMap, name: HeaderName, wanted: &[u8]) -> bool {
-    let lines = headers.get_all(name).iter();
-    let mut members = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-    members.any(|member| member.trim_ascii().eq_ignore_ascii_case(wanted))
+    let has = |name, wanted: &[u8]| {
+        members(&request.headers, &name).any(|member| member.eq_ignore_ascii_case(wanted))
+    };
+    has(header::TE, b"trailers") && has(header::CONNECTION, b"te")
 }
 
 /// Asks the origin for trailers (RFC 9110, 10.1.4).
@@ -136,9 +132,8 @@ pub(super) fn strip(request: &mut Parts) {
 }
 
 fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
-    let lines = headers.get_all(header::CONNECTION).iter();
-    let options = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-    options.filter_map(|option| HeaderName::from_bytes(option.trim_ascii()).ok()).collect()
+    let options = members(headers, &header::CONNECTION);
+    options.filter_map(|option| HeaderName::from_bytes(option).ok()).collect()
 }
 
 /// Gives `request` the framing that its body needs, and checks that it names one host, whatever
@@ -170,6 +165,12 @@ pub(super) fn finish_request(request: &mut Parts, has_body: bool, is_filtered: b
     Ok(())
 }
 
+/// Whether the response with this status to a request with this method has no body, whatever its
+/// fields say (RFC 9110, 6.4.1).
+pub(super) fn is_bodiless(method: &Method, status: StatusCode) -> bool {
+    method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
 /// How a message with these fields frames its body (RFC 9112, 6.3); `None` if they do not say.
 pub(super) fn body_writer(headers: &HeaderMap) -> Option<BodyWriter> {
     if let Some(coding) = headers.get_all(header::TRANSFER_ENCODING).iter().next_back() {
@@ -195,11 +196,10 @@ pub(super) struct Written<'h> {
 ///
 /// Its target needs no check: a URI has no bytes that end a request line or a part of it.
 pub(super) fn write_request(head: &Parts, out: &mut BytesMut) {
-    const FIRST_LINE: usize = 14;
+    const FIRST_LINE: usize = 12;
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
     let method = head.method.as_str();
-    let fields = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
-    out.reserve(FIRST_LINE + method.len() + target.len() + fields.sum::<usize>());
+    out.reserve(FIRST_LINE + method.len() + target.len() + fields_bytes(&head.headers));
     for part in [method, " ", target, " HTTP/1.1\r\n"] {
         out.extend_from_slice(part.as_bytes());
     }
@@ -209,18 +209,17 @@ pub(super) fn write_request(head: &Parts, out: &mut BytesMut) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn write_field(name: &[u8], value: &HeaderValue, out: &mut BytesMut) {
-    for part in [name, b": ", value.as_bytes(), b"\r\n"] {
-        out.extend_from_slice(part);
-    }
-}
-
 /// At least as many bytes as the head of a response has when it is written.
 pub(super) fn bytes_max(head: &ResponseHeader) -> usize {
     const FIRST_LINE: usize = 16;
     let reason = head.get_reason_phrase().unwrap_or_default().len();
-    let fields = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
-    FIRST_LINE + reason + fields.sum::<usize>() + 2
+    FIRST_LINE + reason + fields_bytes(&head.headers)
+}
+
+/// Bytes of these fields as they are written, with the empty line behind them.
+fn fields_bytes(headers: &HeaderMap) -> usize {
+    let fields = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    fields.sum::<usize>() + 2
 }
 
 /// Writes the head of a response to `out`.

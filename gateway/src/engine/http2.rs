@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use h2::Reason;
-use http::{HeaderMap, Method, StatusCode, header};
-use pingora_error::{Error, ErrorType, Result};
+use http::{HeaderMap, header};
+use pingora_error::{Error, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use sallyport_http1::BodyWriter;
 
-use super::downstream::Downstream;
+use super::downstream::{Downstream, TOO_SHORT};
 use super::head::{self, Written};
 use crate::connection::{ANSWERED, Connection, Failure, Http2Session, Refusal};
 use crate::proxy::Client;
@@ -59,10 +59,10 @@ impl Http2Client {
 
     /// RFC 9113, 8.1.1: a length that was said holds; otherwise the stream's end is the body's.
     fn body_writer(&self, head: &ResponseHeader) -> BodyWriter {
-        let is_bodiless = self.session.head().method == Method::HEAD
-            || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         match head::body_writer(&head.headers) {
-            _ if is_bodiless => BodyWriter::Sized(0),
+            _ if head::is_bodiless(&self.session.head().method, head.status) => {
+                BodyWriter::Sized(0)
+            }
             Some(sized @ BodyWriter::Sized(_)) => sized,
             _ => BodyWriter::UntilClose,
         }
@@ -153,9 +153,7 @@ impl Downstream for Http2Client {
     }
 
     fn put_end(&mut self, trailers: Option<HeaderMap>) -> Result<()> {
-        self.writer.finish().map_err(|_| {
-            Error::new(ErrorType::Custom("response shorter than announced")).into_down()
-        })?;
+        self.writer.finish().map_err(|_| Error::new(TOO_SHORT).into_down())?;
         (self.ends, self.trailers) = (true, trailers);
         Ok(())
     }

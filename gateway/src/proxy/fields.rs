@@ -5,7 +5,7 @@
 //! our own, and whatever the client names in `Connection`. Afterwards no `Connection` of the client's is left
 //! by which Pingora would remove fields when the request is sent.
 
-use http::header::ValueIter;
+use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 use pingora_http::RequestHeader;
 
@@ -152,7 +152,7 @@ impl Hop {
     fn of(head: &RequestHeader) -> Result<Self, Cause> {
         let mut hop = Self::default();
         let mut upgrades = false;
-        let options = members(head.headers.get_all(header::CONNECTION).iter());
+        let options = members(&head.headers, &header::CONNECTION);
         for (index, option) in options.enumerate() {
             if index == OPTIONS_MAX {
                 return Err(Cause::BadRequest("Connection has too many options"));
@@ -175,12 +175,24 @@ impl Hop {
     }
 }
 
-/// The members of lists over several lines (RFC 9110, 5.6.1).
-fn members<'h>(lines: ValueIter<'h, HeaderValue>) -> impl Iterator<Item = &'h [u8]> {
+/// The members of the list that the fields called `name` make, over all their lines (RFC 9110,
+/// 5.6.1).
+pub(crate) fn members<'h>(
+    headers: &'h HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'h [u8]> + use<'h> {
+    let lines = headers.get_all(name).iter();
     lines
         .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
         .map(<[u8]>::trim_ascii)
         .filter(|member| !member.is_empty())
+}
+
+/// Writes a field to `out` as a line of HTTP/1.
+pub(crate) fn write_field(name: &[u8], value: &HeaderValue, out: &mut BytesMut) {
+    for part in [name, b": ", value.as_bytes(), b"\r\n"] {
+        out.extend_from_slice(part);
+    }
 }
 
 /// What frames a message, says whom it is for, or where it comes from. A proxy that we trust may pass on its
@@ -193,7 +205,7 @@ fn is_protected(name: &HeaderName) -> bool {
 /// The protocols of `Upgrade` that are passed on. HTTP itself is not: RFC 9113 dropped `h2c`, and an
 /// origin that changes to it would be reached past every route.
 fn protocols(headers: &HeaderMap) -> Option<(Upgrade, HeaderValue)> {
-    let mut kept = members(headers.get_all(header::UPGRADE).iter()).filter(|protocol| {
+    let mut kept = members(headers, &header::UPGRADE).filter(|protocol| {
         let name = protocol.split(|byte| *byte == b'/').next().unwrap_or_default();
         !is_http(name)
     });

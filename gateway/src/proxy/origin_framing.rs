@@ -6,6 +6,8 @@
 use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use pingora_http::ResponseHeader;
 
+use super::fields::members;
+
 /// Checks the framing of `response` and leaves one statement of it.
 ///
 /// `upgrade` are the fields in which the request asked for other protocols, if it was passed on with them.
@@ -91,17 +93,6 @@ fn check_switch(
 /// The members of all `Upgrade` lines.
 pub(super) fn protocols(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     members(headers, &header::UPGRADE)
-}
-
-fn members<'h>(
-    headers: &'h HeaderMap,
-    name: &header::HeaderName,
-) -> impl Iterator<Item = &'h [u8]> + use<'h> {
-    let lines = headers.get_all(name).iter();
-    lines
-        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
-        .map(<[u8]>::trim_ascii)
-        .filter(|member| !member.is_empty())
 }
 
 /// RFC 9112, 6.1: the request allowed no other coding, since `TE` ends here.

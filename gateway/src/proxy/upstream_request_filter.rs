@@ -11,7 +11,7 @@ use super::{fields, forwarded, hints, request_id, trace, upstream_response_filte
 use crate::config::{HeaderNames, Protocol};
 
 /// What `X-Forwarded-*`, the id and the trace add at most.
-const FIELDS_ADDED_MAX: usize = 5;
+pub(crate) const FIELDS_ADDED_MAX: usize = 5;
 
 /// Fields that end with this hop (RFC 9110, 7.6.1), for upgrades that Pingora passes on whole.
 const HOP_BY_HOP: [HeaderName; 5] = [

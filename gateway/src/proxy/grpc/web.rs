@@ -10,6 +10,8 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, header};
 
+use crate::proxy::fields::write_field;
+
 const PREFIX: &[u8] = b"application/grpc-web";
 
 /// The flag of a frame that holds trailers.
@@ -112,9 +114,7 @@ impl Web {
     pub(in crate::proxy) fn trailers(self, trailers: &HeaderMap) -> Bytes {
         let mut block = BytesMut::new();
         for (name, value) in trailers {
-            for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-                block.extend_from_slice(part);
-            }
+            write_field(name.as_str().as_bytes(), value, &mut block);
         }
         let mut frame = BytesMut::with_capacity(block.len() + 5);
         frame.put_u8(TRAILERS);

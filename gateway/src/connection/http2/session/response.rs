@@ -168,13 +168,10 @@ impl Response {
             return Err(Error::new(ErrorType::ConnectionClosed));
         }
         self.interim += 1;
-        let mut parts = head.as_owned_parts();
-        if has_connection_fields(&parts.headers) {
-            for name in &CONNECTION_FIELDS {
-                parts.headers.remove(name);
-            }
-        }
-        self.respond.send_informational(http::Response::from_parts(parts, ())).map_err(failed)
+        let mut head = head.clone();
+        remove_connection_fields(&mut head);
+        let response = http::Response::from_parts(head.into(), ());
+        self.respond.send_informational(response).map_err(failed)
     }
 
     /// Sends the head of the response; with `end`, nothing follows.
@@ -188,11 +185,7 @@ impl Response {
         if !head.headers.contains_key(header::DATE) {
             head.insert_header(header::DATE, get_cached_date())?;
         }
-        if has_connection_fields(&head.headers) {
-            for name in &CONNECTION_FIELDS {
-                head.remove_header(name);
-            }
-        }
+        remove_connection_fields(&mut head);
         let is_bodiless = end
             || self.is_to_head
             || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
@@ -372,9 +365,13 @@ impl Wait {
     }
 }
 
-/// One pass over the names, instead of hashing each that hardly any response has.
-fn has_connection_fields(headers: &HeaderMap) -> bool {
-    headers.keys().any(|name| CONNECTION_FIELDS.contains(name))
+fn remove_connection_fields(head: &mut ResponseHeader) {
+    // One pass over the names, instead of hashing each that hardly any response has.
+    if head.headers.keys().any(|name| CONNECTION_FIELDS.contains(name)) {
+        for name in &CONNECTION_FIELDS {
+            head.remove_header(name);
+        }
+    }
 }
 
 fn failed(error: h2::Error) -> Box<Error> {
