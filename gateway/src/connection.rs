@@ -24,9 +24,9 @@ pub(crate) use self::client_stream::ClientStream;
 pub use self::client_stream::Failure;
 use self::client_stream::{CONTINUE_AFTER, Home};
 use crate::config::{ListenerTimeouts, Protocols};
-use crate::engine::timers::Timers;
 use crate::engine::{Engine, Served};
 use crate::proxy::{Proxy, Shared};
+use crate::timers::Timers;
 use crate::tunnel::Tunnel;
 use crate::turns::InTurns;
 

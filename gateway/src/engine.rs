@@ -17,7 +17,6 @@ mod head;
 mod http2;
 mod origin;
 mod pool;
-pub(crate) mod timers;
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -35,10 +34,10 @@ use self::exchange::Exchange;
 use self::http2::Http2Client;
 use self::origin::Origin;
 use self::pool::{Pool, Terms};
-use self::timers::Timers;
 use crate::config::EngineChoice;
 use crate::connection::{ClientStream, Http2Session};
 use crate::proxy::{Admission, Phases, RequestContext, Shared};
+use crate::timers::Timers;
 use crate::turns;
 use crate::upstream::{Upstream, introduction};
 

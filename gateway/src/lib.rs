@@ -31,6 +31,7 @@ pub mod service;
 pub mod shaping;
 pub mod snapshot;
 pub mod sources;
+mod timers;
 pub mod trace;
 pub mod tunnel;
 pub mod turns;

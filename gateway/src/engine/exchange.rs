@@ -21,8 +21,8 @@ use sallyport_stats::Direction;
 use super::downstream::Downstream;
 use super::head::{self, Written};
 use super::origin::Origin;
-use super::timers::Timer;
 use crate::proxy::{self, Phases, RequestContext};
+use crate::timers::Timer;
 use crate::turns;
 
 /// How large the head of a response may be, as Pingora has it.
