@@ -123,6 +123,8 @@ pub struct Loaded {
     pub regexes_compiled: usize,
     /// Where each listener is declared: the number of the part, and the index there.
     pub listener_spots: Vec<(usize, usize)>,
+    /// What its files are made of, where they are large and were read by [`load`].
+    pub pieces: Pieces,
 }
 
 /// Reads `path` and everything it includes, and resolves it with these filters.
@@ -130,7 +132,9 @@ pub struct Loaded {
 /// # Errors
 /// Every problem found, each with file, line, path, what is wrong and how to mend it.
 pub fn load(path: &Path, filters: &Filters) -> Result<Loaded, Problems> {
-    load_sources(path, &Sources::read(path)?, filters)
+    let mut pieces = Pieces::default();
+    let loaded = load_in_pieces(path, &Sources::read(path)?, filters, Some(&mut pieces))?;
+    Ok(Loaded { pieces, ..loaded })
 }
 
 /// As [`load`], from what was read already.
@@ -138,8 +142,17 @@ pub fn load(path: &Path, filters: &Filters) -> Result<Loaded, Problems> {
 /// # Errors
 /// As [`load`].
 pub fn load_sources(path: &Path, sources: &Sources, filters: &Filters) -> Result<Loaded, Problems> {
+    load_in_pieces(path, sources, filters, None)
+}
+
+fn load_in_pieces(
+    path: &Path,
+    sources: &Sources,
+    filters: &Filters,
+    pieces: Option<&mut Pieces>,
+) -> Result<Loaded, Problems> {
     let (previous, mut patterns) = (Instances::default(), Patterns::default());
-    let declaration = declare(sources, &mut filters.reader(path, &previous), None);
+    let declaration = declare(sources, &mut filters.reader(path, &previous), pieces);
     let whole = Whole::of_files(sources, &declaration);
     let loaded = resolve(&whole, None, &mut patterns, &mut filters.reader(path, &previous))?;
     Ok(Loaded { texts: Some(Texts::of(sources)), ..loaded })
@@ -198,6 +211,7 @@ pub fn resolve(
         named_files: filters.files().clone(),
         regexes_compiled: patterns.compiled() - compiled,
         listener_spots: listeners.map(|(spot, _)| (spot.file, spot.index)).collect(),
+        pieces: Pieces::default(),
     })
 }
 

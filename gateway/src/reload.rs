@@ -139,7 +139,7 @@ pub fn spawn(
 #[must_use]
 pub fn restored(
     path: &Path,
-    loaded: Loaded,
+    mut loaded: Loaded,
     sources: &sources::Sources,
     filters: &Filters,
 ) -> Loaded {
@@ -149,7 +149,8 @@ pub fn restored(
         return loaded;
     }
     let (previous, mut patterns) = (Instances::default(), Patterns::default());
-    let declaration = config::declare(merge.files(), &mut filters.reader(path, &previous), None);
+    let mut reader = filters.reader(path, &previous);
+    let declaration = config::declare(merge.files(), &mut reader, Some(&mut loaded.pieces));
     loop {
         merge.join(&declaration);
         if !merge.has_fragments() {
@@ -159,8 +160,8 @@ pub fn restored(
         match config::resolve(&merge.whole(&declaration), None, &mut patterns, &mut reader) {
             Ok(whole) => {
                 merge.tell();
-                let (texts, warnings) = (Some(merge.texts()), loaded.warnings);
-                return Loaded { texts, warnings, ..whole };
+                let Loaded { warnings, pieces, .. } = loaded;
+                return Loaded { texts: Some(merge.texts()), warnings, pieces, ..whole };
             }
             Err(problems) if merge.prune(&problems) || merge.fall_back(&problems) => {}
             Err(_) => break,
@@ -177,7 +178,7 @@ impl Reloader {
     /// If it does not compile.
     pub fn start(
         path: &Path,
-        loaded: Loaded,
+        mut loaded: Loaded,
         Followers { registry, verdicts, pushing, tracing, sources }: Followers,
         filters: Filters,
         probes: tokio::runtime::Handle,
@@ -193,7 +194,7 @@ impl Reloader {
             seen: loaded.sha256.clone(),
             files_seen: String::new(),
             declaration: None,
-            pieces: Pieces::default(),
+            pieces: std::mem::take(&mut loaded.pieces),
             named_files: loaded.named_files.clone(),
             filters: loaded.filters.clone(),
             files_in_force: loaded.named_files.clone(),
@@ -298,17 +299,12 @@ impl Reloader {
         };
         let again = std::mem::take(&mut memory.retry) && !is_asked;
         let current = self.live.current();
-        let is_first = memory.files_seen.is_empty();
         let are_files_seen = memory.files_seen == merge.files().sha256();
         let reason = if are_files_seen && !is_asked { Reason::Delivered } else { reason };
         memory.declaration.take_if(|known| !are_files_seen || !known.is_current());
         memory.files_seen = merge.files().sha256().to_owned();
         if merge.has_deliveries() {
             merge.join(&self.declaration(&merge, memory));
-        }
-        if is_first && !merge.has_deliveries() {
-            // What is in force was decoded as a whole. Now is the time to learn its pieces.
-            drop(self.declaration(&merge, memory));
         }
         let sha256 = merge.sha256();
         let is_seen = memory.seen == sha256 && memory.named_files.are_current();

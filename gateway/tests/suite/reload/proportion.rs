@@ -49,7 +49,7 @@ fn an_edit_of_a_large_file_decodes_what_it_changes() {
     let answers = || ["/r0", "/r1", "/r1999"].map(|path| get(gateway.web(), "a", path).body);
     assert_eq!(answers(), ["same", "same", "same"]);
     gateway.replace(&large(&["one"]));
-    // Whatever of the files was known when the first edit came, it is now.
+    assert_eq!(gateway.logged("version=2").split("pieces_decoded=").nth(1).map(first), Some("1"));
     gateway.replace(&large(&["two"]));
     assert_eq!(gateway.logged("version=3").split("pieces_decoded=").nth(1).map(first), Some("1"));
     assert_eq!(answers(), ["two", "same", "same"]);
