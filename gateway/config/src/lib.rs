@@ -47,7 +47,7 @@ pub mod watch;
 pub use entries::Entries;
 pub use files::Files;
 pub use problem::{Found, Problem, Problems, Severity};
-pub use source::{FILE_BYTES_MAX, File, Sources};
+pub use source::{FILE_BYTES_MAX, File, Sources, hexadecimal};
 pub use tree::{Fields, Node, Place, Sink};
 pub use value::{Mapping, Value};
 

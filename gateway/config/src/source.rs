@@ -201,7 +201,13 @@ fn sha256(sources: &Sources) -> String {
         digest.update([1]);
         digest.update(problem.to_string());
     }
-    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hexadecimal(&digest.finalize())
+}
+
+/// Bytes, as fingerprints are shown: two digits each.
+#[must_use]
+pub fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn read_file(path: &Path) -> Result<(File, Identity), Problem> {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use sallyport_config::delivery::{Delivery, Part, Rejection};
 use sallyport_config::spec::scalar::{Int, Name};
 use sallyport_config::spec::{Certificate, Fragment, Listener, Respond};
-use sallyport_config::{Problem, Problems, Severity, Sources};
+use sallyport_config::{Problem, Problems, Severity, Sources, hexadecimal};
 use sha2::{Digest as _, Sha256};
 
 use super::Written;
@@ -142,7 +142,7 @@ impl Merge {
             digest.update([0]);
             digest.update(taken.written.as_ref().map_or([0; 32], |written| written.sha256));
         }
-        digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hexadecimal(&digest.finalize())
     }
 
     /// The texts of the whole.

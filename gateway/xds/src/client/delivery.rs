@@ -47,8 +47,7 @@ struct Files<'f> {
 impl Inline for Files<'_> {
     fn keep(&self, what: &str, data: &[u8]) -> Inlined {
         let digest = Sha256::digest(data);
-        let hash: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        let name = format!("{what}-{hash}");
+        let name = format!("{what}-{}", sallyport_config::hexadecimal(&digest[..16]));
         let path: PathBuf = self.folder.join(&name);
         self.kept.borrow_mut().insert(name, data.to_vec());
         Ok(path.to_string_lossy().into_owned())
