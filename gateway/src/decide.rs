@@ -1,8 +1,8 @@
 //! The decision itself, shared by the proxy and by `explain`, so that the two cannot disagree.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sallyport_route::{Domain, PathRegex, Replacement, Request, Scheme, normalise_host};
 
 use crate::config::{Forward, Listener, Redirect, RedirectPath, Target};
@@ -177,19 +177,11 @@ fn path_to<'a>(path: &RedirectPath, asked: &Asked<'a>) -> Cow<'a, str> {
 /// The value of a variable as a part of a path or a query. What is one already stays as it is; of all else,
 /// what could end the path, be another parameter or another segment is percent-encoded (RFC 3986, 2.3).
 fn in_path<'v>(name: &str, value: &'v str) -> Cow<'v, str> {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    if matches!(name, "path" | "client_path" | "query") || value.bytes().all(is_plain) {
-        return Cow::Borrowed(value);
+    const RESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    match name {
+        "path" | "client_path" | "query" => Cow::Borrowed(value),
+        _ => utf8_percent_encode(value, &RESERVED).into(),
     }
-    let mut encoded = String::with_capacity(value.len() + 8);
-    for byte in value.bytes() {
-        match is_plain(byte) {
-            true => encoded.push(char::from(byte)),
-            // Writing to a string cannot fail.
-            false => drop(write!(encoded, "%{byte:02X}")),
-        }
-    }
-    encoded.into()
 }
 
 /// `path` with `query`, unless it has one of its own; an empty one of its own means none.

@@ -7,11 +7,11 @@
 
 mod web;
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header, response};
+use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 
 pub(super) use self::web::{Decoder, NotBase64, Web};
 
@@ -21,6 +21,9 @@ const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// Bytes of a `grpc-message`: one sentence, whatever the answer's body is.
 const MESSAGE_BYTES_MAX: usize = 256;
+
+/// What a `grpc-message` has percent-encoded, besides all that is no ASCII.
+const ESCAPED: AsciiSet = CONTROLS.add(b'%').add(b'~');
 
 /// What is known of a gRPC request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,17 +103,8 @@ fn message(body: &[u8]) -> Option<HeaderValue> {
     if line.is_empty() {
         return None;
     }
-    let mut text = String::new();
-    for byte in line.iter().take(MESSAGE_BYTES_MAX) {
-        match byte {
-            b'%' | ..b' ' | b'~'.. => {
-                // Writing to a string cannot fail.
-                write!(text, "%{byte:02X}").ok();
-            }
-            byte => text.push(char::from(*byte)),
-        }
-    }
-    HeaderValue::try_from(text).ok()
+    let line = &line[..line.len().min(MESSAGE_BYTES_MAX)];
+    HeaderValue::try_from(percent_encode(line, &ESCAPED).to_string()).ok()
 }
 
 #[cfg(test)]

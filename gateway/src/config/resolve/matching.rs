@@ -1,6 +1,7 @@
 //! `match:` of a route: patterns compiled, names looked up.
 
 use http::{HeaderName, Method};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use sallyport_classifier::pinned::abi::Reason;
 use sallyport_config::spec::{self, FieldMatch};
 use sallyport_config::{Place, Sink};
@@ -94,8 +95,7 @@ fn path_regex(
 ) -> Option<PathMatch> {
     if let Some(character) = text.chars().find(|character| !character.is_ascii()) {
         let mut bytes = [0; 4];
-        let encoded = character.encode_utf8(&mut bytes).bytes().map(|byte| format!("%{byte:02X}"));
-        let encoded = encoded.collect::<String>();
+        let encoded = utf8_percent_encode(character.encode_utf8(&mut bytes), NON_ALPHANUMERIC);
         let what = format!("{text:?} has {character:?}, which no path is matched with");
         let fix = format!("write {encoded}: paths are matched percent-encoded");
         return place.refuse(sink, what, fix);
