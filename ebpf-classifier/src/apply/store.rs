@@ -340,14 +340,14 @@ impl Store {
 
 /// What steps are written together by.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Network,
     DropNetwork,
     Other,
 }
 
 impl Kind {
-    fn of(step: &Step) -> Self {
+    pub(super) fn of(step: &Step) -> Self {
         match step {
             Step::Network(..) => Self::Network,
             Step::DropNetwork(_) => Self::DropNetwork,

@@ -1,5 +1,6 @@
 //! Every lookup at every step of a change gives the answer of one whole configuration.
 
+use super::store::Kind;
 use super::*;
 use classifier_abi::Address;
 
@@ -110,14 +111,9 @@ fn change(held: &mut Held, new: &Tables) {
 
 /// Networks in a row as two threads write them, in an order of their own.
 fn interleaved(steps: &[Step]) -> Vec<Step> {
-    let kind = |step: &Step| match step {
-        Step::Network(..) => 1,
-        Step::DropNetwork(_) => 2,
-        _ => 0,
-    };
     let mut all = Vec::new();
-    for run in steps.chunk_by(|one, next| kind(one) == kind(next)) {
-        if run.first().map_or(0, kind) == 0 {
+    for run in steps.chunk_by(|one, next| Kind::of(one) == Kind::of(next)) {
+        if run.first().map_or(Kind::Other, Kind::of) == Kind::Other {
             all.extend_from_slice(run);
             continue;
         }

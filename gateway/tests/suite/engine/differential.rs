@@ -112,10 +112,6 @@ virtual_hosts:
 
 fn at_origin(received: &Received) -> (String, String) {
     let head = without_chance(received.head.as_bytes());
-    // Pingora asks for no trailers, since it passes none on.
-    let asks = Regex::new(r"(?i-u)\r\n(?:te: trailers|connection: te)(\r\n)").unwrap();
-    let head = asks.replace(&head, &b"${1}"[..]).into_owned();
-    let head = asks.replace(&head, &b"${1}"[..]).into_owned();
     let body = String::from_utf8_lossy(&received.body).into_owned();
     (String::from_utf8_lossy(&head).into_owned(), body)
 }

@@ -324,4 +324,4 @@ pub(crate) struct Waiting {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -1,36 +1,10 @@
 //! Updates one after the other: what is as it was is not translated again, and comes out the same.
 
-use std::sync::Arc;
-use std::time::Instant;
-
-use prost_reflect::DynamicMessage;
-
 use super::*;
-use crate::client::state::{Incoming, Undo};
-use crate::descriptors;
-
-const LISTENER: &str = r#"
-name: web
-address: { socket_address: { address: 127.0.0.1, port_value: 80 } }
-filter_chains:
-- filters:
-  - name: http
-    typed_config:
-      "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-      stat_prefix: in
-      rds: { config_source: { ads: {} }, route_config_name: main }
-      http_filters:
-      - name: envoy.filters.http.router
-        typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }
-"#;
+use crate::client::state::tests::{self, LISTENER};
 
 fn add(state: &mut State, kind: ResourceKind, name: &str, yaml: &str) {
-    let descriptor = descriptors::message(kind.type_name()).expect("its type is known");
-    let tree = sallyport_config::parse(0, yaml, &mut Vec::new()).expect("it is YAML");
-    let message = DynamicMessage::deserialize(descriptor, &tree).expect("it is such a message");
-    let message = Some(Arc::new(message));
-    let incoming = Incoming { name: name.into(), version: "1".into(), message, ttl: None };
-    state.insert(kind, incoming, Instant::now(), &mut Undo::default());
+    tests::add(state, kind, name, yaml, "1");
 }
 
 fn add_cluster(state: &mut State, number: usize, more: &str) {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::descriptors;
 
-const LISTENER: &str = r#"
+pub(in crate::client) const LISTENER: &str = r#"
 name: web
 address: { socket_address: { address: 127.0.0.1, port_value: 80 } }
 filter_chains:
@@ -13,6 +13,9 @@ filter_chains:
       "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
       stat_prefix: in
       rds: { config_source: { ads: {} }, route_config_name: main }
+      http_filters:
+      - name: envoy.filters.http.router
+        typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }
 "#;
 
 const ROUTES: &str = "
@@ -37,7 +40,13 @@ fn message(kind: ResourceKind, yaml: &str) -> Arc<DynamicMessage> {
 }
 
 /// Adds a resource of a version; returns what takes it back.
-fn add(state: &mut State, kind: ResourceKind, name: &str, yaml: &str, version: &str) -> Undo {
+pub(in crate::client) fn add(
+    state: &mut State,
+    kind: ResourceKind,
+    name: &str,
+    yaml: &str,
+    version: &str,
+) -> Undo {
     let mut undo = Undo::default();
     let message = Some(message(kind, yaml));
     let incoming = Incoming { name: name.into(), version: version.into(), message, ttl: None };
