@@ -17,6 +17,7 @@ mod head;
 mod http2;
 mod origin;
 mod pool;
+mod splice;
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -30,10 +31,11 @@ use sallyport_stats::ServedBy;
 
 use self::client::EngineClient;
 use self::downstream::Downstream;
-use self::exchange::Exchange;
+use self::exchange::{Exchange, Worker};
 use self::http2::Http2Client;
 use self::origin::Origin;
 use self::pool::{Pool, Terms};
+use self::splice::Pipes;
 use crate::config::EngineChoice;
 use crate::connection::{ClientStream, Http2Session};
 use crate::proxy::{Admission, Phases, RequestContext, Shared};
@@ -49,6 +51,7 @@ const ATTEMPTS_MAX: usize = 64;
 pub struct Engine {
     phases: Phases,
     pool: Pool,
+    pipes: Pipes,
     timers: Timers,
     /// What runs beside the exchanges, on the worker's own runtime.
     begun: Once,
@@ -77,6 +80,7 @@ impl Engine {
         Self {
             phases: Phases { shared },
             pool: Pool::new(idle_connections),
+            pipes: Pipes::default(),
             timers: Timers::new(),
             begun: Once::new(),
         }
@@ -201,8 +205,9 @@ impl Engine {
             }
         };
         let mut origin = Origin::new(stream, approach.read_timeout, destination.write_timeout);
-        let timer = self.timers.timer();
-        let exchange = Exchange::new(&self.phases, client, &mut origin, ctx, timer);
+        let worker =
+            Worker { phases: &self.phases, pipes: &self.pipes, timer: self.timers.timer() };
+        let exchange = Exchange::new(worker, client, &mut origin, ctx);
         match exchange.run(reused).await {
             Ok(persists) => {
                 self.phases.leave_origin(ctx);

@@ -99,6 +99,13 @@ impl Body {
         }
     }
 
+    /// So many of the [bytes left](Self::bytes_left) went another way.
+    pub fn pass(&mut self, bytes: u64) {
+        if let Self::Sized(left) = self {
+            *left = left.saturating_sub(bytes);
+        }
+    }
+
     /// How much may be read of the connection without reading what follows the body; `None` if that
     /// cannot be known.
     #[must_use]

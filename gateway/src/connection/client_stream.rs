@@ -23,10 +23,11 @@ use pingora_core::protocols::l4::ext::get_tcp_info;
 use pingora_core::protocols::{Stream, UniqueID as _};
 use sallyport_http1::{Chunks, Framing, Head, HeadCheck, HeadLimits, Refusal};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use self::part::{Body, Part};
-use super::{Connection, lingering};
+use super::{ClientSocket, Connection, lingering};
 use crate::tunnel::{self, Tunnel};
 use crate::turns;
 
@@ -158,6 +159,12 @@ impl ClientStream {
     /// Whether the request at hand has ended with trailers.
     pub(super) fn has_trailers(&self) -> bool {
         matches!(&self.part, Part::Request { body, .. } if body.has_trailers())
+    }
+
+    /// Its socket, if what is written to it is what the client reads.
+    pub(crate) fn clear_socket(&self) -> Option<&TcpStream> {
+        let stream = self.stream.as_deref()?;
+        stream.as_any().downcast_ref::<ClientSocket>().map(ClientSocket::tcp)
     }
 
     /// Whoever drops the connection gives it back.

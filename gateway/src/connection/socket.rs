@@ -44,6 +44,11 @@ impl ClientSocket {
         Self { stream, unread: Bytes::new(), unsent: Vec::new(), sent: 0, seat }
     }
 
+    /// The socket itself, for who has flushed what was written.
+    pub(super) fn tcp(&self) -> &TcpStream {
+        &self.stream
+    }
+
     /// Puts back what was read and is to be read again, before everything else.
     pub fn put_back(&mut self, bytes: Bytes) {
         self.unread = if self.unread.is_empty() {

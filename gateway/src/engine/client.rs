@@ -15,6 +15,7 @@ use pingora_error::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use sallyport_http1::{Body, BodyWriter, Chunks, Framing, Piece};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::Served;
@@ -338,6 +339,15 @@ impl Downstream for EngineClient {
             }
             (Err(_), _) => Err(Error::new(TOO_SHORT).into_down()),
         }
+    }
+
+    fn clear_socket(&self) -> Option<&TcpStream> {
+        let is_plain = matches!(self.writer, BodyWriter::Sized(_) | BodyWriter::UntilClose);
+        self.stream.clear_socket().filter(|_| is_plain)
+    }
+
+    fn passed(&mut self, bytes: usize) {
+        self.bytes_sent += self.writer.frame(bytes).data;
     }
 
     fn is_response_done(&self) -> bool {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::ResponseHeader;
+use tokio::net::TcpStream;
 
 use super::head::Written;
 use crate::proxy::Client;
@@ -64,6 +65,15 @@ pub(super) trait Downstream: Client {
     /// # Errors
     /// The body is shorter than was announced.
     fn put_end(&mut self, trailers: Option<HeaderMap>) -> Result<()>;
+
+    /// Its socket, if bytes of the response's body can be written to it as they are, past
+    /// [`put_body`](Self::put_body).
+    fn clear_socket(&self) -> Option<&TcpStream> {
+        None
+    }
+
+    /// So many bytes of the response's body were written to its socket.
+    fn passed(&mut self, _bytes: usize) {}
 
     /// Whether the client knows by now that the response's body is over.
     fn is_response_done(&self) -> bool;

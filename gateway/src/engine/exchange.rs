@@ -21,9 +21,12 @@ use sallyport_stats::Direction;
 use super::downstream::Downstream;
 use super::head::{self, Written};
 use super::origin::Origin;
+use super::splice::{Pipe, Pipes};
 use crate::proxy::{self, Phases, RequestContext};
 use crate::timers::Timer;
 use crate::turns;
+
+mod spliced;
 
 /// How large the head of a response may be, as Pingora has it.
 const HEAD_LIMITS: HeadLimits = HeadLimits { bytes: 1_048_575, fields: 256 };
@@ -31,9 +34,17 @@ const HEAD_LIMITS: HeadLimits = HeadLimits { bytes: 1_048_575, fields: 256 };
 /// Bytes of bodies that pass in one turn of the worker.
 const TURN_BYTES: usize = 64 << 10;
 
+/// What an exchange has of its worker.
+pub(super) struct Worker<'e> {
+    pub(super) phases: &'e Phases,
+    pub(super) pipes: &'e Pipes,
+    pub(super) timer: Timer,
+}
+
 /// An exchange under way.
 pub(super) struct Exchange<'e, C> {
     phases: &'e Phases,
+    pipes: &'e Pipes,
     client: &'e mut C,
     origin: &'e mut Origin,
     ctx: &'e mut RequestContext,
@@ -50,6 +61,9 @@ pub(super) struct Exchange<'e, C> {
     body: Option<Body>,
     /// What has come of the response's trailers.
     trailers: BytesMut,
+    /// Whether the kernel moves the rest of the response's body, and the pipe through which it does.
+    splices: bool,
+    pipe: Option<Pipe>,
     /// Whether the response was handed over to be written.
     response_done: bool,
     /// Whether the origin takes another request afterwards.
@@ -74,6 +88,8 @@ enum Event {
     RequestBody(Option<Bytes>),
     /// Bytes came from the origin; none mean its end.
     FromOrigin(usize),
+    /// As many bytes of the response went from the origin's socket to the client's.
+    Spliced(usize),
     /// The request cannot be written.
     SendFailed(Box<Error>),
     /// What was to be written on one side is on its way.
@@ -82,14 +98,15 @@ enum Event {
 
 impl<'e, C: Downstream> Exchange<'e, C> {
     pub(super) fn new(
-        phases: &'e Phases,
+        worker: Worker<'e>,
         client: &'e mut C,
         origin: &'e mut Origin,
         ctx: &'e mut RequestContext,
-        timer: Timer,
     ) -> Self {
+        let Worker { phases, pipes, timer } = worker;
         Self {
             phases,
+            pipes,
             client,
             origin,
             ctx,
@@ -100,6 +117,8 @@ impl<'e, C: Downstream> Exchange<'e, C> {
             check: ResponseCheck::default(),
             body: None,
             trailers: BytesMut::new(),
+            splices: false,
+            pipe: None,
             response_done: false,
             persists: false,
             waits: Waits::default(),
@@ -120,6 +139,7 @@ impl<'e, C: Downstream> Exchange<'e, C> {
                 Event::RequestBody(part) => self.request_body(part).await?,
                 Event::FromOrigin(0) => self.origin_ended().await?,
                 Event::FromOrigin(_) => self.response().await?,
+                Event::Spliced(bytes) => self.spliced(bytes)?,
                 Event::SendFailed(error) => self.send_failed(error)?,
                 Event::Flushed => {}
             }
@@ -316,6 +336,7 @@ impl<'e, C: Downstream> Exchange<'e, C> {
         }
         self.persists = found.persists;
         self.body = Some(found.body);
+        self.splices = self.may_splice();
         if is_bodiless {
             self.end_response()?;
         }
@@ -403,6 +424,9 @@ impl<'e, C: Downstream> Exchange<'e, C> {
         if self.response_done || !self.client.is_flushed() {
             return Poll::Pending;
         }
+        if self.is_splicing() {
+            return self.poll_splice(context);
+        }
         let left = self.body.as_ref().and_then(Body::bytes_left);
         let left = left.map(|left| left.min(self.ctx.piece_bytes().unwrap_or(u64::MAX)));
         match self.origin.poll_read_ahead(context, left) {
@@ -410,16 +434,18 @@ impl<'e, C: Downstream> Exchange<'e, C> {
                 self.waits.origin_read = None;
                 Poll::Ready(Ok(Event::FromOrigin(bytes)))
             }
-            Poll::Ready(Err(error)) => {
-                let is_of_system = error.raw_os_error().is_some();
-                let mut error = Error::because(ErrorType::ReadError, "reading a response", error);
-                if self.body.is_none() && is_of_system {
-                    error.retry = RetryType::ReusedOnly;
-                }
-                Poll::Ready(Err(self.broken(error)))
-            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(self.not_read(error))),
             Poll::Pending => Poll::Pending,
         }
+    }
+
+    fn not_read(&mut self, error: io::Error) -> Box<Error> {
+        let is_of_system = error.raw_os_error().is_some();
+        let mut error = Error::because(ErrorType::ReadError, "reading a response", error);
+        if self.body.is_none() && is_of_system {
+            error.retry = RetryType::ReusedOnly;
+        }
+        self.broken(error)
     }
 
     fn not_sent(&self, error: io::Error) -> Box<Error> {
@@ -453,7 +479,7 @@ impl<'e, C: Downstream> Exchange<'e, C> {
         let wait = |due: &mut Option<Instant>, waits: bool, within: Option<Duration>| {
             *due = due.filter(|_| waits).or_else(|| within.filter(|_| waits).map(|it| now + it));
         };
-        let flushed = self.client.is_flushed();
+        let flushed = self.client.is_flushed() && self.is_pipe_empty();
         let sent = self.origin.is_sent() || self.send_error.is_some();
         let reads = !self.client.is_body_done() && sent && self.send_error.is_none();
         let answers = !self.response_done && flushed;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWrite};
 
-use super::pool::OriginStream;
+use super::pool::{OriginStream, Socket};
 
 /// As much as is read at once: the head of a response and a small body.
 const READ_BYTES: usize = 4 << 10;
@@ -55,6 +55,11 @@ impl Origin {
 
     pub(super) fn into_stream(self) -> OriginStream {
         self.stream
+    }
+
+    /// Its socket, if what is read from it is what the origin wrote.
+    pub(super) fn clear_socket(&self) -> Option<&Socket> {
+        self.stream.clear_socket()
     }
 
     /// Its socket.

@@ -19,7 +19,7 @@ use tokio::time::sleep_until;
 
 pub(crate) use self::connect::Terms;
 use self::idle::Idle;
-pub(crate) use self::stream::OriginStream;
+pub(crate) use self::stream::{OriginStream, Socket};
 use crate::upstream::Destination;
 
 mod connect;

@@ -192,6 +192,25 @@ impl Phases {
         Ok(())
     }
 
+    /// Whether nothing looks at the bytes of this response's body, nor holds them back.
+    pub(crate) fn passes_response_body(&self, ctx: &RequestContext) -> bool {
+        !filters::takes_part(ctx, sallyport_plugin::Phases::RESPONSE_BODY)
+            && ctx.grpc_answer.is_none()
+            && ctx.piece_bytes().is_none()
+    }
+
+    /// So many bytes of a response's body have passed to the client unseen.
+    pub(crate) fn response_body_passed(
+        &self,
+        client: &mut impl Client,
+        bytes: usize,
+        ctx: &mut RequestContext,
+    ) -> Result<()> {
+        turns::moved(bytes);
+        filters::answered(ctx);
+        self.answer_goes_on(client, ctx)
+    }
+
     /// Counts trailers that go no further.
     pub(crate) fn drop_trailers(&self, direction: Direction) {
         self.shared.registry.count_dropped_trailers(direction);

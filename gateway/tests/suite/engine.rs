@@ -11,6 +11,8 @@ mod differential;
 mod generated;
 #[path = "engine/http2.rs"]
 mod http2;
+#[path = "engine/large.rs"]
+mod large;
 #[path = "engine/trailers.rs"]
 mod trailers;
 

@@ -50,6 +50,14 @@ impl OriginStream {
         matches!(self, Self::Tls(_))
     }
 
+    /// Its socket, if it is not encrypted.
+    pub(crate) fn clear_socket(&self) -> Option<&Socket> {
+        match self {
+            Self::Clear(socket) => Some(socket),
+            Self::Tls(_) => None,
+        }
+    }
+
     fn socket(&self) -> &Socket {
         match self {
             Self::Clear(socket) => socket,

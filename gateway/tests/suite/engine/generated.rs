@@ -137,7 +137,7 @@ fn answer(rng: &mut Rng, is_head: bool) -> Vec<u8> {
     ];
     let interim = one(rng, &["", "", "", "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"]);
     let status = one(rng, STATUSES);
-    let (framing, mut body) = body(rng, &[0, 1, 2, 1000, 100_000]);
+    let (framing, mut body) = body(rng, &[0, 1, 2, 1000, 100_000, 300_000]);
     let is_bodiless = is_head || status.starts_with("204") || status.starts_with("304");
     if is_bodiless {
         body.clear();
