@@ -109,12 +109,41 @@ fn append_fields(headers: &mut HeaderMap, raw: &Bytes, start: usize, added: usiz
     // Once for all there may be, instead of growing step by step.
     headers.reserve((raw.len() / FIELD_BYTES).min(FIELDS_RESERVED_MAX) + added);
     for field in fields(raw, start) {
-        let name = HeaderName::from_bytes(&raw[field.name])
-            .or_err(ErrorType::InvalidHTTPHeader, "the name of a field")?;
+        let name = name(&raw[field.name])?;
         let value = header_value_from_raw(raw.slice(field.value));
         headers.try_append(name, value).or_err(ErrorType::InvalidHTTPHeader, "too many fields")?;
     }
     Ok(())
+}
+
+/// The name of a field. Those that nearly every message has, as nearly everybody writes them, are
+/// known at a glance; others are parsed.
+fn name(written: &[u8]) -> Result<HeaderName> {
+    Ok(match written {
+        b"Accept" | b"accept" => header::ACCEPT,
+        b"Accept-Encoding" | b"accept-encoding" => header::ACCEPT_ENCODING,
+        b"Accept-Language" | b"accept-language" => header::ACCEPT_LANGUAGE,
+        b"Accept-Ranges" | b"accept-ranges" => header::ACCEPT_RANGES,
+        b"Authorization" | b"authorization" => header::AUTHORIZATION,
+        b"Cache-Control" | b"cache-control" => header::CACHE_CONTROL,
+        b"Connection" | b"connection" => header::CONNECTION,
+        b"Content-Encoding" | b"content-encoding" => header::CONTENT_ENCODING,
+        b"Content-Length" | b"content-length" => header::CONTENT_LENGTH,
+        b"Content-Type" | b"content-type" => header::CONTENT_TYPE,
+        b"Cookie" | b"cookie" => header::COOKIE,
+        b"Date" | b"date" => header::DATE,
+        b"ETag" | b"etag" => header::ETAG,
+        b"Host" | b"host" => header::HOST,
+        b"Last-Modified" | b"last-modified" => header::LAST_MODIFIED,
+        b"Referer" | b"referer" => header::REFERER,
+        b"Server" | b"server" => header::SERVER,
+        b"Set-Cookie" | b"set-cookie" => header::SET_COOKIE,
+        b"Transfer-Encoding" | b"transfer-encoding" => header::TRANSFER_ENCODING,
+        b"User-Agent" | b"user-agent" => header::USER_AGENT,
+        b"Vary" | b"vary" => header::VARY,
+        _ => HeaderName::from_bytes(written)
+            .or_err(ErrorType::InvalidHTTPHeader, "the name of a field")?,
+    })
 }
 
 /// Takes from `request` what is about the client's connection.
