@@ -131,8 +131,15 @@ impl Acceptor {
     }
 }
 
-async fn serve(slot: Slot, stream: TcpStream, connection: Connection, seat: Seat) {
-    slot.app().serve(ClientSocket::new(stream, seat), connection).await;
+/// Not an `async fn`, which would keep room for its arguments as long as the connection lives.
+fn serve(
+    slot: Slot,
+    stream: TcpStream,
+    connection: Connection,
+    seat: Seat,
+) -> impl Future<Output = ()> + Send {
+    let arrived = Box::new((ClientSocket::new(stream, seat), connection));
+    async move { slot.app().serve(arrived).await }
 }
 
 /// Moves a connection to the worker of `slot`, whose reactor tells of it from then on.

@@ -164,13 +164,11 @@ fn client_stream(session: &ServerSession) -> Option<&ClientStream> {
 
 impl<A: HttpServerApp + Send + Sync + 'static> OnDemand<A> {
     /// Serves the requests of a connection that was accepted, until one of both sides ends it.
-    pub async fn serve(&self, socket: ClientSocket, connection: Connection) {
-        let Some((stream, connection)) =
-            handshake::handshake(socket, connection, &self.shared).await
-        else {
-            return;
-        };
-        self.serve_requests(stream, Arc::new(connection)).await;
+    pub async fn serve(&self, arrived: Box<(ClientSocket, Connection)>) {
+        // Apart and boxed, so that nobody keeps room for it afterwards.
+        let handshake = Box::pin(handshake::handshake(arrived, &self.shared));
+        let Some((stream, connection)) = handshake.await else { return };
+        self.serve_requests(stream, connection).await;
     }
 
     async fn serve_requests(&self, stream: Stream, connection: Arc<Connection>) -> Option<()> {
@@ -234,7 +232,8 @@ impl<A: HttpServerApp + Send + Sync + 'static> OnDemand<A> {
             return Some(false);
         }
         let timers = self.engine.timers();
-        let preface = within(timers, terms.timeouts.idle, stream.begins_with(PREFACE), over).await;
+        let preface = pin!(stream.begins_with(PREFACE));
+        let preface = within(timers, terms.timeouts.idle, preface, over).await;
         preface.in_time().filter(|is_http2| *is_http2 || terms.protocols.http1)
     }
 
@@ -250,11 +249,19 @@ impl<A: HttpServerApp + Send + Sync + 'static> OnDemand<A> {
         let timers = self.engine.timers();
         stream.skip_empty_line();
         if !stream.has_ahead() {
-            within(timers, idle, stream.read_ahead(), over.as_mut()).await.in_time()?;
+            let came = {
+                let reading = pin!(stream.read_ahead());
+                within(timers, idle, reading, over.as_mut()).await
+            };
+            came.in_time()?;
             stream.skip_empty_line();
         }
         let mut check = HeadCheck::default();
-        let refusal = match within(timers, read, stream.read_head(&mut check, limits), over).await {
+        let came = {
+            let reading = pin!(stream.read_head(&mut check, limits));
+            within(timers, read, reading, over).await
+        };
+        let refusal = match came {
             Waited::InTime(Ok(head)) => {
                 let framing = head.framing;
                 stream.begin_request(head);
@@ -316,11 +323,12 @@ impl<T> Waited<T> {
     }
 }
 
-/// What comes of `event`, if it takes no longer than `patience` and it is not `over` before.
+/// What comes of `event`, if it takes no longer than `patience` and it is not `over` before. Pinned
+/// where it was made, it is part of one future instead of three.
 async fn within<T>(
     timers: &Timers,
     patience: Duration,
-    event: impl Future<Output = io::Result<T>>,
+    event: Pin<&mut impl Future<Output = io::Result<T>>>,
     over: Pin<&mut impl Future<Output = ()>>,
 ) -> Waited<T> {
     tokio::select! {
@@ -350,11 +358,11 @@ mod tests {
         let (client, server) = UnixStream::pair().unwrap();
         let mut stream = ClientStream::new(Box::new(server), Home::default(), connection.clone());
         let short = Duration::from_millis(10);
-        let came = within(&timers, short, stream.read_ahead(), over.as_mut()).await;
+        let came = within(&timers, short, pin!(stream.read_ahead()), over.as_mut()).await;
         assert!(matches!(came, Waited::Late));
         connection.listener.end();
         let long = Duration::from_secs(60);
-        let came = within(&timers, long, stream.read_ahead(), over.as_mut()).await;
+        let came = within(&timers, long, pin!(stream.read_ahead()), over.as_mut()).await;
         assert!(matches!(came, Waited::Over));
         drop(client);
         assert!(stream.read_ahead().await.is_err());

@@ -1,5 +1,7 @@
 //! What comes between accepting a connection and its first request.
 
+use std::sync::Arc;
+
 use pingora_core::protocols::Stream;
 use sallyport_stats::ConnectionRefusal;
 
@@ -16,10 +18,10 @@ use crate::proxy::Shared;
 /// is boxed, so that connections in clear text do not carry its state, and ends with a deadline of its
 /// own: nobody else counts the time.
 pub(super) async fn handshake(
-    mut socket: ClientSocket,
-    mut connection: Connection,
+    arrived: Box<(ClientSocket, Connection)>,
     shared: &Shared,
-) -> Option<(Stream, Connection)> {
+) -> Option<(Stream, Arc<Connection>)> {
+    let (mut socket, mut connection) = *arrived;
     let (sends_header, bounds) = {
         let (snapshot, index) = connection.listener.pin(&shared.live)?;
         let listener = &snapshot.listeners[index];
@@ -34,7 +36,7 @@ pub(super) async fn handshake(
     }
     match bounds {
         Some(bounds) => Box::pin(tls::accept(socket, connection, shared, bounds)).await,
-        None => Some((Box::new(socket), connection)),
+        None => Some((Box::new(socket), Arc::new(connection))),
     }
 }
 

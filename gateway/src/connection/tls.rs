@@ -54,7 +54,7 @@ pub(super) async fn accept(
     mut connection: Connection,
     shared: &Shared,
     (stats, limits): (Arc<TlsStats>, Limits),
-) -> Option<(Stream, Connection)> {
+) -> Option<(Stream, Arc<Connection>)> {
     let Some(_under_way) = stats.begin(limits.handshakes) else {
         stats.failed(Failure::Busy.label(), None);
         return None;
@@ -81,7 +81,7 @@ pub(super) async fn accept(
             stats.succeeded(facts.version, facts.resumed, began.elapsed());
             connection.client = facts.client.as_deref().map(certificate).map(Arc::new);
             connection.tls = Some(Arc::new(facts));
-            Some((Box::new(Secured(stream)), connection))
+            Some((Box::new(Secured(stream)), Arc::new(connection)))
         }
         Err(failure) => {
             stats.failed(failure.label(), progress.version);
