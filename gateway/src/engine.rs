@@ -21,7 +21,7 @@ mod splice;
 
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Once};
 use std::task::Poll;
 
@@ -131,7 +131,10 @@ impl Engine {
         self.phases.shared.registry.count_engine(ServedBy::Http1);
         let succeeded = self.exchange(&mut client, &mut ctx, admission).await;
         drop(ctx);
-        client.end(!succeeded).await
+        match client.end(!succeeded).await {
+            true => Served::Kept(client.into_stream()),
+            false => Served::Closed,
+        }
     }
 
     /// Serves the request of an HTTP/2 stream; gives it back if it is one for Pingora, and of it
@@ -191,13 +194,13 @@ impl Engine {
     }
 
     async fn attempt(&self, client: &mut impl Downstream, ctx: &mut RequestContext) -> Result<()> {
-        let approach = unless_gone(client, self.phases.choose(ctx)).await??;
+        let approach = unless_gone(client, pin!(self.phases.choose(ctx))).await??;
         let destination = self.phases.destination(ctx)?;
         let introduction =
             approach.introduction.map(|(version, ends)| introduction::header(version, ends));
         let receive_bytes = approach.receive_bytes;
         let terms = Terms { within: approach.connect_timeout, receive_bytes, introduction };
-        let connecting = self.pool.connect(&destination, &terms);
+        let connecting = pin!(self.pool.connect(&destination, &terms));
         let (stream, reused) = match unless_gone(client, connecting).await? {
             Ok(connected) => connected,
             Err(error) => {
@@ -207,7 +210,7 @@ impl Engine {
         let mut origin = Origin::new(stream, approach.read_timeout, destination.write_timeout);
         let worker =
             Worker { phases: &self.phases, pipes: &self.pipes, timer: self.timers.timer() };
-        let exchange = Exchange::new(worker, client, &mut origin, ctx);
+        let mut exchange = Exchange::new(worker, client, &mut origin, ctx);
         match exchange.run(reused).await {
             Ok(persists) => {
                 self.phases.leave_origin(ctx);
@@ -225,8 +228,10 @@ impl Engine {
 }
 
 /// Waits for `event`, unless the client is gone before that.
-async fn unless_gone<T>(client: &mut impl Downstream, event: impl Future<Output = T>) -> Result<T> {
-    let mut event = pin!(event);
+async fn unless_gone<T>(
+    client: &mut impl Downstream,
+    mut event: Pin<&mut impl Future<Output = T>>,
+) -> Result<T> {
     poll_fn(|context| match event.as_mut().poll(context) {
         Poll::Ready(event) => Poll::Ready(Ok(event)),
         Poll::Pending => client.poll_gone_early(context).map(Err),

@@ -18,7 +18,6 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::Served;
 use super::downstream::{Downstream, TOO_SHORT};
 use super::head::{self, Written};
 use crate::connection::{ClientStream, Connection, Failure, Refusal};
@@ -117,29 +116,28 @@ impl EngineClient {
         }
     }
 
-    /// Gives up the request before any of it is spent.
+    /// The connection: before any of the request is spent, or once it has ended.
     pub(super) fn into_stream(self) -> Box<ClientStream> {
         self.stream
     }
 
-    /// The request is over: what becomes of the connection.
-    pub(super) async fn end(mut self, failed: bool) -> Served {
+    /// The request is over. Returns whether its connection is kept.
+    pub(super) async fn end(&mut self, failed: bool) -> bool {
         if failed {
-            let keeps = self.keep_after_failure && self.stream.is_at_request_end();
-            return if keeps { Served::Kept(self.stream) } else { Served::Closed };
+            return self.keep_after_failure && self.stream.is_at_request_end();
         }
         if !self.keep_alive {
             self.stream.shutdown().await;
-            return Served::Closed;
+            return false;
         }
         while !self.body.is_done() {
             match self.read_body().await {
                 Ok(Some(_)) => {}
                 Ok(None) => break,
-                Err(_) => return Served::Closed,
+                Err(_) => return false,
             }
         }
-        Served::Kept(self.stream)
+        true
     }
 
     /// Takes what of `piece`, the next one of `input`, is trailers.

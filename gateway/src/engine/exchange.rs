@@ -131,7 +131,7 @@ impl<'e, C: Downstream> Exchange<'e, C> {
     ///
     /// # Errors
     /// What broke it, and on which side.
-    pub(super) async fn run(mut self, reused: bool) -> Result<bool> {
+    pub(super) async fn run(&mut self, reused: bool) -> Result<bool> {
         self.begin(reused)?;
         self.hand_over_kept_body().await?;
         while !self.is_over() {

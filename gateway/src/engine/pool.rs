@@ -72,7 +72,8 @@ impl Pool {
         if let Some(stream) = self.take(key(destination, terms)) {
             return Ok((stream, true));
         }
-        let stream = connect::connect(destination, terms).await?;
+        // Apart and boxed, so that requests that find a connection do not carry its state.
+        let stream = Box::pin(connect::connect(destination, terms)).await?;
         Ok((stream, false))
     }
 
