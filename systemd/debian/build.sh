@@ -83,6 +83,8 @@ documents() {
         sallyport) pages=$(cd "$root/docs" && ls -- *.md | grep -v '^classifier.md$') ;;
         sallyport-classifier) pages=classifier.md ;;
     esac
+    "$root/systemd/sbom.py" "$name" >"$doc/$name.spdx.json"
+    chmod 644 "$doc/$name.spdx.json"
     gzip -9n <"$root/CHANGELOG.md" >"$doc/CHANGELOG.md.gz"
     chmod 644 "$doc/CHANGELOG.md.gz"
     for page in $pages; do
