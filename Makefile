@@ -31,7 +31,8 @@ BENCHED     = -p sallyport-route -p sallyport-balance -p sallyport-stats --featu
         bench-classifier-lists \
         adversary pgo compare fairness mouse simulate loadtest-k6 loadtest-wrk guests envoy k6 h2spec classifier xdp \
         suite-pingora test-page page-pictures page-deps fuzz fuzz-http miri \
-        deny install install-gateway install-classifier deb test-deb test-systemd build-deps bpf-deps test-deps cargo-there
+        deny install install-gateway install-classifier dist sbom test-sbom deb test-deb image test-image test-systemd \
+        build-deps bpf-deps test-deps cargo-there
 
 help:
 	@echo "make run             build and start the demo on $(CONFIG)"
@@ -58,8 +59,12 @@ help:
 	@echo "make fuzz            fuzz the packet parser and classification, and the HTTP/1 codec, for a minute each"
 	@echo "make fuzz-http       fuzz requests against the running gateway, SECONDS=60 SEED=1"
 	@echo "make miri            the push library under Miri; installs a nightly toolchain"
+	@echo "make dist            what packages ship: the gateway by the profile of a load; QUICK=1 without, in minutes"
 	@echo "make deb             Debian packages of both binaries, in target/deb"
 	@echo "make test-deb        packages, linted, installed, upgraded and purged; needs root"
+	@echo "make image           OCI images of both binaries, in target/image; needs no container engine"
+	@echo "make test-image      images, read by skopeo and umoci, and run; needs root"
+	@echo "make sbom            what both binaries are built of, as SPDX, in target/sbom; test-sbom validates it"
 	@echo "make test-systemd    the gateway under a systemd that was booted; needs root"
 	@echo "make install         binaries, configuration and units under DESTDIR=$(DESTDIR); install-gateway,"
 	@echo "                     which needs no BPF toolchain, and install-classifier for one of them"
@@ -265,11 +270,41 @@ install -Dm644 systemd/$(1).sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/$(1).con
   install -Dm644 conf/$(2) $(DESTDIR)$(SYSCONFDIR)/sallyport/$(2)
 endef
 
-# Both binaries by the profile that packages use, and four packages in target/deb.
-deb: build-deps xdp
-	@sh loadtest/install-tools.sh dpkg-shlibdeps:dpkg-dev readelf:binutils
-	SALLYPORT_REQUIRE_XDP=1 $(CARGO) build --profile dist --locked -p sallyport -p sallyport-classifier
-	systemd/debian/build.sh target/dist target/deb
+# What packages ship. QUICK=1 is for a look at packages: no profile, and no optimisation across all crates.
+PACKED = target/$(if $(QUICK),release,dist)
+
+dist: build-deps xdp $(if $(QUICK),,test-deps)
+	SALLYPORT_REQUIRE_XDP=1 $(CARGO) build --profile $(notdir $(PACKED)) --locked \
+	  $(if $(QUICK),-p sallyport) -p sallyport-classifier
+	$(if $(QUICK),,sh loadtest/pgo.sh dist && install -m755 target/pgo/dist/sallyport $(PACKED)/sallyport)
+
+# Both binaries, and four packages in target/deb.
+deb: dist
+	@sh loadtest/install-tools.sh dpkg-shlibdeps:dpkg-dev readelf:binutils python3:python3
+	systemd/debian/build.sh $(PACKED) target/deb
+
+# Each binary and what it needs of a system, as a folder and as an archive.
+image: dist
+	@sh loadtest/install-tools.sh strip:binutils python3:python3
+	systemd/image/build.py $(PACKED)/sallyport target/image/sallyport
+	systemd/image/build.py $(PACKED)/sallyport-classifier target/image/sallyport-classifier
+
+# Images of the binaries of `make unit`, read by others' tools and run; needs root.
+test-image: build-deps
+	@sh loadtest/install-tools.sh strip:binutils python3:python3 curl:curl ip:iproute2 unshare:util-linux \
+	  skopeo:skopeo umoci:umoci
+	$(CARGO) build --workspace --bins --locked
+	systemd/image/test.sh target/debug
+
+# What the binaries are built of, as SPDX 2.3.
+sbom: cargo-there
+	@sh loadtest/install-tools.sh python3:python3
+	@mkdir -p target/sbom
+	systemd/sbom.py sallyport >target/sbom/sallyport.spdx.json
+	systemd/sbom.py sallyport-classifier >target/sbom/sallyport-classifier.spdx.json
+
+test-sbom: sbom
+	sh systemd/sbom-test.sh target/sbom
 
 # The packages of the binaries of `make unit`, linted, and installed, upgraded and purged in a Debian of
 # their own; needs root.

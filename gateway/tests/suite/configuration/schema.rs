@@ -87,6 +87,7 @@ fn what_is_shipped_and_documented_is_good_by_the_schema() {
     let mut add = |path: &Path| files.push(fs::read_to_string(path).unwrap());
     add(&root().join("conf/quickstart.yaml"));
     add(&root().join("conf/sallyport.yaml"));
+    add(&root().join("conf/container.yaml"));
     for kind in fs::read_dir(root().join("plugins/src/builtin")).unwrap() {
         let example = kind.unwrap().path().join("example.yaml");
         if example.is_file() {
