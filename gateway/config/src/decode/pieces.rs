@@ -11,8 +11,8 @@
 //! decoded as a whole, which also tells what is wrong with it. Of what is decoded here the meaning is
 //! the same; that is what the tests of this module are about.
 
-use std::collections::HashMap;
-
+use foldhash::{HashMap, HashMapExt as _};
+use memchr::{memchr, memchr_iter, memmem};
 use serde::de::DeserializeOwned;
 
 use crate::spec::{Included, Route, Spec, Upstream, VirtualHost};
@@ -41,15 +41,23 @@ pub struct Pieces {
 
 #[derive(Debug)]
 struct Known<T> {
-    before: HashMap<Box<str>, T>,
-    now: HashMap<Box<str>, T>,
+    pieces: HashMap<Box<str>, Piece<T>>,
+    /// Whether the files that are being decoded had any of them.
+    is_used: bool,
     /// How many were decoded, and not taken from memory.
     decoded: usize,
 }
 
+#[derive(Debug)]
+struct Piece<T> {
+    value: T,
+    /// Whether the files that are being decoded have it.
+    is_used: bool,
+}
+
 impl<T> Default for Known<T> {
     fn default() -> Self {
-        Self { before: HashMap::new(), now: HashMap::new(), decoded: 0 }
+        Self { pieces: HashMap::new(), is_used: false, decoded: 0 }
     }
 }
 
@@ -74,7 +82,7 @@ impl Pieces {
     pub fn begin(&mut self, text_bytes: usize) {
         self.is_in_use = text_bytes >= TEXT_BYTES_MIN;
         // After files that were not good: one bad edit after the other must not pile up.
-        if !self.upstreams.now.is_empty() || !self.hosts.now.is_empty() {
+        if self.upstreams.is_used || self.hosts.is_used {
             self.end();
         }
     }
@@ -146,24 +154,21 @@ impl Pieces {
 impl<T: Clone + DeserializeOwned> Known<T> {
     /// The one item of the list in `text`.
     fn piece(&mut self, text: &str) -> Option<T> {
-        if let Some(known) = self.now.get(text) {
-            return Some(known.clone());
+        if let Some(piece) = self.pieces.get_mut(text) {
+            (self.is_used, piece.is_used) = (true, true);
+            return Some(piece.value.clone());
         }
-        let (text, value) = match self.before.remove_entry(text) {
-            Some(known) => known,
-            None => {
-                let mut items: Vec<T> = decoded(text)?;
-                self.decoded += 1;
-                let item = items.pop().filter(|_| items.is_empty())?;
-                (text.into(), item)
-            }
-        };
-        self.now.insert(text, value.clone());
+        let mut items: Vec<T> = decoded(text)?;
+        self.decoded += 1;
+        let value = items.pop().filter(|_| items.is_empty())?;
+        self.is_used = true;
+        self.pieces.insert(text.into(), Piece { value: value.clone(), is_used: true });
         Some(value)
     }
 
     fn forget_unused(&mut self) {
-        self.before = std::mem::take(&mut self.now);
+        self.pieces.retain(|_, piece| std::mem::take(&mut piece.is_used));
+        self.is_used = false;
     }
 }
 
@@ -187,19 +192,21 @@ fn is_mark<'n>(mut names: impl Iterator<Item = &'n str>) -> Option<()> {
 /// Whether lines end as they seem to, and all is one document without anchors: one that is made again
 /// further down means something else there.
 fn is_plain(text: &str) -> bool {
-    let is_break = |character| matches!(character, '\r' | '\u{85}' | '\u{2028}' | '\u{2029}');
-    let begins = |line: &str| ["---", "...", "%"].iter().any(|sign| line.starts_with(sign));
-    !text.contains(is_break)
-        && !text.contains('\u{feff}')
-        && !text.contains(MARK)
-        && !text.lines().any(begins)
+    let bytes = text.as_bytes();
+    let is_odd = |character| matches!(character, '\u{85}' | '\u{2028}' | '\u{2029}' | '\u{feff}');
+    let begins = |line: &[u8]| [&b"---"[..], b"...", b"%"].iter().any(|it| line.starts_with(it));
+    memchr(b'\r', bytes).is_none()
+        && (text.is_ascii() || !text.contains(is_odd))
+        && memmem::find(bytes, MARK.as_bytes()).is_none()
+        && !begins(bytes)
+        && !memchr_iter(b'\n', bytes).any(|end| begins(&bytes[end + 1..]))
         && !has_anchors(text)
 }
 
 /// Whether there may be anchors in `text`; a text in quotes may look like one.
 fn has_anchors(text: &str) -> bool {
     let bytes = text.as_bytes();
-    text.match_indices('&').any(|(at, _)| {
+    memchr_iter(b'&', bytes).any(|at| {
         let before = at.checked_sub(1).map(|before| bytes[before]);
         let begins = before.is_none_or(|byte| b" \t\n[{,:".contains(&byte));
         begins && bytes.get(at + 1).is_some_and(|byte| !byte.is_ascii_whitespace())
@@ -254,7 +261,7 @@ impl<'t> Iterator for Lines<'t> {
     fn next(&mut self) -> Option<Self::Item> {
         let start = self.at;
         let rest = self.text.get(start..).filter(|rest| !rest.is_empty())?;
-        let length = rest.find('\n').unwrap_or(rest.len());
+        let length = memchr(b'\n', rest.as_bytes()).unwrap_or(rest.len());
         self.at = start + length + 1;
         Some((start, &rest[..length]))
     }

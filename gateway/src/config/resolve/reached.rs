@@ -3,9 +3,9 @@
 //! Looked for is what can be told in one pass: a route that asks for nothing but its path, and one that
 //! asks for the same as another. That two regexes or two sets of header fields overlap is not told.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use foldhash::HashMap;
 use sallyport_route::{Match, PathMatch};
 
 /// The routes of one virtual host so far.
