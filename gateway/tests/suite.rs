@@ -30,6 +30,8 @@ mod filters;
 mod fuzz;
 #[path = "suite/gateway_api.rs"]
 mod gateway_api;
+#[path = "suite/grpc.rs"]
+mod grpc;
 #[path = "suite/guests.rs"]
 mod guests;
 #[path = "suite/hints.rs"]

@@ -1,7 +1,7 @@
 //! Where origins are and how they are spoken to: names, sockets, files, priorities, TLS, HTTP/2.
 
 #[path = "origins/certificates.rs"]
-mod certificates;
+pub(crate) mod certificates;
 #[path = "origins/discovery.rs"]
 mod discovery;
 #[path = "origins/dns_server.rs"]
@@ -9,7 +9,7 @@ mod dns_server;
 #[path = "origins/endpoints.rs"]
 mod endpoints;
 #[path = "origins/grpc.rs"]
-mod grpc;
+pub(crate) mod grpc;
 #[path = "origins/grpc_web.rs"]
 mod grpc_web;
 #[path = "origins/proxy_protocol.rs"]

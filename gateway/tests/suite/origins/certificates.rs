@@ -12,22 +12,22 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use tempfile::TempDir;
 
-pub(super) struct Authority {
+pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     folder: TempDir,
 }
 
 /// A certificate and its key.
-pub(super) struct Pair {
+pub(crate) struct Pair {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
     /// Where they stand in PEM.
-    pub(super) cert: PathBuf,
-    pub(super) key_file: PathBuf,
+    pub(crate) cert: PathBuf,
+    pub(crate) key_file: PathBuf,
 }
 
 impl Authority {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -38,12 +38,12 @@ impl Authority {
     }
 
     /// The file of the authority's own certificate.
-    pub(super) fn file(&self) -> PathBuf {
+    pub(crate) fn file(&self) -> PathBuf {
         self.folder.path().join("ca.pem")
     }
 
     /// A certificate for these names and addresses.
-    pub(super) fn issue(&self, names: &[&str]) -> Pair {
+    pub(crate) fn issue(&self, names: &[&str]) -> Pair {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let file = names.join("+");
         let mut params = CertificateParams::new(names).unwrap();
@@ -68,7 +68,7 @@ impl Authority {
 }
 
 /// An origin's side of TLS. With `clients`, clients must show a certificate of that authority.
-pub(super) fn server(
+pub(crate) fn server(
     pair: &Pair,
     clients: Option<&Authority>,
     protocols: &[&str],

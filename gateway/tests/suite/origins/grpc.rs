@@ -29,11 +29,11 @@ pub(super) fn forwarding(keys: &str) -> Gateway {
     gateway(keys, "forward: { upstream: up }")
 }
 
-pub(super) fn runtime() -> Runtime {
+pub(crate) fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
-pub(super) fn in_time<T>(runtime: &Runtime, what: impl Future<Output = T>) -> T {
+pub(crate) fn in_time<T>(runtime: &Runtime, what: impl Future<Output = T>) -> T {
     runtime.block_on(async { tokio::time::timeout(PATIENCE, what).await.expect("in time") })
 }
 
@@ -45,14 +45,14 @@ pub(super) struct Seen {
 }
 
 /// An origin that speaks HTTP/2, with TLS if it has a certificate.
-pub(super) struct Origin {
-    pub(super) address: SocketAddr,
+pub(crate) struct Origin {
+    pub(crate) address: SocketAddr,
     connections: Arc<AtomicUsize>,
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
 impl Origin {
-    pub(super) fn start<F>(
+    pub(crate) fn start<F>(
         runtime: &Runtime,
         tls: Option<Arc<ServerConfig>>,
         streams: u32,
@@ -142,7 +142,7 @@ pub(super) async fn echo(_: usize, mut body: RecvStream, mut respond: SendRespon
     send.send_trailers(trailers("0")).ok();
 }
 
-pub(super) async fn connect(address: SocketAddr) -> client::SendRequest<Bytes> {
+pub(crate) async fn connect(address: SocketAddr) -> client::SendRequest<Bytes> {
     let stream = TcpStream::connect(address).await.unwrap();
     let (client, connection) = client::handshake(stream).await.unwrap();
     tokio::spawn(async move { connection.await.ok() });
