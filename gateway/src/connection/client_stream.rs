@@ -26,12 +26,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
+use self::lookout::Lookout;
 use self::part::{Body, Part};
 use super::{ClientSocket, Connection, lingering};
 use crate::tunnel::{self, Tunnel};
 use crate::turns;
 
 mod forwarded;
+mod lookout;
 mod part;
 
 /// As much as Pingora first makes room for.
@@ -82,6 +84,7 @@ pub(crate) struct ClientStream {
     /// Whether the client has closed its side, or failed.
     client_ended: bool,
     half_closed_poll: Option<Pin<Box<Sleep>>>,
+    lookout: Lookout,
     /// Where it goes when Pingora drops a connection that is to be kept.
     home: Home,
     kept: AtomicBool,
@@ -142,6 +145,7 @@ impl ClientStream {
             wrote: false,
             client_ended: false,
             half_closed_poll: None,
+            lookout: Lookout::default(),
             home,
             kept: AtomicBool::new(false),
             connection,
@@ -270,6 +274,7 @@ impl ClientStream {
         let Some(stream) = &mut self.stream else { return Poll::Ready(Ok(())) };
         let read = ready!(poll_read_some(stream, context, into));
         self.client_ended |= read.is_err() || into.filled().len() == before;
+        self.lookout.has_read = true;
         Poll::Ready(read)
     }
 
@@ -403,6 +408,7 @@ impl ClientStream {
         *self.awaits_continue.get_mut() = false;
         self.continue_late = None;
         self.half_closed_poll = None;
+        self.lookout = Lookout::default();
         self.wrote = false;
     }
 

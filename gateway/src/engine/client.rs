@@ -271,6 +271,13 @@ impl Downstream for EngineClient {
         Poll::Ready(error.unwrap_or_else(gone).into_down())
     }
 
+    fn poll_gone_early(&mut self, context: &mut Context<'_>) -> Poll<Box<Error>> {
+        ready!(self.stream.poll_left(context));
+        self.keep_alive = false;
+        let error = Error::explain(ErrorType::ConnectionClosed, "the client left");
+        Poll::Ready(error.into_down())
+    }
+
     fn put_head(
         &mut self,
         mut head: Box<ResponseHeader>,

@@ -47,10 +47,8 @@ pub(super) trait Downstream: Client {
     fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<Box<Error>>;
 
     /// As [`poll_gone`](Self::poll_gone), before the exchange or in the middle of a body that is not
-    /// read just now. A client of which nothing is known without reading its bytes is never gone.
-    fn poll_gone_early(&mut self, _context: &mut Context<'_>) -> Poll<Box<Error>> {
-        Poll::Pending
-    }
+    /// read just now.
+    fn poll_gone_early(&mut self, context: &mut Context<'_>) -> Poll<Box<Error>>;
 
     /// Puts the head of a response into what is to be written; `written` says how its names were
     /// written.

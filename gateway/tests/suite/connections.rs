@@ -1,5 +1,7 @@
 //! Connections before their first request: how many there may be, who has them, and where they go.
 
+#[path = "connections/leaving.rs"]
+mod leaving;
 #[path = "connections/proxy_protocol.rs"]
 mod proxy_protocol;
 
