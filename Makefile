@@ -31,8 +31,8 @@ BENCHED     = -p sallyport-route -p sallyport-balance -p sallyport-stats --featu
         bench-classifier-lists \
         adversary pgo compare fairness mouse simulate loadtest-k6 loadtest-wrk guests envoy k6 h2spec classifier xdp \
         suite-pingora test-page page-pictures page-deps fuzz fuzz-http miri \
-        deny install install-gateway install-classifier dist sbom test-sbom deb test-deb image test-image test-systemd \
-        build-deps bpf-deps test-deps cargo-there
+        deny install install-gateway install-classifier dist sbom test-sbom deb test-deb image test-image \
+        test-grpc-long test-origins-long test-systemd build-deps bpf-deps test-deps cargo-there
 
 help:
 	@echo "make run             build and start the demo on $(CONFIG)"
@@ -65,6 +65,8 @@ help:
 	@echo "make image           OCI images of both binaries, in target/image; needs no container engine"
 	@echo "make test-image      images, read by skopeo and umoci, and run; needs root"
 	@echo "make sbom            what both binaries are built of, as SPDX, in target/sbom; test-sbom validates it"
+	@echo "make test-grpc-long  100,000 calls of gRPC of every kind while the configuration is replaced"
+	@echo "make test-origins-long  a minute of origins that die and come back, and of one that falls silent"
 	@echo "make test-systemd    the gateway under a systemd that was booted; needs root"
 	@echo "make install         binaries, configuration and units under DESTDIR=$(DESTDIR); install-gateway,"
 	@echo "                     which needs no BPF toolchain, and install-classifier for one of them"
@@ -224,6 +226,15 @@ fuzz: build-deps
 	cd ebpf-classifier/abi && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run classify -- -max_total_time=60
 	cd gateway/http1 && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run request -- -max_total_time=60
 	cd gateway/http1 && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run response -- -max_total_time=60
+
+# The long forms of what the suite does with fewer calls, and with fewer deaths.
+test-grpc-long: build-deps
+	SALLYPORT_GRPC_CALLS=100000 $(CARGO) test --workspace --all-features --locked --test suite -- \
+	  --nocapture calls_of_every_kind
+
+test-origins-long: build-deps test-deps
+	SALLYPORT_REQUIRE_TOOLS=1 SALLYPORT_ORIGINS_LONG=1 $(CARGO) test --workspace --all-features --locked \
+	  --test suite -- --nocapture --test-threads 1 resilience::outage
 
 # Mutated requests against the running gateway, for SECONDS and from the number SEED.
 fuzz-http: SECONDS ?= 60

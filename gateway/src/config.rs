@@ -40,7 +40,7 @@ pub use admin::{Admin, AdminAddress, Token};
 pub use declared::{Declaration, Joined, Whole};
 pub use error_pages::{ErrorPage, ErrorPages};
 pub use http2::Http2;
-pub use limits::{HeaderNames, Limits};
+pub use limits::{HeaderNames, Limits, ReadAhead};
 pub use model::{
     Action, CertificatePart, Challenges, Classifier, Config, Forward, HashOn, HealthCheck,
     HintField, HttpProbe, IPV6_PREFIX, Listener, ListenerTimeouts, Offence, PUSH_EXPORTERS_MAX,

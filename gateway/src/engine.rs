@@ -5,7 +5,7 @@
 //! connection (`connection/http2.rs`), and runs the phases in the order in which Pingora does:
 //! admit and route; then, if the route is one that it serves, filters, an endpoint, a connection, the
 //! exchange, the end. What it does not take is decided before anything is counted, and goes on to
-//! Pingora as it came: upgrades, HTTP/1.0, origins that may speak HTTP/2, and whatever is odd.
+//! Pingora as it came: upgrades, origins that may speak HTTP/2, and whatever is odd.
 //!
 //! One loop moves all bytes of an exchange (`exchange`): no queue lies between the client and the
 //! origin, and what one side does not take is not read from the other.
@@ -198,8 +198,7 @@ impl Engine {
         let destination = self.phases.destination(ctx)?;
         let introduction =
             approach.introduction.map(|(version, ends)| introduction::header(version, ends));
-        let receive_bytes = approach.receive_bytes;
-        let terms = Terms { within: approach.connect_timeout, receive_bytes, introduction };
+        let terms = Terms { within: approach.connect_timeout, introduction };
         let connecting = pin!(self.pool.connect(&destination, &terms));
         let (stream, reused) = match unless_gone(client, connecting).await? {
             Ok(connected) => connected,
@@ -207,7 +206,7 @@ impl Engine {
                 return Err(self.phases.fail_to_connect(client, error.into_up(), ctx).into_up());
             }
         };
-        let mut origin = Origin::new(stream, approach.read_timeout, destination.write_timeout);
+        let mut origin = Origin::new(stream, &approach, &destination);
         let worker =
             Worker { phases: &self.phases, pipes: &self.pipes, timer: self.timers.timer() };
         let mut exchange = Exchange::new(worker, client, &mut origin, ctx);

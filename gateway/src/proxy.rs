@@ -72,6 +72,7 @@ pub(crate) use self::place::{Hypothetical, Sender};
 pub(crate) use self::request_filter::Admission;
 pub(crate) use self::target::hash_key;
 pub(crate) use self::trace::CallSpan;
+pub(crate) use self::upstream_peer::Approach;
 pub(crate) use self::upstream_request_filter::FIELDS_ADDED_MAX;
 use crate::classifier::Classifier;
 use crate::connection;

@@ -25,6 +25,7 @@ use tokio::net::TcpStream;
 
 use self::relay::{Side, relay};
 use self::socket::{Connect, Socket};
+use crate::config::ReadAhead;
 
 /// Keeps connections of upgrades apart in Pingora's pool: their sockets have an owner.
 const POOL_KEY: u64 = 0x7475_6e6e_656c;
@@ -65,10 +66,10 @@ pub struct Tunnel {
 impl Tunnel {
     /// Makes `peer` connect by a socket that can become a tunnel. It has no read timeout, since Pingora's would
     /// go on in the tunnel: `upstream_response_filter` limits how long an answer may take.
-    pub fn prepare(peer: &mut HttpPeer, idle: Duration) -> Arc<Self> {
+    pub fn prepare(peer: &mut HttpPeer, idle: Duration, read_ahead: ReadAhead) -> Arc<Self> {
         peer.options.read_timeout = None;
-        let tunnel =
-            Arc::new(Self { socket: Mutex::new(Socket::new()), idle, relayed: OnceLock::new() });
+        let socket = Mutex::new(Socket::new(read_ahead.upgrade_piece_bytes));
+        let tunnel = Arc::new(Self { socket, idle, relayed: OnceLock::new() });
         let connect = Connect::new(tunnel.clone(), peer.options.connection_timeout);
         peer.options.custom_l4 = Some(Arc::new(connect));
         peer.group_key ^= POOL_KEY;

@@ -61,16 +61,47 @@ impl HeaderNames {
     }
 }
 
+/// How much of a response is read before its client has taken what came before, by who reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadAhead {
+    /// At once, by the engine: one such piece waits for its client, and there is room for another.
+    pub piece_bytes: usize,
+    /// The window of a stream of HTTP/2 from an origin; Pingora's own of 8 MiB where there is no
+    /// bound. What its queue holds comes on top.
+    pub window_bytes: Option<u32>,
+    /// At once, by Pingora from an origin of HTTP/1, of which up to ten pieces are under way.
+    pub pingora_piece_bytes: Option<usize>,
+    /// The same where the connection might have become a tunnel, as Pingora reads it by our socket.
+    pub upgrade_piece_bytes: Option<usize>,
+}
+
+impl ReadAhead {
+    /// What was measured to be worth its memory: larger pieces save no time.
+    const PIECE_BYTES_MAX: u64 = 64 << 10;
+    /// RFC 9113, 6.9.1.
+    const WINDOW_BYTES_MAX: u64 = (1 << 31) - 1;
+
+    /// With `bound` for all of it; `u64::MAX` is none.
+    #[must_use]
+    pub fn within(bound: u64) -> Self {
+        let is_bounded = bound != u64::MAX;
+        Self {
+            piece_bytes: (bound / 4).min(Self::PIECE_BYTES_MAX) as usize,
+            window_bytes: is_bounded.then(|| (bound / 4).min(Self::WINDOW_BYTES_MAX) as u32),
+            pingora_piece_bytes: is_bounded.then_some((bound / 16) as usize),
+            upgrade_piece_bytes: is_bounded.then_some((bound / 32) as usize),
+        }
+    }
+}
+
 impl Limits {
     /// How long a body may take before its rate counts: a client that lost its network for a moment is no attack.
     pub const SLOW_BODY_GRACE: Duration = Duration::from_secs(5);
 
-    /// What the kernel may receive of a response ahead of us: `SO_RCVBUF` of an origin's connection. Pingora reads up to
-    /// 64 KiB at once, and up to ten such pieces are under way to a client; each is no more than has been received.
+    /// How much of a response is held for a client that does not read it.
     #[must_use]
-    pub fn origin_receive_bytes(&self) -> Option<usize> {
-        let bound = (self.client_unread_bytes != u64::MAX).then_some(self.client_unread_bytes)?;
-        usize::try_from(bound / 16).ok()
+    pub fn read_ahead(&self) -> ReadAhead {
+        ReadAhead::within(self.client_unread_bytes)
     }
 
     /// Each limit's key in the file and its value, in the order of the table in the documentation.

@@ -39,10 +39,6 @@ use crate::proxy::Shared;
 /// How long a client may take to read the GOAWAY of a connection that is closed.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// Bytes of answers that may wait in one stream for the client's window or its socket, at most. A frame is 16 KiB;
-/// with four of them the connection seldom waits for a stream.
-const STREAM_BUFFER_MAX: u64 = 64 << 10;
-
 /// Bytes of all request bodies of a connection that their origins have not taken. As much as sixteen streams may send
 /// ahead, so that an upload which its origin does not read does not stop the others.
 const CONNECTION_WINDOW: u32 = 1 << 20;
@@ -116,7 +112,8 @@ fn options(settings: &Settings, limits: &Limits) -> Builder {
     options.max_pending_accept_reset_streams(32);
     // Streams that the client has us reset are as many requests begun for nothing.
     options.max_local_error_reset_streams(Some(settings.max_resets as usize));
-    options.max_send_buffer_size((limits.client_unread_bytes / 16).min(STREAM_BUFFER_MAX) as usize);
+    // A frame is 16 KiB; with four of them the connection seldom waits for a stream.
+    options.max_send_buffer_size(limits.read_ahead().piece_bytes);
     options
 }
 

@@ -90,6 +90,7 @@ impl EngineClient {
         Self {
             stream,
             asks_for_trailers: head::asks_for_trailers(&request),
+            keep_alive: head::keeps_connection(&request),
             request,
             is_empty: body.is_done(),
             body,
@@ -98,7 +99,6 @@ impl EngineClient {
             trailers: None,
             bytes_read: 0,
             kept: None,
-            keep_alive: true,
             keep_after_failure: false,
             read_timeout: None,
             write_timeout: None,

@@ -31,6 +31,9 @@ mod spliced;
 /// How large the head of a response may be, as Pingora has it.
 const HEAD_LIMITS: HeadLimits = HeadLimits { bytes: 1_048_575, fields: 256 };
 
+/// A request's body of this size has room in an origin's kernel, whenever the origin reads it.
+const SMALL_BODY_BYTES: u64 = 16 << 10;
+
 /// Bytes of bodies that pass in one turn of the worker.
 const TURN_BYTES: usize = 64 << 10;
 
@@ -171,6 +174,9 @@ impl<'e, C: Downstream> Exchange<'e, C> {
         };
         head::write_request(&request, &mut self.origin.out);
         self.head_bytes = self.origin.out.len();
+        if has_body && !matches!(self.writer, BodyWriter::Sized(0..=SMALL_BODY_BYTES)) {
+            self.origin.expect_slow_reads();
+        }
         self.client.keep_body();
         Ok(())
     }

@@ -45,12 +45,18 @@ pub(super) fn request(raw: &Bytes) -> Option<RequestHeader> {
     let mut parts = raw[..line].split(|byte| *byte == b' ');
     let (method, target, version) = (parts.next()?, parts.next()?, parts.next()?);
     let is_plain = target.first() == Some(&b'/') && target.is_ascii();
-    if version != b"HTTP/1.1" || !is_plain || method == b"CONNECT" {
+    let version = match version {
+        b"HTTP/1.1" => Version::HTTP_11,
+        b"HTTP/1.0" => Version::HTTP_10,
+        _ => return None,
+    };
+    if !is_plain || method == b"CONNECT" {
         return None;
     }
     let start = method.len() + 1;
     let target = raw.slice(start..start + target.len());
     let mut parts = http::Request::new(()).into_parts().0;
+    parts.version = version;
     parts.method = Method::from_bytes(method).ok()?;
     parts.uri = PathAndQuery::from_maybe_shared(target).ok()?.into();
     append_fields(&mut parts.headers, raw, line + 2, FIELDS_ADDED_MAX).ok()?;
@@ -97,6 +103,13 @@ pub(super) fn asks_for_trailers(request: &RequestHeader) -> bool {
         members(&request.headers, &name).any(|member| member.eq_ignore_ascii_case(wanted))
     };
     has(header::TE, b"trailers") && has(header::CONNECTION, b"te")
+}
+
+/// Whether the client keeps its connection unless it says otherwise: one of HTTP/1.0 has to ask for
+/// that (RFC 9112, 9.3).
+pub(super) fn keeps_connection(request: &RequestHeader) -> bool {
+    let asked = |option: &[u8]| option.eq_ignore_ascii_case(b"keep-alive");
+    request.version != Version::HTTP_10 || members(&request.headers, &header::CONNECTION).any(asked)
 }
 
 /// Asks the origin for trailers (RFC 9110, 10.1.4).

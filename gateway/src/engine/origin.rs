@@ -12,11 +12,11 @@ use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWrite};
 
 use super::pool::{OriginStream, Socket};
+use crate::proxy::Approach;
+use crate::upstream::Destination;
 
 /// As much as is read at once: the head of a response and a small body.
 const READ_BYTES: usize = 4 << 10;
-/// The same for what is known to be large.
-const READ_BYTES_MAX: usize = 64 << 10;
 
 /// A connection to an origin.
 #[derive(Debug)]
@@ -30,17 +30,23 @@ pub(super) struct Origin {
     unflushed: bool,
     /// Bytes that may be on their way.
     pub(super) sent_bytes: usize,
+    /// The most that is read at once, of what is known to be large.
+    piece_bytes: usize,
     /// How long a read may wait.
     pub(super) read_timeout: Duration,
     /// How long a write may wait.
     pub(super) write_timeout: Option<Duration>,
+    /// How long it may leave what was sent without an acknowledgement.
+    silence: Duration,
+    /// Whether that does not hold for this exchange.
+    reads_slowly: bool,
 }
 
 impl Origin {
     pub(super) fn new(
         stream: OriginStream,
-        read_timeout: Duration,
-        write_timeout: Duration,
+        approach: &Approach,
+        destination: &Destination,
     ) -> Self {
         Self {
             stream,
@@ -48,12 +54,18 @@ impl Origin {
             out: BytesMut::new(),
             unflushed: false,
             sent_bytes: 0,
-            read_timeout,
-            write_timeout: Some(write_timeout),
+            piece_bytes: approach.read_ahead.piece_bytes,
+            read_timeout: approach.read_timeout,
+            write_timeout: Some(destination.write_timeout),
+            silence: destination.silence,
+            reads_slowly: false,
         }
     }
 
     pub(super) fn into_stream(self) -> OriginStream {
+        if self.reads_slowly {
+            self.stream.bound_silence(Some(self.silence));
+        }
         self.stream
     }
 
@@ -70,6 +82,12 @@ impl Origin {
     /// Our end of it.
     pub(super) fn local(&self) -> Option<SocketAddr> {
         self.stream.local()
+    }
+
+    /// A body follows, which the origin may take as slowly as its `timeouts.write` allows.
+    pub(super) fn expect_slow_reads(&mut self) {
+        self.reads_slowly = true;
+        self.stream.bound_silence(None);
     }
 
     /// Whether it is encrypted.
@@ -108,7 +126,7 @@ impl Origin {
         left: Option<u64>,
     ) -> Poll<io::Result<usize>> {
         let wanted = left.map_or(READ_BYTES, |left| {
-            usize::try_from(left).unwrap_or(READ_BYTES_MAX).clamp(READ_BYTES, READ_BYTES_MAX)
+            usize::try_from(left).unwrap_or(self.piece_bytes).clamp(READ_BYTES, self.piece_bytes)
         });
         self.ahead.reserve(wanted);
         // Made anew for each poll: nothing is lost with it.

@@ -5,6 +5,7 @@ use pingora_core::upstreams::peer::{H1UpgradePolicy, HttpPeer};
 
 use super::context::{RequestContext, Upgrade};
 use super::upstream_peer::Approach;
+use crate::config::ReadAhead;
 use crate::tunnel::Tunnel;
 use crate::upstream::introduction::introduce;
 
@@ -15,12 +16,17 @@ pub(super) fn of(ctx: &mut RequestContext, approach: &Approach) -> Option<Box<Ht
     options.connection_timeout = Some(approach.connect_timeout);
     options.total_connection_timeout = Some(approach.connect_timeout);
     options.read_timeout = Some(approach.read_timeout);
-    options.tcp_recv_buf = approach.receive_bytes;
+    let read_ahead = approach.read_ahead;
+    options.h2_stream_window_size = read_ahead.window_bytes;
+    if options.alpn == ALPN::H1 {
+        // The only handle on the size of what Pingora reads at once is how much has come.
+        options.tcp_recv_buf = read_ahead.pingora_piece_bytes;
+    }
     if let Some((version, ends)) = approach.introduction {
         introduce(&mut peer, version, ends);
     }
     if ctx.attempt.upgrade != Upgrade::No {
-        prepare_upgrade(&mut peer, ctx);
+        prepare_upgrade(&mut peer, read_ahead, ctx);
     }
     Some(peer)
 }
@@ -30,14 +36,14 @@ pub(super) fn of(ctx: &mut RequestContext, approach: &Approach) -> Option<Box<Ht
 ///
 /// Only a plain TCP connection can be taken over as a tunnel of our own; over TLS, a Unix socket or
 /// behind a PROXY header Pingora passes the bytes on as bodies.
-fn prepare_upgrade(peer: &mut HttpPeer, ctx: &mut RequestContext) {
+fn prepare_upgrade(peer: &mut HttpPeer, read_ahead: ReadAhead, ctx: &mut RequestContext) {
     let idle = ctx.upstream().spec.timeouts.upgraded;
     if peer.options.alpn == ALPN::H2H1 {
         peer.options.alpn = ALPN::H1;
     }
     let is_plain = !peer.is_tls() && peer.options.custom_l4.is_none();
     if is_plain && peer._address.as_inet().is_some() && peer.options.alpn == ALPN::H1 {
-        ctx.tunnel = Some(Tunnel::prepare(peer, idle));
+        ctx.tunnel = Some(Tunnel::prepare(peer, idle, read_ahead));
     } else {
         peer.options.read_timeout = Some(idle);
     }

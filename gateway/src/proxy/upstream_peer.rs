@@ -9,7 +9,7 @@ use super::cause::Cause;
 use super::context::RequestContext;
 use super::grpc::Decoder;
 use super::pace;
-use crate::config::{Protocol, ProxyProtocol};
+use crate::config::{Protocol, ProxyProtocol, ReadAhead};
 use crate::upstream::OverLimit;
 use crate::upstream::introduction::Ends;
 
@@ -20,8 +20,8 @@ pub(crate) struct Approach {
     pub(crate) connect_timeout: Duration,
     /// The longest that a read may wait for the origin.
     pub(crate) read_timeout: Duration,
-    /// How much the kernel receives of an answer that nobody reads, where that is bounded.
-    pub(crate) receive_bytes: Option<usize>,
+    /// How much of a response is read for a client that does not read it.
+    pub(crate) read_ahead: ReadAhead,
     /// The version of the PROXY header that the connection begins with, and whose connection it is.
     pub(crate) introduction: Option<(ProxyProtocol, Option<Ends>)>,
 }
@@ -74,7 +74,7 @@ fn choose(ctx: &mut RequestContext) -> std::result::Result<Approach, Cause> {
     let mut approach = Approach {
         connect_timeout: connect.min(left),
         read_timeout: read.min(left),
-        receive_bytes: ctx.limits().origin_receive_bytes(),
+        read_ahead: ctx.limits().read_ahead(),
         introduction: introduction(ctx),
     };
     limit_attempt(&mut approach, ctx);

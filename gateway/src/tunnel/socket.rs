@@ -49,11 +49,14 @@ pub(super) struct Socket {
     ahead: Bytes,
     line_ended: bool,
     reader: Option<Waker>,
+    /// The most that is given out at once of a response that is no tunnel.
+    piece_bytes: usize,
 }
 
 impl Socket {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(piece_bytes: Option<usize>) -> Self {
         Self {
+            piece_bytes: piece_bytes.unwrap_or(usize::MAX),
             stream: None,
             protocol: Protocol::Head,
             ahead: Bytes::new(),
@@ -105,7 +108,7 @@ impl Socket {
         }
         if self.ahead.is_empty() {
             if self.protocol == Protocol::Http1 {
-                return self.poll_read_stream(context, into);
+                return self.poll_read_piece(context, into);
             }
             ready!(self.poll_read_ahead(context))?;
         }
@@ -142,6 +145,21 @@ impl Socket {
         let mut read = ReadBuf::uninit(&mut space);
         ready!(self.poll_read_stream(context, &mut read))?;
         self.ahead = Bytes::copy_from_slice(read.filled());
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_read_piece(
+        &mut self,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if into.remaining() <= self.piece_bytes {
+            return self.poll_read_stream(context, into);
+        }
+        let mut piece = ReadBuf::new(into.initialize_unfilled_to(self.piece_bytes));
+        ready!(self.poll_read_stream(context, &mut piece))?;
+        let bytes = piece.filled().len();
+        into.advance(bytes);
         Poll::Ready(Ok(()))
     }
 
@@ -254,6 +272,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::config::ReadAhead;
 
     async fn connected() -> (TcpStream, Arc<Tunnel>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -263,7 +282,8 @@ mod tests {
             String::new(),
         );
         peer.options.read_timeout = Some(Duration::from_secs(5));
-        let tunnel = Tunnel::prepare(&mut peer, Duration::from_secs(60));
+        let tunnel =
+            Tunnel::prepare(&mut peer, Duration::from_secs(60), ReadAhead::within(u64::MAX));
         assert_eq!(peer.options.read_timeout, None);
         let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         tunnel.lock().stream = Some(near);

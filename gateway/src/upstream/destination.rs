@@ -35,6 +35,9 @@ pub struct Destination {
     pub idle_timeout: Duration,
     /// How long the endpoint may take nothing of what is written.
     pub write_timeout: Duration,
+    /// How long what is sent may stay without an acknowledgement: as long as making a connection may
+    /// take, after which the endpoint is as good as not there.
+    pub silence: Duration,
 }
 
 /// How a connection is encrypted.
@@ -71,6 +74,7 @@ impl Destination {
             tls,
             idle_timeout: spec.timeouts.idle,
             write_timeout: spec.timeouts.write,
+            silence: spec.timeouts.connect,
         }
     }
 
@@ -78,7 +82,8 @@ impl Destination {
     #[cfg(test)]
     pub(crate) fn for_tests(address: Address, key: u64) -> Self {
         let long = Duration::from_secs(60);
-        Self { address, key, tls: None, idle_timeout: long, write_timeout: long }
+        let (idle_timeout, write_timeout, silence) = (long, long, long);
+        Self { address, key, tls: None, idle_timeout, write_timeout, silence }
     }
 
     /// What is at `address` and is called `name`.

@@ -33,7 +33,8 @@ pub struct Limits {
     /// Bytes a second that a request's body must bring on average, after 5 s for free and until the
     /// response begins. Slower ones end with 408.
     pub request_body_min_rate: RateOrOff,
-    /// Bytes that are held of one response for a client that does not read.
+    /// Bytes that the gateway holds of one response for a client that does not read; the kernel's queues
+    /// are beside it.
     pub client_unread_bytes: BytesOrUnlimited<65_536>,
     /// Routes up to which each has its series from the start, at 0; with more a series comes with its first
     /// request.
@@ -56,7 +57,7 @@ impl Default for Limits {
             header_names: HeaderNames::Strict,
             request_body_bytes: BytesOrUnlimited(u64::MAX),
             request_body_min_rate: RateOrOff(240),
-            client_unread_bytes: BytesOrUnlimited(u64::MAX),
+            client_unread_bytes: BytesOrUnlimited(256 << 10),
             idle_route_series: Int(1_000),
             upstream_idle_connections: Int(1_024),
         }

@@ -26,8 +26,6 @@ use crate::upstream::peer::UNSENT_BYTES;
 pub(crate) struct Terms {
     /// The longest that all of it may take.
     pub(crate) within: Duration,
-    /// How much the kernel receives of an answer that nobody reads, where that is bounded.
-    pub(crate) receive_bytes: Option<usize>,
     /// The PROXY header that it begins with, if any.
     pub(crate) introduction: Option<Bytes>,
 }
@@ -51,7 +49,8 @@ async fn begin(destination: &Destination, terms: &Terms) -> Result<OriginStream>
                 false => TcpSocket::new_v6(),
             };
             let socket = made.or_err(ErrorType::InternalError, "no socket can be made")?;
-            set_options(&socket, terms).or_err(ErrorType::InternalError, "options of a socket")?;
+            set_options(&socket, destination)
+                .or_err(ErrorType::InternalError, "options of a socket")?;
             let connected = socket.connect(*address).await;
             let stream = connected.map_err(|error| refused(error, destination))?;
             stream.set_nodelay(true).or_err(ErrorType::InternalError, "options of a socket")?;
@@ -71,11 +70,9 @@ async fn begin(destination: &Destination, terms: &Terms) -> Result<OriginStream>
     }
 }
 
-fn set_options(socket: &TcpSocket, terms: &Terms) -> io::Result<()> {
+fn set_options(socket: &TcpSocket, destination: &Destination) -> io::Result<()> {
     let socket = SockRef::from(socket);
-    if let Some(bytes) = terms.receive_bytes {
-        socket.set_recv_buffer_size(bytes)?;
-    }
+    socket.set_tcp_user_timeout(Some(destination.silence))?;
     socket.set_tcp_notsent_lowat(UNSENT_BYTES)
 }
 

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd as _, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
@@ -55,6 +57,16 @@ impl OriginStream {
         match self {
             Self::Clear(socket) => Some(socket),
             Self::Tls(_) => None,
+        }
+    }
+
+    /// Ends the connection where what was sent stays without an acknowledgement for this long. The
+    /// kernel counts a window that stays shut as well, so it is no bound for a request with a body:
+    /// how long an origin may take none of that is another question.
+    pub(crate) fn bound_silence(&self, within: Option<Duration>) {
+        if let Socket::Tcp(stream) = self.socket() {
+            // It cannot be refused to a socket that is open.
+            SockRef::from(stream).set_tcp_user_timeout(within).ok();
         }
     }
 

@@ -15,7 +15,7 @@ mod tls;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn terms() -> Terms {
-    Terms { within: PATIENCE, receive_bytes: None, introduction: None }
+    Terms { within: PATIENCE, introduction: None }
 }
 
 fn destination(address: impl Into<Address>, key: u64) -> Destination {

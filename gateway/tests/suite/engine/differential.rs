@@ -197,6 +197,8 @@ fn heads_and_bodies_are_the_same_at_both_ends() {
     let get = b"GET /0?q HTTP/1.1\r\nHost: a.test\r\nX-CaSe: 1\r\nAccept: */*\r\n\r\n";
     for (name, response) in RESPONSES {
         pair.compare(name, get, &[response]);
+        let old = b"GET /0 HTTP/1.0\r\nHost: a.test\r\nConnection: keep-alive\r\n\r\n";
+        pair.compare(&format!("{name}, to HTTP/1.0"), old, &[response]);
         let head = b"HEAD /0 HTTP/1.1\r\nHost: a.test\r\n\r\n";
         let is_head = response.windows(4).position(|four| four == b"\r\n\r\n");
         if let Some(end) = is_head.filter(|_| !name.starts_with("half") && *name != "interim") {
@@ -235,6 +237,12 @@ fn requests_are_the_same_at_the_origin() {
         ("options", b"OPTIONS * HTTP/1.1\r\nHost: a.test\r\n\r\nOPTIONS /0 HTTP/1.1\r\nHost: a.test\r\n\r\n"),
         ("odd method", b"PURGE /0 HTTP/1.1\r\nHost: a.test\r\n\r\n"),
         ("closing", b"GET /0 HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n"),
+        ("1.0", b"GET /0 HTTP/1.0\r\nHost: a.test\r\n\r\n"),
+        ("1.0, kept", b"GET /0 HTTP/1.0\r\nHost: a.test\r\nConnection: keep-alive\r\n\r\nGET /0 HTTP/1.0\r\nHost: a.test\r\n\r\n"),
+        ("1.0 with a body", b"POST /0 HTTP/1.0\r\nHost: a.test\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\nhi"),
+        ("1.0 to HEAD", b"HEAD /here HTTP/1.0\r\nHost: a.test\r\n\r\n"),
+        ("1.0, filtered", b"GET /0/filtered HTTP/1.0\r\nHost: a.test\r\nX-Gone: 1\r\n\r\n"),
+        ("1.0 with an upgrade", b"GET /0 HTTP/1.0\r\nHost: a.test\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\n"),
         ("bad chunks", b"PUT /0 HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n"),
         ("refused", b"GET /0 HTTP/1.1\r\nHost: a.test\r\nBad Name: x\r\n\r\n"),
         ("two lengths", b"POST /0 HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx"),
