@@ -11,10 +11,14 @@ use http::{HeaderMap, Method, StatusCode};
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
+use tokio::sync::mpsc;
 
+pub use self::grpc::{GrpcCall, GrpcEvent, GrpcStatus};
 use crate::exchange::Marks;
 use crate::filter::BoxFuture;
 use crate::trace::TraceContext;
+
+mod grpc;
 
 /// What the process provides.
 #[derive(Clone, Debug)]
@@ -50,6 +54,18 @@ impl Host {
 pub trait Calls: Send + Sync + std::fmt::Debug {
     /// Sends `call` to `upstream`, and waits for the whole response no longer than the call's timeout.
     fn call(&self, upstream: &str, call: Call) -> BoxFuture<'static, Result<Reply, CallError>>;
+
+    /// Makes a call of gRPC to `upstream`, which must speak HTTP/2, and says how it ended. What comes
+    /// of it before that goes to `events`, as fast as it is taken there. It ends when it is dropped.
+    fn grpc(
+        &self,
+        _upstream: &str,
+        _call: GrpcCall,
+        _events: mpsc::Sender<GrpcEvent>,
+    ) -> BoxFuture<'static, GrpcStatus> {
+        let status = GrpcStatus::new(GrpcStatus::UNIMPLEMENTED, "there are no calls of gRPC here");
+        Box::pin(std::future::ready(status))
+    }
 }
 
 /// Makes none.

@@ -27,7 +27,9 @@ pub mod wasm;
 pub use chain::{Chain, Run, Step};
 pub use exchange::{About, Exchange, Marks, Outcome, TlsAbout, VerdictAsked};
 pub use filter::{Answer, Body, BoxFuture, Filter, Flow, Next, Phases, Stop, body_changes};
-pub use host::{Call, CallError, Calls, Host, Metrics, NoCalls, Reply};
+pub use host::{
+    Call, CallError, Calls, GrpcCall, GrpcEvent, GrpcStatus, Host, Metrics, NoCalls, Reply,
+};
 pub use kind::{Kind, Kinds, Setting, UpstreamUse};
 pub use list::{Counted, Entry, Instance, Instances, Reader, merge};
 pub use trace::TraceContext;

@@ -11,8 +11,9 @@ use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, ErrorType};
 use pingora_http::RequestHeader;
 use sallyport_balance::Address;
-use sallyport_plugin::{BoxFuture, Call, CallError, Calls, Reply};
+use sallyport_plugin::{BoxFuture, Call, CallError, Calls, GrpcCall, GrpcEvent, GrpcStatus, Reply};
 use sallyport_stats::ErrorKind;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::LiveLater;
@@ -23,6 +24,8 @@ use crate::trace::SpanQueue;
 use crate::trace::context::{TRACEPARENT, traceparent};
 use crate::upstream::introduction::introduce;
 use crate::upstream::{Attempts, Failure, Resend, Tenant, Time, Upstream};
+
+mod grpc;
 
 /// Connections from the pool that may turn out closed, one after the other; beyond, it is no chance.
 const STALE_MAX: usize = 16;
@@ -64,12 +67,14 @@ impl UpstreamCalls {
     }
 
     async fn send(&self, upstream: &str, call: &Call) -> Result<Reply, CallError> {
+        self.send_to(&self.find(upstream)?, call, None).await
+    }
+
+    /// The upstream of this name in the configuration in force.
+    fn find(&self, name: &str) -> Result<Arc<Upstream>, CallError> {
         let snapshot = self.live.get().ok_or(CallError::NoEndpoint)?.current();
-        let mut upstreams = snapshot.upstreams.iter();
-        let upstream = upstreams
-            .find(|found| *found.spec.name == *upstream)
-            .ok_or_else(|| CallError::UnknownUpstream(upstream.to_owned()))?;
-        self.send_to(upstream, call, None).await
+        let found = snapshot.upstreams.iter().find(|found| *found.spec.name == *name);
+        found.cloned().ok_or_else(|| CallError::UnknownUpstream(name.to_owned()))
     }
 
     async fn send_to(
@@ -223,6 +228,16 @@ impl Calls for UpstreamCalls {
             end_span(span, &result);
             result
         })
+    }
+
+    fn grpc(
+        &self,
+        upstream: &str,
+        call: GrpcCall,
+        events: mpsc::Sender<GrpcEvent>,
+    ) -> BoxFuture<'static, GrpcStatus> {
+        let (calls, upstream) = (self.clone(), upstream.to_owned());
+        Box::pin(async move { calls.grpc_to(&upstream, call, events).await })
     }
 }
 
