@@ -8,6 +8,7 @@ mod engine;
 mod fields;
 mod filter;
 mod gauges;
+mod grpc;
 mod guest;
 mod hostcalls;
 mod inbox;

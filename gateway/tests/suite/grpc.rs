@@ -8,7 +8,7 @@ mod interop;
 #[path = "grpc/messages.rs"]
 mod messages;
 #[path = "grpc/service.rs"]
-mod service;
+pub(crate) mod service;
 #[path = "grpc/volume.rs"]
 mod volume;
 

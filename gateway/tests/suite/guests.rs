@@ -6,6 +6,8 @@ mod behaviour;
 mod cache;
 #[path = "guests/envoy.rs"]
 mod envoy;
+#[path = "guests/grpc.rs"]
+mod grpc;
 #[path = "guests/held.rs"]
 mod held;
 #[path = "guests/properties.rs"]
@@ -52,6 +54,15 @@ fn assembled(folder: &Path, text: &str) -> PathBuf {
           (func $replace (param i32 i32 i32 i32 i32) (result i32)))
         (import \"env\" \"proxy_get_property\"
           (func $property (param i32 i32 i32 i32) (result i32)))
+        (import \"env\" \"proxy_set_effective_context\" (func $choose (param i32) (result i32)))
+        (import \"env\" \"proxy_continue_stream\" (func $continue (param i32) (result i32)))
+        (import \"env\" \"proxy_grpc_call\" (func $grpc_call
+          (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+        (import \"env\" \"proxy_grpc_stream\" (func $grpc_stream
+          (param i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+        (import \"env\" \"proxy_grpc_send\" (func $grpc_send (param i32 i32 i32 i32) (result i32)))
+        (import \"env\" \"proxy_grpc_close\" (func $grpc_close (param i32) (result i32)))
+        (import \"env\" \"proxy_grpc_cancel\" (func $grpc_cancel (param i32) (result i32)))
         (memory (export \"memory\") 4)
         (func (export \"proxy_abi_version_0_2_1\"))
         (func (export \"proxy_on_memory_allocate\") (param i32) (result i32) (i32.const 65536))

@@ -40,9 +40,10 @@ pub(super) enum BufferKind {
     RequestBody,
     ResponseBody,
     CallBody,
+    GrpcMessage,
     VmConfiguration,
     PluginConfiguration,
-    /// Of TCP streams, gRPC calls and foreign functions: never there.
+    /// Of TCP streams and foreign functions: never there.
     Absent,
 }
 
@@ -52,9 +53,10 @@ impl BufferKind {
             0 => Self::RequestBody,
             1 => Self::ResponseBody,
             4 => Self::CallBody,
+            5 => Self::GrpcMessage,
             6 => Self::VmConfiguration,
             7 => Self::PluginConfiguration,
-            2 | 3 | 5 | 8 => Self::Absent,
+            2 | 3 | 8 => Self::Absent,
             _ => return Err(Status::BadArgument),
         })
     }
@@ -67,7 +69,9 @@ pub(super) enum MapKind {
     Response,
     ResponseTrailers,
     CallHeaders,
-    /// Of gRPC calls, and trailers that the gateway does not pass on: always empty.
+    GrpcInitial,
+    GrpcTrailing,
+    /// Trailers that the gateway does not pass on: always empty.
     Absent,
 }
 
@@ -77,8 +81,10 @@ impl MapKind {
             0 => Self::Request,
             2 => Self::Response,
             3 => Self::ResponseTrailers,
+            4 => Self::GrpcInitial,
+            5 => Self::GrpcTrailing,
             6 => Self::CallHeaders,
-            1 | 4 | 5 | 7 => Self::Absent,
+            1 | 7 => Self::Absent,
             _ => return Err(Status::BadArgument),
         })
     }

@@ -6,6 +6,7 @@ mod clock;
 mod data;
 mod fields;
 mod foreign;
+mod grpc;
 mod meta;
 mod metrics;
 mod properties;
@@ -15,7 +16,8 @@ use wasmtime::Linker;
 
 pub(super) use calls::send as send_call;
 pub(super) use clock::{keep_time, nanoseconds};
-pub(super) use meta::{log, stub};
+pub(super) use grpc::define_old;
+pub(super) use meta::log;
 
 use super::state::State;
 
@@ -30,6 +32,7 @@ pub(super) fn define(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     data::define(linker)?;
     fields::define(linker)?;
     foreign::define(linker)?;
+    grpc::define(linker)?;
     meta::define(linker)?;
     metrics::define(linker)?;
     properties::define(linker)?;

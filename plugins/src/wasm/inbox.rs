@@ -4,13 +4,23 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
+use super::grpc::Told;
 use super::scene::Control;
 use crate::host::{CallError, Reply};
 
 /// The response to a call of a guest's.
 pub(super) type CallResult = Result<Reply, CallError>;
+
+/// What comes for a guest.
+#[derive(Debug)]
+pub(super) enum Arrival {
+    /// The response to a call.
+    Http(CallResult),
+    /// A part of what comes of a call of gRPC. Dropping the sender says that it was taken.
+    Grpc(Told, oneshot::Sender<()>),
+}
 
 /// Calls of one request that may be under way.
 const PENDING_MAX: usize = 32;
@@ -27,7 +37,7 @@ struct Inner {
     /// Whether the request waits, or a hook of its runs that may make it wait.
     open: bool,
     pending: usize,
-    replies: VecDeque<(u32, CallResult)>,
+    replies: VecDeque<(u32, Arrival)>,
     control: Control,
     lost: bool,
 }
@@ -35,8 +45,8 @@ struct Inner {
 /// Something that came.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// The response to the call with this number.
-    Reply(u32, CallResult),
+    /// What came of the call with this number.
+    Reply(u32, Arrival),
     /// What the guest asked for from another context.
     Control(Control),
     /// The VM is gone, and with it what it knew of the request.
@@ -50,7 +60,7 @@ impl Inbox {
     }
 
     /// The request does not wait any more: returns what it did not take.
-    pub(super) fn close(&self) -> VecDeque<(u32, CallResult)> {
+    pub(super) fn close(&self) -> VecDeque<(u32, Arrival)> {
         let mut inner = self.inner();
         inner.open = false;
         std::mem::take(&mut inner.replies)
@@ -71,16 +81,25 @@ impl Inbox {
     }
 
     /// Takes a response; gives it back if the request does not wait.
-    pub(super) fn reply(&self, call: u32, result: CallResult) -> Option<CallResult> {
+    pub(super) fn reply(&self, call: u32, arrival: Arrival) -> Option<Arrival> {
         let mut inner = self.inner();
-        inner.pending = inner.pending.saturating_sub(1);
-        if !inner.open {
-            return Some(result);
+        // Of a call of gRPC more may come.
+        if matches!(arrival, Arrival::Http(_)) {
+            inner.pending = inner.pending.saturating_sub(1);
         }
-        inner.replies.push_back((call, result));
+        if !inner.open {
+            return Some(arrival);
+        }
+        inner.replies.push_back((call, arrival));
         drop(inner);
         self.notify.notify_one();
         None
+    }
+
+    /// Counts the end of a call of gRPC.
+    pub(super) fn ended(&self) {
+        let mut inner = self.inner();
+        inner.pending = inner.pending.saturating_sub(1);
     }
 
     /// Takes what the guest asks for.
@@ -113,7 +132,7 @@ impl Inbox {
         if inner.control.is_set() {
             return Some(Event::Control(std::mem::take(&mut inner.control)));
         }
-        inner.replies.pop_front().map(|(call, result)| Event::Reply(call, result))
+        inner.replies.pop_front().map(|(call, arrival)| Event::Reply(call, arrival))
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {

@@ -73,7 +73,7 @@ fn compile(engine: &Engine, bytes: &[u8], sha256: [u8; 32]) -> Result<Compiled, 
     let reads_properties = reads(&["proxy_get_property"]);
     let mut linker = linker(engine).map_err(ModuleError::Import)?.clone();
     wasi::stub(&mut linker, &module).map_err(ModuleError::Import)?;
-    hostcalls::stub(&mut linker, &module).map_err(ModuleError::Import)?;
+    hostcalls::define_old(&mut linker, &module).map_err(ModuleError::Import)?;
     let pre = linker.instantiate_pre(&module).map_err(ModuleError::Import)?;
     Ok(Compiled { sha256, pre, phases, reads_fields, reads_properties })
 }

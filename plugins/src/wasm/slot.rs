@@ -9,9 +9,8 @@ use tokio::sync::watch;
 
 use super::abi::Failure;
 use super::budget::{Budget, Sources};
-use super::inbox::CallResult;
+use super::inbox::Arrival;
 use super::plugin::Plugin;
-use super::state::ReplyShown;
 use super::stock::Stock;
 use super::vm::Vm;
 
@@ -96,13 +95,12 @@ impl Slot {
         self.with_same(caller, |vm, _| vm.end(stream, false));
     }
 
-    /// Tells the guest of the response to a call, with no request on stage.
-    pub(super) fn deliver(&self, generation: u64, call: u32, result: CallResult, is_root: bool) {
-        let result = result.map(ReplyShown::new);
+    /// Tells the guest of what came of a call, with no request on stage.
+    pub(super) fn deliver(&self, generation: u64, call: u32, arrival: Arrival, is_root: bool) {
         let caller = Caller { source: None, generation };
         let delivered = self.with_same(caller, |vm, _| {
             vm.state().root_calls -= usize::from(is_root);
-            vm.reply(call, result)?;
+            vm.reply(call, arrival)?;
             vm.reap()
         });
         if delivered.is_none() {
@@ -111,9 +109,9 @@ impl Slot {
     }
 
     /// Tells it of a response later, from the background.
-    pub(super) fn deliver_later(&self, generation: u64, call: u32, result: CallResult) {
+    pub(super) fn deliver_later(&self, generation: u64, call: u32, arrival: Arrival) {
         if let (Some(background), Some(slot)) = (&self.plugin.host.background, self.me.upgrade()) {
-            background.spawn(async move { slot.deliver(generation, call, result, false) });
+            background.spawn(async move { slot.deliver(generation, call, arrival, false) });
         }
     }
 

@@ -12,11 +12,15 @@ use wasmtime::{Memory, ResourceLimiter, TypedFunc};
 use super::abi::{ROOT, Status};
 use super::deadline::Deadline;
 use super::engine::TABLE_ELEMENTS_MAX;
+use super::grpc::{Shown, Talk};
 use super::inbox::Inbox;
 use super::plugin::Plugin;
 use super::scene::Scene;
 use super::slot::Slot;
 use crate::host::Call;
+
+/// Calls of one plugin's context under way in one VM.
+pub(super) const ROOT_CALLS_MAX: usize = 64;
 
 /// What the host keeps for one VM.
 pub(super) struct State {
@@ -60,6 +64,10 @@ pub(super) struct State {
     pub(super) queues: Vec<u32>,
     /// Calls of its start, with their numbers and upstreams: made when it is put to work.
     pub(super) deferred_calls: Vec<(u32, Box<str>, Call)>,
+    /// Calls of gRPC under way, by their numbers.
+    pub(super) talks: HashMap<u32, Talk>,
+    /// What came of one of them, while the guest is told.
+    pub(super) shown: Shown,
     pub(super) reply: Option<ReplyShown>,
     pub(super) call_status: (u32, String),
 }
@@ -99,6 +107,8 @@ impl State {
             timer: None,
             queues: Vec::new(),
             deferred_calls: Vec::new(),
+            talks: HashMap::new(),
+            shown: Shown::default(),
             reply: None,
             call_status: (0, String::new()),
         }
@@ -148,6 +158,24 @@ impl State {
             Arc::new(inbox)
         });
         Some(made.clone())
+    }
+
+    /// Ends a call of gRPC, if it is under way.
+    pub(super) fn forget_talk(&mut self, number: u32) -> bool {
+        let Some(talk) = self.talks.remove(&number) else { return false };
+        match &talk.inbox {
+            Some(inbox) => inbox.ended(),
+            None => self.root_calls -= 1,
+        }
+        true
+    }
+
+    /// Ends all of them that a request began.
+    pub(super) fn forget_talks_of(&mut self, context: u32) {
+        let of_it = self.talks.iter().filter(|(_, talk)| talk.context == context);
+        for number in of_it.map(|(number, _)| *number).collect::<Vec<_>>() {
+            self.forget_talk(number);
+        }
     }
 
     /// Whether this VM is only tried.

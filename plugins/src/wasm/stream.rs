@@ -7,10 +7,9 @@ use http::{HeaderMap, StatusCode, response};
 
 use super::abi::{CONTINUE, Failure};
 use super::buffer::Buffer;
-use super::inbox::{CallResult, Inbox};
+use super::inbox::{Arrival, Inbox};
 use super::scene::{Control, Phase, Props};
 use super::slot::{Caller, Slot};
-use super::state::ReplyShown;
 use super::vm::Vm;
 use crate::exchange::{Exchange, Outcome};
 use crate::filter::Answer;
@@ -97,8 +96,8 @@ impl Stream {
     /// It does not wait any more: what it did not take goes to the guest without it.
     pub(super) fn close_inbox(&mut self) {
         let Some(inbox) = &self.inbox else { return };
-        for (call, result) in inbox.close() {
-            self.slot.deliver_later(self.generation, call, result);
+        for (call, arrival) in inbox.close() {
+            self.slot.deliver_later(self.generation, call, arrival);
         }
     }
 
@@ -145,10 +144,10 @@ impl<'a> Turn<'a> {
         })
     }
 
-    /// Tells the guest of the response to a call of the request's.
-    pub(super) fn reply(self, call: u32, result: CallResult) -> Result<Verdict, Failure> {
+    /// Tells the guest of what came of a call of the request's.
+    pub(super) fn reply(self, call: u32, arrival: Arrival) -> Result<Verdict, Failure> {
         // Nothing but the guest's word lets it go on.
-        self.run(|vm, _| vm.reply(call, result.map(ReplyShown::new)).map(|()| CONTINUE + 1))
+        self.run(|vm, _| vm.reply(call, arrival).map(|()| CONTINUE + 1))
     }
 
     /// Ends it. The guest may write its log entry.

@@ -8,7 +8,9 @@ use wasmtime::{
 };
 
 use super::abi::{CONTINUE, Failure, ROOT, VERSIONS};
+use super::grpc::{Shown, Told};
 use super::hostcalls;
+use super::inbox::Arrival;
 use super::plugin::Plugin;
 use super::queues::Queues;
 use super::scene::{Phase, Props, Scene};
@@ -28,6 +30,9 @@ pub(super) struct Vm {
 
 /// Context, call, fields, body bytes and trailers.
 type CallResponse = (u32, u32, u32, u32, u32);
+
+/// Context, call of gRPC, and how much of something there is, or the status.
+type OfCall = (u32, u32, u32);
 
 /// The hook of a head. That of ABI 0.1.0 is not told whether anything comes after it.
 enum HeadersHook {
@@ -69,6 +74,10 @@ struct Hooks {
     response_body: Option<TypedFunc<(u32, u32, u32), u32>>,
     response_trailers: Option<TypedFunc<(u32, u32), u32>>,
     call_response: Option<TypedFunc<CallResponse, ()>>,
+    grpc_initial: Option<TypedFunc<OfCall, ()>>,
+    grpc_message: Option<TypedFunc<OfCall, ()>>,
+    grpc_trailing: Option<TypedFunc<OfCall, ()>>,
+    grpc_close: Option<TypedFunc<OfCall, ()>>,
     tick: Option<TypedFunc<u32, ()>>,
     queue_ready: Option<TypedFunc<(u32, u32), ()>>,
     done: Option<TypedFunc<u32, u32>>,
@@ -271,8 +280,52 @@ impl Vm {
         self.call(|hooks| hook(hooks)?.without_end(), id, (id, size))
     }
 
-    /// Tells the guest of the response to a call.
-    pub(super) fn reply(
+    /// Tells the guest of what came of a call.
+    pub(super) fn reply(&mut self, call: u32, arrival: Arrival) -> Result<(), Failure> {
+        match arrival {
+            Arrival::Http(result) => self.http_reply(call, result.map(ReplyShown::new)),
+            Arrival::Grpc(told, _taken) => self.tell(call, told),
+        }
+    }
+
+    /// Tells it of a call of gRPC, unless it has cancelled that.
+    fn tell(&mut self, number: u32, told: Told) -> Result<(), Failure> {
+        let state = self.store.data_mut();
+        if !state.talks.contains_key(&number) {
+            return Ok(());
+        }
+        if matches!(told, Told::Reply(_) | Told::Closed(_)) {
+            state.forget_talk(number);
+        }
+        let called = match told {
+            Told::Initial(headers) => {
+                let params = (ROOT, number, headers.len() as u32);
+                state.shown.initial = Some(headers);
+                self.call(|hooks| hooks.grpc_initial.as_ref(), ROOT, params)
+            }
+            Told::Message(message) | Told::Reply(message) => {
+                let params = (ROOT, number, message.len() as u32);
+                state.shown.message = Some(message);
+                self.call(|hooks| hooks.grpc_message.as_ref(), ROOT, params)
+            }
+            Told::Trailing(trailers) => {
+                let params = (ROOT, number, trailers.len() as u32);
+                state.shown.trailing = Some(trailers);
+                self.call(|hooks| hooks.grpc_trailing.as_ref(), ROOT, params)
+            }
+            Told::Closed(status) => {
+                let params = (ROOT, number, status.code);
+                state.call_status = (status.code, status.message);
+                self.call(|hooks| hooks.grpc_close.as_ref(), ROOT, params)
+            }
+        };
+        let state = self.store.data_mut();
+        state.shown = Shown::default();
+        state.call_status = (0, String::new());
+        called.map(drop)
+    }
+
+    fn http_reply(
         &mut self,
         call: u32,
         result: Result<ReplyShown, CallError>,
@@ -311,6 +364,7 @@ impl Vm {
     pub(super) fn end(&mut self, id: u32, log: bool) -> Result<(), Failure> {
         let done = self.call(|hooks| hooks.done.as_ref(), id, id)?;
         self.state().streams.remove(&id);
+        self.state().forget_talks_of(id);
         if done == Some(0) && self.state().ending.len() < ENDING_MAX {
             self.state().ending.insert(id);
             return Ok(());
@@ -361,6 +415,10 @@ impl Hooks {
             response_body: optional(instance, store, "proxy_on_response_body")?,
             response_trailers: optional(instance, store, "proxy_on_response_trailers")?,
             call_response: optional(instance, store, "proxy_on_http_call_response")?,
+            grpc_initial: optional(instance, store, "proxy_on_grpc_receive_initial_metadata")?,
+            grpc_message: optional(instance, store, "proxy_on_grpc_receive")?,
+            grpc_trailing: optional(instance, store, "proxy_on_grpc_receive_trailing_metadata")?,
+            grpc_close: optional(instance, store, "proxy_on_grpc_close")?,
             tick: optional(instance, store, "proxy_on_tick")?,
             queue_ready: optional(instance, store, "proxy_on_queue_ready")?,
             done: optional(instance, store, "proxy_on_done")?,

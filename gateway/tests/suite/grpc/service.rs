@@ -33,14 +33,14 @@ pub(super) const ECHO_TRAILING: HeaderName =
     HeaderName::from_static("x-grpc-test-echo-trailing-bin");
 
 /// An origin.
-pub(super) struct Server {
-    pub(super) address: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
     under_way: Arc<AtomicUsize>,
 }
 
 impl Server {
     /// Serves, with TLS if there is a certificate, for as long as `runtime` is there.
-    pub(super) fn start(runtime: &Runtime, certificate: Option<&Pair>) -> Self {
+    pub(crate) fn start(runtime: &Runtime, certificate: Option<&Pair>) -> Self {
         let _entered = runtime.enter();
         let incoming = TcpIncoming::bind(([127, 0, 0, 1], 0).into()).unwrap();
         let address = incoming.local_addr().unwrap();
@@ -59,7 +59,7 @@ impl Server {
     }
 
     /// Calls that have begun and not ended.
-    pub(super) fn under_way(&self) -> usize {
+    pub(crate) fn under_way(&self) -> usize {
         self.under_way.load(Ordering::Relaxed)
     }
 }

@@ -58,6 +58,7 @@ fn buffer(state: &State, kind: BufferKind) -> Result<&[u8], Status> {
         BufferKind::RequestBody => body(Phase::RequestBody),
         BufferKind::ResponseBody => body(Phase::ResponseBody),
         BufferKind::CallBody => state.reply.as_ref().map(|reply| &*reply.body),
+        BufferKind::GrpcMessage => state.shown.message.as_deref(),
         BufferKind::VmConfiguration => Some(&*state.plugin.settings.vm_configuration),
         BufferKind::PluginConfiguration => Some(&*state.plugin.settings.configuration),
         BufferKind::Absent => None,

@@ -12,9 +12,9 @@ use crate::host::{Call, Reply};
 use crate::wasm::abi::{Fault, Status, answer};
 use crate::wasm::fields::{field, is_framing};
 use crate::wasm::guest::{Guest, Span, copy, split, write_number};
-use crate::wasm::inbox::Inbox;
+use crate::wasm::inbox::{Arrival, Inbox};
 use crate::wasm::maps;
-use crate::wasm::state::{ReplyShown, State};
+use crate::wasm::state::{ROOT_CALLS_MAX, ReplyShown, State};
 
 /// The longest response to a call: it is copied into the guest whole.
 const REPLY_BYTES_MAX: usize = 4 << 20;
@@ -24,9 +24,6 @@ const BODY_BYTES_MAX: u32 = 4 << 20;
 
 /// The longest that a call may take, whatever the guest says.
 const TIMEOUT_MAX: Duration = Duration::from_secs(60);
-
-/// Calls of one plugin's context under way in one VM.
-const ROOT_CALLS_MAX: usize = 64;
 
 pub(super) fn define(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.func_wrap(
@@ -64,10 +61,7 @@ fn http_call(
     }
     let body = copy(guest, body)?;
     let (memory, state) = split(guest)?;
-    let upstream = std::str::from_utf8(upstream.of(memory)?).map_err(|_| Status::BadArgument)?;
-    let allowed = &state.plugin.settings.upstreams;
-    let upstream = allowed.iter().find(|name| ***name == *upstream);
-    let upstream = upstream.ok_or(Status::BadArgument)?.clone();
+    let upstream = granted(state, upstream.of(memory)?)?;
     let pairs = maps::read(fields.of(memory)?).ok_or(Status::BadArgument)?;
     let mut call = call(&pairs, body.into(), timeout_ms).ok_or(Status::BadArgument)?;
     if state.scene.stream != 0 && state.scene.stream == state.context() {
@@ -75,6 +69,13 @@ fn http_call(
     }
     let number = begin(state, &upstream, call)?;
     Ok(write_number(guest, out, number)?)
+}
+
+/// The upstream of this name, if the guest may call it.
+pub(super) fn granted(state: &State, name: &[u8]) -> Result<Box<str>, Status> {
+    let allowed = &state.plugin.settings.upstreams;
+    let found = allowed.iter().find(|upstream| upstream.as_bytes() == name);
+    Ok((**found.ok_or(Status::BadArgument)?).into())
 }
 
 /// The call that these fields describe; `None` without a method, a path or an authority.
@@ -149,16 +150,16 @@ pub(in crate::wasm) fn send(
     let reply = state.plugin.host.calls.call(upstream, call);
     let (slot, generation) = (state.slot.clone(), state.generation);
     background.spawn(async move {
-        let mut result = reply.await;
+        let mut arrival = Arrival::Http(reply.await);
         let is_root = inbox.is_none();
         if let Some(inbox) = inbox {
-            match inbox.reply(number, result) {
+            match inbox.reply(number, arrival) {
                 None => return,
-                Some(back) => result = back,
+                Some(back) => arrival = back,
             }
         }
         if let Some(slot) = slot.upgrade() {
-            slot.deliver(generation, number, result, is_root);
+            slot.deliver(generation, number, arrival, is_root);
         }
     });
 }

@@ -81,12 +81,23 @@ fn message(state: &State, kind: MapKind) -> Option<Message> {
     }
 }
 
+/// What a call of gRPC has told, while the guest is told of it.
+fn shown(state: &State, kind: MapKind) -> Option<&HeaderMap> {
+    match kind {
+        MapKind::GrpcInitial => state.shown.initial.as_ref(),
+        MapKind::GrpcTrailing => state.shown.trailing.as_ref(),
+        _ => None,
+    }
+}
+
 /// Shows `see` every field of a map; there are none where the map is not on stage.
 fn each(state: &State, kind: MapKind, mut see: impl FnMut(&[u8], &[u8])) {
     if kind == MapKind::CallHeaders {
         let Some(reply) = &state.reply else { return };
         see(b":status", reply.status.as_bytes());
         each_of(&reply.headers, see);
+    } else if let Some(headers) = shown(state, kind) {
+        each_of(headers, see);
     } else if let Some(message) = message(state, kind) {
         state.scene.each(message, see);
     }
@@ -142,6 +153,9 @@ fn value_of(guest: &mut Guest<'_>, kind: u32, name: Span, out: Out) -> Result<()
             http::HeaderValue::from_str(&reply.status).ok()
         }
         (MapKind::CallHeaders, Some(reply)) => joined(&reply.headers, name),
+        (MapKind::GrpcInitial | MapKind::GrpcTrailing, _) => {
+            shown(state, kind).and_then(|headers| joined(headers, name))
+        }
         _ => message(state, kind).and_then(|message| state.scene.field(message, name)),
     };
     let value = value.ok_or(Status::NotFound)?;

@@ -1,9 +1,9 @@
-//! Logging, and what there is not.
+//! Logging.
 
 use std::time::Instant;
 
 use tracing::level_filters::LevelFilter;
-use wasmtime::{ExternType, Linker, Module, Val};
+use wasmtime::Linker;
 
 use super::MODULE;
 use crate::wasm::abi::{Fault, Status, answer};
@@ -13,10 +13,6 @@ use crate::wasm::state::State;
 
 /// The longest line that is logged; the rest of it is cut off.
 const LINE_BYTES_MAX: usize = 8 << 10;
-
-/// What the names of functions begin with that are not served. Their parameters are not the same in
-/// every version of the ABI.
-const MISSING: &str = "proxy_grpc_";
 
 pub(super) fn define(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.func_wrap(
@@ -29,25 +25,6 @@ pub(super) fn define(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.func_wrap(MODULE, "proxy_get_log_level", |mut guest: Guest<'_>, out: u32| {
         answer(write_number(&mut guest, out, shown()).map_err(Fault::from))
     })?;
-    Ok(())
-}
-
-/// Lets what `module` imports of gRPC answer that there is none: upstreams are called over HTTP/1.
-pub(in crate::wasm) fn stub(linker: &mut Linker<State>, module: &Module) -> wasmtime::Result<()> {
-    linker.allow_shadowing(true);
-    for import in module.imports() {
-        let ExternType::Func(kind) = import.ty() else { continue };
-        if import.module() != MODULE || !import.name().starts_with(MISSING) {
-            continue;
-        }
-        let answers = kind.results().len() == 1;
-        linker.func_new(MODULE, import.name(), kind, move |_, _, results| {
-            if answers {
-                results[0] = Val::I32(Status::Unimplemented as i32);
-            }
-            Ok(())
-        })?;
-    }
     Ok(())
 }
 
