@@ -157,6 +157,7 @@ impl Snapshot {
             asks_ja4,
             challenges,
             verdicts,
+            counts_status_codes,
             push,
             tracing,
             error_pages,
@@ -187,6 +188,7 @@ impl Snapshot {
             upstreams.iter().all(|upstream| upstream.spec.transport.is_http1());
         let sample = tracing.as_ref().map_or(Sample::NONE, |tracing| tracing.sample);
         let before = previous.map_or(&[][..], |previous| &previous.hosts);
+        registry.count_status_codes(counts_status_codes);
         let (hosts, unmatched) = compile_hosts(
             virtual_hosts,
             before,

@@ -55,7 +55,9 @@ pub use origins::{
     OriginClientCertificate, OriginHttp2, OriginProtocol, OriginTls, ProxyProtocolVersion,
     Resolver,
 };
-pub use process::{AccessLog, EngineChoice, Insecure, LogFormat, LogSettings, Shutdown};
+pub use process::{
+    AccessLog, EngineChoice, Insecure, LogFormat, LogSettings, Shutdown, Statistics,
+};
 pub use providers::{IngressListeners, Kubernetes, Providers};
 pub use push::Push;
 pub use resilience::{
@@ -104,6 +106,9 @@ pub struct Spec {
     pub classifier: Option<Classifier>,
     /// Which sources are shut out, and for how long. None by default.
     pub verdicts: Option<Verdicts>,
+    /// What is counted beyond what always is.
+    #[serde(default)]
+    pub statistics: Statistics,
     /// Where statistics are pushed. Nowhere by default.
     pub push: Option<Push>,
     /// Which requests are traced, and where their spans go. None by default.

@@ -55,6 +55,8 @@ pub struct Config {
     pub classifier: Option<Classifier>,
     /// Which sources are to be shut out, if any are.
     pub verdicts: Option<Verdicts>,
+    /// Whether responses of routes are counted by exact status code.
+    pub counts_status_codes: bool,
     /// Where statistics are pushed, if they are.
     pub push: Option<Push>,
     /// Where traces are sent, if they are.

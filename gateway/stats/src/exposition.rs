@@ -77,6 +77,7 @@ const ROUTES: &[Built<[RouteFigures]>] = &[
     ("sallyport_route_quantile_seconds", route_quantiles),
     ("sallyport_route_request_bytes_total", route_request_bytes),
     ("sallyport_route_response_bytes_total", route_response_bytes),
+    ("sallyport_route_responses_total", route_responses),
 ];
 
 const WORKERS: &[Built<[i64]>] = &[("sallyport_worker_requests_active", worker_active)];
@@ -275,6 +276,15 @@ fn route_request_bytes(name: &str, routes: &[RouteFigures]) -> MetricFamily {
 fn route_response_bytes(name: &str, routes: &[RouteFigures]) -> MetricFamily {
     let samples = routes.iter().map(|route| (route.labels(None), route.response_bytes));
     counter(name, "Bytes of the bodies of responses, as clients were sent them.", samples)
+}
+
+/// Nothing before the first of a code: there are five hundred.
+fn route_responses(name: &str, routes: &[RouteFigures]) -> MetricFamily {
+    let samples = routes.iter().flat_map(|route| {
+        let codes = route.codes.iter();
+        codes.map(|(code, count)| (route.labels(Some(("code", code))), *count))
+    });
+    counter(name, "Responses by exact status code, where `statistics.exact_status` is on.", samples)
 }
 
 /// A summary, since `quantile` is the label of summaries and of nothing else.

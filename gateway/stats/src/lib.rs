@@ -40,6 +40,7 @@ mod queue;
 mod registry;
 mod route;
 mod sheet;
+mod status_codes;
 mod table;
 mod tls;
 mod tracing;

@@ -8,7 +8,7 @@ use std::{
     fmt,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -27,6 +27,7 @@ use crate::{
     http2::Http2Stats,
     queue::{self, QueueStats},
     route::{self, RouteName, RouteStats},
+    status_codes::{self, StatusCodes},
     table::Table,
     tls::{CertificateExpiry, Issuance, TlsStats, TlsTable},
     trailers::TrailerStats,
@@ -45,6 +46,9 @@ type HealthSource = dyn Fn(&mut HealthSink<'_>) + Send + Sync;
 /// All statistics of one gateway.
 pub struct Registry {
     pub(crate) routes: Table<RouteName>,
+    /// The same routes, where their responses are counted by exact code; else none.
+    pub(crate) status_codes: Table<RouteName>,
+    counts_status_codes: AtomicBool,
     pub(crate) endpoints: Table<EndpointName>,
     pub(crate) upstreams: Table<Arc<str>>,
     pub(crate) attempts: Table<Arc<str>>,
@@ -77,6 +81,8 @@ impl Registry {
     pub fn new(shards: usize) -> Self {
         Self {
             routes: route::table(shards),
+            status_codes: status_codes::table(shards),
+            counts_status_codes: AtomicBool::new(false),
             endpoints: upstream::endpoint_table(shards),
             upstreams: upstream::upstream_table(shards),
             attempts: attempts::table(shards),
@@ -107,7 +113,19 @@ impl Registry {
     /// become memory with its first request.
     pub fn routes(&self, names: &[(Arc<str>, Arc<str>)]) -> Vec<RouteStats> {
         self.exemplars.keep(names);
-        self.routes.install(names).into_iter().map(RouteStats::new).collect()
+        let rows = self.routes.install(names);
+        if !self.counts_status_codes.load(Ordering::Relaxed) {
+            self.status_codes.install(&[]);
+            return rows.into_iter().map(|row| RouteStats::new(row, None)).collect();
+        }
+        let codes = self.status_codes.install(names).into_iter().map(StatusCodes::new);
+        rows.into_iter().zip(codes).map(|(row, codes)| RouteStats::new(row, Some(codes))).collect()
+    }
+
+    /// Says whether routes that are installed from now on count their responses by exact status code,
+    /// beside its class. A visited route then holds 4 KiB more for each shard.
+    pub fn count_status_codes(&self, counts: bool) {
+        self.counts_status_codes.store(counts, Ordering::Relaxed);
     }
 
     /// Installs the endpoints of a new configuration, each as (upstream, address), by the rules of

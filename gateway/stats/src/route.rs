@@ -16,6 +16,7 @@ use std::{
 use crate::{
     histogram::{self, BUCKETS},
     outcome::{CodeClass, ErrorKind},
+    status_codes::StatusCodes,
     table::{Row, Table},
 };
 
@@ -47,7 +48,11 @@ pub(crate) fn table(shards: usize) -> Table<RouteName> {
 /// increment on a line that all workers share: a request should rather borrow the handle from the
 /// configuration it began with.
 #[derive(Clone)]
-pub struct RouteStats(Row);
+pub struct RouteStats {
+    row: Row,
+    /// Where responses are counted by exact code as well.
+    codes: Option<StatusCodes>,
+}
 
 impl fmt::Debug for RouteStats {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -56,25 +61,26 @@ impl fmt::Debug for RouteStats {
 }
 
 impl RouteStats {
-    pub(crate) fn new(row: Row) -> Self {
-        Self(row)
+    pub(crate) fn new(row: Row, codes: Option<StatusCodes>) -> Self {
+        Self { row, codes }
     }
 
     /// A request for this route has begun. Must be followed by one [`finish`](Self::finish), on
     /// whichever thread.
     #[inline]
     pub fn begin(&self) {
-        self.0.cell()[ACTIVE].fetch_add(1, Ordering::Relaxed);
+        self.row.cell()[ACTIVE].fetch_add(1, Ordering::Relaxed);
     }
 
     /// The request is over: it was answered with `status`, or with nothing if that is 0, and took
     /// `duration`.
     ///
     /// Where `error` is not given, a 4xx or 5xx status is counted as an error of its own kind.
-    /// Five additions to the worker's own cell at most, no lock, no allocation.
+    /// Five additions to the worker's own cell at most, or six where codes are counted singly; no lock, no
+    /// allocation.
     #[inline]
     pub fn finish(&self, status: u16, error: Option<ErrorKind>, duration: Duration) {
-        let cell = self.0.cell();
+        let cell = self.row.cell();
         let duration_ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         cell[ACTIVE].fetch_sub(1, Ordering::Relaxed);
         cell[SUM_NS].fetch_add(duration_ns, Ordering::Relaxed);
@@ -82,6 +88,9 @@ impl RouteStats {
             cell[ERRORS + kind as usize].fetch_add(1, Ordering::Relaxed);
         }
         cell[CLASSES + CodeClass::of(status) as usize].fetch_add(1, Ordering::Relaxed);
+        if let Some(codes) = &self.codes {
+            codes.count(status);
+        }
         // Last, and releasing: who sees a duration counted also sees its class counted.
         cell[HISTOGRAM + histogram::bucket(duration_ns)].fetch_add(1, Ordering::Release);
     }
@@ -91,7 +100,7 @@ impl RouteStats {
     #[inline]
     pub fn record_body_bytes(&self, request: u64, response: u64) {
         if request + response > 0 {
-            let cell = self.0.cell();
+            let cell = self.row.cell();
             cell[REQUEST_BYTES].fetch_add(request, Ordering::Relaxed);
             cell[RESPONSE_BYTES].fetch_add(response, Ordering::Relaxed);
         }
@@ -99,22 +108,22 @@ impl RouteStats {
 
     /// Requests begun and not over. Cheaper than a whole [`snapshot`](Self::snapshot).
     pub fn active(&self) -> u64 {
-        self.0.level(ACTIVE)
+        self.row.level(ACTIVE)
     }
 
     /// What was counted so far, by all workers.
     pub fn snapshot(&self) -> RouteSnapshot {
-        RouteSnapshot::of(&self.0)
+        RouteSnapshot::of(&self.row)
     }
 
     /// What was counted so far but for durations: reads one line of memory for each worker, where a
     /// [`snapshot`](Self::snapshot) reads kilobytes.
     pub fn totals(&self) -> RouteTotals {
         let classes = CLASSES..CLASSES + CodeClass::ALL.len();
-        let client_errors = self.0.sum(ERRORS + ErrorKind::ClientError as usize);
-        let errors: u64 = (ERRORS..HISTOGRAM).map(|word| self.0.sum(word)).sum();
+        let client_errors = self.row.sum(ERRORS + ErrorKind::ClientError as usize);
+        let errors: u64 = (ERRORS..HISTOGRAM).map(|word| self.row.sum(word)).sum();
         RouteTotals {
-            requests: classes.map(|word| self.0.sum(word)).sum(),
+            requests: classes.map(|word| self.row.sum(word)).sum(),
             errors: errors.saturating_sub(client_errors),
             client_errors,
             active: self.active(),
@@ -123,7 +132,7 @@ impl RouteStats {
 
     /// Adds the counts of the histogram's buckets to `counts`, as [`histogram`] divides them.
     pub fn add_durations(&self, counts: &mut [u64; BUCKETS]) {
-        add_buckets(&self.0, HISTOGRAM, counts);
+        add_buckets(&self.row, HISTOGRAM, counts);
     }
 }
 

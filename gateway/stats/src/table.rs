@@ -102,6 +102,11 @@ impl<N: Clone + Eq + Hash> Table<N> {
         Arc::clone(&self.lock().installed)
     }
 
+    /// The row of `name`, whether installed or not, while anything holds it.
+    pub(crate) fn row_of(&self, name: &N) -> Option<Row> {
+        self.lock().living(name)
+    }
+
     /// Names that are gone and still counting, such as those of requests under way.
     pub(crate) fn departing(&self) -> Vec<(N, Row)> {
         let mut table = self.lock();

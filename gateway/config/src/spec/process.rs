@@ -1,4 +1,4 @@
-//! What concerns the process as a whole: `shutdown`, `log`, `access_log`, `insecure`.
+//! What concerns the process as a whole: `shutdown`, `log`, `access_log`, `statistics`, `insecure`.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,14 @@ impl Default for Shutdown {
         let seconds = |seconds| DurationOrZero(std::time::Duration::from_secs(seconds));
         Self { delay: seconds(0), deadline: seconds(30) }
     }
+}
+
+/// What is counted beyond what always is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Statistics {
+    /// Counts each route's responses by exact status code, in `sallyport_route_responses_total`, beside its class.
+    pub exact_status: bool,
 }
 
 /// What may be switched for a comparison or in need, and is best left alone.

@@ -43,6 +43,7 @@ impl Resolver<'_, '_, '_> {
             asks_ja4: self.declared.asks_ja4,
             classifier: main.classifier.as_ref().map(Into::into),
             verdicts: verdicts.map(|spec| self::verdicts(spec, &at("verdicts"), problems)),
+            counts_status_codes: main.statistics.exact_status,
             push: push.map(|spec| push::push(spec, &at("push"), problems)),
             tracing: tracing.and_then(|spec| tracing::tracing(spec, &at("tracing"), problems)),
             error_pages,

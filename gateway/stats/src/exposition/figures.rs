@@ -21,7 +21,8 @@ use crate::{
     queue::QueueSnapshot,
     registry::Registry,
     route::{self, RouteName, RouteSnapshot},
-    table::Row,
+    status_codes,
+    table::{Row, Table},
     tls::TlsFigures,
     upstream::{EndpointName, EndpointSnapshot, Reuse},
     verdict::VerdictFigures,
@@ -73,6 +74,9 @@ impl Figures {
         let departing = if routes { registry.routes.departing() } else { Vec::new() };
         let mut of_routes = exposed(shown, idle_max, RouteFigures::of);
         of_routes.extend(departing.iter().map(|(name, row)| RouteFigures::of(name, row)));
+        if routes && !registry.status_codes.installed().is_empty() {
+            of_routes.iter_mut().for_each(|it| it.read_codes(&registry.status_codes));
+        }
         Self {
             routes: of_routes,
             workers: route::active_by_worker(installed.iter().map(|(_, row)| row)),
@@ -113,6 +117,8 @@ pub(super) struct RouteFigures {
     pub(super) active: u64,
     pub(super) request_bytes: u64,
     pub(super) response_bytes: u64,
+    /// Status codes and responses with them; none unless they are counted singly.
+    pub(super) codes: Vec<(String, u64)>,
     count: u64,
     sum: Duration,
     cumulative: Box<[(f64, u64)]>,
@@ -130,11 +136,17 @@ impl RouteFigures {
             active: snapshot.active(),
             request_bytes: snapshot.request_bytes(),
             response_bytes: snapshot.response_bytes(),
+            codes: Vec::new(),
             count: snapshot.count(),
             sum: snapshot.sum(),
             cumulative: snapshot.cumulative().collect(),
             quantiles: quantiles(&snapshot),
         }
+    }
+
+    fn read_codes(&mut self, table: &Table<RouteName>) {
+        let row = table.row_of(&self.name);
+        self.codes = row.map(|row| status_codes::counts(&row)).unwrap_or_default();
     }
 
     pub(super) fn labels(&self, more: Option<(&str, &str)>) -> Labels {

@@ -4,7 +4,7 @@ use super::*;
 
 fn route(shards: usize) -> RouteStats {
     let rows = table(shards).install(&[(Arc::from("shop"), Arc::from("checkout"))]);
-    RouteStats::new(rows[0].clone())
+    RouteStats::new(rows[0].clone(), None)
 }
 
 fn millis(ms: u64) -> Duration {
@@ -152,7 +152,7 @@ fn active_requests_are_told_by_worker() {
     // More shards than test threads, so that no two of these share one.
     let rows =
         table(1024).install(&["checkout", "search"].map(|it| (Arc::from("shop"), Arc::from(it))));
-    let routes: Vec<_> = rows.iter().cloned().map(RouteStats::new).collect();
+    let routes: Vec<_> = rows.iter().map(|row| RouteStats::new(row.clone(), None)).collect();
     routes.iter().for_each(RouteStats::begin);
     let begin_and_end = || {
         routes[0].begin();

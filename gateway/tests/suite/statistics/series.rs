@@ -70,6 +70,40 @@ fn a_route_that_is_gone_leaves_with_its_last_request() {
 }
 
 #[test]
+fn responses_are_counted_by_exact_status_where_the_file_says_so() {
+    let origin = Origin::start(|request, stream| {
+        if request.head.contains("/broken") {
+            return false;
+        }
+        let status = if request.head.contains("/made") { "201 Created" } else { "418 Teapot" };
+        write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").is_ok()
+    });
+    let yaml = forward_all(&[origin.address]);
+    let on = format!("{yaml}statistics: {{ exact_status: true }}\n");
+    let name = "sallyport_route_responses_total";
+    let of =
+        |code: &str| format!("{name}{{code=\"{code}\",route=\"everything\",virtual_host=\"all\"}}");
+    let gateway = Gateway::start(&yaml);
+    get(gateway.web(), "a", "/");
+    assert!(!metrics(&gateway).contains(name), "nobody asked");
+    gateway.replace(&on);
+    for path in ["/", "/made", "/"] {
+        get(gateway.web(), "a", path);
+    }
+    gateway.counts(&of("418"), 2.0);
+    gateway.counts(&of("201"), 1.0);
+    assert_eq!(metrics(&gateway).matches(&format!("{name}{{")).count(), 2);
+    // An answer of the gateway's own counts as one of an origin does.
+    get(gateway.web(), "a", "/broken");
+    gateway.counts(&of("502"), 1.0);
+    // Counts survive other edits, and end with the key.
+    gateway.replace(&format!("{on}shutdown: {{ deadline: 29s }}\n"));
+    assert_eq!(gateway.metric(&of("418")), Some(2.0));
+    gateway.replace(&yaml);
+    assert!(!metrics(&gateway).contains(name), "nobody asks any more");
+}
+
+#[test]
 fn bodies_are_counted_both_ways() {
     let origin = Origin::start(|_, stream| {
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\nhello world").is_ok()
