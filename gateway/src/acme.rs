@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sallyport_stats::{Issuance, Registry};
-use sallyport_tls::{AcmeAccount, Pair};
+use sallyport_tls::{AcmeAccount, Pair, RenewalAdvice};
 
 use crate::config::Certificate;
 use crate::live::Live;
@@ -19,8 +19,11 @@ use crate::snapshot::Snapshot;
 /// How often the configuration in force is looked at: what is looked at is in memory.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// How often the authority is asked when it suggests to renew.
-const SUGGESTION_EVERY: Duration = Duration::from_secs(6 * 3600);
+/// How often the authority is asked when to renew, where it does not say how often itself.
+const ADVICE_EVERY: Duration = Duration::from_secs(6 * 3600);
+/// Bounds of what it says: RFC 9773 (4.3) recommends a minute and a day.
+const ADVICE_EVERY_MIN: Duration = Duration::from_secs(60);
+const ADVICE_EVERY_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// The wait after the first failure; it doubles with each. Authorities allow five failures an hour
 /// for a name, and a mistake in DNS takes people minutes to mend.
@@ -49,9 +52,17 @@ struct Tried {
     /// Why it failed the last time, until it succeeds.
     error: Option<String>,
     not_before: Option<Instant>,
-    asked: Option<Instant>,
-    /// When the authority suggests to renew.
-    suggested: Option<SystemTime>,
+    /// When the authority is asked when to renew.
+    ask_at: Option<Instant>,
+    advised: Option<Advised>,
+}
+
+/// What the authority said when it was last asked, and what follows of it.
+#[derive(Clone, Debug)]
+struct Advised {
+    advice: RenewalAdvice,
+    /// A moment in the window, drawn once for it, so that gateways and certificates are spread.
+    at: SystemTime,
 }
 
 /// A certificate that an authority issues, as people are shown it.
@@ -101,7 +112,7 @@ impl Issued {
             account: wanted.account.name.clone(),
             domains: wanted.domains.clone(),
             not_after: pair.map(|pair| pair.not_after),
-            renewal: pair.map(|pair| renew_at(pair, tried.suggested)),
+            renewal: pair.map(|pair| tried.renew_at(pair)),
             failures: tried.failures,
             error: tried.error.clone(),
             next_try: tried.not_before.map_or(Duration::ZERO, left),
@@ -117,7 +128,7 @@ fn figures(wanted: &Wanted, tried: &Tried) -> Issuance {
         issued: tried.issued,
         failed: tried.failed,
         failing: tried.failures,
-        renewal_unix_s: wanted.pair.as_ref().map(|pair| unix_s(renew_at(pair, tried.suggested))),
+        renewal_unix_s: wanted.pair.as_ref().map(|pair| unix_s(tried.renew_at(pair))),
     }
 }
 
@@ -156,22 +167,23 @@ async fn look_after(wanted: &Wanted, tried: &mut Tried) {
         return;
     }
     if let Some(pair) = &wanted.pair {
-        if tried.asked.is_none_or(|asked| now - asked > SUGGESTION_EVERY) {
-            tried.asked = Some(now);
-            tried.suggested = wanted.account.suggested_renewal(pair).await;
+        if tried.ask_at.is_none_or(|at| now >= at) {
+            ask_for_advice(wanted, pair, tried).await;
         }
-        if SystemTime::now() < renew_at(pair, tried.suggested) {
+        if SystemTime::now() < tried.renew_at(pair) {
             return;
         }
     }
     let domains = wanted.domains.join(",");
     let account = &wanted.account.name;
-    match issue(wanted).await {
+    match issue(wanted, tried.advised.is_some()).await {
         Ok(true) => {
             tracing::info!(%account, %domains, "a certificate was issued");
             let (issued, failed) = (tried.issued + 1, tried.failed);
             let not_before = Some(Instant::now() + SETTLED);
-            *tried = Tried { issued, failed, not_before, ..Tried::default() };
+            // An authority that wants even the new one renewed must not be asked on and on.
+            let ask_at = tried.advised.as_ref().map(|_| Instant::now() + ADVICE_EVERY);
+            *tried = Tried { issued, failed, not_before, ask_at, ..Tried::default() };
         }
         // Another gateway does it, and what it gets is for all.
         Ok(false) => tried.not_before = Some(Instant::now() + BACK_OFF),
@@ -187,18 +199,58 @@ async fn look_after(wanted: &Wanted, tried: &mut Tried) {
     }
 }
 
-/// Issues what is wanted. Returns whether it was this gateway's turn.
-async fn issue(wanted: &Wanted) -> Result<bool, sallyport_tls::AcmeError> {
-    let Some(_lock) = wanted.account.lock()? else { return Ok(false) };
-    wanted.account.issue(&wanted.domains).await?;
-    Ok(true)
+/// Asks the authority when to renew `pair`. What it said before holds while it cannot be asked.
+async fn ask_for_advice(wanted: &Wanted, pair: &Pair, tried: &mut Tried) {
+    let mut every = ADVICE_EVERY;
+    match wanted.account.renewal_advice(pair).await {
+        Ok(Some(advice)) => {
+            every = advice.ask_again.clamp(ADVICE_EVERY_MIN, ADVICE_EVERY_MAX);
+            tried.heed(advice, fastrand::f64(), &wanted.account.name, &wanted.domains);
+        }
+        Ok(None) => tried.advised = None,
+        Err(error) => {
+            let (account, domains) = (&wanted.account.name, wanted.domains.join(","));
+            tracing::debug!(%account, %domains, %error, "the authority does not say when to renew");
+        }
+    }
+    tried.ask_at = Some(Instant::now() + every);
 }
 
-/// When `pair` is to be renewed: at two thirds of its life, or when the authority `suggested`.
-fn renew_at(pair: &Pair, suggested: Option<SystemTime>) -> SystemTime {
-    let life = pair.not_after.duration_since(pair.not_before).unwrap_or_default();
-    let usual = pair.not_before + life * 2 / 3;
-    suggested.map_or(usual, |suggested| suggested.min(usual))
+impl Tried {
+    /// Draws a moment in the window of `advice` by `draw`, which is below 1, unless that is the
+    /// window known already.
+    fn heed(&mut self, advice: RenewalAdvice, draw: f64, account: &str, domains: &[String]) {
+        let window = |advice: &RenewalAdvice| (advice.from, advice.until);
+        if let Some(known) = &self.advised
+            && window(&known.advice) == window(&advice)
+        {
+            return;
+        }
+        let width = advice.until.duration_since(advice.from).unwrap_or_default();
+        let at = advice.from + width.mul_f64(draw);
+        let (domains, why) = (domains.join(","), advice.explanation.as_deref().unwrap_or("-"));
+        let at_unix_s = at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        tracing::info!(%account, %domains, at_unix_s, %why, "the authority says when to renew");
+        self.advised = Some(Advised { advice, at });
+    }
+
+    /// When `pair` is to be renewed: when the authority advises to, else at two thirds of its life.
+    /// Nobody's advice has it served until it expires: a tenth of its life is for mishaps.
+    fn renew_at(&self, pair: &Pair) -> SystemTime {
+        let life = pair.not_after.duration_since(pair.not_before).unwrap_or_default();
+        let latest = pair.not_before + life * 9 / 10;
+        let usual = pair.not_before + life * 2 / 3;
+        self.advised.as_ref().map_or(usual, |advised| advised.at.min(latest))
+    }
+}
+
+/// Issues what is wanted, by `replaces` as a replacement of what there is. Returns whether it was this
+/// gateway's turn.
+async fn issue(wanted: &Wanted, replaces: bool) -> Result<bool, sallyport_tls::AcmeError> {
+    let Some(_lock) = wanted.account.lock()? else { return Ok(false) };
+    let replaced = wanted.pair.as_deref().filter(|_| replaces);
+    wanted.account.issue(&wanted.domains, replaced).await?;
+    Ok(true)
 }
 
 /// The wait after `failures` in a row. `draw`, below 1, spreads gateways that failed together.
@@ -218,14 +270,46 @@ mod tests {
         assert_eq!((seconds(20, 0.5), seconds(u32::MAX, 0.5)), (3600.0, 3600.0));
     }
 
-    #[test]
-    fn renewal_is_at_two_thirds_of_a_life_or_when_it_is_suggested() {
-        let (now, day) = (SystemTime::now(), Duration::from_secs(86_400));
+    /// A certificate that is new and lives for 90 days.
+    fn pair(now: SystemTime) -> Pair {
         let provider = sallyport_tls::provider();
         let made = sallyport_tls::self_signed(&["a.example".into()], now, &provider).unwrap();
-        let pair = Pair { not_before: now, not_after: now + 90 * day, ..made };
-        assert_eq!(renew_at(&pair, None), now + 60 * day);
-        assert_eq!(renew_at(&pair, Some(now + 10 * day)), now + 10 * day);
-        assert_eq!(renew_at(&pair, Some(now + 80 * day)), now + 60 * day);
+        Pair { not_before: now, not_after: now + 90 * DAY, ..made }
+    }
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    fn advice(from: SystemTime, until: SystemTime) -> RenewalAdvice {
+        RenewalAdvice { from, until, ask_again: ADVICE_EVERY, explanation: None }
+    }
+
+    #[test]
+    fn renewal_is_at_two_thirds_of_a_life_or_when_the_authority_advises_to() {
+        let now = SystemTime::now();
+        let pair = pair(now);
+        let advised = |from: u32, until: u32, draw| {
+            let mut tried = Tried::default();
+            tried.heed(advice(now + from * DAY, now + until * DAY), draw, "le", &[]);
+            tried.renew_at(&pair)
+        };
+        assert_eq!(Tried::default().renew_at(&pair), now + 60 * DAY);
+        assert_eq!(advised(10, 12, 0.0), now + 10 * DAY);
+        assert_eq!(advised(10, 12, 0.5), now + 11 * DAY);
+        assert_eq!(advised(70, 72, 0.5), now + 71 * DAY);
+        // Not so late that a mishap leaves nothing to serve.
+        assert_eq!(advised(89, 91, 0.5), now + 81 * DAY);
+    }
+
+    #[test]
+    fn a_moment_is_drawn_once_for_a_window() {
+        let now = SystemTime::now();
+        let pair = pair(now);
+        let mut tried = Tried::default();
+        for draw in [0.25, 0.75] {
+            tried.heed(advice(now, now + 4 * DAY), draw, "le", &[]);
+            assert_eq!(tried.renew_at(&pair), now + DAY);
+        }
+        tried.heed(advice(now, now + 8 * DAY), 0.5, "le", &[]);
+        assert_eq!(tried.renew_at(&pair), now + 4 * DAY);
     }
 }

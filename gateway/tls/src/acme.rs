@@ -66,6 +66,19 @@ pub enum AcmeChallenge {
     TlsAlpn01,
 }
 
+/// When an authority suggests that a certificate is renewed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RenewalAdvice {
+    /// From when on.
+    pub from: SystemTime,
+    /// Until when.
+    pub until: SystemTime,
+    /// When it wants to be asked again, as it says.
+    pub ask_again: Duration,
+    /// The page that says why, where there is one.
+    pub explanation: Option<String>,
+}
+
 /// Why no certificate was issued.
 #[derive(Debug, thiserror::Error)]
 pub enum AcmeError {
@@ -99,14 +112,19 @@ impl AcmeAccount {
         self.storage.join(format!("{}.{first}.pem", self.name))
     }
 
-    /// Lets the authority issue a certificate for `domains`, and keeps it.
+    /// Lets the authority issue a certificate for `domains`, and keeps it. It takes the place of
+    /// `replaced`, where the authority has been asked about that.
     ///
     /// # Errors
     /// If it is not issued, or cannot be kept.
-    pub async fn issue(&self, domains: &[String]) -> Result<(), AcmeError> {
+    pub async fn issue(
+        &self,
+        domains: &[String],
+        replaced: Option<&Pair>,
+    ) -> Result<(), AcmeError> {
         let account = self.account().await?;
         let identifiers: Vec<_> = domains.iter().cloned().map(Identifier::Dns).collect();
-        let mut order = account.new_order(&NewOrder::new(&identifiers)).await?;
+        let mut order = new_order(&account, &identifiers, replaced).await?;
         let mut answers = Vec::new();
         let validated = self.validate(&mut order, &mut answers).await;
         for answer in answers {
@@ -122,12 +140,28 @@ impl AcmeAccount {
         storage::write(&self.file(domains), &(key.serialize_pem() + &chain))
     }
 
-    /// When the authority suggests to renew `pair`, where it says (RFC 9773).
-    pub async fn suggested_renewal(&self, pair: &Pair) -> Option<SystemTime> {
+    /// Asks the authority when to renew `pair` (RFC 9773).
+    ///
+    /// Returns `None` where it has no opinion: it does not offer this, or its window ends before it
+    /// begins.
+    ///
+    /// # Errors
+    /// If it cannot be reached, or its answer cannot be read.
+    pub async fn renewal_advice(&self, pair: &Pair) -> Result<Option<RenewalAdvice>, AcmeError> {
         let leaf = CertificateDer::from(pair.leaf());
-        let identifier = CertificateIdentifier::try_from(&leaf).ok()?;
-        let (info, _) = self.account().await.ok()?.renewal_info(&identifier).await.ok()?;
-        Some(info.suggested_window.start.into())
+        // A certificate that names no authority is not of one that could be asked.
+        let Ok(identifier) = CertificateIdentifier::try_from(&leaf) else { return Ok(None) };
+        let (info, ask_again) = match self.account().await?.renewal_info(&identifier).await {
+            Err(instant_acme::Error::Unsupported(_)) => return Ok(None),
+            answer => answer?,
+        };
+        let window = info.suggested_window;
+        Ok((window.start < window.end).then(|| RenewalAdvice {
+            from: window.start.into(),
+            until: window.end.into(),
+            ask_again,
+            explanation: info.explanation_url,
+        }))
     }
 
     /// The account, made on first use.
@@ -193,4 +227,22 @@ impl AcmeAccount {
         let is_ready = matches!(status, OrderStatus::Ready | OrderStatus::Valid);
         if is_ready { Ok(()) } else { Err(AcmeError::NotValidated) }
     }
+}
+
+/// Begins an order. One that says which certificate it replaces is exempt from some rate limits, but
+/// not taken by every authority, nor twice for one certificate: then it is made without.
+async fn new_order(
+    account: &Account,
+    identifiers: &[Identifier],
+    replaced: Option<&Pair>,
+) -> Result<Order, AcmeError> {
+    let leaf = replaced.map(|pair| CertificateDer::from(pair.leaf()));
+    let replaced = leaf.as_ref().and_then(|leaf| CertificateIdentifier::try_from(leaf).ok());
+    if let Some(identifier) = replaced {
+        let replacing = NewOrder::new(identifiers).replaces(identifier);
+        if let Ok(order) = account.new_order(&replacing).await {
+            return Ok(order);
+        }
+    }
+    Ok(account.new_order(&NewOrder::new(identifiers)).await?)
 }

@@ -27,7 +27,8 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 
 pub use acme::{
-    ACME_TLS_ALPN, AcmeAccount, AcmeChallenge, AcmeError, AcmeLock, alpn_config, http_answer,
+    ACME_TLS_ALPN, AcmeAccount, AcmeChallenge, AcmeError, AcmeLock, RenewalAdvice, alpn_config,
+    http_answer,
 };
 pub use certificates::{Certificates, DuplicateName, duplicate_names};
 pub use client::{ClientAuth, ClientAuthError, ClientMode, ClientPart, RulesId, stale_in_words};

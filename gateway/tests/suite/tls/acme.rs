@@ -1,5 +1,8 @@
 //! Certificates from an authority: Let's Encrypt's own test server, pebble.
 
+#[path = "acme/advice.rs"]
+mod advice;
+
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
