@@ -1,9 +1,13 @@
 //! `/openapi.json` and `/`: what there is on the admin listener, out of one table.
 
+mod parameter;
+
 use serde_json::{Map, Value, json};
 
+use self::parameter::{Parameter, Place, like, number, one_of, query, repeated, required, segment};
 use super::json::Json;
 use super::problem;
+use super::query::{OFFSET_MAX, ROWS_MAX};
 
 /// What can be asked.
 struct Operation {
@@ -15,21 +19,6 @@ struct Operation {
     answers: &'static [(u16, Body)],
 }
 
-struct Parameter {
-    name: &'static str,
-    place: Place,
-    is_required: bool,
-    is_repeated: bool,
-    description: &'static str,
-    example: &'static str,
-}
-
-#[derive(Clone, Copy)]
-enum Place {
-    Path,
-    Query,
-}
-
 #[derive(Clone, Copy)]
 enum Body {
     Nothing,
@@ -39,38 +28,49 @@ enum Body {
     /// Server-sent events.
     Events,
     Object,
+    /// An object, or a file of YAML, by what is asked for.
+    ObjectOrFile,
     List,
     Problem,
 }
 
-const fn query(name: &'static str, description: &'static str, example: &'static str) -> Parameter {
-    let place = Place::Query;
-    Parameter { name, place, is_required: false, is_repeated: false, description, example }
-}
-
-const fn required(parameter: Parameter) -> Parameter {
-    Parameter { is_required: true, ..parameter }
-}
-
-const fn repeated(parameter: Parameter) -> Parameter {
-    Parameter { is_repeated: true, ..parameter }
-}
-
 const SEARCH: Parameter = query("search", "Text that names contain, in any case", "checkout");
-const OFFSET: Parameter = query("offset", "Rows that are skipped", "0");
-const LIMIT: Parameter = query("limit", "Rows at most, up to 500", "50");
+const OFFSET: Parameter = number(query("offset", "Rows that are skipped", "0"), OFFSET_MAX as u64);
+const LIMIT: Parameter = number(query("limit", "Rows at most", "50"), ROWS_MAX as u64);
+/// Levels, each perhaps of one target.
+const LEVELS: &str = "^([a-z_]+=)?(off|error|warn|info|debug|trace)\
+                      (,([a-z_]+=)?(off|error|warn|info|debug|trace))*$";
 
 const PAGED: [Parameter; 3] = [SEARCH, OFFSET, LIMIT];
 
 const NOW: [Parameter; 9] = [
-    query("of", "virtual_hosts, routes or upstreams", "routes"),
-    SEARCH,
-    query(
-        "sort",
-        "configuration, name, requests, errors, client_errors, active, p50, p99 or p999",
-        "requests",
+    one_of(
+        query("of", "What the rows are of; routes by default", "routes"),
+        &["virtual_hosts", "routes", "upstreams"],
     ),
-    query("order", "asc, or desc, which is the default but for configuration and name", "desc"),
+    SEARCH,
+    one_of(
+        query(
+            "sort",
+            "What the rows are sorted by; their order in the file by default",
+            "requests",
+        ),
+        &[
+            "configuration",
+            "name",
+            "requests",
+            "errors",
+            "client_errors",
+            "active",
+            "p50",
+            "p99",
+            "p999",
+        ],
+    ),
+    one_of(
+        query("order", "desc is the default but for configuration and name", "desc"),
+        &["asc", "desc"],
+    ),
     OFFSET,
     LIMIT,
     query("virtual_host", "The virtual host whose figures are told beside the rows", "shop"),
@@ -203,12 +203,11 @@ const OPERATIONS: &[Operation] = &[
         method: "get",
         path: "/config",
         summary: "The configuration in force, and why a later one was refused",
-        parameters: &[query(
-            "format",
-            "json, or yaml for the effective configuration alone",
-            "json",
+        parameters: &[one_of(
+            query("format", "yaml is the effective configuration alone, as a file", "json"),
+            &["json", "yaml"],
         )],
-        answers: &[(200, Body::Object)],
+        answers: &[(200, Body::ObjectOrFile)],
     },
     Operation {
         method: "get",
@@ -247,7 +246,10 @@ const OPERATIONS: &[Operation] = &[
                 "shop.example.com",
             ),
             query("listener", "Which listener takes it; the first by default", "web"),
-            repeated(query("hint", "What the classifier says of it", "network=office")),
+            like(
+                repeated(query("hint", "What the classifier says of it", "network=office")),
+                "^[a-z0-9_]+=.*$",
+            ),
         ],
         answers: &[(200, Body::Object)],
     },
@@ -262,14 +264,11 @@ const OPERATIONS: &[Operation] = &[
         method: "delete",
         path: "/verdicts/{address}",
         summary: "Lets a source in again",
-        parameters: &[Parameter {
-            name: "address",
-            place: Place::Path,
-            is_required: true,
-            is_repeated: false,
-            description: "An IP address, or a prefix whose slash is written %2F",
-            example: "192.0.2.10",
-        }],
+        parameters: &[segment(
+            "address",
+            "An IP address, or a prefix whose slash is written %2F",
+            "192.0.2.10",
+        )],
         answers: &[(204, Body::Nothing), (404, Body::Problem)],
     },
     Operation {
@@ -283,11 +282,14 @@ const OPERATIONS: &[Operation] = &[
         method: "put",
         path: "/log",
         summary: "Logs more or less from now on",
-        parameters: &[required(query(
-            "level",
-            "off, error, warn, info, debug or trace, or a list such as info,sallyport=debug",
-            "debug",
-        ))],
+        parameters: &[like(
+            required(query(
+                "level",
+                "off, error, warn, info, debug or trace, or a list such as info,sallyport=debug",
+                "debug",
+            )),
+            LEVELS,
+        )],
         answers: &[(200, Body::Object)],
     },
     Operation {
@@ -354,7 +356,7 @@ fn described(operation: &Operation) -> Value {
     json!({
         "summary": operation.summary,
         "operationId": id(operation),
-        "parameters": operation.parameters.iter().map(parameter).collect::<Vec<_>>(),
+        "parameters": operation.parameters.iter().map(Parameter::described).collect::<Vec<_>>(),
         "responses": answers,
     })
 }
@@ -370,28 +372,6 @@ fn id(operation: &Operation) -> String {
     )
 }
 
-fn parameter(parameter: &Parameter) -> Value {
-    let (place, schema) = match parameter.place {
-        Place::Path => ("path", json!({ "type": "string", "minLength": 1 })),
-        Place::Query if parameter.is_repeated => {
-            ("query", json!({ "type": "array", "items": { "type": "string" } }))
-        }
-        Place::Query => ("query", json!({ "type": "string" })),
-    };
-    let example = match parameter.is_repeated {
-        true => json!([parameter.example]),
-        false => json!(parameter.example),
-    };
-    json!({
-        "name": parameter.name,
-        "in": place,
-        "required": parameter.is_required,
-        "description": parameter.description,
-        "schema": schema,
-        "example": example,
-    })
-}
-
 fn answer(status: u16, body: Body) -> Value {
     let said = axum::http::StatusCode::from_u16(status).ok();
     let said = said.and_then(|status| status.canonical_reason()).unwrap_or("Unknown");
@@ -405,6 +385,11 @@ fn answer(status: u16, body: Body) -> Value {
         }
         Body::Events => ("text/event-stream", json!({ "type": "string" })),
         Body::Object => ("application/json", json!({ "type": "object" })),
+        Body::ObjectOrFile => {
+            let object = json!({ "schema": { "type": "object" } });
+            let content = json!({ "application/json": object, "application/yaml": object });
+            return json!({ "description": said, "content": content });
+        }
         Body::List => ("application/json", json!({ "type": "array" })),
         Body::Problem => (problem::MEDIA_TYPE, json!({ "$ref": "#/components/schemas/Problem" })),
     };

@@ -3,7 +3,10 @@
 use super::problem::{Parameters, Problem};
 
 /// Rows of one answer, at most.
-const ROWS_MAX: usize = 500;
+pub(super) const ROWS_MAX: usize = 500;
+
+/// Rows that an answer may pass over, at most: there are never as many.
+pub(super) const OFFSET_MAX: usize = u32::MAX as usize;
 
 /// Which rows a query asks for.
 pub(super) struct Rows {
@@ -20,7 +23,7 @@ impl Rows {
     pub(super) fn of(parameters: &Parameters, rows: usize) -> Result<Self, Problem> {
         Ok(Self {
             search: parameters.one("search")?.unwrap_or("").trim().to_lowercase(),
-            offset: number(parameters, "offset", 0, usize::MAX)?,
+            offset: number(parameters, "offset", 0, OFFSET_MAX)?,
             limit: number(parameters, "limit", rows, ROWS_MAX)?,
         })
     }
@@ -40,10 +43,7 @@ fn number(
 ) -> Result<usize, Problem> {
     let Some(text) = parameters.one(name)? else { return Ok(default) };
     let number = text.parse().ok().filter(|number| *number <= most);
-    number.ok_or_else(|| match most {
-        usize::MAX => unknown(name, text, "a number"),
-        most => unknown(name, text, &format!("a number up to {most}")),
-    })
+    number.ok_or_else(|| unknown(name, text, &format!("a number up to {most}")))
 }
 
 /// Refuses what a parameter says.

@@ -174,8 +174,9 @@ fn the_description_is_of_what_there_is() {
             for parameter in operation["parameters"].as_array().unwrap() {
                 let name = parameter["name"].as_str().unwrap();
                 let example = match &parameter["example"] {
-                    Value::Array(items) => items[0].as_str().unwrap(),
-                    example => example.as_str().unwrap(),
+                    Value::Array(items) => items[0].as_str().unwrap().to_owned(),
+                    Value::Number(number) => number.to_string(),
+                    example => example.as_str().unwrap().to_owned(),
                 };
                 let example = example.replace(' ', "%20").replace('=', "%3D").replace('?', "%3F");
                 asked = asked.replace(&format!("{{{name}}}"), &example);
