@@ -175,6 +175,7 @@ pack() {
         sallyport)
             put 644 "$root/conf/sallyport.yaml" "$tree" /etc/sallyport/sallyport.yaml
             put 644 "$here/logrotate" "$tree" /etc/logrotate.d/sallyport
+            put 644 "$here/lintian-overrides" "$tree" /usr/share/lintian/overrides/sallyport
             starts=yes ;;
         sallyport-classifier)
             put 644 "$root/conf/classifier.yaml" "$tree" /etc/sallyport/classifier.yaml
