@@ -43,6 +43,8 @@ mod http2;
 mod kubernetes;
 #[path = "suite/logs.rs"]
 mod logs;
+#[path = "suite/operating.rs"]
+mod operating;
 #[path = "suite/origins.rs"]
 mod origins;
 #[path = "suite/proxying.rs"]

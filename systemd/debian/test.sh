@@ -46,7 +46,7 @@ install_all() {
     in_root sh -c 'dpkg --force-confold -i /root/sallyport_*.deb /root/sallyport-classifier_*.deb'
 }
 
-holds "both packages install" install_all
+holds "both packages install" in_root sh -c 'cd /root && dpkg -i sallyport_*.deb sallyport-classifier_*.deb'
 holds "the gateway's user is there" in_root getent passwd sallyport
 holds "the classifier's user is there" in_root getent passwd sallyport-classifier
 holds "the configuration is good" in_root sallyport check /etc/sallyport/sallyport.yaml
