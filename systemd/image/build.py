@@ -54,6 +54,7 @@ INDEX = "application/vnd.oci.image.index.v1+json"
 # By the machine of an ELF header, little endian.
 ARCHITECTURES = {62: "amd64", 183: "arm64"}
 AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
+AUTHORITIES_COPYRIGHT = "/usr/share/doc/ca-certificates/copyright"
 
 
 def run(*command):
@@ -84,8 +85,14 @@ def architecture(binary):
 
 
 def libraries(binary):
-    """Returns the files that the loader opens for `binary`, the loader itself among them."""
-    said = run("ldd", str(binary))
+    """Returns the files that the loader opens for `binary`, the loader itself among them.
+
+    A binary that is linked statically needs none.
+    """
+    said = subprocess.run(["ldd", str(binary)], capture_output=True, text=True)
+    if "not a dynamic executable" in said.stderr:
+        return []
+    said = said.stdout
     if "not found" in said:
         sys.exit(f"{binary} asks for a library that is not here:\n{said}")
     return sorted(set(re.findall(r"(/\S+) \(0x[0-9a-f]+\)", said)))
@@ -103,8 +110,7 @@ def copyrights(paths):
             if said.returncode == 0:
                 found.add(said.stdout.split(":")[0])
                 break
-    files = (f"/usr/share/doc/{package}/copyright" for package in sorted(found))
-    return [file for file in files if os.path.exists(file)]
+    return [f"/usr/share/doc/{package}/copyright" for package in sorted(found)]
 
 
 class Layer:
@@ -152,8 +158,11 @@ def base_layer(binary):
     needed = libraries(binary)
     for path in needed:
         layer.copy(os.path.realpath(path), path.lstrip("/"), 0o755)
-    for path in copyrights([*needed, AUTHORITIES]):
-        layer.copy(path, path.lstrip("/"))
+    for path in [*copyrights(needed), AUTHORITIES_COPYRIGHT]:
+        if os.path.exists(path):
+            layer.copy(path, path.lstrip("/"))
+    if not os.path.exists(AUTHORITIES):
+        sys.exit(f"{AUTHORITIES} is not here: install ca-certificates")
     layer.copy(AUTHORITIES, AUTHORITIES.lstrip("/"))
     users = "root:x:0:0:root:/root:/nonexistent\n"
     users += f"sallyport:x:{USER}:{USER}:Sallyport:/var/lib/sallyport:/nonexistent\n"
@@ -300,7 +309,7 @@ def archive(folder, file, seconds):
 def main():
     if len(sys.argv) != 3:
         sys.exit("name a binary and a folder: build.py target/dist/sallyport target/image/sallyport")
-    binary, out = pathlib.Path(sys.argv[1]).absolute(), pathlib.Path(sys.argv[2]).resolve()
+    binary, out = pathlib.Path(os.path.abspath(sys.argv[1])), pathlib.Path(sys.argv[2]).resolve()
     if binary.name not in IMAGES:
         sys.exit(f"{binary.name} has no image: name {' or '.join(IMAGES)}")
     out.parent.mkdir(parents=True, exist_ok=True)
