@@ -132,7 +132,8 @@ control() {
         echo "Maintainer: $maintainer"
         echo "Installed-Size: $(du -k -s --apparent-size --exclude=DEBIAN "$2" | cut -f1)"
         [ -z "$4" ] || echo "Depends: $4"
-        [ "$1" != sallyport ] || echo "Suggests: sallyport-classifier"
+        # Origins and authorities are verified by the system's roots, where a file names no others.
+        [ "$1" != sallyport ] || printf 'Recommends: ca-certificates\nSuggests: sallyport-classifier\n'
         echo "Section: $3"
         echo "Priority: optional"
         echo "Description: $5"

@@ -40,7 +40,8 @@ debian="$work/root"
 cp -a "$base" "$debian"
 cp "$work"/one/sallyport_*.deb "$work"/one/sallyport-classifier_*.deb "$debian/root/"
 in_root() {
-    chroot "$debian" /usr/bin/env DEBIAN_FRONTEND=noninteractive PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@"
+    # With nothing of this machine's environment, which names files that are not there.
+    chroot "$debian" /usr/bin/env -i DEBIAN_FRONTEND=noninteractive PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@"
 }
 install_all() {
     in_root sh -c 'dpkg --force-confold -i /root/sallyport_*.deb /root/sallyport-classifier_*.deb'
