@@ -31,8 +31,9 @@ BENCHED     = -p sallyport-route -p sallyport-balance -p sallyport-stats --featu
         bench-classifier-lists \
         adversary pgo compare fairness mouse simulate loadtest-k6 loadtest-wrk guests envoy k6 h2spec classifier xdp \
         suite-pingora test-page page-pictures page-deps fuzz fuzz-http miri \
-        deny install install-gateway install-classifier dist sbom test-sbom deb test-deb image test-image \
-        test-grpc-long test-origins-long test-systemd build-deps bpf-deps test-deps cargo-there
+        deny install install-gateway install-classifier test-openapi dist sbom test-sbom deb test-deb image \
+        test-image test-grpc-long test-origins-long test-systemd kubernetes-manifests build-deps bpf-deps \
+        test-deps cargo-there
 
 help:
 	@echo "make run             build and start the demo on $(CONFIG)"
@@ -61,9 +62,11 @@ help:
 	@echo "make miri            the push library under Miri; installs a nightly toolchain"
 	@echo "make dist            what packages ship: the gateway by the profile of a load; QUICK=1 without, in minutes"
 	@echo "make deb             Debian packages of both binaries, in target/deb"
+	@echo "make test-openapi    the admin listener against its own description, by schemathesis"
 	@echo "make test-deb        packages, linted, installed, upgraded and purged; needs root"
 	@echo "make image           OCI images of both binaries, in target/image; needs no container engine"
 	@echo "make test-image      images, read by skopeo and umoci, and run; needs root"
+	@echo "make kubernetes-manifests  the chart and the manifests, by helm, kubectl-validate and the gateway itself"
 	@echo "make sbom            what both binaries are built of, as SPDX, in target/sbom; test-sbom validates it"
 	@echo "make test-grpc-long  100,000 calls of gRPC of every kind while the configuration is replaced"
 	@echo "make test-origins-long  a minute of origins that die and come back, and of one that falls silent"
@@ -115,6 +118,12 @@ page-deps: cargo-there
 	@sh loadtest/install-tools.sh node:nodejs npm:npm chromium:chromium
 	@cd gateway/tests/page && { cmp -s package-lock.json node_modules/.installed || \
 	  { npm ci --silent --ignore-scripts --no-audit --no-fund && cp package-lock.json node_modules/.installed; }; }
+
+# The admin listener held against its own description; EXAMPLES is how many requests are made up for each operation.
+EXAMPLES ?= 20
+test-openapi: build-deps
+	$(CARGO) build --workspace --bins --locked
+	sh gateway/tests/openapi/run.sh target/debug/sallyport $(EXAMPLES)
 
 bench-smoke:
 	$(CARGO) bench --locked $(BENCHED) --benches -- --test
@@ -306,6 +315,12 @@ test-image: build-deps
 	  skopeo:skopeo umoci:umoci
 	$(CARGO) build --workspace --bins --locked
 	systemd/image/test.sh target/debug
+
+# Every form of the chart, and the plain manifests. Helm and the validator are built by Go, once.
+kubernetes-manifests: build-deps
+	@sh loadtest/install-tools.sh python3:python3
+	$(CARGO) build --workspace --bins --locked
+	sh conf/kubernetes/test.sh target/debug/sallyport
 
 # What the binaries are built of, as SPDX 2.3.
 sbom: cargo-there
