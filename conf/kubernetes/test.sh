@@ -49,6 +49,7 @@ form gateways --set ingress=false,createClasses=false
 form namespaces --set 'namespaces={shop,blog}'
 form daemonset --set kind=DaemonSet,drain.preStop=0
 form classifier --set kind=DaemonSet,classifier.enabled=true
+form admin --set adminSecret=edge-admin
 form closed --set-json 'networkPolicy.from=[{"ipBlock":{"cidr":"10.0.0.0/8"}}]' --set service.type=ClusterIP \
     --set-json 'config={"limits":{"routes":10},"upstreams":[]}' --set-json 'tolerations=[{"operator":"Exists"}]'
 refused "the classifier of a Deployment" --set classifier.enabled=true

@@ -79,7 +79,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- $file := deepCopy .Values.config -}}
 {{- $_ := set $file "listeners" (list (dict "name" "health" "address" "0.0.0.0:8081" "virtual_hosts" (list "health"))) -}}
+{{- if .Values.adminSecret -}}
+{{- $_ := set $file "admin" (dict "address" "0.0.0.0:9901" "token_file" "/run/secrets/sallyport/token" "read_token_file" "/run/secrets/sallyport/read-token") -}}
+{{- else -}}
 {{- $_ := set $file "admin" (dict "address" "unix:/run/sallyport/admin.sock") -}}
+{{- end -}}
 {{- $_ := set $file "shutdown" (dict "delay" (printf "%ds" (int .Values.drain.delay)) "deadline" (printf "%ds" (int .Values.drain.deadline))) -}}
 {{- $_ := set $file "providers" (dict "kubernetes" $kubernetes) -}}
 {{- $route := dict "name" "healthz" "match" (dict "path" (dict "exact" "/healthz")) "respond" (dict "status" 200) -}}
