@@ -6,7 +6,7 @@ mod calls;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use sallyport_plugin::{Host, Instances, Kinds, Metrics, Reader};
+use sallyport_plugin::{Host, Instances, Kinds, Metrics, Reader, Shared};
 
 pub use self::calls::UpstreamCalls;
 use crate::live::Live;
@@ -52,6 +52,7 @@ impl Filters {
             background: Some(background),
             workers,
             cache: cache_folder(),
+            shared: Shared::default(),
         };
         Self { kinds, host: Arc::new(host), calls }
     }

@@ -1,7 +1,8 @@
 //! What the process around them provides for filters.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -33,6 +34,8 @@ pub struct Host {
     pub workers: usize,
     /// Where compiled modules are kept; `None` where they are not.
     pub cache: Option<PathBuf>,
+    /// What filters share with one another, such as connections to one server.
+    pub shared: Shared,
 }
 
 impl Host {
@@ -45,7 +48,32 @@ impl Host {
             background: None,
             workers: 1,
             cache: None,
+            shared: Shared::default(),
         }
+    }
+}
+
+/// What the filters of one process share: one value of each type, which each kind of filter has for
+/// itself.
+#[derive(Clone, Default)]
+pub struct Shared(Arc<Mutex<HashMap<TypeId, Box<dyn Any + Send>>>>);
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// The value of this type, made on first use.
+    ///
+    /// # Panics
+    /// Never: a value is found by its type.
+    #[must_use]
+    pub fn of<T: Default + Clone + Send + 'static>(&self) -> T {
+        let mut values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let value = values.entry(TypeId::of::<T>()).or_insert_with(|| Box::new(T::default()));
+        value.downcast_ref::<T>().expect("it is found by its type").clone()
     }
 }
 
@@ -210,6 +238,23 @@ impl Metrics {
     #[must_use]
     pub fn histograms(&self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
         let make = || HistogramVec::new(HistogramOpts::new(name, help), labels);
+        family_of(&self.registry, &self.families, name, make)
+    }
+
+    /// As [`Metrics::histograms`], with these buckets.
+    ///
+    /// # Panics
+    /// As [`Metrics::counters`].
+    #[must_use]
+    pub fn histograms_of(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+        buckets: &[f64],
+    ) -> HistogramVec {
+        let opts = || HistogramOpts::new(name, help).buckets(buckets.to_vec());
+        let make = || HistogramVec::new(opts(), labels);
         family_of(&self.registry, &self.families, name, make)
     }
 

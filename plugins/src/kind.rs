@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sallyport_config::schema::SettingsSchema;
-use sallyport_config::{Files, Node, Sink};
+use sallyport_config::{Files, Node, Place, Sink};
 
 use crate::filter::Filter;
 use crate::host::Host;
@@ -79,6 +79,9 @@ pub struct Setting<'a> {
     pub host: &'a Arc<Host>,
     /// The filter's name: its kind's, unless the entry gives another.
     pub name: &'a str,
+    /// The place that sets it up, such as `route "shop" "login"`: the same at the next reload, and in
+    /// every gateway with this configuration.
+    pub scope: &'a str,
     /// The folder that relative paths begin at: the configuration's.
     pub folder: &'a Path,
     pub(crate) files: Files,
@@ -101,6 +104,16 @@ impl Setting<'_> {
     /// The file whose path `node` holds, read whole. It is watched from then on.
     pub fn file(&mut self, node: Node<'_>, sink: &mut Sink) -> Option<(PathBuf, Vec<u8>)> {
         self.files.read_named(self.folder, node.text(sink)?, &node.place, sink)
+    }
+
+    /// As [`Setting::file`], where the path called `name` was read from `place` already.
+    pub fn file_called(
+        &mut self,
+        name: &str,
+        place: &Place<'_>,
+        sink: &mut Sink,
+    ) -> Option<(PathBuf, Vec<u8>)> {
+        self.files.read_named(self.folder, name, place, sink)
     }
 
     /// The upstream that `node` names.

@@ -302,7 +302,7 @@ impl<'a> Reader<'a> {
         let kept = self.previous.0.get(&key);
         let instance = match kept.filter(|kept| kept.is_current(kind.name, node.value)) {
             Some(kept) => kept.clone(),
-            None => Arc::new(self.read(name, kind, node, &place, sink)?),
+            None => Arc::new(self.read(scope, name, kind, node, &place, sink)?),
         };
         self.files.extend(&instance.files);
         self.upstreams.extend(instance.upstreams.iter().map(|used| UpstreamUse {
@@ -316,6 +316,7 @@ impl<'a> Reader<'a> {
 
     fn read(
         &mut self,
+        scope: &str,
         name: Arc<str>,
         kind: &Kind,
         node: Node<'_>,
@@ -325,6 +326,7 @@ impl<'a> Reader<'a> {
         let mut setting = Setting {
             host: self.host,
             name: &name,
+            scope,
             folder: self.folder,
             files: Files::default(),
             upstreams: Vec::new(),
