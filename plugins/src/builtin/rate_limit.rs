@@ -1,29 +1,30 @@
 #![doc = include_str!("rate_limit/README.md")]
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
-use http::{HeaderName, HeaderValue, StatusCode, header, response};
-use sallyport_config::{Node, Sink, scalar, schema};
+use http::response;
+use sallyport_config::{Fields, Node, Sink, scalar, schema};
 
 use crate::exchange::Exchange;
-use crate::filter::{Answer, Filter, Flow, Phases};
+use crate::filter::{Filter, Flow, Phases};
 use crate::kind::{Kind, Setting};
 
 mod buckets;
+mod key;
+mod shared;
 mod spec;
+mod told;
 
+pub use shared::{Fallback, RedisCertificate, RedisSpec, RedisTls, SentinelSpec, SharedSpec};
 pub use spec::{RateHint, RateKey, RateLimitSpec};
 
 use buckets::{Buckets, Rate, Taken};
+use key::Key;
+use told::{Told, refusal};
 
 /// `rate_limit:` in `filters:`.
 pub const KIND: Kind = Kind { name: "rate_limit", read, schema: schema::settings::<RateLimitSpec> };
-
-const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
 /// More is no limit that a gateway needs, and a number that still divides a second exactly enough.
 const REQUESTS_MAX: u64 = 1_000_000;
@@ -49,63 +50,42 @@ struct RateLimit {
     told: Option<Told>,
 }
 
-/// What requests share a bucket by.
-#[derive(Debug)]
-enum Key {
-    Source,
-    Route,
-    Header(HeaderName),
-    Network,
-}
-
-/// What is the same in all fields that this filter writes.
-#[derive(Debug)]
-struct Told {
-    policy: HeaderValue,
-    /// The policy's name, in its quotes.
-    name: String,
+/// A limit as it is written.
+struct Limit {
+    key: Key,
+    rate: Rate,
+    keys: u64,
+    told: Option<Told>,
 }
 
 fn read(node: Node<'_>, sink: &mut Sink, setting: &mut Setting<'_>) -> Option<Arc<dyn Filter>> {
     node.mapping(sink, |fields, sink| {
-        let number = |most| move |node: Node<'_>, sink: &mut Sink| node.number(sink, 1, most);
-        let key = fields.required(sink, "key", key);
-        let requests = fields.required(sink, "requests", number(REQUESTS_MAX));
-        let per = fields.optional(sink, "per", whole_seconds);
-        let burst = fields.optional(sink, "burst", number(REQUESTS_MAX));
-        let keys = fields.optional(sink, "keys", number(KEYS_MAX)).unwrap_or(KEYS_DEFAULT);
-        let headers = fields.optional(sink, "headers", scalar::flag).unwrap_or(true);
-        let (requests, per) = (requests?, per.unwrap_or(Duration::from_secs(1)));
-        let burst = burst.unwrap_or(requests);
-        let rate = rate(node, sink, requests, per, burst)?;
-        Some(Arc::new(RateLimit {
-            key: key?,
-            buckets: Buckets::new(rate, keys),
-            epoch: Instant::now(),
-            told: headers.then(|| Told::new(setting.name, requests, per, burst)),
-        }) as Arc<dyn Filter>)
+        let limit = limit(fields, sink, setting.name);
+        if fields.has("shared") {
+            let shared = |node: Node<'_>, sink: &mut Sink| shared::read(node, sink, setting);
+            let shared = fields.optional(sink, "shared", shared);
+            return shared?.filter(limit?, setting);
+        }
+        fields.value("shared");
+        let Limit { key, rate, keys, told } = limit?;
+        let buckets = Buckets::new(rate, keys);
+        Some(Arc::new(RateLimit { key, buckets, epoch: Instant::now(), told }) as _)
     })
 }
 
-fn key(node: Node<'_>, sink: &mut Sink) -> Option<Key> {
-    const FIX: &str = "write source, route, { header: NAME } or { hint: network }";
-    match node.value.as_str() {
-        Some("source") => Some(Key::Source),
-        Some("route") => Some(Key::Route),
-        Some(other) => node.refuse(sink, format!("{other:?} is no key"), FIX),
-        None => node.mapping(sink, |fields, sink| {
-            let header = fields.optional(sink, "header", |node, sink| {
-                let name = "use letters, digits and -";
-                node.parsed(sink, name, |text| HeaderName::from_bytes(text.as_bytes()))
-            });
-            let hint = fields.optional(sink, "hint", |node, sink| match node.text(sink)? {
-                "network" => Some(Key::Network),
-                other => node.refuse(sink, format!("{other:?} is no such hint"), "write network"),
-            });
-            fields.exactly_one(sink, &["header", "hint"])?;
-            header.map(Key::Header).or(hint)
-        }),
-    }
+fn limit(fields: &mut Fields<'_>, sink: &mut Sink, name: &str) -> Option<Limit> {
+    let number = |most| move |node: Node<'_>, sink: &mut Sink| node.number(sink, 1, most);
+    let key = fields.required(sink, "key", Key::read);
+    let requests = fields.required(sink, "requests", number(REQUESTS_MAX));
+    let per = fields.optional(sink, "per", whole_seconds);
+    let burst = fields.optional(sink, "burst", number(REQUESTS_MAX));
+    let keys = fields.optional(sink, "keys", number(KEYS_MAX)).unwrap_or(KEYS_DEFAULT);
+    let headers = fields.optional(sink, "headers", scalar::flag).unwrap_or(true);
+    let (requests, per) = (requests?, per.unwrap_or(Duration::from_secs(1)));
+    let burst = burst.unwrap_or(requests);
+    let rate = rate(fields.node(), sink, requests, per, burst)?;
+    let told = headers.then(|| Told::new(name, requests, per, burst));
+    Some(Limit { key: key?, rate, keys, told })
 }
 
 /// The window of `RateLimit-Policy` has no fractions of a second.
@@ -132,50 +112,11 @@ fn rate(node: Node<'_>, sink: &mut Sink, requests: u64, per: Duration, burst: u6
     }
 }
 
-impl Told {
-    fn new(name: &str, requests: u64, per: Duration, burst: u64) -> Self {
-        // RFC 9651, 3.3.3: a string is visible ASCII and spaces.
-        let visible = name.chars().filter(|letter| matches!(letter, ' '..='~'));
-        let escaped: String = visible
-            .flat_map(|letter| {
-                matches!(letter, '"' | '\\').then_some('\\').into_iter().chain([letter])
-            })
-            .collect();
-        let name = format!("\"{escaped}\"");
-        let mut policy = format!("{name};q={requests};w={}", per.as_secs());
-        if burst != requests {
-            policy.push_str(&format!(";sallyport-burst={burst}"));
-        }
-        let policy = HeaderValue::from_maybe_shared(Bytes::from(policy));
-        let policy = policy.expect("visible ASCII and spaces are a field value");
-        Self { policy, name }
-    }
-
-    fn limit(&self, taken: &Taken) -> Option<HeaderValue> {
-        let text = format!("{};r={};t={}", self.name, taken.remaining, taken.wait_s());
-        HeaderValue::from_maybe_shared(Bytes::from(text)).ok()
-    }
-}
-
 impl RateLimit {
     /// The buckets' time at `instant`.
     fn since_epoch_ns(&self, instant: Instant) -> u64 {
         let since = instant.saturating_duration_since(self.epoch);
         u64::try_from(since.as_nanos()).unwrap_or(u64::MAX / 2)
-    }
-
-    fn bucket(&self, x: &Exchange<'_>) -> u64 {
-        let about = x.about;
-        let of = |kind: u8, value: &[u8]| self.buckets.hash(&(kind, value));
-        let named = match &self.key {
-            Key::Source => None,
-            Key::Route => return self.buckets.hash(&(about.virtual_host, about.route)),
-            Key::Header(name) => x.request.headers.get(name).map(|value| of(1, value.as_bytes())),
-            Key::Network => {
-                about.hints.and_then(|hints| Some(of(2, hints.network.as_ref()?.as_bytes())))
-            }
-        };
-        named.unwrap_or_else(|| self.buckets.hash(&source(x)))
     }
 }
 
@@ -183,16 +124,6 @@ impl RateLimit {
 fn unix_ns() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// Requests without a known source share the last number, which is no address of anybody.
-fn source(x: &Exchange<'_>) -> u128 {
-    let client = x.about.client.or_else(|| x.about.peer.map(|peer| peer.ip()));
-    client.map_or(u128::MAX, |client| match client.to_canonical() {
-        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
-        // A subscriber gets a /64 at the least (RFC 6177), and 2^64 buckets would be no limit.
-        IpAddr::V6(address) => address.to_bits() >> 64 << 64,
-    })
 }
 
 impl Filter for RateLimit {
@@ -207,13 +138,10 @@ impl Filter for RateLimit {
         // The head's arrival is the time that counts, and reading it again would cost as much as the
         // rest of this.
         let now_ns = self.since_epoch_ns(x.about.started);
-        let taken = self.buckets.take(self.bucket(&x), now_ns);
-        let flow = if taken.is_admitted {
-            Flow::Continue
-        } else {
-            let text = "too many requests, try again later";
-            let answer = Answer::error(StatusCode::TOO_MANY_REQUESTS, "rate_limited", text);
-            Flow::answer(answer.with(header::RETRY_AFTER, taken.wait_s().into()))
+        let taken = self.buckets.take(self.buckets.hash(&self.key.of(&x)), now_ns);
+        let flow = match taken.is_admitted {
+            true => Flow::Continue,
+            false => Flow::answer(refusal(taken.wait_s())),
         };
         if self.told.is_some() {
             x.keep(taken);
@@ -239,12 +167,8 @@ impl Filter for RateLimit {
         mut x: Exchange<'a>,
         response: &'a mut response::Parts,
     ) -> Flow<'a> {
-        // Both are lists: those of an origin or of another such filter stay.
-        if let (Some(told), Some(taken)) = (&self.told, x.kept::<Taken>())
-            && let Some(limit) = told.limit(taken)
-        {
-            response.headers.append(POLICY, told.policy.clone());
-            response.headers.append(LIMIT, limit);
+        if let (Some(told), Some(taken)) = (&self.told, x.kept::<Taken>()) {
+            told.add_to(&mut response.headers, taken);
         }
         Flow::Continue
     }

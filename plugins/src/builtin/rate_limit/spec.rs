@@ -4,6 +4,8 @@ use sallyport_config::schema::JsonSchema;
 use sallyport_config::spec::scalar::{Duration, HeaderName, Int};
 use serde::{Deserialize, Serialize};
 
+use super::shared::SharedSpec;
+
 /// Refuses requests beyond a rate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -23,6 +25,8 @@ pub struct RateLimitSpec {
     /// Whether clients are told their limit, in `RateLimit` fields.
     #[serde(default = "yes")]
     pub headers: bool,
+    /// Where the limit is kept, for gateways that share it. This gateway alone by default.
+    pub shared: Option<SharedSpec>,
 }
 
 fn per() -> Duration<1_000> {
