@@ -11,7 +11,7 @@ BUILD_TOOLS = cc:gcc cmake:cmake
 TEST_TOOLS  = curl:curl nginx:nginx-light wrk:wrk promtool:prometheus node:nodejs npm:npm systemd-analyze:systemd \
               taskset:util-linux setpriv:util-linux mount:mount ip:iproute2 python3:python3 \
               htpasswd:apache2-utils argon2:argon2 openssl:openssl \
-              pebble:pebble chromium:chromium
+              pebble:pebble redis-server:redis-server chromium:chromium
 # What builds the XDP program where there is no nightly toolchain with rust-src.
 BPF_TOOLS   = /usr/bin/rustc:rustc-web /usr/bin/cargo:cargo-web \
               /usr/lib/rustlib/src/rust/library:rust-web-src \

@@ -59,6 +59,8 @@ mod resilience;
 mod responses;
 #[path = "suite/security.rs"]
 mod security;
+#[path = "suite/shared_limits.rs"]
+mod shared_limits;
 #[path = "suite/statistics.rs"]
 mod statistics;
 #[path = "suite/systemd.rs"]

@@ -61,6 +61,7 @@ fn every_example_in_the_documentation_is_good() {
         "docs/grpc.md",
         "docs/origins.md",
         "docs/resilience.md",
+        "docs/shared-limits.md",
     ] {
         let document = fs::read_to_string(root().join(document)).unwrap();
         let mut examples = 0;
