@@ -327,6 +327,10 @@ async fn talk(session: &mut HttpSession, call: &Call, visit: &mut Visit) -> Resu
         .ok_or_else(|| Trouble::Call(CallError::Failed("no response".into())))?;
     let (status, headers): (_, HeaderMap) = (head.status, head.headers.clone());
     let body = body(session, call.reply_bytes_max).await?;
+    if let HttpSession::H2(http2) = session {
+        // A stream whose trailers are not read counts as abandoned, and its connection with it.
+        http2.read_trailers().await?;
+    }
     Ok(Reply { status, headers, body })
 }
 
