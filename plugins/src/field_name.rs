@@ -36,11 +36,16 @@ pub(crate) fn readable(name: &str, node: Node<'_>, sink: &mut Sink) -> Option<He
 /// The field called `name`, unless no filter may write it.
 pub(crate) fn writable(name: &str, node: Node<'_>, sink: &mut Sink) -> Option<HeaderName> {
     let parsed = readable(name, node, sink)?;
-    if FRAMING.contains(&parsed.as_str()) || parsed.as_str().starts_with("x-sallyport-") {
+    if !may_be_written(&parsed) {
         let fix = "leave it to the gateway; `rewrite` changes the host";
         return node.refuse(sink, format!("{name:?} may not be changed"), fix);
     }
     Some(parsed)
+}
+
+/// Whether a filter may write a field of this name.
+pub(crate) fn may_be_written(name: &HeaderName) -> bool {
+    !FRAMING.contains(&name.as_str()) && !name.as_str().starts_with("x-sallyport-")
 }
 
 /// The field called `name`, if a filter may say in it who a request is from, or which request it is.

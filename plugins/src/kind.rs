@@ -119,11 +119,16 @@ impl Setting<'_> {
     /// The upstream that `node` names.
     pub fn upstream(&mut self, node: Node<'_>, sink: &mut Sink) -> Option<Box<str>> {
         let upstream = node.name(sink)?;
-        self.upstreams.push(UpstreamUse {
-            file: node.place.file(),
-            place: node.place.to_string(),
-            upstream: upstream.clone(),
-        });
+        self.upstream_called(&upstream, &node.place);
         Some(upstream)
+    }
+
+    /// As [`Setting::upstream`], where the name was read from `place` already.
+    pub fn upstream_called(&mut self, name: &str, place: &Place<'_>) {
+        self.upstreams.push(UpstreamUse {
+            file: place.file(),
+            place: place.to_string(),
+            upstream: name.into(),
+        });
     }
 }

@@ -37,7 +37,7 @@ use std::fmt::Write as _;
 use std::time::SystemTime;
 
 use http::{HeaderName, HeaderValue, Version, header, request};
-use sallyport_config::{Node, Sink};
+use sallyport_config::{Node, Place, Sink};
 use sallyport_route::{BracedError, Piece, pieces};
 
 use crate::exchange::{About, Exchange, Marks, Outcome};
@@ -229,6 +229,11 @@ impl Template {
     /// Reads one from a configuration.
     pub fn read(node: Node<'_>, sink: &mut Sink, scope: Scope) -> Option<Self> {
         node.parsed(sink, FIX, |text| Self::parse(text, scope))
+    }
+
+    /// As [`Template::read`], where `text` was read from `place` already.
+    pub fn read_at(text: &str, place: &Place<'_>, sink: &mut Sink, scope: Scope) -> Option<Self> {
+        place.parsed(sink, text, FIX, |text| Self::parse(text, scope))
     }
 
     /// The text, if it is the same for every request.

@@ -16,7 +16,10 @@ mod shared;
 mod spec;
 mod told;
 
-pub use shared::{Fallback, RedisCertificate, RedisSpec, RedisTls, SentinelSpec, SharedSpec};
+pub use shared::{
+    DescriptorEntry, Fallback, RedisCertificate, RedisSpec, RedisTls, SentinelSpec, ServiceSpec,
+    SharedSpec,
+};
 pub use spec::{RateHint, RateKey, RateLimitSpec};
 
 use buckets::{Buckets, Rate, Taken};
@@ -60,14 +63,10 @@ struct Limit {
 
 fn read(node: Node<'_>, sink: &mut Sink, setting: &mut Setting<'_>) -> Option<Arc<dyn Filter>> {
     node.mapping(sink, |fields, sink| {
-        let limit = limit(fields, sink, setting.name);
-        if fields.has("shared") {
-            let shared = |node: Node<'_>, sink: &mut Sink| shared::read(node, sink, setting);
-            let shared = fields.optional(sink, "shared", shared);
-            return shared?.filter(limit?, setting);
+        if fields.value("shared").is_some() {
+            return shared::read(fields, sink, setting);
         }
-        fields.value("shared");
-        let Limit { key, rate, keys, told } = limit?;
+        let Limit { key, rate, keys, told } = limit(fields, sink, setting.name)?;
         let buckets = Buckets::new(rate, keys);
         Some(Arc::new(RateLimit { key, buckets, epoch: Instant::now(), told }) as _)
     })

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use http::HeaderName;
 use sallyport_config::{Node, Sink};
+#[cfg(feature = "redis")]
 use sha2::{Digest, Sha256};
 
 use crate::exchange::Exchange;
@@ -69,6 +70,7 @@ impl Key {
     }
 }
 
+#[cfg(feature = "redis")]
 impl KeyValue<'_> {
     /// A digest that is the same in every gateway, of this key within the limit called `limit`.
     pub(super) fn digest(&self, limit: &str) -> [u8; 16] {
@@ -112,7 +114,7 @@ fn source(x: &Exchange<'_>) -> u128 {
     })
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "redis"))]
 mod tests {
     use super::KeyValue;
 

@@ -1,19 +1,22 @@
 //! What may be set of `rate_limit`.
 
-use sallyport_config::schema::JsonSchema;
+use sallyport_config::schema::{JsonSchema, Schema};
 use sallyport_config::spec::scalar::{Duration, HeaderName, Int};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::shared::SharedSpec;
 
 /// Refuses requests beyond a rate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(transform = limit_unless_service)]
 pub struct RateLimitSpec {
-    /// What requests share a limit by.
-    pub key: RateKey,
+    /// What requests share a limit by. Not with `shared.service`, which knows the limits, as the next
+    /// keys.
+    pub key: Option<RateKey>,
     /// How many requests.
-    pub requests: Int<1, 1_000_000>,
+    pub requests: Option<Int<1, 1_000_000>>,
     /// In which time: whole seconds.
     #[serde(default = "per")]
     pub per: Duration<1_000>,
@@ -27,6 +30,19 @@ pub struct RateLimitSpec {
     pub headers: bool,
     /// Where the limit is kept, for gateways that share it. This gateway alone by default.
     pub shared: Option<SharedSpec>,
+}
+
+/// A limit is written here, or known to a service.
+fn limit_unless_service(schema: &mut Schema) {
+    let asks_service = json!({
+        "required": ["shared"],
+        "properties": { "shared": { "required": ["service"] } }
+    });
+    let of_a_limit = ["key", "requests", "per", "burst", "keys"];
+    let written = of_a_limit.map(|key| json!({ "required": [key] }));
+    schema.insert("if".into(), asks_service);
+    schema.insert("then".into(), json!({ "not": { "anyOf": written } }));
+    schema.insert("else".into(), json!({ "required": ["key", "requests"] }));
 }
 
 fn per() -> Duration<1_000> {

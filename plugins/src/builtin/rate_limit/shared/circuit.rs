@@ -38,7 +38,8 @@ impl Circuit {
     pub(super) fn record(&self, is_success: bool, now_ns: u64) {
         let mut state = self.state();
         if is_success {
-            *state = State::default();
+            (state.failures, state.open_until_ns) = (0, None);
+            state.backoff.reset();
             return;
         }
         state.failures = state.failures.saturating_add(1);

@@ -1,4 +1,4 @@
-//! Reading `rate_limit.shared`.
+//! Reading `rate_limit.shared.redis`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,16 +6,15 @@ use std::time::Duration;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use sallyport_config::spec::scalar::EndpointAddress;
-use sallyport_config::{Node, Place, Sink, decode};
+use sallyport_config::{Place, Sink};
 
-use super::Shared;
 use super::server::{Location, Login, Server, ServerPlace, Tls};
-use super::spec::{Fallback, RedisSpec, RedisTls, SentinelSpec, SharedSpec};
+use super::spec::{Fallback, RedisSpec, RedisTls, SentinelSpec};
 use super::store::{Store, Stores};
 use crate::kind::Setting;
 
 /// A limit's server, and how it is used.
-pub(in super::super) struct Redis {
+pub(super) struct Redis {
     pub(super) store: Arc<Store>,
     pub(super) name: Box<str>,
     pub(super) lease: Duration,
@@ -23,14 +22,7 @@ pub(in super::super) struct Redis {
     pub(super) fallback: Fallback,
 }
 
-pub(super) fn read(node: Node<'_>, sink: &mut Sink, setting: &mut Setting<'_>) -> Option<Shared> {
-    decode::build(node, sink, |spec: &SharedSpec, place, sink| {
-        let place = Place::Key(place, "redis");
-        redis(&spec.redis, &place, sink, setting).map(Shared::Redis)
-    })
-}
-
-fn redis(
+pub(super) fn read(
     spec: &RedisSpec,
     place: &Place<'_>,
     sink: &mut Sink,

@@ -4,8 +4,21 @@ use std::time::Duration;
 
 use prometheus::{Histogram, IntCounter};
 
-use super::leases::Failure;
 use crate::host::Metrics;
+
+/// Why there is no answer of the server's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// There is no connection.
+    Away,
+    /// It took longer than a request may wait.
+    Deadline,
+    /// The server or the connection failed.
+    Error,
+    /// Too much is asked at once.
+    #[cfg(feature = "redis")]
+    Busy,
+}
 
 /// From a server on the same machine to one that is late for every deadline that makes sense.
 const SECONDS: [f64; 12] =
@@ -21,10 +34,17 @@ pub(super) struct Figures {
     away: IntCounter,
     deadline: IntCounter,
     error: IntCounter,
+    #[cfg(feature = "redis")]
     busy: IntCounter,
+    pub(super) trips: Trips,
+}
+
+/// The counters of tokens that are fetched in batches.
+#[cfg(feature = "redis")]
+#[derive(Debug)]
+pub(super) struct Tokens {
     pub(super) granted: IntCounter,
     pub(super) lapsed: IntCounter,
-    pub(super) trips: Trips,
 }
 
 /// The counters of round trips.
@@ -43,31 +63,50 @@ impl Trips {
     }
 }
 
+/// A family of counters of `filter` with one more label.
+fn family<'f>(
+    metrics: &Metrics,
+    filter: &'f str,
+    name: &str,
+    help: &str,
+    label: &str,
+) -> impl Fn(&str) -> IntCounter + use<'f> {
+    let counters = metrics.counters(name, help, &["filter", label]);
+    move |value| counters.with_label_values(&[filter, value])
+}
+
+#[cfg(feature = "redis")]
+impl Tokens {
+    pub(super) fn new(metrics: &Metrics, filter: &str) -> Self {
+        let help = "Tokens that a shared limit granted, and those of them that lapsed.";
+        let name = "sallyport_shared_limit_tokens_total";
+        let tokens = family(metrics, filter, name, help, "event");
+        Self { granted: tokens("granted"), lapsed: tokens("lapsed") }
+    }
+}
+
 impl Figures {
     pub(super) fn new(metrics: &Metrics, filter: &str) -> Self {
-        let family = |name: &str, help: &str, label: &str| {
-            let counters = metrics.counters(name, help, &["filter", label]);
-            move |value: &str| counters.with_label_values(&[filter, value])
-        };
         let requests = family(
+            metrics,
+            filter,
             "sallyport_shared_limit_requests_total",
             "Requests by what a shared limit, or what stands in for it, made of them.",
             "result",
         );
         let fallbacks = family(
+            metrics,
+            filter,
             "sallyport_shared_limit_fallbacks_total",
             "Requests that a shared limit had no answer for in time, by the reason.",
             "reason",
         );
         let trips = family(
+            metrics,
+            filter,
             "sallyport_shared_limit_round_trips_total",
             "Round trips to the server of a shared limit.",
             "result",
-        );
-        let tokens = family(
-            "sallyport_shared_limit_tokens_total",
-            "Tokens that a shared limit granted, and those of them that lapsed.",
-            "event",
         );
         let seconds = metrics.histograms_of(
             "sallyport_shared_limit_round_trip_duration_seconds",
@@ -83,9 +122,8 @@ impl Figures {
             away: fallbacks("away"),
             deadline: fallbacks("deadline"),
             error: fallbacks("error"),
+            #[cfg(feature = "redis")]
             busy: fallbacks("busy"),
-            granted: tokens("granted"),
-            lapsed: tokens("lapsed"),
             trips: Trips {
                 ok: trips("ok"),
                 error: trips("error"),
@@ -101,6 +139,7 @@ impl Figures {
             Failure::Away => &self.away,
             Failure::Deadline => &self.deadline,
             Failure::Error => &self.error,
+            #[cfg(feature = "redis")]
             Failure::Busy => &self.busy,
         };
         counter.inc();

@@ -12,6 +12,7 @@ use lru::LruCache;
 use tokio::sync::watch;
 
 use super::super::buckets::{AsItIs, Rate, Taken};
+use super::figures::Failure;
 
 /// A table is shared out so that workers seldom wait for one another.
 const SHARDS_MAX: u64 = 64;
@@ -82,19 +83,6 @@ pub(super) enum Fetched {
     Answered,
     /// Whoever waits does without.
     Failed(Failure),
-}
-
-/// Why there is no answer of the server's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Failure {
-    /// There is no connection.
-    Away,
-    /// It took longer than a request may wait.
-    Deadline,
-    /// The server or the connection failed.
-    Error,
-    /// Too much is asked at once.
-    Busy,
 }
 
 /// A fetch that the caller is to make.

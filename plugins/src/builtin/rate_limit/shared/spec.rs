@@ -5,12 +5,65 @@ use sallyport_config::spec::scalar::{Duration, EndpointAddress, Int, Name};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::builtin::external_auth::OnFailure;
+
 /// Where gateways that share a limit keep it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(transform = exactly_one(&SharedSpec::BACKENDS))]
 pub struct SharedSpec {
     /// In Redis or Valkey.
-    pub redis: RedisSpec,
+    pub redis: Option<RedisSpec>,
+    /// A service that knows the limits, as Envoy's does (`envoy.service.ratelimit.v3`).
+    pub service: Option<ServiceSpec>,
+}
+
+impl SharedSpec {
+    /// The keys of which one is written.
+    pub(super) const BACKENDS: [&'static str; 2] = ["redis", "service"];
+}
+
+/// A service that knows the limits. It is told of each request, and says whether it may pass.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceSpec {
+    /// The service's upstream: one that speaks HTTP/2.
+    pub upstream: Name,
+    /// The set of limits that the service is to look in.
+    pub domain: Name,
+    /// How requests are described: the service looks for a limit for each descriptor. One that a request
+    /// has no value for is left out.
+    #[schemars(length(min = 1, max = 16))]
+    pub descriptors: Vec<Vec<DescriptorEntry>>,
+    /// How many requests each counts as.
+    #[serde(default = "one")]
+    pub hits_addend: Int<1, 1_000_000>,
+    /// The value of `:authority`. The upstream's name by default.
+    pub host: Option<Name>,
+    /// How long the answer may take: every request waits for it.
+    #[serde(default = "deadline")]
+    pub deadline: Duration<1, 10_000>,
+    /// Whether requests pass while the service does not answer.
+    #[serde(default = "open")]
+    pub on_failure: OnFailure,
+}
+
+fn one() -> Int<1, 1_000_000> {
+    Int(1)
+}
+
+fn open() -> OnFailure {
+    OnFailure::Open
+}
+
+/// An entry of a descriptor, in the order in which the service nests them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DescriptorEntry {
+    /// Its key, as the service's configuration has it.
+    pub key: Name,
+    /// Its value: text with variables, such as `${client}` or `${header.x-tenant}`.
+    pub value: Name,
 }
 
 /// A Redis or Valkey server: one, one behind sentinels, or a cluster.

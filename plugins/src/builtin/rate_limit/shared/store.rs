@@ -16,8 +16,8 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::{sleep, timeout};
 
 use super::backoff::Backoff;
-use super::figures::Trips;
-use super::leases::{Failure, Grant};
+use super::figures::{Failure, Trips};
+use super::leases::Grant;
 use super::server::{COMMANDS_MAX, CONNECT_TIMEOUT, Client, Connection, Server};
 use crate::host::Host;
 

@@ -1,5 +1,6 @@
 use super::super::super::buckets::Rate;
-use super::{Attempt, Failure, Fetch, Fetched, Grant, Leases, Terms, Turn};
+use super::super::figures::Failure;
+use super::{Attempt, Fetch, Fetched, Grant, Leases, Terms, Turn};
 
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1000 * MS;

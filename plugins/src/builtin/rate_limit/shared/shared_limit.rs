@@ -13,8 +13,8 @@ use super::super::buckets::{Buckets, Rate, Taken};
 use super::super::key::Key;
 use super::super::told::{Told, refusal};
 use super::config::Redis;
-use super::figures::Figures;
-use super::leases::{Attempt, Failure, Fetch, Fetched, Leases, Terms, Turn};
+use super::figures::{Failure, Figures, Tokens};
+use super::leases::{Attempt, Fetch, Fetched, Leases, Terms, Turn};
 use super::spec::Fallback;
 use super::store::{Ask, Store};
 use crate::exchange::Exchange;
@@ -49,6 +49,7 @@ struct Fetching {
     leases: Leases,
     store: Arc<Store>,
     figures: Figures,
+    tokens: Tokens,
     /// The zero of the leases' clock.
     epoch: Instant,
 }
@@ -81,6 +82,7 @@ impl SharedLimit {
                 leases: Leases::new(Terms::new(rate, lease_ns), keys),
                 store,
                 figures: Figures::new(&host.metrics, setting.name),
+                tokens: Tokens::new(&host.metrics, setting.name),
                 epoch: Instant::now(),
             }),
         }
@@ -90,7 +92,7 @@ impl SharedLimit {
     fn take(&self, bucket: Bucket, attempt: Attempt) -> Result<Taken, Unsettled> {
         let fetching = &self.fetching;
         let (turn, lapsed) = fetching.leases.take(bucket.lease, attempt, fetching.now_ns());
-        fetching.figures.lapsed.inc_by(lapsed.into());
+        fetching.tokens.lapsed.inc_by(lapsed.into());
         match turn {
             Turn::Admitted(taken, fetch) => {
                 if let Some(fetch) = fetch {
@@ -215,10 +217,10 @@ impl Fetching {
     async fn fetch(&self, lease: u64, ask: Ask, fetch: Fetch) {
         let granted = self.store.take(&ask, &self.figures.trips).await;
         if let Ok(grant) = &granted {
-            self.figures.granted.inc_by(grant.tokens.into());
+            self.tokens.granted.inc_by(grant.tokens.into());
         }
         let lapsed = self.leases.settle(lease, fetch.wanted, granted, self.now_ns());
-        self.figures.lapsed.inc_by(lapsed.into());
+        self.tokens.lapsed.inc_by(lapsed.into());
         let told = granted.map_or_else(Fetched::Failed, |_| Fetched::Answered);
         // Nobody may be waiting.
         fetch.done.send_replace(told);
