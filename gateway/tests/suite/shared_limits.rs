@@ -9,6 +9,8 @@ mod outage;
 mod redis;
 #[path = "shared_limits/servers.rs"]
 mod servers;
+#[path = "shared_limits/service.rs"]
+mod service;
 
 use std::net::SocketAddr;
 

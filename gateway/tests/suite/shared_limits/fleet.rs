@@ -34,7 +34,7 @@ struct Load {
 
 impl Load {
     /// Two connections to `gateway`, each of which sends as it is answered.
-    fn start(gateway: &Gateway) -> Arc<Self> {
+    fn start(gateway: &Gateway) -> Running {
         let load = Arc::new(Self::default());
         for _ in 0..2 {
             let (load, address) = (load.clone(), gateway.web());
@@ -44,7 +44,11 @@ impl Load {
                 while !load.is_over.load(Ordering::Relaxed) {
                     client.send(&requests);
                     for _ in 0..PIPELINED {
-                        match client.receive().status {
+                        let response = client.try_receive(false);
+                        if response.is_none() && load.is_over.load(Ordering::Relaxed) {
+                            return;
+                        }
+                        match response.expect("a response").status {
                             200 => load.admitted.fetch_add(1, Ordering::Relaxed),
                             429 => load.refused.fetch_add(1, Ordering::Relaxed),
                             other => panic!("{other}"),
@@ -53,7 +57,7 @@ impl Load {
                 }
             });
         }
-        load
+        Running(load)
     }
 
     fn admitted(&self) -> u64 {
@@ -78,7 +82,18 @@ impl Load {
     }
 }
 
-impl Drop for Load {
+/// A load; its clients end with this value.
+struct Running(Arc<Load>);
+
+impl std::ops::Deref for Running {
+    type Target = Load;
+
+    fn deref(&self) -> &Load {
+        &self.0
+    }
+}
+
+impl Drop for Running {
     fn drop(&mut self) {
         self.is_over.store(true, Ordering::Relaxed);
     }
