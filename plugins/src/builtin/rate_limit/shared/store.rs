@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use prometheus::IntGauge;
+use prometheus::{IntGauge, IntGaugeVec};
 use redis::{Cmd, ErrorKind, RedisError, RedisResult, Script, ServerErrorKind};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
@@ -32,7 +32,9 @@ const SOUND_AFTER: Duration = Duration::from_secs(10);
 
 /// The stores of one process, by their server.
 #[derive(Clone, Default)]
-pub(super) struct Stores(Arc<Mutex<HashMap<Server, Weak<Store>>>>);
+pub(super) struct Stores(Arc<Mutex<ByServer>>);
+
+type ByServer = HashMap<Server, Weak<Store>>;
 
 /// What is asked of a bucket.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +60,9 @@ pub(super) struct Store {
     under_way: Semaphore,
     /// `sallyport_shared_limit_connected`, by server.
     connected: IntGauge,
-    host_metrics: prometheus::IntGaugeVec,
+    all_connected: IntGaugeVec,
+    /// Where it is found.
+    stores: Weak<Mutex<ByServer>>,
 }
 
 impl fmt::Debug for Store {
@@ -78,14 +82,14 @@ impl Stores {
         if let Some(store) = stores.get(server).and_then(Weak::upgrade) {
             return Ok(store);
         }
-        let store = Arc::new(Store::new(server.clone(), host)?);
+        let store = Arc::new(Store::new(server.clone(), self, host)?);
         stores.insert(server.clone(), Arc::downgrade(&store));
         Ok(store)
     }
 }
 
 impl Store {
-    fn new(server: Server, host: &Host) -> RedisResult<Self> {
+    fn new(server: Server, stores: &Stores, host: &Host) -> RedisResult<Self> {
         let help = "1 while there is a connection to the server of a shared limit.";
         let connected = host.metrics.gauges("sallyport_shared_limit_connected", help, &["server"]);
         Ok(Self {
@@ -97,7 +101,8 @@ impl Store {
             late: AtomicU32::new(0),
             under_way: Semaphore::new(COMMANDS_MAX),
             connected: connected.with_label_values(&[&server.to_string()]),
-            host_metrics: connected,
+            all_connected: connected,
+            stores: Arc::downgrade(&stores.0),
             server,
         })
     }
@@ -175,7 +180,16 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        drop(self.host_metrics.remove_label_values(&[&self.server.to_string()]));
+        // Another with the same name has another login, or other certificates.
+        let name = self.server.to_string();
+        let is_used = self.stores.upgrade().is_some_and(|stores| {
+            let stores = stores.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut alive = stores.iter().filter(|(_, store)| store.strong_count() > 0);
+            alive.any(|(server, _)| server.to_string() == name)
+        });
+        if !is_used && self.all_connected.remove_label_values(&[&name]).is_err() {
+            tracing::debug!(server = name, "its series was gone already");
+        }
         // The task that connects sees that the store is gone.
         self.lost.notify_one();
     }
@@ -248,3 +262,6 @@ impl Connection {
         Ok(Grant { tokens, remaining, wait_ns: wait_us.saturating_mul(1000) })
     }
 }
+
+#[cfg(test)]
+mod tests;
