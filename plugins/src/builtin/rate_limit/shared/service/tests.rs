@@ -89,7 +89,7 @@ fn a_request_that_no_descriptor_fits_is_not_asked_about() {
 }
 
 #[test]
-fn a_service_that_fails_is_left_alone_for_a_while() {
+fn a_service_is_asked_again_after_a_failure_or_a_few() {
     let (mut tried, calls) = tried(Err(CallError::Timeout));
     for _ in 0..5 {
         assert_eq!(refused(&mut tried), Some(429));
