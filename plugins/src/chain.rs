@@ -38,6 +38,28 @@ pub struct Run {
     answered: SmallVec<[usize; 1]>,
 }
 
+/// The filters that are told when a connection ends which is passed on without being terminated. They
+/// outlive the chain that they are of.
+#[derive(Clone, Debug, Default)]
+pub struct ConnectionLogs(Box<[Arc<Instance>]>);
+
+impl ConnectionLogs {
+    /// Whether nobody is told.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Tells them how a connection ended. `request` stands for the request that there is none of.
+    pub fn log(&self, request: &mut request::Parts, about: &About<'_>, outcome: &Outcome<'_>) {
+        for filter in &self.0 {
+            let (mut marks, mut slot) = (Marks::default(), None);
+            let x = Exchange { request, about, marks: &mut marks, slot: &mut slot };
+            filter.filter.log(x, outcome);
+        }
+    }
+}
+
 /// Filters whose state needs no room of its own: few routes have more.
 const SLOTS: usize = 4;
 
@@ -100,6 +122,13 @@ impl Chain {
     #[must_use]
     pub fn filters(&self) -> &[Arc<Instance>] {
         &self.filters
+    }
+
+    /// Those of its filters that are told of connections without requests.
+    #[must_use]
+    pub fn connection_logs(&self) -> ConnectionLogs {
+        let filters = self.log.iter().map(|index| &self.filters[*index]);
+        ConnectionLogs(filters.filter(|it| it.filter.logs_connections()).cloned().collect())
     }
 
     /// Runs the hooks of the request's head.

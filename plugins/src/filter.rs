@@ -31,6 +31,13 @@ pub trait Filter: Send + Sync + 'static {
         false
     }
 
+    /// Whether [`Filter::log`] is to be called for connections as well that are passed on without being
+    /// terminated. Of such a connection there is no request: its method is `CONNECT`, its target the
+    /// name that the client asked for. Asked once, when the configuration is read.
+    fn logs_connections(&self) -> bool {
+        false
+    }
+
     /// The configuration with this filter is good and about to be put in force. What takes time
     /// before the first request may be done here: the thread that reloads waits, requests go on with
     /// the configuration before. Called once, before [`Filter::start`].

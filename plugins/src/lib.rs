@@ -24,7 +24,7 @@ mod trace;
 #[cfg(feature = "wasm")]
 pub mod wasm;
 
-pub use chain::{Chain, Run, Step};
+pub use chain::{Chain, ConnectionLogs, Run, Step};
 pub use exchange::{About, Exchange, Marks, Outcome, TlsAbout, VerdictAsked};
 pub use filter::{Answer, Body, BoxFuture, Filter, Flow, Next, Phases, Stop, body_changes};
 pub use host::{

@@ -12,6 +12,7 @@ mod bandwidth;
 mod family;
 mod figures;
 mod openmetrics;
+mod passthrough;
 mod process;
 #[cfg(feature = "push")]
 mod push;
@@ -189,6 +190,7 @@ pub(crate) fn each(
     build(QUEUES, &*figures.queues, &wanted, &mut take);
     build(bandwidth::UPSTREAMS, &*figures.bandwidths, &wanted, &mut take);
     build(bandwidth::ROUTES, &*figures.bandwidths, &wanted, &mut take);
+    build(passthrough::PASSTHROUGH, &*figures.passthroughs, &wanted, &mut take);
     if any_wanted(HEALTH, &wanted) {
         build(HEALTH, &*registry.health(), &wanted, &mut take);
     }

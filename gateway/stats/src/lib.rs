@@ -33,6 +33,7 @@ mod exposition;
 pub mod histogram;
 mod http2;
 mod outcome;
+mod passthrough;
 mod process;
 #[cfg(feature = "push")]
 pub mod push;
@@ -59,6 +60,7 @@ pub use exemplar::{Exemplar, Exemplars};
 pub use exposition::{Format, build_info};
 pub use http2::{Http2Closed, Http2Stats};
 pub use outcome::{CodeClass, ErrorKind};
+pub use passthrough::{PassthroughResult, PassthroughStats};
 pub use process::ProcessFigures;
 pub use queue::{QueueRejection, QueueStats, QueueWait};
 pub use registry::{HealthSink, Registry};

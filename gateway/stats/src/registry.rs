@@ -25,6 +25,7 @@ use crate::{
     exemplar::Exemplars,
     exposition::{self, Format},
     http2::Http2Stats,
+    passthrough::{self, PassthroughName, PassthroughStats},
     queue::{self, QueueStats},
     route::{self, RouteName, RouteStats},
     status_codes::{self, StatusCodes},
@@ -54,6 +55,7 @@ pub struct Registry {
     pub(crate) attempts: Table<Arc<str>>,
     pub(crate) queues: Table<Arc<str>>,
     pub(crate) bandwidths: Table<BandwidthOf>,
+    pub(crate) passthroughs: Table<PassthroughName>,
     health: OnceLock<Box<HealthSource>>,
     pub(crate) config: ConfigStats,
     pub(crate) classifier: ClassifierStats,
@@ -88,6 +90,7 @@ impl Registry {
             attempts: attempts::table(shards),
             queues: queue::table(shards),
             bandwidths: bandwidth::table(shards),
+            passthroughs: passthrough::table(shards),
             health: OnceLock::new(),
             config: ConfigStats::default(),
             classifier: ClassifierStats::new(shards),
@@ -163,6 +166,12 @@ impl Registry {
     /// Installs what of a new configuration has a bandwidth, by the rules of [`routes`](Self::routes).
     pub fn bandwidths(&self, names: &[BandwidthOf]) -> Vec<BandwidthStats> {
         self.bandwidths.install(names).into_iter().map(BandwidthStats::new).collect()
+    }
+
+    /// Installs the listeners of a new configuration that pass connections on, each with an upstream
+    /// that they are passed on to, by the rules of [`routes`](Self::routes).
+    pub fn passthroughs(&self, names: &[(Arc<str>, Arc<str>)]) -> Vec<PassthroughStats> {
+        self.passthroughs.install(names).into_iter().map(PassthroughStats::new).collect()
     }
 
     /// Asks `source` for the health of endpoints with every reading from now on. It is nothing that is counted, and

@@ -9,6 +9,7 @@ use rustls::{SignatureAlgorithm, SignatureScheme};
 
 use crate::name::DnsPattern;
 use crate::pair::Pair;
+use crate::server_names::Closeness;
 
 /// The longest name that DNS knows, with a dot at its end.
 const NAME_BYTES_MAX: usize = 254;
@@ -109,6 +110,13 @@ impl Certificates {
     #[must_use]
     pub fn position(&self, name: Option<&str>) -> Option<usize> {
         self.group(name)?.0.first().map(|member| member.index)
+    }
+
+    /// How closely a certificate is for `name`; `None` where only the first one would answer.
+    #[must_use]
+    pub fn closeness(&self, name: &str) -> Option<Closeness> {
+        let is_exact = self.exact.contains_key(name);
+        self.named(name).map(|_| if is_exact { Closeness::Exact } else { Closeness::Wildcard })
     }
 
     fn group(&self, name: Option<&str>) -> Option<&Group> {

@@ -9,7 +9,7 @@ use rustls::{Error as TlsError, PeerIncompatible, ServerConfig};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio_rustls::server::{StartHandshake, TlsStream};
 
-use crate::hello::{Beginning, NoHello, ja4, versions};
+use crate::hello::{Beginning, NoHello, versions};
 
 /// What most hellos fit in at once.
 const READ_BYTES: usize = 2 << 10;
@@ -18,6 +18,7 @@ const READ_BYTES: usize = 2 << 10;
 const ALERT: [u8; 6] = [21, 3, 3, 0, 2, 2];
 const DECODE_ERROR: u8 = 50;
 const PROTOCOL_VERSION: u8 = 70;
+const INTERNAL_ERROR: u8 = 80;
 const UNRECOGNIZED_NAME: u8 = 112;
 
 /// Why a handshake failed.
@@ -154,7 +155,7 @@ impl Hello {
     /// The JA4 fingerprint of the client.
     #[must_use]
     pub fn ja4(&self) -> Arc<str> {
-        ja4(self.beginning.hello()).into()
+        self.beginning.ja4()
     }
 }
 
@@ -177,6 +178,18 @@ pub async fn read_hello<Io>(io: &mut Io) -> Result<Hello, Failure>
 where
     Io: AsyncRead + AsyncWrite + Unpin,
 {
+    let beginning = read_beginning(io).await?;
+    accept_hello(io, beginning).await
+}
+
+/// As [`read_hello`], of a hello that need not be one that could be answered here.
+///
+/// # Errors
+/// Why there is none.
+pub async fn read_beginning<Io>(io: &mut Io) -> Result<Beginning, Failure>
+where
+    Io: AsyncRead + AsyncWrite + Unpin,
+{
     let mut beginning = Beginning::default();
     loop {
         beginning.wire.reserve(READ_BYTES);
@@ -185,7 +198,7 @@ where
             Ok(_) => {}
         }
         match beginning.advance() {
-            Ok(true) => break,
+            Ok(true) => return Ok(beginning),
             Ok(false) => {}
             Err(NoHello::Http) => return Err(Failure::Http),
             Err(NoHello::Foreign) => return Err(Failure::NotTls),
@@ -195,6 +208,16 @@ where
             }
         }
     }
+}
+
+/// Takes the hello of `beginning` as one that is going to be answered here.
+///
+/// # Errors
+/// Why it cannot be. The client has been told so when this returns.
+pub async fn accept_hello<Io>(io: &mut Io, beginning: Beginning) -> Result<Hello, Failure>
+where
+    Io: AsyncRead + AsyncWrite + Unpin,
+{
     if offered_version(&beginning).is_none() {
         alert(io, PROTOCOL_VERSION).await;
         return Err(Failure::Version);
@@ -233,6 +256,11 @@ fn accept(wire: &[u8]) -> Result<(Accepted, usize), (Failure, Vec<u8>)> {
 /// Tells a client that there is no certificate for the name it asks for.
 pub async fn refuse_name<Io: AsyncWrite + Unpin>(io: &mut Io) {
     alert(io, UNRECOGNIZED_NAME).await;
+}
+
+/// Tells a client that who is to answer its hello cannot be reached.
+pub async fn refuse_unreachable<Io: AsyncWrite + Unpin>(io: &mut Io) {
+    alert(io, INTERNAL_ERROR).await;
 }
 
 async fn alert<Io: AsyncWrite + Unpin>(io: &mut Io, description: u8) {

@@ -6,6 +6,8 @@
 
 mod ja4;
 
+use crate::name::DnsPattern;
+
 pub(crate) use ja4::ja4;
 
 /// The content type of a handshake record (RFC 8446, 5.1).
@@ -23,9 +25,9 @@ const RECORDS_MAX: usize = 1024;
 /// RFC 8446, 5.1.
 const RECORD_BYTES_MAX: usize = 1 << 14;
 
-/// What a connection begins with, as far as it has come.
+/// What a TLS connection begins with: its client's hello, as it came.
 #[derive(Debug, Default)]
-pub(crate) struct Beginning {
+pub struct Beginning {
     /// As it came.
     pub(crate) wire: Vec<u8>,
     /// The message without its records.
@@ -85,6 +87,30 @@ impl Beginning {
             [] | [CLIENT_HELLO, ..] => Ok(false),
             _ => Err(NoHello::Malformed),
         }
+    }
+
+    /// The name that the client asks for, in lower case and without a dot at its end; `None` where it
+    /// asks for none, or for what is no host name.
+    ///
+    /// With an encrypted hello (ECH) this is the name of the outer one.
+    #[must_use]
+    pub fn server_name(&self) -> Option<Box<str>> {
+        match DnsPattern::parse(server_name(self.hello())?)? {
+            DnsPattern::Exact(host) => Some(host),
+            DnsPattern::Wildcard(_) => None,
+        }
+    }
+
+    /// The JA4 fingerprint of the client.
+    #[must_use]
+    pub fn ja4(&self) -> std::sync::Arc<str> {
+        ja4(self.hello()).into()
+    }
+
+    /// Everything that has come, the hello first.
+    #[must_use]
+    pub fn into_wire(self) -> Vec<u8> {
+        self.wire
     }
 
     /// The hello without the header of its message; empty until it is whole.
@@ -150,6 +176,19 @@ pub(crate) fn extensions(hello: &[u8]) -> Vec<(u16, Fields<'_>)> {
     found
 }
 
+/// The name that `hello` asks for, as it stands there (RFC 6066, 3).
+fn server_name(hello: &[u8]) -> Option<&str> {
+    let (_, mut fields) = extensions(hello).into_iter().find(|(kind, _)| *kind == SERVER_NAME)?;
+    let mut names = fields.vector16()?;
+    loop {
+        let kind = *names.take(1)?.first()?;
+        let Fields(name) = names.vector16()?;
+        if kind == HOST_NAME {
+            return std::str::from_utf8(name).ok();
+        }
+    }
+}
+
 /// The cipher suites that `hello` offers.
 pub(crate) fn ciphers(hello: &[u8]) -> Vec<u16> {
     let mut fields = Fields(hello);
@@ -186,6 +225,10 @@ pub(crate) fn versions(hello: &[u8]) -> Vec<u16> {
 
 /// RFC 8446, 4.2.
 const SUPPORTED_VERSIONS: u16 = 43;
+
+/// RFC 6066, 3: the extension, and the type of its names.
+const SERVER_NAME: u16 = 0;
+const HOST_NAME: u8 = 0;
 
 /// Whether `value` is one of those that clients send to keep servers tolerant (RFC 8701).
 pub(crate) fn is_grease(value: u16) -> bool {

@@ -18,6 +18,7 @@ mod name;
 mod pair;
 mod self_signed;
 mod server;
+mod server_names;
 mod subject;
 mod tickets;
 mod time;
@@ -33,12 +34,17 @@ pub use acme::{
 pub use certificates::{Certificates, DuplicateName, duplicate_names};
 pub use client::{ClientAuth, ClientAuthError, ClientMode, ClientPart, RulesId, stale_in_words};
 pub use facts::{ClientFacts, Facts};
-pub use handshake::{Failure, Hello, finish, read_hello, refuse_name};
+pub use handshake::{
+    Failure, Hello, accept_hello, finish, read_beginning, read_hello, refuse_name,
+    refuse_unreachable,
+};
+pub use hello::Beginning;
 pub use name::DnsPattern;
 pub use pair::{Pair, PairError, PairPart};
 pub use rustls::SignatureAlgorithm;
 pub use self_signed::self_signed;
 pub use server::{MinVersion, ServerSpec, ServerTls};
+pub use server_names::{Closeness, NamePattern, ServerNames};
 pub use tickets::Tickets;
 pub use time::utc;
 

@@ -43,6 +43,10 @@ impl Filter for AccessLog {
         Phases::LOG
     }
 
+    fn logs_connections(&self) -> bool {
+        true
+    }
+
     fn start(self: Arc<Self>, _: &Arc<Host>) {
         match Writer::of(&self.target, self.queue_lines) {
             // It is set nowhere else, and `start` is called once.

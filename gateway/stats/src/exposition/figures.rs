@@ -18,6 +18,7 @@ use crate::{
     engine::ServedBy,
     http2::Http2Closed,
     outcome::{CodeClass, ErrorKind},
+    passthrough::PassthroughFigures,
     queue::QueueSnapshot,
     registry::Registry,
     route::{self, RouteName, RouteSnapshot},
@@ -41,6 +42,7 @@ pub(super) struct Figures {
     pub(super) attempts: Vec<AttemptFigures>,
     pub(super) queues: Vec<QueueFigures>,
     pub(super) bandwidths: Vec<BandwidthFigures>,
+    pub(super) passthroughs: Vec<PassthroughFigures>,
     pub(super) config: ConfigFigures,
     pub(super) classifier: ClassifierFigures,
     pub(super) verdicts: VerdictFigures,
@@ -88,6 +90,12 @@ impl Figures {
             attempts: exposed(&registry.attempts.installed(), idle_max, AttemptFigures::of),
             queues: exposed(&registry.queues.installed(), idle_max, QueueFigures::of),
             bandwidths: exposed(&registry.bandwidths.installed(), idle_max, BandwidthFigures::of),
+            passthroughs: {
+                let (installed, departing) =
+                    (registry.passthroughs.installed(), registry.passthroughs.departing());
+                let all = installed.iter().chain(&departing);
+                all.map(|(name, row)| PassthroughFigures::of(name, row)).collect()
+            },
             upstreams: exposed(&registry.upstreams.installed(), idle_max, UpstreamFigures::of),
             config: registry.config.figures(),
             classifier: registry.classifier.figures(),

@@ -53,6 +53,41 @@ fn a_hello_is_whole_however_it_is_cut() {
     }
 }
 
+/// An extension with these names of these types.
+fn named(names: &[(u8, &[u8])]) -> (u16, Vec<u8>) {
+    let list: Vec<u8> = names
+        .iter()
+        .flat_map(|(kind, name)| {
+            [&[*kind][..], &(name.len() as u16).to_be_bytes()[..], name].concat()
+        })
+        .collect();
+    (0, [&(list.len() as u16).to_be_bytes()[..], &list].concat())
+}
+
+#[test]
+fn the_name_is_the_first_one_of_a_host() {
+    let long = "a".repeat(300);
+    for (extensions, name) in [
+        (vec![named(&[(0, b"Shop.Example.com")])], Some("shop.example.com")),
+        (vec![named(&[(0, b"shop.example.com.")])], Some("shop.example.com")),
+        (vec![named(&[(1, b"x"), (0, b"a.example")])], Some("a.example")),
+        (vec![(43, vec![2, 3, 4]), named(&[(0, b"a.example")])], Some("a.example")),
+        (vec![], None),
+        (vec![named(&[])], None),
+        (vec![named(&[(0, b"")])], None),
+        (vec![named(&[(0, b"*.example")])], None),
+        (vec![named(&[(0, b"192.0.2.1")])], None),
+        (vec![named(&[(0, b"a\0.example")])], None),
+        (vec![named(&[(0, b"\xff.example")])], None),
+        (vec![named(&[(0, long.as_bytes())])], None),
+        (vec![(0, vec![0, 9, 0, 0, 200, b'a'])], None),
+    ] {
+        let sent = hello(0x0303, &[0x1301], &extensions);
+        let beginning = read(&records(&sent, 10_000), 10_000).expect("it is a hello");
+        assert_eq!(beginning.server_name().as_deref(), name, "{extensions:?}");
+    }
+}
+
 #[test]
 fn what_is_no_hello_is_told_apart() {
     let cases: [(&[u8], NoHello); 9] = [
