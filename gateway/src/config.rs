@@ -55,10 +55,10 @@ pub use process::{EngineChoice, LogSettings, Shutdown};
 pub use restart_only::RestartOnly;
 pub use texts::Texts;
 pub(crate) use texts::{compressed, decompressed};
-pub use tls::{Certificate, Tls};
+pub use tls::{Certificate, Passthrough, Tls};
 pub use tracing::{Tracing, Trust};
 
-pub use admission::{Queue, TenantBy, UpstreamLimits};
+pub use admission::{Queue, TenantBy, TenantWeights, UpstreamLimits};
 pub use bandwidth::{Bandwidth, ClassBy};
 pub use outlier::{OutlierDetection, Resilience};
 pub use retry::{Backoff, Retry, RetryOn};

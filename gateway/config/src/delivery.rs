@@ -61,6 +61,8 @@ pub enum Part {
     Listener(Box<str>),
     /// A certificate, by the name of its file.
     Certificate(Box<str>),
+    /// Names that a listener passes on, behind its name, by the first of them.
+    Passthrough(Box<str>, Box<str>),
     /// An upstream.
     Upstream(Box<str>),
     /// A virtual host.
@@ -74,6 +76,9 @@ impl fmt::Display for Part {
         match self {
             Self::Listener(name) => write!(out, "listener {name}"),
             Self::Certificate(name) => write!(out, "certificate {name}"),
+            Self::Passthrough(listener, name) => {
+                write!(out, "passthrough of {name} on listener {listener}")
+            }
             Self::Upstream(name) => write!(out, "upstream {name}"),
             Self::VirtualHost(name) => write!(out, "virtual host {name}"),
             Self::Route(host, name) => write!(out, "route {name} of virtual host {host}"),

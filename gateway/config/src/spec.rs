@@ -67,7 +67,7 @@ pub use resilience::{
 pub use tls::{
     Acme, AcmeChallenge, Certificate, CertificatePart, ClientCertificateMatch,
     ClientCertificateMode, ClientCertificates, ExternalAccount, ListenerProtocol, ListenerTls,
-    TlsDefault, TlsVersion,
+    Passthrough, TlsDefault, TlsVersion,
 };
 pub use tracing::{Tracing, TracingOtlp, TracingOverride, Trust};
 pub use upstream::{

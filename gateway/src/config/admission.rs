@@ -19,13 +19,16 @@ pub struct UpstreamLimits {
     pub pending: Option<u32>,
 }
 
+/// Shares by tenant; 1 for those that are not there.
+pub type TenantWeights = HashMap<Box<str>, NonZeroU16>;
+
 /// The queue of the requests over [`UpstreamLimits::requests`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Queue {
     /// What tells tenants apart.
     pub by: TenantBy,
     /// Shares by tenant; 1 for those that are not here.
-    pub weights: HashMap<Box<str>, NonZeroU16>,
+    pub weights: TenantWeights,
     /// How long a request waits at most.
     pub deadline: Duration,
     /// How many wait at most.

@@ -1,11 +1,8 @@
 //! How much of bodies passes in a second, and between whom that is shared.
 
-use std::collections::HashMap;
-use std::num::NonZeroU16;
-
 use sallyport_balance::Rate;
 
-use super::admission::TenantBy;
+use super::admission::{TenantBy, TenantWeights};
 
 /// The bandwidth of an upstream or a route, in each direction.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +14,7 @@ pub struct Bandwidth {
     /// What tells classes apart.
     pub by: ClassBy,
     /// Shares by class; 1 for those that are not here.
-    pub weights: HashMap<Box<str>, NonZeroU16>,
+    pub weights: TenantWeights,
 }
 
 /// What tells classes apart.

@@ -14,6 +14,7 @@ mod listener;
 mod matching;
 mod origin_tls;
 mod origins;
+mod passthrough;
 mod process;
 mod push;
 mod reached;
@@ -78,8 +79,9 @@ pub(super) fn resolve(
     config.virtual_hosts = resolver.all_hosts(&hosts, &shared, &mut domains);
     drop(shared);
     let host_index = index_of(hosts.iter().map(|(_, spec)| &*spec.name));
+    let known = listener::Known { hosts: &host_index, upstreams: &config.upstreams };
     config.listeners =
-        resolver.all_listeners(&listeners, listener_filters, config.admin.as_ref(), &host_index);
+        resolver.all_listeners(&listeners, listener_filters, config.admin.as_ref(), &known);
     resolver.filter_upstreams();
     let places = Places {
         listeners: spots_of(&listeners),

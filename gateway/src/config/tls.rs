@@ -4,13 +4,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sallyport_tls::{AcmeAccount, ClientAuth, DnsPattern, MinVersion, Pair, SignatureAlgorithm};
+use sallyport_tls::{
+    AcmeAccount, ClientAuth, DnsPattern, MinVersion, NamePattern, Pair, SignatureAlgorithm,
+};
+
+use super::model::Target;
 
 /// The TLS of one listener.
 #[derive(Clone, Debug)]
 pub struct Tls {
-    /// The certificates; never empty. The first is the default.
+    /// The certificates. The first is the default. Empty only where all is passed on.
     pub certificates: Vec<Certificate>,
+    /// What is passed on without being terminated.
+    pub passthrough: Vec<Passthrough>,
     /// Whether clients that ask for another name are refused.
     pub refuses_others: bool,
     /// The oldest version that is spoken.
@@ -23,6 +29,15 @@ pub struct Tls {
     pub max_handshakes: u64,
     /// Whether clients' certificates are sent upstream (RFC 9440).
     pub forward_client_certificate: bool,
+}
+
+/// Where connections for some names go, without being terminated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passthrough {
+    /// The names.
+    pub names: Vec<NamePattern>,
+    /// The upstreams and their shares; one of them has a weight above 0.
+    pub targets: Vec<Target>,
 }
 
 /// A certificate of a listener.

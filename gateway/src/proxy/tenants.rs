@@ -1,13 +1,12 @@
 //! Whose a request is, where requests are served or bodies pass in turns.
 
-use std::collections::HashMap;
 use std::num::NonZeroU16;
 
 use http::HeaderMap;
 
 use super::context::RequestContext;
 use super::target;
-use crate::config::TenantBy;
+use crate::config::{TenantBy, TenantWeights};
 use crate::upstream::Tenant;
 
 /// Whose turn the request waits for, where its upstream has a queue.
@@ -22,13 +21,10 @@ pub(super) fn of_queue(ctx: &RequestContext, upstream: usize, headers: &HeaderMa
 pub(super) fn of(
     ctx: &RequestContext,
     by: &TenantBy,
-    weights: &HashMap<Box<str>, NonZeroU16>,
+    weights: &TenantWeights,
     headers: &HeaderMap,
 ) -> Tenant {
-    let of = |text: &str| Tenant {
-        key: sallyport_balance::hash_key(text.as_bytes()),
-        weight: weights.get(text).copied().unwrap_or(NonZeroU16::MIN),
-    };
+    let of = |text: &str| Tenant::named(text, weights);
     match by {
         TenantBy::Source => {
             let client = ctx.origin.client.map(|client| client.to_string());

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use sallyport_config::delivery::{Delivery, Part, Rejection};
 use sallyport_config::spec::scalar::{Int, Name};
-use sallyport_config::spec::{Certificate, Fragment, Listener, Respond};
+use sallyport_config::spec::{Certificate, Fragment, Listener, ListenerTls, Respond};
 use sallyport_config::{Problem, Problems, Severity, Sources, hexadecimal};
 use sha2::{Digest as _, Sha256};
 
@@ -84,6 +84,8 @@ enum At {
     Listener(usize),
     /// Of a listener of the fragment.
     ListenerCertificate(usize, usize),
+    /// Names of a listener of the fragment that are passed on.
+    Passthrough(usize, usize),
     Certificate(usize),
     Upstream(usize),
     VirtualHost(usize),
@@ -215,7 +217,7 @@ impl Together {
         let names = declaration.virtual_hosts().map(|host| host.name.clone());
         let additions = Additions::of(names, taken.iter().map(|taken| &*taken.fragment));
         let mut listeners = main.listeners.clone();
-        for listener in listeners.iter_mut().filter(|listener| listener.virtual_hosts.is_none()) {
+        for listener in listeners.iter_mut().filter(|listener| is_shared(listener)) {
             listener.virtual_hosts = Some(additions.served.clone());
             if let Some(tls) = &mut listener.tls {
                 tls.certificates.extend(additions.certificates.iter().cloned());
@@ -241,10 +243,11 @@ impl Together {
             return Some((fragment, At::Certificate(at)));
         };
         let at = match section {
-            "listeners" => {
-                let at = certificate().map(|at| At::ListenerCertificate(index, at));
-                at.unwrap_or(At::Listener(index))
-            }
+            "listeners" => match rest.strip_prefix("tls.").and_then(item) {
+                Some(("certificates", at, _)) => At::ListenerCertificate(index, at),
+                Some(("passthrough", at, _)) => At::Passthrough(index, at),
+                _ => At::Listener(index),
+            },
             "upstreams" => At::Upstream(index),
             "virtual_hosts" => match item(rest) {
                 Some(("routes", route, rest)) => {
@@ -259,6 +262,12 @@ impl Together {
         };
         Some((fragment, at))
     }
+}
+
+/// Whether a listener serves what other sources bring.
+fn is_shared(listener: &Listener) -> bool {
+    let terminates = !listener.tls.as_ref().is_some_and(ListenerTls::only_passes_through);
+    listener.virtual_hosts.is_none() && terminates
 }
 
 impl Certificates {
@@ -369,7 +378,8 @@ impl At {
     fn order(self) -> (usize, usize, usize) {
         match self {
             Self::Listener(index) => (4, index, 0),
-            Self::ListenerCertificate(listener, index) => (5, listener, index),
+            Self::ListenerCertificate(listener, index) => (6, listener, index),
+            Self::Passthrough(listener, index) => (5, listener, index),
             Self::Certificate(index) => (2, index, 0),
             Self::Upstream(index) => (3, index, 0),
             Self::VirtualHost(index) => (0, index, 0),
@@ -387,6 +397,11 @@ impl At {
                 let tls = fragment.listeners.get(listener)?.tls.as_ref()?;
                 return name(tls.certificates.get(index)?);
             }
+            Self::Passthrough(listener, index) => {
+                let listener = fragment.listeners.get(listener)?;
+                let entry = listener.tls.as_ref()?.passthrough.get(index)?;
+                Part::Passthrough(listener.name.0.clone(), entry.sni.first()?.0.clone())
+            }
             Self::Certificate(index) => return name(fragment.certificates.get(index)?),
             Self::Upstream(index) => Part::Upstream(fragment.upstreams.get(index)?.name.0.clone()),
             Self::VirtualHost(index) => {
@@ -403,14 +418,10 @@ impl At {
         match self {
             Self::Listener(index) => take(&mut fragment.listeners, index),
             Self::ListenerCertificate(listener, index) => {
-                let Some(tls) = fragment.listeners.get_mut(listener).and_then(|it| it.tls.as_mut())
-                else {
-                    return;
-                };
-                take(&mut tls.certificates, index);
-                if tls.certificates.is_empty() {
-                    take(&mut fragment.listeners, listener);
-                }
+                take_of_tls(fragment, listener, |tls| take(&mut tls.certificates, index));
+            }
+            Self::Passthrough(listener, index) => {
+                take_of_tls(fragment, listener, |tls| take(&mut tls.passthrough, index));
             }
             Self::Certificate(index) => take(&mut fragment.certificates, index),
             Self::Upstream(index) => take(&mut fragment.upstreams, index),
@@ -440,6 +451,20 @@ impl At {
                 }
             }
         }
+    }
+}
+
+/// Takes something out of a listener's TLS, and the listener where nothing is left of that.
+fn take_of_tls(fragment: &mut Fragment, listener: usize, take_out: impl FnOnce(&mut ListenerTls)) {
+    let Some(found) = fragment.listeners.get_mut(listener) else { return };
+    let Some(tls) = &mut found.tls else { return };
+    take_out(tls);
+    let (is_empty, terminates) = (tls.passthrough.is_empty(), !tls.certificates.is_empty());
+    if is_empty && !terminates {
+        take(&mut fragment.listeners, listener);
+    } else if !terminates {
+        // What only connections have that are terminated.
+        (found.virtual_hosts, found.protocols, found.http2) = (None, None, None);
     }
 }
 

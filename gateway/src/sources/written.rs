@@ -59,7 +59,10 @@ pub fn whole(files: &[File], fragments: &[Arc<Written>]) -> Option<File> {
     let names = hosts.filter_map(|host| host["name"].as_str().map(Into::into));
     let additions = Additions::of(names, fragments.iter());
     for listener in whole["listeners"].as_array_mut().into_iter().flatten() {
-        if listener["virtual_hosts"].is_null() {
+        // As in `merge.rs`: what terminates nothing serves no hosts.
+        let tls = &listener["tls"];
+        let terminates = tls["passthrough"].is_null() || !tls["certificates"].is_null();
+        if listener["virtual_hosts"].is_null() && terminates {
             listener["virtual_hosts"] = json!(additions.served);
             if let Some(certificates) = listener["tls"]["certificates"].as_array_mut() {
                 let more = additions.certificates.iter();

@@ -12,6 +12,8 @@ use sallyport_balance::{FairQueue, Pushed, Ticket};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use crate::config::TenantWeights;
+
 /// Slots and those who wait for one.
 #[derive(Debug)]
 pub struct Gate {
@@ -37,6 +39,15 @@ pub struct Tenant {
     pub key: u64,
     /// Its share in relation to other tenants'.
     pub weight: NonZeroU16,
+}
+
+impl Tenant {
+    /// The tenant called `name`, with its share by `weights`.
+    #[must_use]
+    pub fn named(name: &str, weights: &TenantWeights) -> Self {
+        let key = sallyport_balance::hash_key(name.as_bytes());
+        Self { key, weight: weights.get(name).copied().unwrap_or(NonZeroU16::MIN) }
+    }
 }
 
 impl Default for Tenant {

@@ -3,17 +3,28 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::action::Target;
 use super::scalar::{Duration, Int, Name, NonEmpty};
 use crate::schema::{at_least_one, exactly_one, needs};
 
 /// What a listener shows its clients, and what it asks of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(
+    transform = at_least_one(&["certificates", "passthrough"]),
+    transform = needs("client_certificates", "certificates")
+)]
 pub struct ListenerTls {
     /// The certificates, chosen by the name that a client asks for: exact, then by wildcard. The first is
-    /// for all others.
+    /// for all others. They may be left out where `passthrough` is written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 100_000))]
     pub certificates: Vec<Certificate>,
+    /// Connections that are passed on as they are, by the name that a client asks for (SNI). None by
+    /// default.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1))]
+    pub passthrough: Vec<Passthrough>,
     /// What becomes of clients that ask for a name that no certificate has.
     #[serde(default)]
     pub default: TlsDefault,
@@ -31,6 +42,36 @@ pub struct ListenerTls {
     /// Whether clients' certificates are sent upstream (RFC 9440).
     #[serde(default)]
     pub forward_client_certificate: bool,
+}
+
+impl ListenerTls {
+    /// Whether no connection is terminated: all are passed on or refused.
+    #[must_use]
+    pub fn only_passes_through(&self) -> bool {
+        self.certificates.is_empty() && !self.passthrough.is_empty()
+    }
+}
+
+/// Where connections for some names go, without being terminated.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(transform = exactly_one(&Passthrough::TARGETS))]
+pub struct Passthrough {
+    /// The names: `shop.example.com`; `*.example.com` for those with one label more, `**.example.com`
+    /// with one or more; `*` for all, and for clients that ask for none. The closest decides, those of
+    /// certificates among them.
+    #[schemars(length(min = 1, max = 100_000))]
+    pub sni: Vec<Name>,
+    /// The upstream's name. Its origins speak TLS with the clients.
+    pub upstream: Option<Name>,
+    /// Several upstreams and their shares of the connections.
+    #[schemars(extend("contains" = {"properties": {"weight": {"minimum": 1}}}))]
+    pub split: Option<Vec<Target>>,
+}
+
+impl Passthrough {
+    /// The keys of which one is written.
+    pub const TARGETS: [&'static str; 2] = ["upstream", "split"];
 }
 
 /// A handshake takes two round trips; ten seconds are a lost packet or two on a bad line.

@@ -191,6 +191,7 @@ pub(super) fn listener(
 pub(super) fn terminating(certificates: Vec<sallyport_config::spec::Certificate>) -> ListenerTls {
     ListenerTls {
         certificates,
+        passthrough: Vec::new(),
         default: TlsDefault::First,
         min_version: TlsVersion::Tls12,
         client_certificates: None,

@@ -2,6 +2,7 @@
 
 use http::{HeaderName, HeaderValue, StatusCode};
 use sallyport_config::spec;
+use sallyport_config::spec::scalar::Name;
 use sallyport_config::{Place, Sink};
 
 use crate::config::model::Respond;
@@ -14,8 +15,18 @@ pub(super) struct NamedTarget<'s> {
     pub(super) index: Option<usize>,
 }
 
+impl NamedTarget<'_> {
+    /// Where its name is written, in what is at `place`.
+    pub(super) fn place(&self, place: &Place<'_>) -> String {
+        match self.index {
+            None => format!("{place}.upstream"),
+            Some(index) => format!("{place}.split[{index}].upstream"),
+        }
+    }
+}
+
 /// The upstreams that a route goes to, by name.
-pub(super) fn targets<'s>(
+pub(super) fn forwarded_to<'s>(
     spec: &'s spec::Forward,
     place: &Place<'_>,
     is_whole: bool,
@@ -36,9 +47,18 @@ pub(super) fn targets<'s>(
             "remove it: there is no other upstream to go to",
         );
     }
+    targets((upstream.as_ref(), split.as_deref()), place, is_whole, sink)
+}
+
+/// The upstreams of `upstream` or `split`, of which one is written, by name.
+pub(super) fn targets<'s>(
+    (upstream, split): (Option<&'s Name>, Option<&'s [spec::Target]>),
+    place: &Place<'_>,
+    is_whole: bool,
+    sink: &mut Sink,
+) -> Vec<NamedTarget<'s>> {
     place.exactly_one(sink, &[("upstream", upstream.is_some()), ("split", split.is_some())]);
-    let weightless =
-        split.as_ref().is_some_and(|split| split.iter().all(|target| target.weight.0 == 0));
+    let weightless = split.is_some_and(|split| split.iter().all(|target| target.weight.0 == 0));
     // A weight that could not be read may be above 0.
     if weightless && is_whole {
         Place::Key(place, "split").refuse::<()>(
@@ -47,8 +67,8 @@ pub(super) fn targets<'s>(
             "give at least one upstream a weight from 1 to 65535",
         );
     }
-    let one = upstream.as_ref().map(|name| NamedTarget { upstream: name, weight: 1, index: None });
-    let several = split.iter().flatten().enumerate().map(|(index, target)| NamedTarget {
+    let one = upstream.map(|name| NamedTarget { upstream: name, weight: 1, index: None });
+    let several = split.into_iter().flatten().enumerate().map(|(index, target)| NamedTarget {
         upstream: &target.upstream,
         weight: target.weight.0 as u32,
         index: Some(index),

@@ -14,7 +14,18 @@ use sallyport_plugin::Entry as Filter;
 use super::{Resolver, Spot, process, tls};
 use crate::config::admin::Admin;
 use crate::config::http2::Http2;
-use crate::config::model::{Listener, ListenerTimeouts, Protocols, Redirect, RedirectPath};
+use crate::config::model::{
+    Listener, ListenerTimeouts, Protocols, Redirect, RedirectPath, Upstream,
+};
+use crate::config::tls::Tls;
+
+/// What listeners name.
+pub(super) struct Known<'k> {
+    /// The index of each virtual host.
+    pub(super) hosts: &'k HashMap<&'k str, usize>,
+    /// The upstreams, in their order.
+    pub(super) upstreams: &'k [Upstream],
+}
 
 impl Resolver<'_, '_, '_> {
     /// The filters of each listener, the common access log among them.
@@ -46,7 +57,7 @@ impl Resolver<'_, '_, '_> {
         specs: &[(Spot, &spec::Listener)],
         filters: Vec<Vec<Filter>>,
         admin: Option<&Admin>,
-        hosts: &HashMap<&str, usize>,
+        known: &Known<'_>,
     ) -> Vec<Listener> {
         // Where other sources are, they bring their own.
         let is_alone = self.declared.main().providers.is_none();
@@ -73,7 +84,7 @@ impl Resolver<'_, '_, '_> {
                 let what = || format!("duplicate address {address}");
                 self.refuse_repeated(&mut addresses, address, Some(*spot), at, what);
             }
-            listeners.push(spot.at(|place| self.listener(spec, place, filters, hosts)));
+            listeners.push(spot.at(|place| self.listener(spec, place, filters, known)));
         }
         listeners
     }
@@ -83,7 +94,7 @@ impl Resolver<'_, '_, '_> {
         spec: &spec::Listener,
         place: &Place<'_>,
         filters: Vec<Filter>,
-        hosts: &HashMap<&str, usize>,
+        known: &Known<'_>,
     ) -> Listener {
         let at = |key| Place::Key(place, key);
         if filters.iter().any(|entry| matches!(entry, Filter::Off(_))) {
@@ -97,10 +108,17 @@ impl Resolver<'_, '_, '_> {
         }
         let protocols = self.protocols(spec, place);
         let virtual_hosts = spec.virtual_hosts.as_ref();
-        let virtual_hosts =
-            virtual_hosts.map(|names| self.served_hosts(names, &at("virtual_hosts"), hosts));
+        let mut virtual_hosts =
+            virtual_hosts.map(|names| self.served_hosts(names, &at("virtual_hosts"), known.hosts));
+        if spec.tls.as_ref().is_some_and(spec::ListenerTls::only_passes_through) {
+            self.refuse_unterminated(spec, place, &filters);
+            virtual_hosts = Some(Vec::new());
+        }
         let tls = spec.tls.as_ref().and_then(|spec| {
-            tls::tls(spec, &at("tls"), self.filters, &self.accounts, self.problems)
+            let place = at("tls");
+            let passthrough = self.passthrough(&spec.passthrough, &place, known.upstreams);
+            let tls = tls::tls(spec, &place, self.filters, &self.accounts, self.problems);
+            tls.map(|tls| Tls { passthrough, ..tls })
         });
         let trusted = networks(&spec.trusted_proxies, &at("trusted_proxies"), self.problems);
         Listener {

@@ -75,7 +75,7 @@ impl Resolver<'_, '_, '_> {
     fn forward(&mut self, spec: &spec::Forward, place: &Place<'_>) -> Option<Forward> {
         let at = |key| Place::Key(place, key);
         let is_whole = !self.is_replaced(place);
-        let named = action::targets(spec, place, is_whole, self.problems);
+        let named = action::forwarded_to(spec, place, is_whole, self.problems);
         let retry = resilience::retry(spec, place, self.problems);
         let sticky = spec
             .sticky
@@ -107,12 +107,9 @@ impl Resolver<'_, '_, '_> {
         }
     }
 
-    fn target(&mut self, target: &NamedTarget<'_>, place: &Place<'_>) -> Option<Target> {
+    pub(super) fn target(&mut self, target: &NamedTarget<'_>, place: &Place<'_>) -> Option<Target> {
         let Some(&upstream) = self.upstreams.get(target.upstream) else {
-            let at = match target.index {
-                None => format!("{place}.upstream"),
-                Some(index) => format!("{place}.split[{index}].upstream"),
-            };
+            let at = target.place(place);
             self.refuse_unknown_upstream(place.file(), at, target.upstream);
             return None;
         };

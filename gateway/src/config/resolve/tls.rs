@@ -71,13 +71,17 @@ pub(super) fn tls(
     sink: &mut Sink,
 ) -> Option<Tls> {
     let at = |key| Place::Key(place, key);
-    let certificates = certificates(&spec.certificates, &at("certificates"), files, accounts, sink);
+    let certificates = match spec.only_passes_through() {
+        true => Some(Vec::new()),
+        false => certificates(&spec.certificates, &at("certificates"), files, accounts, sink),
+    };
     let clients = spec
         .client_certificates
         .as_ref()
         .and_then(|spec| client_certificates(spec, &at("client_certificates"), files, sink));
     Some(Tls {
         certificates: certificates?,
+        passthrough: Vec::new(),
         refuses_others: spec.default == spec::TlsDefault::Refuse,
         min_version: min_version(spec.min_version),
         clients,
@@ -110,6 +114,7 @@ pub(super) fn admin(
         asked.map(|spec| client_certificates(spec, &at("client_certificates"), files, sink));
     Some(Tls {
         certificates: certificates?,
+        passthrough: Vec::new(),
         refuses_others: false,
         min_version: min_version(spec.min_version),
         clients: match clients {

@@ -48,5 +48,7 @@ fn used(config: &Config) -> HashSet<usize> {
         let mirror = forward.mirror.iter().map(|mirror| mirror.upstream);
         forward.targets.iter().map(|target| target.upstream).chain(mirror)
     });
-    used.collect()
+    let tls = config.listeners.iter().filter_map(|listener| listener.tls.as_ref());
+    let passed_to = tls.flat_map(|tls| &tls.passthrough).flat_map(|entry| &entry.targets);
+    used.chain(passed_to.map(|target| target.upstream)).collect()
 }
