@@ -35,6 +35,7 @@ mod facts;
 mod handshake;
 mod http2;
 mod lingering;
+mod passthrough;
 mod proxy_protocol;
 mod socket;
 mod tls;

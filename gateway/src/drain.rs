@@ -4,7 +4,8 @@
 //! can go elsewhere, while whoever comes is still served. Only then does it stop listening. The first
 //! half can be taken back, unless the process ends.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::watch;
 
@@ -13,6 +14,18 @@ use tokio::sync::watch;
 pub struct Drain {
     announced: watch::Sender<bool>,
     ending: AtomicBool,
+    /// Connections that are passed on, for which an end waits as it does for requests.
+    passed_on: AtomicU64,
+}
+
+/// A connection that is passed on: an end waits for it until this is dropped.
+#[derive(Debug)]
+pub struct PassedOn(Arc<Drain>);
+
+impl Drop for PassedOn {
+    fn drop(&mut self) {
+        self.0.passed_on.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// The process was told to end, which cannot be taken back.
@@ -21,7 +34,8 @@ pub struct Ending;
 
 impl Default for Drain {
     fn default() -> Self {
-        Self { announced: watch::Sender::new(false), ending: AtomicBool::new(false) }
+        let announced = watch::Sender::new(false);
+        Self { announced, ending: AtomicBool::new(false), passed_on: AtomicU64::new(0) }
     }
 }
 
@@ -64,6 +78,19 @@ impl Drain {
     #[must_use]
     pub fn is_ending(&self) -> bool {
         self.ending.load(Ordering::SeqCst)
+    }
+
+    /// Has an end wait for a connection that is passed on, until what this returns is dropped.
+    #[must_use]
+    pub fn begin_passing_on(self: &Arc<Self>) -> PassedOn {
+        self.passed_on.fetch_add(1, Ordering::Relaxed);
+        PassedOn(self.clone())
+    }
+
+    /// Connections that are passed on.
+    #[must_use]
+    pub fn passed_on(&self) -> u64 {
+        self.passed_on.load(Ordering::Relaxed)
     }
 
     /// Told when nothing new is wanted, and when it is again.

@@ -9,12 +9,13 @@ use http::{HeaderMap, HeaderValue, Method, Version, header};
 use pingora_http::RequestHeader;
 use sallyport_http1::head::{escaped_query, is_refused};
 use sallyport_route::{Domain, Hints, PathRegex, Request, normalise_host, normalise_path};
+use sallyport_tls::DnsPattern;
 use serde::Serialize;
 
-use crate::config::{Action, Certificate, Forward, Redirect, Target};
+use crate::config::{Action, Certificate, Forward, HashOn, Redirect, Target};
 use crate::decide;
 use crate::proxy::{Hypothetical, Sender, hash_key};
-use crate::snapshot::{Host, Snapshot};
+use crate::snapshot::{Host, PassedOn, Snapshot};
 
 /// Routes passed over that are listed; a table of 100,000 is not read by anybody.
 const PASSED_OVER_MAX: usize = 100;
@@ -55,7 +56,7 @@ pub struct Explanation {
     pub virtual_host: Option<String>,
     /// The route.
     pub route: Option<String>,
-    /// `forward`, `redirect` or `respond`.
+    /// `forward`, `redirect`, `respond` or `passthrough`.
     pub action: Option<&'static str>,
     /// The filters that run, in the order of their request hooks.
     pub filters: Vec<String>,
@@ -104,6 +105,15 @@ fn shown(snapshot: &Snapshot, listener: usize, name: &str) -> Result<String, Str
     })
 }
 
+/// Where a connection by `listener` goes whose client asks for `name`, if it is not terminated.
+fn passed_on<'s>(snapshot: &'s Snapshot, listener: usize, name: &str) -> Option<&'s PassedOn> {
+    let name = match DnsPattern::parse(name) {
+        Some(DnsPattern::Exact(name)) => Some(name),
+        _ => None,
+    };
+    snapshot.passed_on(listener, name.as_deref())
+}
+
 /// Decides as a request would be decided.
 #[must_use]
 pub fn explain(snapshot: &Arc<Snapshot>, question: &Question) -> Explanation {
@@ -119,6 +129,12 @@ pub fn explain(snapshot: &Arc<Snapshot>, question: &Question) -> Explanation {
         Err(why) => return refused(answer, 400, why),
     };
     answer.host = Some(host.to_string());
+    if let Some(name) = &question.sni
+        && let Some(passed_on) = passed_on(snapshot, question.listener, name)
+    {
+        pass_on(&mut answer, snapshot, passed_on, question);
+        return answer;
+    }
     if let Some(name) = &question.sni {
         match shown(snapshot, question.listener, name) {
             Ok(certificate) => answer.certificate = Some(certificate),
@@ -245,6 +261,26 @@ fn redirect_to(
     }
 }
 
+/// Where a connection is passed on to: nothing of it is seen but the name.
+fn pass_on(
+    answer: &mut Explanation,
+    snapshot: &Snapshot,
+    passed_on: &PassedOn,
+    question: &Question,
+) {
+    answer.action = Some("passthrough");
+    // A key that hashes on what requests have.
+    let client = question.client.map(|client| client.to_canonical());
+    let key = |hash_on: &HashOn| {
+        let hash_on = match hash_on {
+            HashOn::Hint(_) | HashOn::Ja4 => hash_on,
+            _ => &HashOn::SourceIp,
+        };
+        hash_key(hash_on, client, "", None, &HeaderMap::new(), question.hints.as_ref())
+    };
+    choose(answer, snapshot, &passed_on.targets, |_| true, key);
+}
+
 fn pass_over(answer: &mut Explanation, host: &Host, request: &Hypothetical, until: usize) {
     let head = request.head();
     let request = Request {
@@ -273,34 +309,47 @@ fn forward_to(
     request: &Hypothetical,
 ) {
     answer.action = Some("forward");
-    let name = |index: usize| snapshot.upstreams[index].spec.name.to_string();
-    if forward.targets.len() > 1 {
-        answer.split =
-            forward.targets.iter().map(|target| (name(target.upstream), target.weight)).collect();
-    }
     let is_available =
         |target: &Target| !forward.failover || snapshot.upstreams[target.upstream].is_available();
+    let head = request.head();
+    let key = |hash_on: &HashOn| {
+        hash_key(
+            hash_on,
+            request.client(),
+            head.uri.path(),
+            head.uri.query(),
+            &head.headers,
+            request.hints(),
+        )
+    };
+    choose(answer, snapshot, &forward.targets, is_available, key);
+}
+
+/// The upstream with the largest share of those that may be used, and its endpoint for the hash that
+/// `key` makes.
+fn choose(
+    answer: &mut Explanation,
+    snapshot: &Snapshot,
+    targets: &[Target],
+    may_use: impl Fn(&Target) -> bool,
+    key: impl Fn(&HashOn) -> u64,
+) {
+    let name = |index: usize| snapshot.upstreams[index].spec.name.to_string();
+    if targets.len() > 1 {
+        answer.split =
+            targets.iter().map(|target| (name(target.upstream), target.weight)).collect();
+    }
     // The first of the largest share.
-    let target = forward
-        .targets
+    let target = targets
         .iter()
         .rev()
-        .max_by_key(|target| (target.weight > 0 && is_available(target), target.weight));
+        .max_by_key(|target| (target.weight > 0 && may_use(target), target.weight));
     let Some(target) = target else { return };
     let upstream = &snapshot.upstreams[target.upstream];
-    let head = request.head();
-    let key = hash_key(
-        &upstream.spec.hash_on,
-        request.client(),
-        head.uri.path(),
-        head.uri.query(),
-        &head.headers,
-        request.hints(),
-    );
     answer.upstream = Some(name(target.upstream));
     answer.policy = Some(format!("{:?}", upstream.spec.policy));
     let endpoints = upstream.endpoints();
-    match endpoints.peek(key) {
+    match endpoints.peek(key(&upstream.spec.hash_on)) {
         Some(endpoint) => answer.endpoint = Some(endpoints.endpoint(endpoint).address.to_string()),
         None => {
             answer.status = Some(503);

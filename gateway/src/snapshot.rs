@@ -5,6 +5,7 @@
 
 mod bandwidth;
 mod chains;
+mod passthrough;
 mod tls;
 
 use std::collections::HashMap;
@@ -26,6 +27,7 @@ use crate::upstream::{self, Account, Found, Upstream};
 use self::bandwidth::Bandwidths;
 pub use self::bandwidth::RouteBandwidth;
 pub use chains::Chains;
+pub use passthrough::{PassedOn, Passthrough};
 pub use tls::ListenerTls;
 
 /// The name under which requests that match nothing are counted, host and route alike.
@@ -81,6 +83,8 @@ pub struct Snapshot {
     tables: Vec<HostTable>,
     /// The TLS of each listener, where it speaks TLS.
     tls: Vec<Option<Arc<ListenerTls>>>,
+    /// What each listener passes on without terminating it.
+    passthrough: Vec<Option<Passthrough>>,
     /// The TLS of the admin listener, if it speaks TLS.
     admin_tls: Option<Arc<ListenerTls>>,
     tickets: Tickets,
@@ -182,6 +186,7 @@ impl Snapshot {
         let admin_tls = admin.as_ref().and_then(|admin| admin.tls.as_ref());
         let admin_tls = admin_tls.map(compile_admin).transpose()?;
         let bandwidths = Bandwidths::new(&virtual_hosts, &upstreams, previous, registry);
+        let passthrough = passthrough::compile(&listeners, &upstreams, registry);
         let upstreams = compile_upstreams(upstreams, previous, registry)?;
         bandwidths.hand_to(&upstreams);
         let are_upstreams_http1 =
@@ -227,6 +232,7 @@ impl Snapshot {
             unmatched_filters,
             tables,
             tls,
+            passthrough,
             admin_tls,
             tickets,
             filters: loaded.filters,
@@ -272,6 +278,20 @@ impl Snapshot {
     #[must_use]
     pub fn tls(&self, listener: usize) -> Option<&ListenerTls> {
         self.tls.get(listener)?.as_deref()
+    }
+
+    /// Where a connection goes that comes by the listener with this index and asks for `name`, if it
+    /// is not terminated.
+    #[must_use]
+    pub fn passed_on(&self, listener: usize, name: Option<&str>) -> Option<&PassedOn> {
+        let passthrough = self.passthrough.get(listener)?.as_ref()?;
+        passthrough.find(name, self.tls(listener)?.server.certificates())
+    }
+
+    /// Whether the listener with this index passes any connection on without terminating it.
+    #[must_use]
+    pub fn passes_on(&self, listener: usize) -> bool {
+        self.passthrough.get(listener).is_some_and(Option::is_some)
     }
 
     /// The TLS of the admin listener, if it speaks TLS.

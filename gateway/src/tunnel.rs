@@ -23,7 +23,7 @@ use pingora_core::protocols::Stream;
 use pingora_core::upstreams::peer::HttpPeer;
 use tokio::net::TcpStream;
 
-use self::relay::{Side, relay};
+pub(crate) use self::relay::{Side, relay};
 use self::socket::{Connect, Socket};
 use crate::config::ReadAhead;
 
@@ -111,7 +111,7 @@ impl Tunnel {
 pub async fn run(tunnel: Arc<Tunnel>, client: Stream, ahead: Bytes) {
     let taken = tunnel.lock().take();
     let Some((origin, from_origin)) = taken else { return };
-    let relayed = relay((client, ahead), (origin, from_origin), tunnel.idle).await;
+    let relayed = relay((client, ahead), (origin, from_origin), tunnel.idle, |_, _| {}).await;
     // The only place that sets it.
     tunnel.relayed.set(relayed).ok();
 }
@@ -140,7 +140,7 @@ impl Side for TcpStream {
 ///
 /// Pingora keeps the sockets of its listeners to itself and tells the descriptor's number only. The kernel
 /// gives a second descriptor of the same socket for it, and options belong to the socket.
-fn reset_on_close(descriptor: i32) -> io::Result<()> {
+pub(crate) fn reset_on_close(descriptor: i32) -> io::Result<()> {
     use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
     let own = pidfd_open(getpid(), PidfdFlags::empty())?;
     let socket = pidfd_getfd(own, descriptor, PidfdGetfdFlags::empty())?;

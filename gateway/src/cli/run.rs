@@ -304,7 +304,8 @@ impl Process {
         background.spawn(hurry_if_told_again(signals, hurry.clone()));
         let is_over = || is_replaced && !server.is_accepting() && server.connections() == 0;
         background.block_on(announced(delay, hurry.subscribe(), is_over));
-        let cut_off = server.drain(deadline, || reloader.in_flight(), || *hurry.borrow());
+        let in_flight = || reloader.in_flight() + drain.passed_on();
+        let cut_off = server.drain(deadline, in_flight, || *hurry.borrow());
         if !access_log::flush(FLUSH) {
             tracing::warn!("access log lines were left unwritten");
         }

@@ -27,7 +27,8 @@ pub(super) async fn handshake(
         let listener = &snapshot.listeners[index];
         let bounds = listener.tls.as_ref().zip(snapshot.tls(index)).map(|(settings, tls)| {
             let (timeout, handshakes) = (settings.handshake_timeout, settings.max_handshakes);
-            (tls.stats.clone(), tls::Limits { timeout, handshakes })
+            let passes_on = snapshot.passes_on(index);
+            (tls.stats.clone(), tls::Limits { timeout, handshakes, passes_on })
         });
         (listener.sends_proxy_header(connection.peer.ip()), bounds)
     };

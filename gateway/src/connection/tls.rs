@@ -20,7 +20,8 @@ use pingora_core::protocols::{
 use sallyport_route::ClientCertificate;
 use sallyport_stats::TlsStats;
 use sallyport_tls::{
-    ACME_TLS_ALPN, ClientFacts, Facts, Failure, Hello, alpn_config, finish, read_hello, refuse_name,
+    ACME_TLS_ALPN, ClientFacts, Facts, Failure, Hello, accept_hello, alpn_config, finish,
+    read_beginning, refuse_name,
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
@@ -28,6 +29,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::facts::Connection;
 use super::lingering;
+use super::passthrough::{self, Passage};
 use super::socket::ClientSocket;
 use crate::proxy::Shared;
 use crate::snapshot::{ListenerTls, Snapshot};
@@ -48,22 +50,31 @@ struct Progress {
     version: Option<&'static str>,
 }
 
-/// Makes a handshake on `socket`, whose listener speaks TLS. `None` if the connection ends here.
+/// What a hello has led to.
+enum Arrived {
+    /// A handshake that is finished.
+    Secured(Box<(TlsStream<ClientSocket>, Facts)>),
+    /// A connection that is another's to terminate.
+    PassedOn(Box<(ClientSocket, Vec<u8>, Passage)>),
+}
+
+/// Makes a handshake on `socket`, whose listener speaks TLS. `None` if the connection ends here, or has
+/// been passed on and is over.
 pub(super) async fn accept(
     mut socket: ClientSocket,
     mut connection: Connection,
     shared: &Shared,
     (stats, limits): (Arc<TlsStats>, Limits),
 ) -> Option<(Stream, Arc<Connection>)> {
-    let Some(_under_way) = stats.begin(limits.handshakes) else {
+    let Some(under_way) = stats.begin(limits.handshakes) else {
         stats.failed(Failure::Busy.label(), None);
         return None;
     };
     let began = Instant::now();
     let mut progress = Progress::default();
     let handshake = async {
-        let hello = match read_hello(&mut socket).await {
-            Ok(hello) => hello,
+        let beginning = match read_beginning(&mut socket).await {
+            Ok(beginning) => beginning,
             Err(failure) => {
                 if failure == Failure::Http {
                     answer_in_clear(socket).await;
@@ -71,13 +82,28 @@ pub(super) async fn accept(
                 return Err(failure);
             }
         };
+        if limits.passes_on
+            && let Some(passage) = passthrough::find(&beginning, &connection, shared)
+        {
+            let hello = beginning.into_wire();
+            return Ok(Arrived::PassedOn(Box::new((socket, hello, passage))));
+        }
+        let hello = accept_hello(&mut socket, beginning).await?;
         progress.version = hello.version();
         // Apart and boxed: most of what a handshake holds, it holds from here on.
-        Box::pin(negotiate(socket, hello, &connection, shared)).await
+        let secured = Box::pin(negotiate(socket, hello, &connection, shared)).await?;
+        Ok(Arrived::Secured(Box::new(secured)))
     };
     let result = timeout(limits.timeout, handshake).await.unwrap_or(Err(Failure::Timeout));
     match result {
-        Ok((stream, facts)) => {
+        Ok(Arrived::PassedOn(passed_on)) => {
+            drop(under_way);
+            let (socket, hello, passage) = *passed_on;
+            Box::pin(passage.serve(socket, hello.into(), connection, shared)).await;
+            None
+        }
+        Ok(Arrived::Secured(secured)) => {
+            let (stream, facts) = *secured;
             stats.succeeded(facts.version, facts.resumed, began.elapsed());
             connection.client = facts.client.as_deref().map(certificate).map(Arc::new);
             connection.tls = Some(Arc::new(facts));
@@ -97,6 +123,8 @@ pub(super) struct Limits {
     pub(super) timeout: Duration,
     /// How many may be under way.
     pub(super) handshakes: u64,
+    /// Whether any connection is passed on without being terminated.
+    pub(super) passes_on: bool,
 }
 
 /// Finishes the handshake that `hello` began, by the configuration in force now.

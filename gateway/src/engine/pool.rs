@@ -17,7 +17,7 @@ use pingora_error::Result;
 use tokio::task::unconstrained;
 use tokio::time::sleep_until;
 
-pub(crate) use self::connect::Terms;
+pub(crate) use self::connect::{Terms, connect};
 use self::idle::Idle;
 pub(crate) use self::stream::{OriginStream, Socket};
 use crate::upstream::Destination;
@@ -73,7 +73,7 @@ impl Pool {
             return Ok((stream, true));
         }
         // Apart and boxed, so that requests that find a connection do not carry its state.
-        let stream = Box::pin(connect::connect(destination, terms)).await?;
+        let stream = Box::pin(self::connect::connect(destination, terms)).await?;
         Ok((stream, false))
     }
 

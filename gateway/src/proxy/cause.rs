@@ -102,7 +102,7 @@ impl Cause {
     }
 
     /// The status of the response; `None` where there is nobody to respond to.
-    pub(super) fn status(self) -> Option<StatusCode> {
+    pub(crate) fn status(self) -> Option<StatusCode> {
         Some(match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -122,7 +122,7 @@ impl Cause {
     }
 
     /// The value of `X-Sallyport-Error`, and the first word of the body.
-    pub(super) fn label(self) -> &'static str {
+    pub(crate) fn label(self) -> &'static str {
         match self {
             Self::BadRequest(_) => "bad_request",
             Self::HeadTooLarge => "head_too_large",

@@ -31,7 +31,7 @@ thread_local! {
 }
 
 /// One end of a tunnel.
-pub(super) trait Side: AsyncRead + AsyncWrite + Unpin {
+pub(crate) trait Side: AsyncRead + AsyncWrite + Unpin {
     /// The number of its descriptor.
     fn descriptor(&self) -> i32;
 
@@ -194,11 +194,13 @@ impl Conversation {
     }
 }
 
-/// Relays between the two ends, of each of which something may have been read already.
-pub(super) async fn relay(
+/// Relays between the two ends, of each of which something may have been read already. `passed` is
+/// told how many bytes went to the origin and to the client, whenever some have.
+pub(crate) async fn relay(
     (mut client, from_client): (impl Side, Bytes),
     (mut origin, from_origin): (impl Side, Bytes),
     idle: Duration,
+    mut passed: impl FnMut(u64, u64),
 ) -> Relayed {
     let mut up = Direction::new(from_client);
     let mut down = Direction::new(from_origin);
@@ -217,6 +219,9 @@ pub(super) async fn relay(
         };
         let (sent, received) = (up.bytes - before.0, down.bytes - before.1);
         conversation.record(sent, received, up.silent, down.silent);
+        if sent + received > 0 {
+            passed(sent, received);
+        }
         if let Some(end) = ended {
             return Poll::Ready(end);
         }

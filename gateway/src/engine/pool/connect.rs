@@ -31,7 +31,7 @@ pub(crate) struct Terms {
 }
 
 /// Connects to `destination`.
-pub(super) async fn connect(destination: &Destination, terms: &Terms) -> Result<OriginStream> {
+pub(crate) async fn connect(destination: &Destination, terms: &Terms) -> Result<OriginStream> {
     match timeout(terms.within, begin(destination, terms)).await {
         Ok(connected) => connected,
         Err(late) => {

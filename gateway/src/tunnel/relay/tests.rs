@@ -17,8 +17,12 @@ async fn pair() -> (TcpStream, TcpStream) {
 async fn tunnel(idle: Duration) -> (TcpStream, TcpStream, JoinHandle<Relayed>) {
     let (client, near_client) = pair().await;
     let (origin, near_origin) = pair().await;
-    let relaying =
-        tokio::spawn(relay((near_client, Bytes::new()), (near_origin, Bytes::new()), idle));
+    let relaying = tokio::spawn(relay(
+        (near_client, Bytes::new()),
+        (near_origin, Bytes::new()),
+        idle,
+        |_, _| {},
+    ));
     (client, origin, relaying)
 }
 
@@ -26,7 +30,7 @@ async fn tunnel(idle: Duration) -> (TcpStream, TcpStream, JoinHandle<Relayed>) {
 async fn what_was_read_before_goes_first() {
     let (mut client, near_client) = pair().await;
     let (mut origin, near_origin) = pair().await;
-    let relaying = relay((near_client, "up".into()), (near_origin, "down".into()), IDLE);
+    let relaying = relay((near_client, "up".into()), (near_origin, "down".into()), IDLE, |_, _| {});
     let relaying = tokio::spawn(relaying);
     client.write_all(b"!").await.unwrap();
     client.shutdown().await.unwrap();
