@@ -8,6 +8,8 @@ mod client_certificates;
 mod handshakes;
 #[path = "tls/mistakes.rs"]
 mod mistakes;
+#[path = "tls/passthrough.rs"]
+pub(crate) mod passthrough;
 #[path = "tls/pki.rs"]
 pub(crate) mod pki;
 #[path = "tls/real_clients.rs"]
