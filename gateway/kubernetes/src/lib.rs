@@ -184,7 +184,7 @@ impl Cluster {
 
     fn tell_state(&self) {
         let state = match self.failing.iter().next() {
-            Some(((kind, namespace), why)) => {
+            Some(((kind, namespace, _), why)) => {
                 let within = namespace.as_ref().map(|it| format!(" of namespace {it}"));
                 Err(format!("{kind} objects{} cannot be read: {why}", within.unwrap_or_default()))
             }

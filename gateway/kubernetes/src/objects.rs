@@ -24,7 +24,7 @@ pub(crate) use self::gateway::{
 pub(crate) use self::route::{
     BackendRef, Cors, FieldMatch, Filter, Grpc, GrpcMethod, HeaderChanges, Http, MethodMatch,
     NameValue, ParentRef, PathModifier, RequestMirror, RequestRedirect, Route, RouteKind,
-    RouteMatch, Rule, UrlRewrite,
+    RouteMatch, Rule, Tls, TlsAlpha, UrlRewrite,
 };
 
 /// An object of a cluster: what all kinds have, and what this kind says.

@@ -15,7 +15,9 @@ use sallyport_config::delivery::Outcome;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::objects::{Gateway, GatewayClass, Grpc, Http, Ingress, Key, Kind, Object, RouteKind};
+use crate::objects::{
+    Gateway, GatewayClass, Grpc, Http, Ingress, Key, Kind, Object, Tls, TlsAlpha,
+};
 use crate::store::Objects;
 
 pub(crate) use self::merge::merge;
@@ -39,15 +41,8 @@ pub(crate) enum StatusOf {
     Gateway,
     HttpRoute,
     GrpcRoute,
-}
-
-impl From<RouteKind> for StatusOf {
-    fn from(kind: RouteKind) -> Self {
-        match kind {
-            RouteKind::Http => Self::HttpRoute,
-            RouteKind::Grpc => Self::GrpcRoute,
-        }
-    }
+    TlsRoute,
+    TlsAlphaRoute,
 }
 
 impl StatusOf {
@@ -62,6 +57,8 @@ impl StatusOf {
             Self::Gateway => objects.gateways.get(key).map(of::<Gateway>),
             Self::HttpRoute => objects.http_routes.get(key).map(of::<Http>),
             Self::GrpcRoute => objects.grpc_routes.get(key).map(of::<Grpc>),
+            Self::TlsRoute => objects.tls_routes.get(key).map(of::<Tls>),
+            Self::TlsAlphaRoute => objects.tls_alpha_routes.get(key).map(of::<TlsAlpha>),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::objects::{
     BackendTlsPolicy, ConfigMap, EndpointSlice, Gateway, GatewayClass, Grpc, Http, Ingress,
-    IngressClass, Key, Kind, Namespace, Object, ReferenceGrant, Secret, Service,
+    IngressClass, Key, Kind, Namespace, Object, ReferenceGrant, Secret, Service, Tls, TlsAlpha,
 };
 
 /// The label by which a slice of endpoints belongs to a Service.
@@ -28,6 +28,8 @@ pub(crate) struct Objects {
     pub(crate) gateways: Table<Gateway>,
     pub(crate) http_routes: Table<Http>,
     pub(crate) grpc_routes: Table<Grpc>,
+    pub(crate) tls_routes: Table<Tls>,
+    pub(crate) tls_alpha_routes: Table<TlsAlpha>,
     pub(crate) grants: Table<ReferenceGrant>,
     pub(crate) tls_policies: Table<BackendTlsPolicy>,
     /// Objects that cannot be read, by kind and name, and why.
@@ -76,6 +78,8 @@ held! {
     Gateway: gateways;
     Http: http_routes;
     Grpc: grpc_routes;
+    Tls: tls_routes;
+    TlsAlpha: tls_alpha_routes;
     ReferenceGrant: grants;
     BackendTlsPolicy: tls_policies;
 }

@@ -9,6 +9,7 @@ mod matching;
 mod route;
 mod rule;
 mod tls;
+mod tls_route;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;

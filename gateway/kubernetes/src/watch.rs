@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use crate::objects::{
     BackendTlsPolicy, ConfigMap, EndpointSlice, Gateway, GatewayClass, Grpc, Http, Ingress,
-    IngressClass, Key, Kind, Namespace, Object, ReferenceGrant, Secret, Service,
+    IngressClass, Key, Kind, Namespace, Object, ReferenceGrant, Secret, Service, Tls, TlsAlpha,
 };
 use crate::store::{Held, Objects, Touched};
 
@@ -29,8 +29,8 @@ const ASK_AGAIN: Duration = Duration::from_secs(2);
 /// How long an answer to that may take.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 
-/// One namespace's objects of one kind.
-pub(crate) type Watched = (&'static str, Option<String>);
+/// One namespace's objects of one kind, and the version that is asked for.
+pub(crate) type Watched = (&'static str, Option<String>, &'static str);
 
 /// Puts what was seen into the store, and says what of it that touches.
 pub(crate) type Change = Box<dyn FnOnce(&mut Objects) -> Vec<Touched> + Send>;
@@ -66,6 +66,8 @@ pub(crate) fn start(
     start.kind::<Gateway>();
     start.kind::<Http>();
     start.kind::<Grpc>();
+    start.kind::<Tls>();
+    start.kind::<TlsAlpha>();
     start.kind::<ReferenceGrant>();
     start.kind::<BackendTlsPolicy>();
     started
@@ -93,7 +95,7 @@ impl Start<'_> {
     }
 
     fn watch<T: Held>(&mut self, api: Api<DynamicObject>, namespace: Option<String>) {
-        let watched = (T::KIND, namespace);
+        let watched = (T::KIND, namespace, T::VERSION);
         self.started.push(watched.clone());
         tokio::spawn(follow::<T>(api, watched, self.updates.clone()));
     }
@@ -165,7 +167,7 @@ async fn answers(api: &Api<DynamicObject>) -> bool {
 
 fn take<T: Held>(
     event: Event<DynamicObject>,
-    (_, namespace): &Watched,
+    (_, namespace, _): &Watched,
     listed: &mut BTreeSet<Key>,
 ) -> Option<Update> {
     let apply = |object: DynamicObject| -> Update {

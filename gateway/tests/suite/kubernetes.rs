@@ -10,6 +10,8 @@ mod ingress;
 mod outages;
 #[path = "kubernetes/secrets.rs"]
 mod secrets;
+#[path = "kubernetes/tls_routes.rs"]
+mod tls_routes;
 
 use std::net::SocketAddr;
 

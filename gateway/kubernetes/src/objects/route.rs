@@ -1,4 +1,4 @@
-//! HTTPRoute and GRPCRoute, read as one: what they have in common has the same names.
+//! HTTPRoute, GRPCRoute and TLSRoute, read as one: what they have in common has the same names.
 
 use serde::Deserialize;
 
@@ -8,6 +8,10 @@ kinds! {
     Http: "gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes",
         OPTIONAL = true, HAS_STATUS = true;
     Grpc: "gateway.networking.k8s.io", "v1", "GRPCRoute", "grpcroutes",
+        OPTIONAL = true, HAS_STATUS = true;
+    Tls: "gateway.networking.k8s.io", "v1", "TLSRoute", "tlsroutes",
+        OPTIONAL = true, HAS_STATUS = true;
+    TlsAlpha: "gateway.networking.k8s.io", "v1alpha2", "TLSRoute", "tlsroutes",
         OPTIONAL = true, HAS_STATUS = true;
 }
 
@@ -21,11 +25,22 @@ pub(crate) struct Http(pub(crate) Route);
 #[serde(transparent)]
 pub(crate) struct Grpc(pub(crate) Route);
 
-/// Which of the two a route is.
+/// A TLSRoute as it is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Tls(pub(crate) Route);
+
+/// A TLSRoute of a cluster that may not have the version of [`Tls`] yet.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct TlsAlpha(pub(crate) Route);
+
+/// Which of them a route is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum RouteKind {
     Http,
     Grpc,
+    Tls,
 }
 
 impl RouteKind {
@@ -34,6 +49,7 @@ impl RouteKind {
         match self {
             Self::Http => Http::KIND,
             Self::Grpc => Grpc::KIND,
+            Self::Tls => Tls::KIND,
         }
     }
 }

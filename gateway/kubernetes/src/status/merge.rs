@@ -11,7 +11,10 @@ pub(crate) fn merge(known: &Value, status: &ObjectStatus, now: &str) -> Option<V
     let wanted = status.wanted.as_object()?;
     match status.of {
         StatusOf::Ingress => merged.extend(wanted.clone()),
-        StatusOf::HttpRoute | StatusOf::GrpcRoute => parents(&mut merged, wanted, now),
+        StatusOf::HttpRoute
+        | StatusOf::GrpcRoute
+        | StatusOf::TlsRoute
+        | StatusOf::TlsAlphaRoute => parents(&mut merged, wanted, now),
         StatusOf::Gateway | StatusOf::GatewayClass => object(&mut merged, wanted, now),
     }
     (Value::Object(merged.clone()) != *known && !(merged.is_empty() && known.is_null()))

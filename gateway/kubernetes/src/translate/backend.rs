@@ -16,6 +16,8 @@ use crate::objects::{BackendTlsPolicy, ConfigMap, Key, Kind as _, Object, Servic
 pub(super) struct Wanted {
     /// Whether it is spoken to in HTTP/2 whatever its port says: gRPC has no other way.
     pub(super) http2: bool,
+    /// Whether it is spoken to by clients themselves, so that nothing of how is the gateway's.
+    pub(super) is_passed_on: bool,
 }
 
 impl Draft<'_> {
@@ -44,8 +46,16 @@ impl Draft<'_> {
         };
         let app_protocol = declared.and_then(|declared| declared.app_protocol.as_deref());
         let is_http2 = wanted.http2 || matches!(app_protocol, Some("kubernetes.io/h2c" | "grpc"));
-        let tls = self.backend_tls(service, declared.and_then(|it| it.name.as_deref()))?;
-        let suffix = if is_http2 { "/http2" } else { "" };
+        let is_http2 = is_http2 && !wanted.is_passed_on;
+        let tls = match wanted.is_passed_on {
+            true => None,
+            false => self.backend_tls(service, declared.and_then(|it| it.name.as_deref()))?,
+        };
+        let suffix = match wanted.is_passed_on {
+            true => "/passthrough",
+            false if is_http2 => "/http2",
+            false => "",
+        };
         let name = format!("kubernetes/{service}:{number}{suffix}");
         if self.upstreams.contains_key(&name) {
             return Ok(name);

@@ -8,8 +8,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use sallyport_config::delivery::Part;
-use sallyport_config::spec::Certificate;
 use sallyport_config::spec::scalar::Address;
+use sallyport_config::spec::{Certificate, ListenerTls, Passthrough};
 use serde_json::json;
 
 use super::Draft;
@@ -51,8 +51,18 @@ impl Slot {
         named.map(str::to_ascii_lowercase)
     }
 
-    fn is_tls(&self) -> bool {
+    /// Whether its connections are terminated.
+    fn terminates(&self) -> bool {
         self.spec.protocol == "HTTPS"
+    }
+
+    /// Whether its connections are passed on by the name that they ask for.
+    pub(super) fn passes_on(&self) -> bool {
+        self.spec.protocol == "TLS"
+    }
+
+    fn is_encrypted(&self) -> bool {
+        self.terminates() || self.passes_on()
     }
 }
 
@@ -78,11 +88,12 @@ impl Draft<'_> {
         }
         find_conflicts(&mut slots);
         for slot in &mut slots {
-            let is_without = slot.is_tls() && slot.certificates.is_empty();
+            let is_without = slot.terminates() && slot.certificates.is_empty();
             slot.is_served = slot.refused.is_none() && slot.conflict.is_none() && !is_without;
         }
         let hosts = self.routes(&ours, &mut slots);
-        self.gateway_listeners(&slots, hosts);
+        let passthrough = self.tls_routes(&ours, &mut slots);
+        self.gateway_listeners(&slots, hosts, passthrough);
         for gateway in &ours {
             if let Some(address) = addresses.get(&gateway.key) {
                 let status = gateway_status(gateway, address, &slots, self.published());
@@ -191,7 +202,7 @@ impl Draft<'_> {
             let what = format!("port {} cannot be used", spec.port);
             slot.refused = Some(("PortUnavailable", what));
         }
-        if !matches!(&*spec.protocol, "HTTP" | "HTTPS") {
+        if !matches!(&*spec.protocol, "HTTP" | "HTTPS" | "TLS") {
             let what = format!("the protocol {:?} is not supported", spec.protocol);
             slot.refused = Some(("UnsupportedProtocol", what));
             return slot;
@@ -203,8 +214,14 @@ impl Draft<'_> {
             slot.refused = Some(("Invalid", what));
         }
         kinds(&mut slot);
-        if slot.is_tls() {
+        if slot.terminates() {
             self.slot_certificates(&mut slot);
+        }
+        let mode = tls.and_then(|tls| tls.mode.as_deref());
+        if slot.passes_on() && mode != Some("Passthrough") {
+            let what =
+                "TLS is passed on: write `mode: Passthrough`, or `protocol: HTTPS`".to_owned();
+            slot.refused = Some(("UnsupportedProtocol", what));
         }
         slot
     }
@@ -257,7 +274,12 @@ impl Draft<'_> {
     }
 
     /// One listener for each address and port, with the virtual hosts of its routes.
-    fn gateway_listeners(&mut self, slots: &[Slot], mut hosts: BTreeMap<SocketAddr, Vec<String>>) {
+    fn gateway_listeners(
+        &mut self,
+        slots: &[Slot],
+        mut hosts: BTreeMap<SocketAddr, Vec<String>>,
+        mut passthrough: BTreeMap<SocketAddr, Vec<Passthrough>>,
+    ) {
         let mut binds: BTreeMap<SocketAddr, Vec<&Slot>> = BTreeMap::new();
         for slot in slots.iter().filter(|slot| slot.is_served) {
             binds.entry(slot.address).or_default().push(slot);
@@ -268,13 +290,26 @@ impl Draft<'_> {
             let certificates = slots.iter().flat_map(|slot| &slot.certificates);
             let certificates: Vec<_> =
                 certificates.filter(|it| seen.insert(it.cert.clone())).cloned().collect();
-            let tls = (!certificates.is_empty()).then(|| terminating(certificates));
+            let passthrough = passthrough.remove(&address).unwrap_or_default();
+            let terminates = !certificates.is_empty();
+            let is_encrypted = slots[0].is_encrypted();
+            if is_encrypted && !terminates && passthrough.is_empty() {
+                // There is nobody to answer a client.
+                continue;
+            }
+            let tls =
+                is_encrypted.then(|| ListenerTls { passthrough, ..terminating(certificates) });
             let hosts = hosts.remove(&address).unwrap_or_default();
             let hosts = hosts.iter().map(|host| host.as_str().into()).collect();
             self.out
                 .origins
                 .insert(Part::Listener(name.as_str().into()), slots[0].gateway.origin());
-            self.out.fragment.listeners.push(listener(&name, Address(address), hosts, tls));
+            let mut listener = listener(&name, Address(address), hosts, tls);
+            if is_encrypted && !terminates {
+                // What only connections have that are terminated.
+                (listener.virtual_hosts, listener.protocols) = (None, None);
+            }
+            self.out.fragment.listeners.push(listener);
         }
     }
 }
@@ -288,7 +323,10 @@ struct Served {
 
 /// The kinds of routes that a listener takes: those that it names, as far as its protocol has them.
 fn kinds(slot: &mut Slot) {
-    let supported = [RouteKind::Http, RouteKind::Grpc];
+    let supported = match slot.passes_on() {
+        true => &[RouteKind::Tls][..],
+        false => &[RouteKind::Http, RouteKind::Grpc],
+    };
     let Some(named) = &slot.spec.allowed_routes.kinds else {
         slot.kinds = supported.to_vec();
         return;
@@ -311,8 +349,8 @@ fn find_conflicts(slots: &mut [Slot]) {
     let mut first: BTreeMap<SocketAddr, bool> = BTreeMap::new();
     let mut names: BTreeMap<(SocketAddr, Option<String>), String> = BTreeMap::new();
     for slot in slots.iter_mut().filter(|slot| slot.refused.is_none()) {
-        let is_tls = slot.is_tls();
-        if *first.entry(slot.address).or_insert(is_tls) != is_tls {
+        let is_encrypted = slot.is_encrypted();
+        if *first.entry(slot.address).or_insert(is_encrypted) != is_encrypted {
             let what = format!("port {} has another protocol already", slot.spec.port);
             slot.conflict = Some(("ProtocolConflict", what));
             continue;

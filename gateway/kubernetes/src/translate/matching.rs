@@ -20,6 +20,8 @@ pub(super) fn translate(kind: RouteKind, from: &RouteMatch) -> Result<(Match, Ra
     let (path, methods) = match kind {
         RouteKind::Http => (http_path(from)?, http_method(from)?),
         RouteKind::Grpc => (grpc_path(from)?, None),
+        // Of what it passes on nothing is seen but the name.
+        RouteKind::Tls => (None, None),
     };
     let headers = distinct(&from.headers, true).map(header).collect::<Result<Vec<_>, _>>()?;
     let query = distinct(&from.query_params, false).map(query).collect::<Result<Vec<_>, _>>()?;

@@ -18,16 +18,35 @@ use super::matching::{self, Rank};
 use super::rule::{Action, Of, Unresolved};
 use super::{Draft, responding};
 use crate::objects::{Gateway, Key, Kind as _, Object, ParentRef, Route, RouteKind, RouteMatch};
-use crate::status::{ObjectStatus, condition};
+use crate::status::{ObjectStatus, StatusOf, condition};
 
-/// A route of either kind.
+/// A route of any kind.
 #[derive(Clone, Debug)]
-struct Item {
-    kind: RouteKind,
-    key: Key,
-    generation: i64,
-    created_s: i64,
-    body: Arc<Route>,
+pub(super) struct Item {
+    pub(super) kind: RouteKind,
+    pub(super) of: StatusOf,
+    pub(super) key: Key,
+    pub(super) generation: i64,
+    pub(super) created_s: i64,
+    pub(super) body: Arc<Route>,
+}
+
+impl Item {
+    /// The route that `object` is.
+    pub(super) fn new<T: crate::objects::Kind>(
+        (kind, of): (RouteKind, StatusOf),
+        object: &Object<T>,
+        body: &Route,
+    ) -> Self {
+        let Object { key, generation, created_s, .. } = object;
+        let (key, body) = (key.clone(), Arc::new(body.clone()));
+        Self { kind, of, key, generation: *generation, created_s: *created_s, body }
+    }
+
+    /// As messages name it.
+    pub(super) fn origin(&self) -> Box<str> {
+        format!("{} {}", self.kind.kind(), self.key).into()
+    }
 }
 
 /// A rule's match, as far as it can be ordered.
@@ -44,9 +63,18 @@ struct Entry {
 type Hosts = BTreeMap<(SocketAddr, String), Vec<Arc<Entry>>>;
 
 /// What a parent says of a route.
-struct Verdict {
-    accepted: Result<(), (&'static str, String)>,
-    slots: Vec<usize>,
+pub(super) struct Verdict {
+    pub(super) accepted: Result<(), (&'static str, String)>,
+    pub(super) slots: Vec<usize>,
+}
+
+/// What was found of the rules of a route.
+#[derive(Default)]
+pub(super) struct Told {
+    /// The first reference that cannot be followed.
+    pub(super) unresolved: Option<Unresolved>,
+    /// What is asked for and not supported.
+    pub(super) unsupported: Option<String>,
 }
 
 impl Draft<'_> {
@@ -58,7 +86,7 @@ impl Draft<'_> {
     ) -> BTreeMap<SocketAddr, Vec<String>> {
         let mut hosts = Hosts::new();
         // A listener's hostname is its own, whether there are routes for it or not.
-        for slot in slots.iter().filter(|slot| slot.is_served) {
+        for slot in slots.iter().filter(|slot| slot.is_served && !slot.passes_on()) {
             let hostname = slot.hostname().unwrap_or_else(|| "*".to_owned());
             hosts.entry((slot.address, hostname)).or_default();
         }
@@ -80,19 +108,12 @@ impl Draft<'_> {
     }
 
     fn items(&self) -> Vec<Item> {
-        fn item<T: crate::objects::Kind>(
-            kind: RouteKind,
-            object: &Object<T>,
-            body: &Route,
-        ) -> Item {
-            let Object { key, generation, created_s, .. } = object;
-            let (key, body) = (key.clone(), Arc::new(body.clone()));
-            Item { kind, key, generation: *generation, created_s: *created_s, body }
-        }
-        let http = self.objects.http_routes.values();
-        let http = http.map(|it| item(RouteKind::Http, it, &it.body.0));
-        let grpc = self.objects.grpc_routes.values();
-        http.chain(grpc.map(|it| item(RouteKind::Grpc, it, &it.body.0))).collect()
+        let (http, grpc) =
+            ((RouteKind::Http, StatusOf::HttpRoute), (RouteKind::Grpc, StatusOf::GrpcRoute));
+        let of_http = self.objects.http_routes.values();
+        let of_http = of_http.map(|it| Item::new(http, it, &it.body.0));
+        let of_grpc = self.objects.grpc_routes.values();
+        of_http.chain(of_grpc.map(|it| Item::new(grpc, it, &it.body.0))).collect()
     }
 
     fn route(
@@ -102,17 +123,12 @@ impl Draft<'_> {
         slots: &mut [Slot],
         hosts: &mut Hosts,
     ) {
-        let origin: Box<str> = format!("{} {}", item.kind.kind(), item.key).into();
-        let mut parents = Vec::new();
-        for parent in &item.body.parent_refs {
-            let Some(gateway) = gateway_of(item, parent, ours) else { continue };
-            parents.push((parent, self.verdict(item, parent, gateway, slots)));
-        }
+        let parents = self.parents(item, ours, slots);
         if parents.is_empty() {
             return;
         }
         let is_taken = parents.iter().any(|(_, verdict)| verdict.accepted.is_ok());
-        let rules = if is_taken { self.rules(item, &origin) } else { Rules::default() };
+        let rules = if is_taken { self.rules(item, &item.origin()) } else { Rules::default() };
         for (_, verdict) in parents.iter().filter(|(_, verdict)| verdict.accepted.is_ok()) {
             for index in &verdict.slots {
                 slots[*index].attached.insert((item.kind, item.key.clone()));
@@ -131,13 +147,33 @@ impl Draft<'_> {
                 }
             }
         }
-        if let Some(what) = &rules.unsupported {
+        self.conclude(item, &parents, &rules.told);
+    }
+
+    /// The references of a route to Gateways of ours, and what each of those says of it.
+    pub(super) fn parents<'i>(
+        &self,
+        item: &'i Item,
+        ours: &[Arc<Object<Gateway>>],
+        slots: &[Slot],
+    ) -> Vec<(&'i ParentRef, Verdict)> {
+        let parents = item.body.parent_refs.iter().filter_map(|parent| {
+            let gateway = gateway_of(item, parent, ours)?;
+            Some((parent, self.verdict(item, parent, gateway, slots)))
+        });
+        parents.collect()
+    }
+
+    /// Tells what became of a route.
+    pub(super) fn conclude(&mut self, item: &Item, parents: &[(&ParentRef, Verdict)], told: &Told) {
+        let origin = item.origin();
+        if let Some(what) = &told.unsupported {
             self.problem(origin.clone(), what.clone(), "use what is supported");
         }
-        if let Some((_, what)) = &rules.unresolved {
+        if let Some((_, what)) = &told.unresolved {
             self.problem(origin.clone(), what.clone(), "correct the reference");
         }
-        for (parent, verdict) in &parents {
+        for (parent, verdict) in parents {
             if let Err((_, what)) = &verdict.accepted {
                 let what = format!("is not taken by {}: {what}", parent.name);
                 self.problem(origin.clone(), what, "correct the reference to the Gateway");
@@ -145,11 +181,11 @@ impl Draft<'_> {
         }
         let controller = &*self.config.gateway_controller;
         let entries = parents.iter().map(|(parent, verdict)| {
-            parent_status(item, parent, &verdict.accepted, &rules, controller)
+            parent_status(item, parent, &verdict.accepted, told, controller)
         });
         let wanted =
             json!({ "controllerName": controller, "parents": entries.collect::<Vec<_>>() });
-        let (of, key) = (item.kind.into(), item.key.clone());
+        let (of, key) = (item.of, item.key.clone());
         self.out.statuses.push(ObjectStatus { of, key, origin, wanted });
     }
 
@@ -213,7 +249,7 @@ impl Draft<'_> {
 
     /// The hostnames of a route at a listener, but for those that another listener there says more
     /// of.
-    fn hostnames(&self, item: &Item, slot: &Slot, slots: &[Slot]) -> BTreeSet<String> {
+    pub(super) fn hostnames(&self, item: &Item, slot: &Slot, slots: &[Slot]) -> BTreeSet<String> {
         let own = slot.hostname();
         let all = ["*".to_owned()];
         let named = if item.body.hostnames.is_empty() { &all[..] } else { &item.body.hostnames };
@@ -240,7 +276,7 @@ impl Draft<'_> {
                 let (matched, rank) = match matching::translate(item.kind, from) {
                     Ok(translated) => translated,
                     Err(what) => {
-                        rules.unsupported.get_or_insert(what);
+                        rules.told.unsupported.get_or_insert(what);
                         continue;
                     }
                 };
@@ -264,16 +300,16 @@ impl Draft<'_> {
 #[derive(Default)]
 struct Rules {
     entries: Vec<Arc<Entry>>,
-    unresolved: Option<Unresolved>,
-    unsupported: Option<String>,
+    told: Told,
 }
 
 impl Rules {
     /// The route of one match; what cannot be done as it is written is answered with 500.
     fn take(&mut self, name: &str, matches: Match, action: Action) -> spec::Route {
         let is_unsupported = action.unsupported.is_some();
-        self.unsupported = self.unsupported.take().or(action.unsupported);
-        self.unresolved = self.unresolved.take().or(action.unresolved);
+        let told = &mut self.told;
+        told.unsupported = told.unsupported.take().or(action.unsupported);
+        told.unresolved = told.unresolved.take().or(action.unresolved);
         if is_unsupported || (action.forward.is_none() && action.redirect.is_none()) {
             return responding(name, matches, 500);
         }
@@ -302,16 +338,16 @@ fn parent_status(
     item: &Item,
     parent: &ParentRef,
     accepted: &Result<(), (&'static str, String)>,
-    rules: &Rules,
+    told: &Told,
     controller: &str,
 ) -> Value {
     let generation = item.generation;
-    let accepted = match (accepted, &rules.unsupported) {
+    let accepted = match (accepted, &told.unsupported) {
         (Err((reason, what)), _) => condition("Accepted", false, reason, what, generation),
         (Ok(()), Some(what)) => condition("Accepted", false, "UnsupportedValue", what, generation),
         (Ok(()), None) => condition("Accepted", true, "Accepted", "", generation),
     };
-    let resolved = match &rules.unresolved {
+    let resolved = match &told.unresolved {
         Some((reason, what)) => condition("ResolvedRefs", false, reason, what, generation),
         None => condition("ResolvedRefs", true, "ResolvedRefs", "", generation),
     };

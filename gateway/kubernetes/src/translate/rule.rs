@@ -124,8 +124,12 @@ impl Draft<'_> {
             .map(|percent| Mirror { upstream: upstream.as_str().into(), percent: Some(percent) }))
     }
 
-    /// Where requests go; nowhere if nothing of what is named is there.
-    fn forward(&mut self, of: Of<'_>, action: &mut Action) -> Option<Forward> {
+    /// The upstreams of a rule's backends and their shares; none if nothing of what is named is there.
+    pub(super) fn targets(
+        &mut self,
+        of: Of<'_>,
+        first_unresolved: &mut Option<Unresolved>,
+    ) -> Vec<Target> {
         let mut targets: Vec<Target> = Vec::new();
         let mut lost = 0;
         for backend in &of.rule.backend_refs {
@@ -139,21 +143,27 @@ impl Draft<'_> {
                     }
                 },
                 Err(unresolved) => {
-                    action.unresolved.get_or_insert(unresolved);
+                    first_unresolved.get_or_insert(unresolved);
                     lost += weight;
                 }
             }
         }
         targets.retain(|target| target.weight.0 > 0);
-        if targets.is_empty() {
-            return None;
-        }
-        if lost > 0 {
+        if lost > 0 && !targets.is_empty() {
             // Its share is answered with an error: nobody else takes it.
             let upstream = self.nowhere().as_str().into();
             targets.push(Target { upstream, weight: Int(lost) });
         }
         scale(&mut targets);
+        targets
+    }
+
+    /// Where requests go; nowhere if nothing of what is named is there.
+    fn forward(&mut self, of: Of<'_>, action: &mut Action) -> Option<Forward> {
+        let targets = self.targets(of, &mut action.unresolved);
+        if targets.is_empty() {
+            return None;
+        }
         let sticky = match self::sticky(of.rule, targets.len()) {
             Ok(sticky) => sticky,
             Err(what) => {
@@ -198,7 +208,8 @@ impl Draft<'_> {
                 format!("Service {} is named without a port", backend.name),
             ));
         };
-        let wanted = Wanted { http2: of.kind == RouteKind::Grpc };
+        let wanted =
+            Wanted { http2: of.kind == RouteKind::Grpc, is_passed_on: of.kind == RouteKind::Tls };
         let key = Key::new(namespace, &backend.name);
         let found = self.upstream(&key, &PortName::Number(port), &wanted);
         found.map_err(|what| ("BackendNotFound", what))

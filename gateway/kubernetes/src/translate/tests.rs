@@ -1,8 +1,10 @@
+mod tls_routes;
+
 use serde_json::{Value, json};
 
 use super::*;
 use crate::objects::{
-    Gateway, GatewayClass, Http, Ingress, Object, ReferenceGrant, Secret, Service,
+    Gateway, GatewayClass, Http, Ingress, Object, ReferenceGrant, Secret, Service, Tls, TlsAlpha,
 };
 use crate::status::StatusOf;
 use crate::store::Held;
@@ -21,6 +23,8 @@ fn cluster(objects: &[Value]) -> Objects {
             "Ingress" => add::<Ingress>(&mut to, object),
             "ReferenceGrant" => add::<ReferenceGrant>(&mut to, object),
             "Secret" => add::<Secret>(&mut to, object),
+            "TLSRoute" => add::<Tls>(&mut to, object),
+            "AlphaTLSRoute" => add::<TlsAlpha>(&mut to, object),
             _ => add::<Service>(&mut to, object),
         }
     }

@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 /// Group and version, kind, and its name in paths.
-const KINDS: [(&str, &str, &str); 14] = [
+const KINDS: [(&str, &str, &str); 16] = [
     ("v1", "Service", "services"),
     ("v1", "Secret", "secrets"),
     ("v1", "ConfigMap", "configmaps"),
@@ -29,6 +29,8 @@ const KINDS: [(&str, &str, &str); 14] = [
     ("gateway.networking.k8s.io/v1", "Gateway", "gateways"),
     ("gateway.networking.k8s.io/v1", "HTTPRoute", "httproutes"),
     ("gateway.networking.k8s.io/v1", "GRPCRoute", "grpcroutes"),
+    ("gateway.networking.k8s.io/v1", "TLSRoute", "tlsroutes"),
+    ("gateway.networking.k8s.io/v1alpha2", "TLSRoute", "tlsroutes"),
     ("gateway.networking.k8s.io/v1beta1", "ReferenceGrant", "referencegrants"),
     ("gateway.networking.k8s.io/v1", "BackendTLSPolicy", "backendtlspolicies"),
 ];
@@ -46,8 +48,8 @@ struct Cluster {
     compacted: u64,
     /// Kinds that may not be read.
     forbidden: BTreeSet<&'static str>,
-    /// Kinds that there are not.
-    absent: BTreeSet<&'static str>,
+    /// Kinds that there are not, by group and version and name in paths.
+    absent: BTreeSet<(&'static str, &'static str)>,
     /// Status patches that are answered with 409.
     conflicts: usize,
     lists: BTreeMap<String, usize>,
@@ -186,7 +188,13 @@ impl ApiServer {
     /// Has no kinds of the Gateway API.
     pub(super) fn without_gateway_api(self) -> Self {
         let of_gateway = KINDS.iter().filter(|(group, ..)| group.starts_with("gateway."));
-        self.cluster().absent.extend(of_gateway.map(|(.., plural)| *plural));
+        self.cluster().absent.extend(of_gateway.map(|(group, _, plural)| (*group, *plural)));
+        self
+    }
+
+    /// Has TLSRoutes in their first version only.
+    pub(super) fn with_alpha_tls_routes(self) -> Self {
+        self.cluster().absent.insert(("gateway.networking.k8s.io/v1", "tlsroutes"));
         self
     }
 
@@ -230,6 +238,7 @@ fn key_of(object: &Value) -> Key {
 
 /// A path in its parts: plural, namespace, name, subresource.
 struct Target {
+    group: &'static str,
     plural: &'static str,
     namespace: Option<String>,
     name: Option<String>,
@@ -250,7 +259,8 @@ fn target(path: &str) -> Option<Target> {
     let known =
         KINDS.iter().find(|(of, _, plural)| *of == group && parts.first() == Some(plural))?;
     let name = parts.get(1).map(|name| (*name).to_owned());
-    Some(Target { plural: known.2, namespace, name, is_status: parts.get(2) == Some(&"status") })
+    let is_status = parts.get(2) == Some(&"status");
+    Some(Target { group: known.0, plural: known.2, namespace, name, is_status })
 }
 
 fn refused(code: u16, reason: &str) -> Response {
@@ -270,7 +280,7 @@ async fn answer(
     let Some(target) = target(uri.path()) else { return refused(404, "NotFound") };
     {
         let cluster = shared.cluster.lock().unwrap();
-        if cluster.absent.contains(target.plural) {
+        if cluster.absent.contains(&(target.group, target.plural)) {
             return refused(404, "NotFound");
         }
         if cluster.forbidden.contains(target.plural) {
