@@ -46,7 +46,7 @@ pub enum Command {
     /// Say what becomes of a request, and why
     Explain(explain::Args),
     /// Print the JSON Schema of the configuration, for editors
-    Schema,
+    Schema(schema::Args),
     /// Write another proxy's configuration as ours
     #[cfg(feature = "xds")]
     Convert(convert::Args),
@@ -92,7 +92,7 @@ pub fn dispatch(command: Command, kinds: Kinds, log: Log) -> Result<(), Failure>
         Command::Run(args) => run::main(&args, kinds, log),
         Command::Check(args) => check::main(&args, kinds),
         Command::Explain(args) => explain::main(args, kinds),
-        Command::Schema => schema::main(&kinds),
+        Command::Schema(args) => schema::main(&args, &kinds),
         #[cfg(feature = "xds")]
         Command::Convert(args) => convert::main(&args),
         Command::Upgrade(args) => upgrade::main(&args),

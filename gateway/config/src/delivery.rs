@@ -69,6 +69,8 @@ pub enum Part {
     VirtualHost(Box<str>),
     /// A route, behind its virtual host.
     Route(Box<str>, Box<str>),
+    /// A filter of a route, behind that.
+    Filter(Box<str>, Box<str>, Box<str>),
 }
 
 impl fmt::Display for Part {
@@ -81,6 +83,9 @@ impl fmt::Display for Part {
             }
             Self::Upstream(name) => write!(out, "upstream {name}"),
             Self::VirtualHost(name) => write!(out, "virtual host {name}"),
+            Self::Filter(host, route, name) => {
+                write!(out, "filter {name} of route {route} of virtual host {host}")
+            }
             Self::Route(host, name) => write!(out, "route {name} of virtual host {host}"),
         }
     }

@@ -4,6 +4,7 @@
 //! (`null` is none), which keys exclude or need each other, and which numbers a text may hold.
 
 mod pattern;
+mod structural;
 
 use schemars::generate::SchemaSettings;
 use schemars::transform::{RecursiveTransform, Transform};
@@ -13,6 +14,7 @@ use serde_json::{Map, Value, json};
 use crate::spec::{AccessLog, FilterEntry, Spec};
 
 pub(crate) use pattern::numbers;
+pub use structural::structural;
 
 /// The schema of `T`, self-contained, by JSON Schema 2020-12.
 #[must_use]

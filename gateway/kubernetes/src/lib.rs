@@ -6,12 +6,15 @@
 //! written back. Endpoints take a short way of their own. This crate knows nothing of requests, and
 //! traffic never waits for the API server.
 
+mod definitions;
 mod endpoints;
 mod objects;
 mod status;
 mod store;
 mod translate;
 mod watch;
+
+pub use self::definitions::definitions;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -54,7 +57,8 @@ pub async fn run(
     };
     let (sender, updates) = mpsc::channel(UPDATES);
     let unsynced = watch::start(&client, &config, &sender).into_iter().collect();
-    let statuses = config.write_status.then(|| Statuses::start(client.clone()));
+    let controller = config.gateway_controller.to_string();
+    let statuses = config.write_status.then(|| Statuses::start(client.clone(), controller));
     let cluster = Cluster {
         config,
         outlet,
@@ -238,7 +242,7 @@ impl Cluster {
             unit: Unit::Part,
         };
         if let Some(statuses) = &mut self.statuses {
-            statuses.prepare(self.deliveries, translated.statuses);
+            statuses.prepare(self.deliveries, translated.statuses, delivery.problems.clone());
         }
         self.outlet.deliver(delivery);
     }

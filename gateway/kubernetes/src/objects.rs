@@ -5,6 +5,7 @@
 //! hide the rest.
 
 mod core;
+mod extension;
 mod gateway;
 mod route;
 
@@ -18,13 +19,14 @@ pub(crate) use self::core::{
     Backend, ConfigMap, EndpointSlice, Ingress, IngressClass, Namespace, Pair, Secret, Service,
     ServicePort,
 };
+pub(crate) use self::extension::ExtensionFilter;
 pub(crate) use self::gateway::{
     BackendTlsPolicy, CertificateRef, Gateway, GatewayClass, GatewayListener, ReferenceGrant,
 };
 pub(crate) use self::route::{
-    BackendRef, Cors, FieldMatch, Filter, Grpc, GrpcMethod, HeaderChanges, Http, MethodMatch,
-    NameValue, ParentRef, PathModifier, RequestMirror, RequestRedirect, Route, RouteKind,
-    RouteMatch, Rule, Tls, TlsAlpha, UrlRewrite,
+    BackendRef, Cors, ExtensionRef, FieldMatch, Filter, Grpc, GrpcMethod, HeaderChanges, Http,
+    MethodMatch, NameValue, ParentRef, PathModifier, RequestMirror, RequestRedirect, Route,
+    RouteKind, RouteMatch, Rule, Tls, TlsAlpha, UrlRewrite,
 };
 
 /// An object of a cluster: what all kinds have, and what this kind says.
@@ -32,6 +34,8 @@ pub(crate) use self::route::{
 pub(crate) struct Object<T> {
     /// Where and what it is called.
     pub(crate) key: Key,
+    /// Tells it from others of its name, before and after it.
+    pub(crate) uid: Box<str>,
     /// Counts up with every edit of what it says.
     pub(crate) generation: i64,
     /// When it was made, as seconds of Unix time; 0 where that is not said.
@@ -118,6 +122,7 @@ impl<T: Kind> Object<T> {
         };
         Ok(Self {
             key,
+            uid: metadata.uid.unwrap_or_default().into(),
             generation: metadata.generation.unwrap_or_default(),
             created_s: metadata.creation_timestamp.map_or(0, |time| time.0.as_second()),
             labels: metadata.labels.unwrap_or_default(),

@@ -4,21 +4,21 @@
 //! became of that. What the gateway rejected is told in the words of the gateway. One gateway of a
 //! fleet writes; the others know all the same what they would write.
 
+mod events;
 mod leader;
 mod merge;
 mod write;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use kube::Client;
-use sallyport_config::delivery::Outcome;
+use sallyport_config::delivery::{Outcome, Rejection};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::objects::{
-    Gateway, GatewayClass, Grpc, Http, Ingress, Key, Kind, Object, Tls, TlsAlpha,
-};
-use crate::store::Objects;
+use self::events::Told;
+use crate::objects::{Ingress, Key, Kind, Object};
+use crate::store::{Objects, Table};
 
 pub(crate) use self::merge::merge;
 
@@ -31,6 +31,8 @@ pub(crate) struct ObjectStatus {
     pub(crate) origin: Box<str>,
     /// What is to be found in its status, conditions without their times.
     pub(crate) wanted: Value,
+    /// The objects that it is made of besides itself, as rejections name them.
+    pub(crate) made_of: BTreeSet<Box<str>>,
 }
 
 /// The kinds whose status is written.
@@ -43,22 +45,38 @@ pub(crate) enum StatusOf {
     GrpcRoute,
     TlsRoute,
     TlsAlphaRoute,
+    Filter,
+}
+
+/// What is known of an object whose status is written.
+struct Known {
+    /// Its status as it was read.
+    status: Value,
+    uid: Box<str>,
+    /// Group and version, and kind.
+    kind: (String, &'static str),
+}
+
+impl Known {
+    fn of<T: Kind>(objects: &Table<T>, key: &Key) -> Option<Self> {
+        let object = objects.get(key)?;
+        let kind = (format!("{}/{}", T::GROUP, T::VERSION), T::KIND);
+        Some(Self { status: object.status.clone(), uid: object.uid.clone(), kind })
+    }
 }
 
 impl StatusOf {
-    /// The status of an object as it was read.
-    fn known(self, objects: &Objects, key: &Key) -> Option<Value> {
-        fn of<T: Kind>(object: &std::sync::Arc<Object<T>>) -> Value {
-            object.status.clone()
-        }
+    /// The object, as it was read.
+    fn known(self, objects: &Objects, key: &Key) -> Option<Known> {
         match self {
-            Self::Ingress => objects.ingresses.get(key).map(of::<Ingress>),
-            Self::GatewayClass => objects.gateway_classes.get(key).map(of::<GatewayClass>),
-            Self::Gateway => objects.gateways.get(key).map(of::<Gateway>),
-            Self::HttpRoute => objects.http_routes.get(key).map(of::<Http>),
-            Self::GrpcRoute => objects.grpc_routes.get(key).map(of::<Grpc>),
-            Self::TlsRoute => objects.tls_routes.get(key).map(of::<Tls>),
-            Self::TlsAlphaRoute => objects.tls_alpha_routes.get(key).map(of::<TlsAlpha>),
+            Self::Ingress => Known::of(&objects.ingresses, key),
+            Self::GatewayClass => Known::of(&objects.gateway_classes, key),
+            Self::Gateway => Known::of(&objects.gateways, key),
+            Self::HttpRoute => Known::of(&objects.http_routes, key),
+            Self::GrpcRoute => Known::of(&objects.grpc_routes, key),
+            Self::TlsRoute => Known::of(&objects.tls_routes, key),
+            Self::TlsAlphaRoute => Known::of(&objects.tls_alpha_routes, key),
+            Self::Filter => Known::of(&objects.filters, key),
         }
     }
 }
@@ -76,7 +94,7 @@ impl ObjectStatus {
             false => json!({ "loadBalancer": { "ingress": addresses } }),
         };
         let (key, origin) = (ingress.key.clone(), ingress.origin());
-        Self { of: StatusOf::Ingress, key, origin, wanted }
+        Self { of: StatusOf::Ingress, key, origin, wanted, made_of: BTreeSet::new() }
     }
 }
 
@@ -97,45 +115,81 @@ pub(crate) fn condition(
     })
 }
 
-/// The writing of all statuses.
+/// The writing of all statuses, and of events.
 pub(crate) struct Statuses {
-    /// Those of deliveries that were not looked at yet.
-    prepared: BTreeMap<u64, Vec<ObjectStatus>>,
+    /// Those of deliveries that were not looked at yet, and what was rejected of them before.
+    prepared: BTreeMap<u64, (Vec<ObjectStatus>, Vec<Rejection>)>,
     wanted: watch::Sender<Vec<ObjectStatus>>,
+    told: watch::Sender<Vec<Told>>,
 }
 
 impl Statuses {
-    /// Starts the task that writes.
-    pub(crate) fn start(client: Client) -> Self {
+    /// Starts the tasks that write. `controller` is the name that events are from.
+    pub(crate) fn start(client: Client, controller: String) -> Self {
         let (wanted, receiver) = watch::channel(Vec::new());
+        let (told, listener) = watch::channel(Vec::new());
         let leads = leader::start(client.clone());
+        tokio::spawn(events::run(client.clone(), controller, listener, leads.clone()));
         tokio::spawn(write::run(client, receiver, leads));
-        Self { prepared: BTreeMap::new(), wanted }
+        Self { prepared: BTreeMap::new(), wanted, told }
     }
 
-    /// Keeps the statuses that go with a delivery.
-    pub(crate) fn prepare(&mut self, version: u64, statuses: Vec<ObjectStatus>) {
-        self.prepared.insert(version, statuses);
+    /// Keeps the statuses that go with a delivery, and what of it cannot be used.
+    pub(crate) fn prepare(
+        &mut self,
+        version: u64,
+        statuses: Vec<ObjectStatus>,
+        problems: Vec<Rejection>,
+    ) {
+        self.prepared.insert(version, (statuses, problems));
     }
 
-    /// Has the statuses written that go with what was looked at.
+    /// Has the statuses written that go with what was looked at, and every rejection told.
     pub(crate) fn settle(&mut self, outcome: &Outcome, objects: &Objects) {
         let Ok(version) = outcome.version.parse::<u64>() else { return };
         let later = self.prepared.split_off(&(version + 1));
-        let Some(mut statuses) = std::mem::replace(&mut self.prepared, later).remove(&version)
+        let Some((mut statuses, problems)) =
+            std::mem::replace(&mut self.prepared, later).remove(&version)
         else {
             return;
         };
         for rejection in outcome.rejections.iter() {
-            let message = format!("{}, {}", rejection.what, rejection.fix);
-            for status in statuses.iter_mut().filter(|it| it.origin == rejection.origin) {
-                merge::reject(&mut status.wanted, &message);
+            let message = message(rejection);
+            for status in &mut statuses {
+                if status.origin == rejection.origin {
+                    merge::reject(&mut status.wanted, &message);
+                } else if status.made_of.contains(&rejection.origin) {
+                    let message = format!("{}: {message}", rejection.origin);
+                    merge::unresolve(&mut status.wanted, &message);
+                }
             }
         }
+        let rejections = problems.iter().chain(outcome.rejections.iter());
+        self.told.send_replace(told(rejections, &statuses, objects));
         statuses.retain(|status| {
             let known = status.of.known(objects, &status.key);
-            known.is_some_and(|known| merge(&known, status, "").is_some())
+            known.is_some_and(|known| merge(&known.status, status, "").is_some())
         });
         self.wanted.send_replace(statuses);
     }
+}
+
+fn message(rejection: &Rejection) -> String {
+    format!("{}, {}", rejection.what, rejection.fix)
+}
+
+/// What is told to the objects that something is wrong with.
+fn told<'r>(
+    rejections: impl Iterator<Item = &'r Rejection>,
+    statuses: &[ObjectStatus],
+    objects: &Objects,
+) -> Vec<Told> {
+    let of_origin: HashMap<&str, &ObjectStatus> =
+        statuses.iter().map(|status| (&*status.origin, status)).collect();
+    let told = rejections.filter_map(|rejection| {
+        let status = of_origin.get(&*rejection.origin)?;
+        let Known { uid, kind, .. } = status.of.known(objects, &status.key)?;
+        Some(Told { kind, key: status.key.clone(), uid, note: message(rejection) })
+    });
+    told.collect()
 }

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::objects::{
-    BackendTlsPolicy, ConfigMap, EndpointSlice, Gateway, GatewayClass, Grpc, Http, Ingress,
-    IngressClass, Key, Kind, Namespace, Object, ReferenceGrant, Secret, Service, Tls, TlsAlpha,
+    BackendTlsPolicy, ConfigMap, EndpointSlice, ExtensionFilter, Gateway, GatewayClass, Grpc, Http,
+    Ingress, IngressClass, Key, Kind, Namespace, Object, ReferenceGrant, Secret, Service, Tls,
+    TlsAlpha,
 };
 
 /// The label by which a slice of endpoints belongs to a Service.
@@ -30,6 +31,7 @@ pub(crate) struct Objects {
     pub(crate) grpc_routes: Table<Grpc>,
     pub(crate) tls_routes: Table<Tls>,
     pub(crate) tls_alpha_routes: Table<TlsAlpha>,
+    pub(crate) filters: Table<ExtensionFilter>,
     pub(crate) grants: Table<ReferenceGrant>,
     pub(crate) tls_policies: Table<BackendTlsPolicy>,
     /// Objects that cannot be read, by kind and name, and why.
@@ -80,6 +82,7 @@ held! {
     Grpc: grpc_routes;
     Tls: tls_routes;
     TlsAlpha: tls_alpha_routes;
+    ExtensionFilter: filters;
     ReferenceGrant: grants;
     BackendTlsPolicy: tls_policies;
 }

@@ -1,6 +1,7 @@
 //! From the objects of a cluster to a fragment of configuration, and the status of each. Pure.
 
 mod backend;
+mod extension;
 mod gateway;
 mod grants;
 mod hostname;
@@ -11,7 +12,7 @@ mod rule;
 mod tls;
 mod tls_route;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -47,9 +48,11 @@ pub(crate) fn translate(
     pairs: &Pairs,
 ) -> Translation {
     let (out, upstreams) = (Translation::default(), BTreeMap::new());
-    let mut draft = Draft { objects, config, storage, pairs, out, upstreams };
+    let told_filters = BTreeSet::new();
+    let mut draft = Draft { objects, config, storage, pairs, out, upstreams, told_filters };
     draft.ingresses();
     draft.gateways();
+    draft.filter_statuses();
     let mut out = draft.out;
     out.fragment.upstreams = draft.upstreams.into_values().collect();
     out.files.sort_by(|one, other| one.name.cmp(&other.name));
@@ -65,6 +68,8 @@ struct Draft<'o> {
     pairs: &'o Pairs,
     out: Translation,
     upstreams: BTreeMap<String, Upstream>,
+    /// The filters that rules name.
+    told_filters: BTreeSet<Key>,
 }
 
 impl Draft<'_> {
@@ -78,6 +83,7 @@ impl Draft<'_> {
         for (route, origin) in routes {
             self.out.origins.insert(Part::Route(name.into(), route.name.0.clone()), origin.clone());
             self.out.origins.entry(Part::VirtualHost(name.into())).or_insert(origin);
+            self.note_filters(name, &route);
             kept.push(route);
         }
         self.out.fragment.virtual_hosts.push(VirtualHost {

@@ -14,8 +14,9 @@ use tokio::sync::mpsc::Sender;
 use tokio::time::timeout;
 
 use crate::objects::{
-    BackendTlsPolicy, ConfigMap, EndpointSlice, Gateway, GatewayClass, Grpc, Http, Ingress,
-    IngressClass, Key, Kind, Namespace, Object, ReferenceGrant, Secret, Service, Tls, TlsAlpha,
+    BackendTlsPolicy, ConfigMap, EndpointSlice, ExtensionFilter, Gateway, GatewayClass, Grpc, Http,
+    Ingress, IngressClass, Key, Kind, Namespace, Object, ReferenceGrant, Secret, Service, Tls,
+    TlsAlpha,
 };
 use crate::store::{Held, Objects, Touched};
 
@@ -68,6 +69,7 @@ pub(crate) fn start(
     start.kind::<Grpc>();
     start.kind::<Tls>();
     start.kind::<TlsAlpha>();
+    start.kind::<ExtensionFilter>();
     start.kind::<ReferenceGrant>();
     start.kind::<BackendTlsPolicy>();
     started

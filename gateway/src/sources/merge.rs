@@ -91,6 +91,8 @@ enum At {
     VirtualHost(usize),
     /// And whether what the route does is wrong, not which requests it takes.
     Route(usize, usize, bool),
+    /// A filter of a route, which does nothing without it.
+    Filter(usize, usize, usize),
 }
 
 impl Merge {
@@ -251,6 +253,9 @@ impl Together {
             "upstreams" => At::Upstream(index),
             "virtual_hosts" => match item(rest) {
                 Some(("routes", route, rest)) => {
+                    if let Some(("filters", at, _)) = item(rest) {
+                        return Some((fragment, At::Filter(index, route, at)));
+                    }
                     let is_action = ["forward", "redirect", "respond", "filters"]
                         .iter()
                         .any(|key| rest.starts_with(key));
@@ -343,6 +348,9 @@ impl Taken {
         let known = self.delivery.as_ref().and_then(|delivery| {
             delivery.origins.get(part).or_else(|| match part {
                 Part::Route(host, _) => delivery.origins.get(&Part::VirtualHost(host.clone())),
+                Part::Filter(host, route, _) => {
+                    delivery.origins.get(&Part::Route(host.clone(), route.clone()))
+                }
                 _ => None,
             })
         });
@@ -383,7 +391,7 @@ impl At {
             Self::Certificate(index) => (2, index, 0),
             Self::Upstream(index) => (3, index, 0),
             Self::VirtualHost(index) => (0, index, 0),
-            Self::Route(host, route, _) => (1, host, route),
+            Self::Route(host, route, _) | Self::Filter(host, route, _) => (1, host, route),
         }
     }
 
@@ -406,6 +414,12 @@ impl At {
             Self::Upstream(index) => Part::Upstream(fragment.upstreams.get(index)?.name.0.clone()),
             Self::VirtualHost(index) => {
                 Part::VirtualHost(fragment.virtual_hosts.get(index)?.name.0.clone())
+            }
+            Self::Filter(host, route, index) => {
+                let host = fragment.virtual_hosts.get(host)?;
+                let route = host.routes.get(route)?;
+                let name = route.filters.get(index)?.name().unwrap_or_default();
+                Part::Filter(host.name.0.clone(), route.name.0.clone(), name.into())
             }
             Self::Route(host, route, _) => {
                 let host = fragment.virtual_hosts.get(host)?;
@@ -435,6 +449,7 @@ impl At {
                     }
                 }
             }
+            Self::Filter(host, route, _) => Self::Route(host, route, true).take_out(fragment),
             Self::Route(host, index, is_action) => {
                 let Some(host) = fragment.virtual_hosts.get_mut(host) else { return };
                 match host.routes.get_mut(index) {

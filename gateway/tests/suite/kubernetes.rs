@@ -2,6 +2,10 @@
 
 #[path = "kubernetes/api_server.rs"]
 mod api_server;
+#[path = "kubernetes/events.rs"]
+mod events;
+#[path = "kubernetes/filters.rs"]
+mod filters;
 #[path = "kubernetes/gateways.rs"]
 mod gateways;
 #[path = "kubernetes/ingress.rs"]

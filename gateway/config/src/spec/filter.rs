@@ -13,6 +13,15 @@ use crate::value::Value;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FilterEntry(pub Value);
 
+impl FilterEntry {
+    /// Its name, where it is given another than its kind's.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        let Value::Mapping(keys) = &self.0 else { return None };
+        keys.get("name")?.as_str()
+    }
+}
+
 impl<'de> Deserialize<'de> for FilterEntry {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         match Value::deserialize(from)? {

@@ -150,6 +150,15 @@ pub(crate) struct Filter {
     pub(crate) url_rewrite: Option<UrlRewrite>,
     pub(crate) request_mirror: Option<RequestMirror>,
     pub(crate) cors: Option<Cors>,
+    pub(crate) extension_ref: Option<ExtensionRef>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub(crate) struct ExtensionRef {
+    pub(crate) group: String,
+    pub(crate) kind: String,
+    pub(crate) name: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]

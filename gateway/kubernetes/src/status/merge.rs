@@ -15,7 +15,9 @@ pub(crate) fn merge(known: &Value, status: &ObjectStatus, now: &str) -> Option<V
         | StatusOf::GrpcRoute
         | StatusOf::TlsRoute
         | StatusOf::TlsAlphaRoute => parents(&mut merged, wanted, now),
-        StatusOf::Gateway | StatusOf::GatewayClass => object(&mut merged, wanted, now),
+        StatusOf::Gateway | StatusOf::GatewayClass | StatusOf::Filter => {
+            object(&mut merged, wanted, now);
+        }
     }
     (Value::Object(merged.clone()) != *known && !(merged.is_empty() && known.is_null()))
         .then_some(Value::Object(merged))
@@ -23,16 +25,30 @@ pub(crate) fn merge(known: &Value, status: &ObjectStatus, now: &str) -> Option<V
 
 /// Says in every condition of acceptance that the gateway does not accept.
 pub(super) fn reject(wanted: &mut Value, message: &str) {
+    deny(wanted, ("Accepted", "UnsupportedValue"), message);
+}
+
+/// Says in every condition of references that one of them leads to what the gateway does not accept.
+pub(super) fn unresolve(wanted: &mut Value, message: &str) {
+    deny(wanted, ("ResolvedRefs", "InvalidFilter"), message);
+}
+
+/// Makes every condition of a type that holds one that does not, for this reason.
+fn deny(wanted: &mut Value, (kind, reason): (&str, &str), message: &str) {
     match wanted {
-        Value::Object(fields) if fields.get("type").is_some_and(|kind| kind == "Accepted") => {
-            let accepts = fields.get("status").is_some_and(|status| status == "True");
-            let said = [("status", "False"), ("reason", "UnsupportedValue"), ("message", message)];
-            for (key, value) in said.into_iter().filter(|_| accepts) {
+        Value::Object(fields) if fields.get("type").is_some_and(|it| *it == kind) => {
+            let holds = fields.get("status").is_some_and(|status| status == "True");
+            let said = [("status", "False"), ("reason", reason), ("message", message)];
+            for (key, value) in said.into_iter().filter(|_| holds) {
                 fields.insert(key.into(), value.into());
             }
         }
-        Value::Object(fields) => fields.values_mut().for_each(|value| reject(value, message)),
-        Value::Array(items) => items.iter_mut().for_each(|value| reject(value, message)),
+        Value::Object(fields) => {
+            fields.values_mut().for_each(|value| deny(value, (kind, reason), message));
+        }
+        Value::Array(items) => {
+            items.iter_mut().for_each(|value| deny(value, (kind, reason), message));
+        }
         _ => {}
     }
 }

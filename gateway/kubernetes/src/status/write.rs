@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::{ObjectStatus, StatusOf, merge};
-use crate::objects::{Gateway, GatewayClass, Grpc, Http, Ingress, Tls, TlsAlpha};
+use crate::objects::{ExtensionFilter, Gateway, GatewayClass, Grpc, Http, Ingress, Tls, TlsAlpha};
 use crate::watch::resource;
 
 /// The wait before what could not be written is tried again.
@@ -95,6 +95,7 @@ fn api_resource(of: StatusOf) -> ApiResource {
         StatusOf::HttpRoute => resource::<Http>(),
         StatusOf::GrpcRoute => resource::<Grpc>(),
         StatusOf::TlsRoute => resource::<Tls>(),
+        StatusOf::Filter => resource::<ExtensionFilter>(),
         StatusOf::TlsAlphaRoute => resource::<TlsAlpha>(),
     }
 }

@@ -120,6 +120,7 @@ impl Draft<'_> {
                 wanted: json!({ "conditions": [
                     condition("Accepted", true, "Accepted", "served by Sallyport", class.generation)
                 ] }),
+                made_of: BTreeSet::new(),
             });
         }
         ours.iter().map(|class| class.key.name.to_string()).collect()
@@ -411,6 +412,7 @@ fn gateway_status(
             "conditions": [accepted, programmed],
             "listeners": listeners,
         }),
+        made_of: BTreeSet::new(),
     }
 }
 

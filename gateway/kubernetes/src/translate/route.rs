@@ -75,6 +75,8 @@ pub(super) struct Told {
     pub(super) unresolved: Option<Unresolved>,
     /// What is asked for and not supported.
     pub(super) unsupported: Option<String>,
+    /// The objects that the rules are made of besides the route.
+    pub(super) made_of: BTreeSet<Box<str>>,
 }
 
 impl Draft<'_> {
@@ -186,7 +188,8 @@ impl Draft<'_> {
         let wanted =
             json!({ "controllerName": controller, "parents": entries.collect::<Vec<_>>() });
         let (of, key) = (item.of, item.key.clone());
-        self.out.statuses.push(ObjectStatus { of, key, origin, wanted });
+        let made_of = told.made_of.clone();
+        self.out.statuses.push(ObjectStatus { of, key, origin, wanted, made_of });
     }
 
     /// Whether a Gateway takes a route, and by which of its listeners.
@@ -310,7 +313,11 @@ impl Rules {
         let told = &mut self.told;
         told.unsupported = told.unsupported.take().or(action.unsupported);
         told.unresolved = told.unresolved.take().or(action.unresolved);
-        if is_unsupported || (action.forward.is_none() && action.redirect.is_none()) {
+        told.made_of.extend(action.made_of);
+        if is_unsupported
+            || action.lacks_filter
+            || (action.forward.is_none() && action.redirect.is_none())
+        {
             return responding(name, matches, 500);
         }
         let (filters, forward, redirect) = (action.filters, action.forward, action.redirect);

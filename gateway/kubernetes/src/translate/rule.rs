@@ -1,5 +1,7 @@
 //! What a rule does with the requests that it takes: where they go, and what is changed on the way.
 
+use std::collections::BTreeSet;
+
 use sallyport_config::spec::scalar::{Duration, Int, Percent, PortName, RetryReason, UrlPath};
 use sallyport_config::spec::{
     Backoff, FilterEntry, Forward, Mirror, PathMatch, Redirect, RedirectScheme, RedirectStatus,
@@ -29,6 +31,10 @@ pub(super) struct Action {
     pub(super) unresolved: Option<Unresolved>,
     /// What is asked for and not supported: the rule answers 500.
     pub(super) unsupported: Option<String>,
+    /// Whether a filter that it names is not there: the rule answers 500, since none may be skipped.
+    pub(super) lacks_filter: bool,
+    /// The objects that its filters are.
+    pub(super) made_of: BTreeSet<Box<str>>,
 }
 
 /// The rule of a route.
@@ -103,6 +109,20 @@ impl Draft<'_> {
                     Err(unresolved) => drop(action.unresolved.get_or_insert(unresolved)),
                 }
                 None
+            }
+            "ExtensionRef" => {
+                let asked = filter.extension_ref.clone().unwrap_or_default();
+                match self.extension(of.namespace, &asked)? {
+                    Ok((entry, origin)) => {
+                        action.made_of.insert(origin);
+                        Some(entry)
+                    }
+                    Err(unresolved) => {
+                        action.lacks_filter = true;
+                        action.unresolved.get_or_insert(unresolved);
+                        None
+                    }
+                }
             }
             other => return Err(format!("filters of the type {other:?} are not supported")),
         };

@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 /// Group and version, kind, and its name in paths.
-const KINDS: [(&str, &str, &str); 16] = [
+const KINDS: [(&str, &str, &str); 19] = [
     ("v1", "Service", "services"),
     ("v1", "Secret", "secrets"),
     ("v1", "ConfigMap", "configmaps"),
@@ -25,12 +25,15 @@ const KINDS: [(&str, &str, &str); 16] = [
     ("networking.k8s.io/v1", "Ingress", "ingresses"),
     ("networking.k8s.io/v1", "IngressClass", "ingressclasses"),
     ("coordination.k8s.io/v1", "Lease", "leases"),
+    ("events.k8s.io/v1", "Event", "events"),
     ("gateway.networking.k8s.io/v1", "GatewayClass", "gatewayclasses"),
     ("gateway.networking.k8s.io/v1", "Gateway", "gateways"),
     ("gateway.networking.k8s.io/v1", "HTTPRoute", "httproutes"),
     ("gateway.networking.k8s.io/v1", "GRPCRoute", "grpcroutes"),
     ("gateway.networking.k8s.io/v1", "TLSRoute", "tlsroutes"),
     ("gateway.networking.k8s.io/v1alpha2", "TLSRoute", "tlsroutes"),
+    ("sallyport.dev/v1alpha1", "SallyportFilter", "sallyportfilters"),
+    ("sallyport.dev/v1alpha1", "SallyportPolicy", "sallyportpolicies"),
     ("gateway.networking.k8s.io/v1beta1", "ReferenceGrant", "referencegrants"),
     ("gateway.networking.k8s.io/v1", "BackendTLSPolicy", "backendtlspolicies"),
 ];
@@ -158,6 +161,14 @@ impl ApiServer {
     pub(super) fn get(&self, kind: &str, namespace: &str, name: &str) -> Option<Value> {
         let key = (plural(kind).to_owned(), namespace.to_owned(), name.to_owned());
         self.cluster().objects.get(&key).cloned()
+    }
+
+    /// All objects of a kind.
+    pub(super) fn all(&self, kind: &str) -> Vec<Value> {
+        let of = plural(kind);
+        let cluster = self.cluster();
+        let objects = cluster.objects.iter().filter(|((plural, ..), _)| plural == of);
+        objects.map(|(_, object)| object.clone()).collect()
     }
 
     /// Forgets all changes so far and ends all watches: whoever watches has to list anew.

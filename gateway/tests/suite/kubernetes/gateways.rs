@@ -26,7 +26,7 @@ pub(super) fn class(api: &ApiServer) {
 }
 
 /// A Gateway with one listener in clear text for each hostname, at one place.
-fn gateway_object(place: SocketAddr, hostnames: &[Option<&str>]) -> Value {
+pub(super) fn gateway_object(place: SocketAddr, hostnames: &[Option<&str>]) -> Value {
     let listeners = hostnames.iter().enumerate().map(|(index, hostname)| {
         let mut listener =
             json!({ "name": format!("http-{index}"), "port": place.port(), "protocol": "HTTP" });

@@ -4,7 +4,8 @@ use super::*;
 use crate::objects::Key;
 
 fn status(of: StatusOf, wanted: Value) -> ObjectStatus {
-    ObjectStatus { of, key: Key::new("shop", "x"), origin: "HTTPRoute shop/x".into(), wanted }
+    let (key, made_of) = (Key::new("shop", "x"), Default::default());
+    ObjectStatus { of, key, origin: "HTTPRoute shop/x".into(), wanted, made_of }
 }
 
 fn condition(kind: &str, status: &str) -> Value {
