@@ -20,6 +20,7 @@ mod limits;
 mod listener;
 mod matching;
 mod origins;
+mod policy;
 mod process;
 mod providers;
 pub mod push;
@@ -55,6 +56,7 @@ pub use origins::{
     OriginClientCertificate, OriginHttp2, OriginProtocol, OriginTls, ProxyProtocolVersion,
     Resolver,
 };
+pub use policy::{Policy as ObjectPolicy, PolicyTarget};
 pub use process::{
     AccessLog, EngineChoice, Insecure, LogFormat, LogSettings, Shutdown, Statistics,
 };

@@ -1,14 +1,18 @@
 //! The definitions of this gateway's own kinds, for a cluster to know them.
 
-use sallyport_config::schema::structural;
+use sallyport_config::schema::{self, structural};
+use sallyport_config::spec::ObjectPolicy;
 use serde_json::{Value, json};
 
-use crate::objects::{ExtensionFilter, Kind};
+use crate::objects::{ExtensionFilter, ExtensionPolicy, Kind};
 
 /// The CustomResourceDefinitions, by the `schema` of the gateway's file.
 #[must_use]
 pub fn definitions(schema: &Value) -> Vec<Value> {
-    vec![definition::<ExtensionFilter>("sallyportfilter", filter(schema))]
+    vec![
+        definition::<ExtensionFilter>("sallyportfilter", filter(schema)),
+        definition::<ExtensionPolicy>("sallyportpolicy", policy(schema)),
+    ]
 }
 
 /// What a filter may say: as an entry of `filters`, but for its name, which is the object's, and for
@@ -25,6 +29,33 @@ fn filter(schema: &Value) -> Value {
     }
     let root = json!({ "$defs": schema["$defs"], "entry": entry });
     structural(&root, "/entry")
+}
+
+/// What a policy may say, and of which objects of its namespace.
+fn policy(schema: &Value) -> Value {
+    let mut declared = schema::of::<ObjectPolicy>().to_value();
+    // Filters are those that this build knows.
+    declared["$defs"]["FilterEntry"] = json!({ "x-kubernetes-preserve-unknown-fields": true });
+    let mut policy = structural(&declared, "");
+    policy["properties"]["filters"]["items"] = filter(schema);
+    let word = |word: &str| json!({ "type": "string", "description": word });
+    policy["properties"]["targetRefs"] = json!({
+        "type": "array",
+        "description": "The Services, HTTPRoutes, GRPCRoutes and Gateways that it is attached to.",
+        "minItems": 1,
+        "maxItems": 16,
+        "items": {
+            "type": "object",
+            "required": ["kind", "name"],
+            "properties": {
+                "group": word("The group of the API; empty for Services."),
+                "kind": word("The kind."),
+                "name": word("The name."),
+            },
+        },
+    });
+    policy["required"] = json!(["targetRefs"]);
+    policy
 }
 
 fn definition<T: Kind>(singular: &str, spec: Value) -> Value {

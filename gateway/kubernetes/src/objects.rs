@@ -19,7 +19,7 @@ pub(crate) use self::core::{
     Backend, ConfigMap, EndpointSlice, Ingress, IngressClass, Namespace, Pair, Secret, Service,
     ServicePort,
 };
-pub(crate) use self::extension::ExtensionFilter;
+pub(crate) use self::extension::{ExtensionFilter, ExtensionPolicy, PolicyTargetRef};
 pub(crate) use self::gateway::{
     BackendTlsPolicy, CertificateRef, Gateway, GatewayClass, GatewayListener, ReferenceGrant,
 };

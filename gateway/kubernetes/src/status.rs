@@ -46,6 +46,7 @@ pub(crate) enum StatusOf {
     TlsRoute,
     TlsAlphaRoute,
     Filter,
+    Policy,
 }
 
 /// What is known of an object whose status is written.
@@ -77,6 +78,7 @@ impl StatusOf {
             Self::TlsRoute => Known::of(&objects.tls_routes, key),
             Self::TlsAlphaRoute => Known::of(&objects.tls_alpha_routes, key),
             Self::Filter => Known::of(&objects.filters, key),
+            Self::Policy => Known::of(&objects.policies, key),
         }
     }
 }

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::objects::{
-    BackendTlsPolicy, ConfigMap, EndpointSlice, ExtensionFilter, Gateway, GatewayClass, Grpc, Http,
-    Ingress, IngressClass, Key, Kind, Namespace, Object, ReferenceGrant, Secret, Service, Tls,
-    TlsAlpha,
+    BackendTlsPolicy, ConfigMap, EndpointSlice, ExtensionFilter, ExtensionPolicy, Gateway,
+    GatewayClass, Grpc, Http, Ingress, IngressClass, Key, Kind, Namespace, Object, ReferenceGrant,
+    Secret, Service, Tls, TlsAlpha,
 };
 
 /// The label by which a slice of endpoints belongs to a Service.
@@ -32,6 +32,7 @@ pub(crate) struct Objects {
     pub(crate) tls_routes: Table<Tls>,
     pub(crate) tls_alpha_routes: Table<TlsAlpha>,
     pub(crate) filters: Table<ExtensionFilter>,
+    pub(crate) policies: Table<ExtensionPolicy>,
     pub(crate) grants: Table<ReferenceGrant>,
     pub(crate) tls_policies: Table<BackendTlsPolicy>,
     /// Objects that cannot be read, by kind and name, and why.
@@ -83,6 +84,7 @@ held! {
     Tls: tls_routes;
     TlsAlpha: tls_alpha_routes;
     ExtensionFilter: filters;
+    ExtensionPolicy: policies;
     ReferenceGrant: grants;
     BackendTlsPolicy: tls_policies;
 }

@@ -7,6 +7,7 @@ mod grants;
 mod hostname;
 mod ingress;
 mod matching;
+mod policy;
 mod route;
 mod rule;
 mod tls;
@@ -20,6 +21,7 @@ use sallyport_config::delivery::{DeliveredFile, Part, Rejection};
 use sallyport_config::spec::scalar::Int;
 use sallyport_config::spec::{Fragment, Kubernetes, Match, Respond, Route, Upstream, VirtualHost};
 
+use self::policy::Policies;
 use crate::objects::{Key, Pair};
 use crate::status::ObjectStatus;
 use crate::store::Objects;
@@ -48,8 +50,10 @@ pub(crate) fn translate(
     pairs: &Pairs,
 ) -> Translation {
     let (out, upstreams) = (Translation::default(), BTreeMap::new());
-    let told_filters = BTreeSet::new();
-    let mut draft = Draft { objects, config, storage, pairs, out, upstreams, told_filters };
+    let (told_filters, attached) = (BTreeSet::new(), Policies::new());
+    let mut draft =
+        Draft { objects, config, storage, pairs, out, upstreams, told_filters, attached };
+    draft.policies();
     draft.ingresses();
     draft.gateways();
     draft.filter_statuses();
@@ -70,6 +74,8 @@ struct Draft<'o> {
     upstreams: BTreeMap<String, Upstream>,
     /// The filters that rules name.
     told_filters: BTreeSet<Key>,
+    /// The policies that hold.
+    attached: Policies,
 }
 
 impl Draft<'_> {

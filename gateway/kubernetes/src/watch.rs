@@ -14,9 +14,9 @@ use tokio::sync::mpsc::Sender;
 use tokio::time::timeout;
 
 use crate::objects::{
-    BackendTlsPolicy, ConfigMap, EndpointSlice, ExtensionFilter, Gateway, GatewayClass, Grpc, Http,
-    Ingress, IngressClass, Key, Kind, Namespace, Object, ReferenceGrant, Secret, Service, Tls,
-    TlsAlpha,
+    BackendTlsPolicy, ConfigMap, EndpointSlice, ExtensionFilter, ExtensionPolicy, Gateway,
+    GatewayClass, Grpc, Http, Ingress, IngressClass, Key, Kind, Namespace, Object, ReferenceGrant,
+    Secret, Service, Tls, TlsAlpha,
 };
 use crate::store::{Held, Objects, Touched};
 
@@ -70,6 +70,7 @@ pub(crate) fn start(
     start.kind::<Tls>();
     start.kind::<TlsAlpha>();
     start.kind::<ExtensionFilter>();
+    start.kind::<ExtensionPolicy>();
     start.kind::<ReferenceGrant>();
     start.kind::<BackendTlsPolicy>();
     started

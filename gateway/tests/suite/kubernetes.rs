@@ -12,6 +12,8 @@ mod gateways;
 mod ingress;
 #[path = "kubernetes/outages.rs"]
 mod outages;
+#[path = "kubernetes/policies.rs"]
+mod policies;
 #[path = "kubernetes/secrets.rs"]
 mod secrets;
 #[path = "kubernetes/tls_routes.rs"]

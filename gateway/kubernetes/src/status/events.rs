@@ -119,8 +119,7 @@ fn name(told: &Told) -> String {
 
 fn data(told: &Told, controller: &str, now: &Value) -> Value {
     let (api_version, kind) = &told.kind;
-    let mut regarding =
-        json!({ "apiVersion": api_version, "kind": kind, "name": &*told.key.name, "uid": told.uid });
+    let mut regarding = json!({ "apiVersion": api_version, "kind": kind, "name": &*told.key.name, "uid": told.uid });
     if !told.key.namespace.is_empty() {
         regarding["namespace"] = (&*told.key.namespace).into();
     }

@@ -15,7 +15,7 @@ pub(crate) fn merge(known: &Value, status: &ObjectStatus, now: &str) -> Option<V
         | StatusOf::GrpcRoute
         | StatusOf::TlsRoute
         | StatusOf::TlsAlphaRoute => parents(&mut merged, wanted, now),
-        StatusOf::Gateway | StatusOf::GatewayClass | StatusOf::Filter => {
+        StatusOf::Gateway | StatusOf::GatewayClass | StatusOf::Filter | StatusOf::Policy => {
             object(&mut merged, wanted, now);
         }
     }

@@ -10,7 +10,9 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::{ObjectStatus, StatusOf, merge};
-use crate::objects::{ExtensionFilter, Gateway, GatewayClass, Grpc, Http, Ingress, Tls, TlsAlpha};
+use crate::objects::{
+    ExtensionFilter, ExtensionPolicy, Gateway, GatewayClass, Grpc, Http, Ingress, Tls, TlsAlpha,
+};
 use crate::watch::resource;
 
 /// The wait before what could not be written is tried again.
@@ -96,6 +98,7 @@ fn api_resource(of: StatusOf) -> ApiResource {
         StatusOf::GrpcRoute => resource::<Grpc>(),
         StatusOf::TlsRoute => resource::<Tls>(),
         StatusOf::Filter => resource::<ExtensionFilter>(),
+        StatusOf::Policy => resource::<ExtensionPolicy>(),
         StatusOf::TlsAlphaRoute => resource::<TlsAlpha>(),
     }
 }

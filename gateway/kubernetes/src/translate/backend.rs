@@ -75,7 +75,8 @@ impl Draft<'_> {
             }
         };
         let protocol = if is_http2 { OriginProtocol::Http2 } else { OriginProtocol::Http1 };
-        let upstream = Upstream { endpoints, discovery, protocol, tls, ..plain(&name) };
+        let mut upstream = Upstream { endpoints, discovery, protocol, tls, ..plain(&name) };
+        self.ask_of_upstream(service, &mut upstream);
         self.upstreams.insert(name.clone(), upstream);
         Ok(name)
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::Draft;
 use super::rule::Unresolved;
-use crate::objects::{ExtensionFilter, ExtensionRef, Key, Kind as _};
+use crate::objects::{ExtensionFilter, ExtensionPolicy, ExtensionRef, Key, Kind as _};
 use crate::status::{ObjectStatus, StatusOf, condition};
 
 impl Draft<'_> {
@@ -41,11 +41,14 @@ impl Draft<'_> {
 
     /// Notes which objects the filters of a route are.
     pub(super) fn note_filters(&mut self, host: &str, route: &Route) {
-        let prefix = ExtensionFilter::KIND;
         for entry in &route.filters {
             let Some(name) = entry.name().filter(|name| name.contains('/')) else { continue };
             let part = Part::Filter(host.into(), route.name.0.clone(), name.into());
-            self.out.origins.insert(part, format!("{prefix} {name}").into());
+            let origin = match name.split_once('#') {
+                Some((policy, _)) => format!("{} {policy}", ExtensionPolicy::KIND),
+                None => format!("{} {name}", ExtensionFilter::KIND),
+            };
+            self.out.origins.insert(part, origin.into());
         }
     }
 

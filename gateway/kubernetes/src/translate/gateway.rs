@@ -306,6 +306,17 @@ impl Draft<'_> {
                 .origins
                 .insert(Part::Listener(name.as_str().into()), slots[0].gateway.origin());
             let mut listener = listener(&name, Address(address), hosts, tls);
+            let gateways: BTreeSet<_> = slots.iter().map(|slot| &slot.gateway.key).collect();
+            for gateway in gateways {
+                let (filters, clients) = self.asked_of_gateway(gateway);
+                if is_encrypted && !terminates {
+                    continue;
+                }
+                listener.filters.extend(filters);
+                if let Some(tls) = &mut listener.tls {
+                    tls.client_certificates = tls.client_certificates.take().or(clients);
+                }
+            }
             if is_encrypted && !terminates {
                 // What only connections have that are terminated.
                 (listener.virtual_hosts, listener.protocols) = (None, None);

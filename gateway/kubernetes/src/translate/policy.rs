@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use sallyport_config::delivery::Part;
 use sallyport_config::spec::{
-    ClientCertificates, FilterEntry, Policy, PolicyTarget, Retry, Upstream,
+    ClientCertificates, FilterEntry, ObjectPolicy as Policy, PolicyTarget, Retry, Upstream,
 };
 use serde_json::{Value, json};
 
@@ -93,7 +93,10 @@ impl Draft<'_> {
                 (Gateway::KIND, PolicyTarget::Gateway, self.objects.gateways.contains_key(&key))
             }
             (group, kind) => {
-                return Err(("Invalid", format!("policies are not attached to {kind} of {group:?}")));
+                return Err((
+                    "Invalid",
+                    format!("policies are not attached to {kind} of {group:?}"),
+                ));
             }
         };
         if !is_there {
@@ -193,10 +196,8 @@ impl Draft<'_> {
 fn read(object: &Object<ExtensionPolicy>) -> Result<(Policy, Vec<PolicyTargetRef>), Refused> {
     let mut said = object.body.0.clone();
     let targets = said.as_object_mut().and_then(|keys| keys.remove("targetRefs"));
-    let targets: Vec<PolicyTargetRef> =
-        serde_json::from_value(targets.unwrap_or(Value::Null)).map_err(|error| {
-            ("Invalid", format!("`targetRefs` cannot be read: {error}"))
-        })?;
+    let targets: Vec<PolicyTargetRef> = serde_json::from_value(targets.unwrap_or(Value::Null))
+        .map_err(|error| ("Invalid", format!("`targetRefs` cannot be read: {error}")))?;
     let policy: Policy =
         serde_json::from_value(said).map_err(|error| ("Invalid", error.to_string()))?;
     if policy.written().is_empty() {

@@ -271,6 +271,8 @@ impl Draft<'_> {
     fn rules(&mut self, item: &Item, origin: &str) -> Rules {
         let mut rules = Rules::default();
         let body = item.body.clone();
+        let (filters, retry, policies) = self.asked_of_route(item.kind.kind(), &item.key);
+        rules.told.made_of = policies;
         for (rule_index, rule) in body.rules.iter().enumerate() {
             let all = [RouteMatch::default()];
             let matches = if rule.matches.is_empty() { &all[..] } else { &rule.matches };
@@ -284,7 +286,11 @@ impl Draft<'_> {
                     }
                 };
                 let of = Of { kind: item.kind, namespace: &item.key.namespace, rule };
-                let action = self.action(of, matched.path.as_ref());
+                let mut action = self.action(of, matched.path.as_ref());
+                action.filters.splice(..0, filters.iter().cloned());
+                if let Some(forward) = &mut action.forward {
+                    forward.retry = forward.retry.take().or_else(|| retry.clone());
+                }
                 let route = rules.take(&name, matched, action);
                 rules.entries.push(Arc::new(Entry {
                     rank,
