@@ -210,8 +210,10 @@ impl Merge {
 impl Together {
     fn of(declaration: &Declaration, taken: &mut [Taken]) -> Self {
         let main = declaration.main();
-        let own =
-            |listener: &Listener| listener.tls.as_ref().map_or(0, |tls| tls.certificates.len());
+        let own = |listener: &Listener| {
+            let certificates = listener.tls.as_ref().and_then(|tls| tls.certificates.as_ref());
+            certificates.map_or(0, Vec::len)
+        };
         let certificates = Certificates {
             own: main.listeners.iter().map(own).collect(),
             added: taken.iter().map(|taken| taken.fragment.certificates.len()).collect(),
@@ -221,8 +223,9 @@ impl Together {
         let mut listeners = main.listeners.clone();
         for listener in listeners.iter_mut().filter(|listener| is_shared(listener)) {
             listener.virtual_hosts = Some(additions.served.clone());
-            if let Some(tls) = &mut listener.tls {
-                tls.certificates.extend(additions.certificates.iter().cloned());
+            let tls = listener.tls.as_mut();
+            if let Some(certificates) = tls.and_then(|tls| tls.certificates.as_mut()) {
+                certificates.extend(additions.certificates.iter().cloned());
             }
         }
         let fragments = taken.iter_mut().map(|taken| {
@@ -403,11 +406,11 @@ impl At {
             Self::Listener(index) => Part::Listener(fragment.listeners.get(index)?.name.0.clone()),
             Self::ListenerCertificate(listener, index) => {
                 let tls = fragment.listeners.get(listener)?.tls.as_ref()?;
-                return name(tls.certificates.get(index)?);
+                return name(tls.certificates.as_ref()?.get(index)?);
             }
             Self::Passthrough(listener, index) => {
                 let listener = fragment.listeners.get(listener)?;
-                let entry = listener.tls.as_ref()?.passthrough.get(index)?;
+                let entry = listener.tls.as_ref()?.passthrough.as_ref()?.get(index)?;
                 Part::Passthrough(listener.name.0.clone(), entry.sni.first()?.0.clone())
             }
             Self::Certificate(index) => return name(fragment.certificates.get(index)?),
@@ -432,10 +435,10 @@ impl At {
         match self {
             Self::Listener(index) => take(&mut fragment.listeners, index),
             Self::ListenerCertificate(listener, index) => {
-                take_of_tls(fragment, listener, |tls| take(&mut tls.certificates, index));
+                take_of_tls(fragment, listener, |tls| take_of(&mut tls.certificates, index));
             }
             Self::Passthrough(listener, index) => {
-                take_of_tls(fragment, listener, |tls| take(&mut tls.passthrough, index));
+                take_of_tls(fragment, listener, |tls| take_of(&mut tls.passthrough, index));
             }
             Self::Certificate(index) => take(&mut fragment.certificates, index),
             Self::Upstream(index) => take(&mut fragment.upstreams, index),
@@ -474,12 +477,20 @@ fn take_of_tls(fragment: &mut Fragment, listener: usize, take_out: impl FnOnce(&
     let Some(found) = fragment.listeners.get_mut(listener) else { return };
     let Some(tls) = &mut found.tls else { return };
     take_out(tls);
-    let (is_empty, terminates) = (tls.passthrough.is_empty(), !tls.certificates.is_empty());
+    let (is_empty, terminates) = (tls.passthrough.is_none(), tls.certificates.is_some());
     if is_empty && !terminates {
         take(&mut fragment.listeners, listener);
     } else if !terminates {
         // What only connections have that are terminated.
         (found.virtual_hosts, found.protocols, found.http2) = (None, None, None);
+    }
+}
+
+/// As [`take`], and leaves no list behind that is empty.
+fn take_of<T>(items: &mut Option<Vec<T>>, index: usize) {
+    if let Some(list) = items {
+        take(list, index);
+        items.take_if(|list| list.is_empty());
     }
 }
 

@@ -17,14 +17,12 @@ use crate::schema::{at_least_one, exactly_one, needs};
 pub struct ListenerTls {
     /// The certificates, chosen by the name that a client asks for: exact, then by wildcard. The first is
     /// for all others. They may be left out where `passthrough` is written.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 100_000))]
-    pub certificates: Vec<Certificate>,
+    pub certificates: Option<Vec<Certificate>>,
     /// Connections that are passed on as they are, by the name that a client asks for (SNI). None by
     /// default.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1))]
-    pub passthrough: Vec<Passthrough>,
+    pub passthrough: Option<Vec<Passthrough>>,
     /// What becomes of clients that ask for a name that no certificate has.
     #[serde(default)]
     pub default: TlsDefault,
@@ -48,7 +46,7 @@ impl ListenerTls {
     /// Whether no connection is terminated: all are passed on or refused.
     #[must_use]
     pub fn only_passes_through(&self) -> bool {
-        self.certificates.is_empty() && !self.passthrough.is_empty()
+        self.certificates.is_none() && self.passthrough.is_some()
     }
 }
 

@@ -298,6 +298,7 @@ impl Draft<'_> {
                 // There is nobody to answer a client.
                 continue;
             }
+            let passthrough = (!passthrough.is_empty()).then_some(passthrough);
             let tls =
                 is_encrypted.then(|| ListenerTls { passthrough, ..terminating(certificates) });
             let hosts = hosts.remove(&address).unwrap_or_default();

@@ -190,8 +190,8 @@ pub(super) fn listener(
 /// TLS with these certificates.
 pub(super) fn terminating(certificates: Vec<sallyport_config::spec::Certificate>) -> ListenerTls {
     ListenerTls {
-        certificates,
-        passthrough: Vec::new(),
+        certificates: (!certificates.is_empty()).then_some(certificates),
+        passthrough: None,
         default: TlsDefault::First,
         min_version: TlsVersion::Tls12,
         client_certificates: None,

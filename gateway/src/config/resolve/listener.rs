@@ -116,7 +116,8 @@ impl Resolver<'_, '_, '_> {
         }
         let tls = spec.tls.as_ref().and_then(|spec| {
             let place = at("tls");
-            let passthrough = self.passthrough(&spec.passthrough, &place, known.upstreams);
+            let passthrough =
+                self.passthrough(spec.passthrough.as_deref(), &place, known.upstreams);
             let tls = tls::tls(spec, &place, self.filters, &self.accounts, self.problems);
             tls.map(|tls| Tls { passthrough, ..tls })
         });

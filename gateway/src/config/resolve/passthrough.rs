@@ -21,11 +21,16 @@ const ACCESS_LOG: &str = "access_log";
 impl Resolver<'_, '_, '_> {
     pub(super) fn passthrough(
         &mut self,
-        specs: &[spec::Passthrough],
+        specs: Option<&[spec::Passthrough]>,
         tls: &Place<'_>,
         upstreams: &[Upstream],
     ) -> Vec<Passthrough> {
         let list = Place::Key(tls, "passthrough");
+        let Some(specs) = specs else { return Vec::new() };
+        if specs.is_empty() {
+            let fix = "write [{ sni: [db.example.com], upstream: db }], or remove it";
+            list.refuse::<()>(self.problems, "is empty", fix);
+        }
         let names: usize = specs.iter().map(|spec| spec.sni.len()).sum();
         if names > NAMES_MAX {
             let fix = format!("use at most {NAMES_MAX} for one listener");

@@ -71,9 +71,13 @@ pub(super) fn tls(
     sink: &mut Sink,
 ) -> Option<Tls> {
     let at = |key| Place::Key(place, key);
-    let certificates = match spec.only_passes_through() {
-        true => Some(Vec::new()),
-        false => certificates(&spec.certificates, &at("certificates"), files, accounts, sink),
+    let certificates = match &spec.certificates {
+        Some(specs) => certificates(specs, &at("certificates"), files, accounts, sink),
+        None if spec.passthrough.is_some() => Some(Vec::new()),
+        None => {
+            let fix = "add `certificates: [{ cert: site.pem, key: site.key }]`, or `passthrough:`";
+            place.refuse(sink, "has no `certificates`", fix)
+        }
     };
     let clients = spec
         .client_certificates

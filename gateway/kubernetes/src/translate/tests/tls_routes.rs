@@ -32,7 +32,8 @@ fn to(name: &str) -> Value {
 /// What is passed on: the names and the upstreams with their shares.
 fn passed_on(translation: &Translation) -> Vec<(Vec<String>, Vec<(String, u64)>)> {
     let listeners = translation.fragment.listeners.iter();
-    let entries = listeners.flat_map(|it| &it.tls.as_ref().expect("TLS").passthrough);
+    let tls = listeners.map(|it| it.tls.as_ref().expect("TLS"));
+    let entries = tls.flat_map(|tls| tls.passthrough.iter().flatten());
     let told = entries.map(|entry| {
         let one = entry.upstream.iter().map(|name| (name.to_string(), 1));
         let several = entry.split.iter().flatten();

@@ -28,7 +28,12 @@ fn every_mistake_has_a_line_and_a_remedy() {
     let pki = Pki::new("test");
     pki.issue("site", &["a.example"]);
     for (tls, parts) in [
-        ("{}", &["listeners[0].tls.certificates", "is empty", "name one"][..]),
+        ("{}", &["listeners[0].tls: has no `certificates`", "passthrough"][..]),
+        ("{ passthrough: [] }", &["listeners[0].tls.passthrough: is empty", "db.example.com"]),
+        (
+            "{ certificates: [], passthrough: [{ sni: [a.example], upstream: db }] }",
+            &["listeners[0].tls.certificates: is empty"],
+        ),
         (
             "{ passthrough: [{ sni: [], upstream: db }] }",
             &["listeners[0].tls.passthrough[0].sni", "write"],
