@@ -155,7 +155,6 @@ impl Open {
         let version = upstream.spec.transport.proxy_protocol;
         let terms = Terms {
             within: upstream.spec.timeouts.connect,
-            receive_bytes: None,
             introduction: version.map(|version| introduction::header(version, Some(ends))),
         };
         let policy = Retry::default();
@@ -168,6 +167,8 @@ impl Open {
                     (Failure::Resources, Cause::Resources)
                 }
                 Ok(stream) => {
+                    // Whoever does not read for a while is none the less there.
+                    stream.bound_silence(None);
                     self.attempts.connected(false);
                     self.is_connected = true;
                     return Ok(stream);

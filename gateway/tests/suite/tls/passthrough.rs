@@ -272,11 +272,11 @@ fn silence_ends_a_connection_and_a_limit_refuses_one() {
     let tls =
         "{ passthrough: [{ sni: [a.example], upstream: a }, { sni: [b.example], upstream: b }] }";
     let upstreams = [
-        upstream("a", &[&echo("a").to_string()], ", timeouts: { upgraded: 200ms }"),
+        upstream("a", &[&echo("a").to_string()], ", timeouts: { upgraded: 3s }"),
         upstream(
             "b",
             &[&echo("b").to_string()],
-            ", limits: { connections: 1, pending: 1 }, timeouts: { connect: 200ms }",
+            ", limits: { connections: 1, pending: 1 }, timeouts: { connect: 2s }",
         ),
     ];
     let gateway = Gateway::start(&file(tls, &upstreams, ""));
