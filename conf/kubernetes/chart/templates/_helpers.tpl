@@ -26,6 +26,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
   verbs: [list, watch]
+# What is rejected is told by events as well.
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, get, update]
 {{- if .Values.ingress }}
 # `get` is for writing status: what is there now is read first.
 - apiGroups: [networking.k8s.io]
@@ -37,13 +41,20 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 {{- if .Values.gatewayApi }}
 - apiGroups: [gateway.networking.k8s.io]
-  resources: [gateways, httproutes, grpcroutes]
+  resources: [gateways, httproutes, grpcroutes, tlsroutes]
   verbs: [get, list, watch]
 - apiGroups: [gateway.networking.k8s.io]
   resources: [referencegrants, backendtlspolicies]
   verbs: [list, watch]
 - apiGroups: [gateway.networking.k8s.io]
-  resources: [gateways/status, httproutes/status, grpcroutes/status]
+  resources: [gateways/status, httproutes/status, grpcroutes/status, tlsroutes/status]
+  verbs: [patch]
+# This gateway's own kinds: definitions.yaml.
+- apiGroups: [sallyport.dev]
+  resources: [sallyportfilters, sallyportpolicies]
+  verbs: [get, list, watch]
+- apiGroups: [sallyport.dev]
+  resources: [sallyportfilters/status, sallyportpolicies/status]
   verbs: [patch]
 {{- end }}
 {{- end -}}
