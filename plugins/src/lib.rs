@@ -28,8 +28,7 @@ pub use chain::{Chain, ConnectionLogs, Run, Step};
 pub use exchange::{About, Exchange, Marks, Outcome, TlsAbout, VerdictAsked};
 pub use filter::{Answer, Body, BoxFuture, Filter, Flow, Next, Phases, Stop, body_changes};
 pub use host::{
-    Call, CallError, Calls, GrpcCall, GrpcEvent, GrpcStatus, Host, Metrics, NoCalls, Reply,
-    Shared,
+    Call, CallError, Calls, GrpcCall, GrpcEvent, GrpcStatus, Host, Metrics, NoCalls, Reply, Shared,
 };
 pub use kind::{Kind, Kinds, Setting, UpstreamUse};
 pub use list::{Counted, Entry, Instance, Instances, Reader, merge};

@@ -18,6 +18,14 @@ use super::rule::Of;
 use crate::objects::{Gateway, Object, RouteKind, Rule};
 use crate::status::StatusOf;
 
+/// What is passed on, by the routes so far.
+#[derive(Default)]
+struct PassedOn {
+    /// The route that has a name at an address.
+    taken: BTreeMap<(SocketAddr, String), Box<str>>,
+    entries: BTreeMap<SocketAddr, Vec<Passthrough>>,
+}
+
 impl Draft<'_> {
     /// What is passed on at each address.
     pub(super) fn tls_routes(
@@ -25,12 +33,11 @@ impl Draft<'_> {
         ours: &[Arc<Object<Gateway>>],
         slots: &mut [Slot],
     ) -> BTreeMap<SocketAddr, Vec<Passthrough>> {
-        let mut taken = BTreeMap::new();
-        let mut passthrough = BTreeMap::new();
+        let mut passed_on = PassedOn::default();
         for item in self.tls_items() {
-            self.tls_route(&item, ours, slots, (&mut taken, &mut passthrough));
+            self.tls_route(&item, ours, slots, &mut passed_on);
         }
-        passthrough
+        passed_on.entries
     }
 
     /// All TLSRoutes, the oldest first. What a cluster has in both versions is one.
@@ -51,10 +58,7 @@ impl Draft<'_> {
         item: &Item,
         ours: &[Arc<Object<Gateway>>],
         slots: &mut [Slot],
-        (taken, passthrough): (
-            &mut BTreeMap<(SocketAddr, String), Box<str>>,
-            &mut BTreeMap<SocketAddr, Vec<Passthrough>>,
-        ),
+        passed_on: &mut PassedOn,
     ) {
         let parents = self.parents(item, ours, slots);
         if parents.is_empty() {
@@ -76,7 +80,7 @@ impl Draft<'_> {
         for (address, hostnames) in names {
             let free = hostnames
                 .into_iter()
-                .filter(|name| self.is_free(taken, (address, name.clone()), item));
+                .filter(|name| self.is_free(&mut passed_on.taken, (address, name.clone()), item));
             let sni: Vec<_> = free.map(|name| pattern(&name).as_str().into()).collect();
             let Some(first) = sni.first() else { continue };
             let part =
@@ -86,7 +90,7 @@ impl Draft<'_> {
                 [only] => Passthrough { sni, upstream: Some(only.upstream.clone()), split: None },
                 several => Passthrough { sni, upstream: None, split: Some(several.to_vec()) },
             };
-            passthrough.entry(address).or_default().push(entry);
+            passed_on.entries.entry(address).or_default().push(entry);
         }
         self.conclude(item, &parents, &told);
     }

@@ -29,8 +29,10 @@ fn to(name: &str) -> Value {
     json!([{ "name": name, "port": 80 }])
 }
 
-/// What is passed on: the names and the upstreams with their shares.
-fn passed_on(translation: &Translation) -> Vec<(Vec<String>, Vec<(String, u64)>)> {
+/// Names, and the upstreams that they lead to with their shares.
+type PassedOn = (Vec<String>, Vec<(String, u64)>);
+
+fn passed_on(translation: &Translation) -> Vec<PassedOn> {
     let listeners = translation.fragment.listeners.iter();
     let tls = listeners.map(|it| it.tls.as_ref().expect("TLS"));
     let entries = tls.flat_map(|tls| tls.passthrough.iter().flatten());
