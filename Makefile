@@ -21,7 +21,7 @@ BPF_LINKER  = 0.13.0
 # Packets that the adversary sends in each mode.
 ADVERSARY_PACKETS ?= 1000000
 # User instructions that a request may take.
-INSTRUCTIONS_MAX ?= 45400
+INSTRUCTIONS_MAX ?= 44500
 # Miri is in nightlies only.
 MIRI        = nightly-2026-10-30
 # The crates with Criterion benchmarks, and the features that some of them need.
@@ -134,7 +134,7 @@ bench: build-deps
 
 bench-overhead: build-deps test-deps
 	$(CARGO) build --release --locked -p sallyport -p loadtest
-	target/release/overhead idle --gate 35
+	target/release/overhead idle --gate 3
 	target/release/overhead connections --rounds 5 --seconds 2
 	target/release/overhead requests --rounds 15 --seconds 3 --gate 1.10
 
