@@ -96,19 +96,40 @@ fn call(pairs: &[(&[u8], &[u8])], body: Bytes, timeout_ms: u32) -> Option<Call> 
             }
         }
     }
-    // As in Envoy, no time is all the time there is.
-    let timeout =
-        if timeout_ms == 0 { TIMEOUT_MAX } else { Duration::from_millis(timeout_ms.into()) };
     Some(Call {
         method: method?,
         path: path.filter(|path| path.starts_with('/'))?.to_owned(),
         authority: authority?.to_owned(),
         headers,
         body,
-        timeout: timeout.min(TIMEOUT_MAX),
+        timeout: bounded(timeout_ms),
         reply_bytes_max: REPLY_BYTES_MAX,
         trace: None,
     })
+}
+
+/// The time that a call may take to which a guest gives this. As in Envoy, no time is all the time there
+/// is.
+pub(super) fn bounded(timeout_ms: u32) -> Duration {
+    match timeout_ms {
+        0 => TIMEOUT_MAX,
+        some => Duration::from_millis(some.into()).min(TIMEOUT_MAX),
+    }
+}
+
+/// Counts one more call for who is on stage, if there may be one: the inbox of the request, unless it is
+/// the plugin, and the call's number.
+pub(super) fn admit(state: &mut State) -> Result<(Option<Arc<Inbox>>, u32), Status> {
+    let inbox = state.inbox(state.context());
+    let may = match &inbox {
+        Some(inbox) => inbox.begin(),
+        None => state.root_calls < ROOT_CALLS_MAX,
+    };
+    if !may {
+        return Err(Status::Internal);
+    }
+    state.root_calls += usize::from(inbox.is_none());
+    Ok((inbox, state.next_call()))
 }
 
 /// Sends the call; returns its number.
@@ -119,17 +140,7 @@ fn begin(state: &mut State, upstream: &str, call: Call) -> Result<u32, Status> {
     if state.plugin.host.background.is_none() {
         return Err(Status::Internal);
     }
-    let stream = state.context();
-    let inbox = state.inbox(stream);
-    let may = match &inbox {
-        Some(inbox) => inbox.begin(),
-        None => state.root_calls < ROOT_CALLS_MAX,
-    };
-    if !may {
-        return Err(Status::Internal);
-    }
-    state.root_calls += usize::from(inbox.is_none());
-    let number = state.next_call();
+    let (inbox, number) = admit(state)?;
     if state.is_at_work() {
         send(state, upstream, call, number, inbox);
     } else {

@@ -9,14 +9,14 @@ use tokio::sync::mpsc;
 use wasmtime::{ExternType, Linker, Module, Val};
 
 use super::MODULE;
-use super::calls::granted;
+use super::calls::{admit, bounded, granted};
 use crate::host::GrpcCall;
 use crate::wasm::abi::{Fault, Status, answer};
 use crate::wasm::fields::{field, is_framing};
 use crate::wasm::grpc::{Talk, Teller};
 use crate::wasm::guest::{Guest, Span, copy, split, write_number};
 use crate::wasm::maps;
-use crate::wasm::state::{ROOT_CALLS_MAX, State};
+use crate::wasm::state::State;
 
 /// The longest message in either direction.
 const MESSAGE_BYTES_MAX: u32 = 4 << 20;
@@ -26,10 +26,6 @@ const MESSAGES_MAX: usize = 4;
 
 /// What has come of a call and was not told yet.
 const EVENTS_MAX: usize = 1;
-
-/// The longest that a call may take, whatever the guest says. A stream may take as long as what it
-/// was begun for.
-const TIMEOUT_MAX: Duration = Duration::from_secs(60);
 
 /// What the names of these functions begin with.
 const PREFIX: &str = "proxy_grpc_";
@@ -188,16 +184,14 @@ fn call(
     timeout_ms: u32,
     out: u32,
 ) -> Result<(), Fault> {
-    // As in Envoy, no time is all the time there is.
-    let timeout =
-        if timeout_ms == 0 { TIMEOUT_MAX } else { Duration::from_millis(timeout_ms.into()) };
     if message.size > MESSAGE_BYTES_MAX {
         return Err(Status::BadArgument.into());
     }
     let message = copy(guest, message)?;
-    begin(guest, spans, Some((message.into(), timeout.min(TIMEOUT_MAX))), out)
+    begin(guest, spans, Some((message.into(), bounded(timeout_ms))), out)
 }
 
+/// Begins a stream, which may last as long as the request or the VM that it was begun for.
 fn stream(guest: &mut Guest<'_>, spans: [Span; 4], out: u32) -> Result<(), Fault> {
     begin(guest, spans, None, out)
 }
@@ -272,16 +266,7 @@ fn talk(
     let background = state.plugin.host.background.clone().filter(|_| state.is_at_work());
     let background = background.ok_or(Status::Internal)?;
     let context = state.context();
-    let inbox = state.inbox(context);
-    let may = match &inbox {
-        Some(inbox) => inbox.begin(),
-        None => state.root_calls < ROOT_CALLS_MAX,
-    };
-    if !may {
-        return Err(Status::Internal);
-    }
-    state.root_calls += usize::from(inbox.is_none());
-    let number = state.next_call();
+    let (inbox, number) = admit(state)?;
     let (slot, generation) = (state.slot.clone(), state.generation);
     let teller = Teller { slot, generation, number, inbox: inbox.clone() };
     let (events, received) = mpsc::channel(EVENTS_MAX);
