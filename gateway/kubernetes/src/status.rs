@@ -180,7 +180,7 @@ fn message(rejection: &Rejection) -> String {
     format!("{}, {}", rejection.what, rejection.fix)
 }
 
-/// What is told to the objects that something is wrong with.
+/// The events that tell objects what of them was rejected, and why.
 fn told<'r>(
     rejections: impl Iterator<Item = &'r Rejection>,
     statuses: &[ObjectStatus],
